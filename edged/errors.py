@@ -1,0 +1,29 @@
+"""The exception tree. Adapters translate what their library raises into one of these, with `from`."""
+
+
+class EdgedError(Exception):
+    """Base of every error that edged raises itself; its text is one line that a user can act on."""
+
+
+class ConfigError(EdgedError):
+    """A configuration file, key or value is wrong."""
+
+
+class CameraError(EdgedError):
+    """A frame source cannot be opened or has stopped delivering frames."""
+
+
+class ModelError(EdgedError):
+    """A model, its labels or its bundle cannot be used."""
+
+
+class LinkError(EdgedError):
+    """The MQTT broker cannot be reached, refuses us, or did not answer in time."""
+
+
+class CommandError(EdgedError):
+    """A command is malformed, expired, unknown or cannot be carried out; becomes a `rejected` ack."""
+
+
+class TrainingError(EdgedError):
+    """A training cannot start or did not end with a usable model."""

@@ -1,0 +1,1 @@
+"""Labeled images become a new final layer."""

@@ -1,0 +1,179 @@
+"""The wire contract, version 1. Receivers ignore unknown fields; commands forbid them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """Format seconds since the epoch (None: now) as RFC 3339, UTC, milliseconds: 2026-01-31T12:00:00.000Z."""
+    moment = datetime.now(timezone.utc) if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Message(BaseModel):
+    """What every message carries."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    v: Literal[1] = 1
+    ts: str = Field(default_factory=timestamp)
+
+    def encode(self) -> bytes:
+        """Return UTF-8 JSON; fields that are None are left out (a value that cannot be read is absent)."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+class Score(BaseModel):
+    """A label and its probability, 0..1."""
+
+    label: str
+    score: float
+
+
+class ResultLatency(BaseModel):
+    """Milliseconds of one frame's way: read and decode, resize, network, and capture to hand-over to the broker."""
+
+    capture: float
+    preprocess: float
+    invoke: float
+    total: float
+
+
+class Result(Message):
+    """`result/<camera>`, QoS 1: one classified frame."""
+
+    seq: int
+    camera: str
+    model: str
+    label: str
+    score: float
+    top: list[Score]
+    latency_ms: ResultLatency
+    network: str | None = None
+    """Name of the network that answered, where several take turns (`[selection]`)."""
+
+
+class Latency(BaseModel):
+    """Quantiles of `latency_ms.total` since the last telemetry message."""
+
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+
+class Telemetry(Message):
+    """`telemetry`, QoS 0."""
+
+    power_mw: dict[str, int] | None = None
+    temp_c: dict[str, float] | None = None
+    load: dict[str, float] | None = None
+    clock_mhz: dict[str, int] | None = None
+    throttled: bool | None = None
+    latency_ms: Latency | None = None
+    fps: float
+    frames: int
+    dropped: int
+    outbox: int
+    selection: dict[str, Any] | None = None
+
+
+class CameraInfo(BaseModel):
+    """State of one camera on `info`."""
+
+    source: str
+    state: Literal["starting", "running", "degraded", "ended"]
+    error: str | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+class Info(Message):
+    """`info`, QoS 1, retained."""
+
+    device: str
+    state: Literal["running", "degraded"]
+    versions: dict[str, str]
+    cameras: dict[str, CameraInfo]
+    runtime: str
+    sensors: str
+    commands: list[str]
+
+
+class ModelInfo(Message):
+    """`model`, QoS 1, retained: the bundle that answers now."""
+
+    id: str
+    name: str
+    backbone: str
+    labels: list[str]
+    accuracy: float | None = None
+    previous: str | None = None
+
+
+class Ack(Message):
+    """`ack/<id>`, QoS 1."""
+
+    id: str
+    status: Literal["accepted", "rejected"]
+    error: str | None = None
+
+
+JobStatus = Literal["queued", "running", "succeeded", "rejected", "failed", "cancelled"]
+
+
+class Job(Message):
+    """`job/<id>`, QoS 1, and the newest one retained on `job`."""
+
+    id: str
+    cmd: str
+    status: JobStatus
+    stage: str | None = None
+    progress: float = Field(default=0.0, ge=0, le=1)
+    report: dict[str, Any] | None = None
+    error: str | None = None
+
+
+class CommandMessage(BaseModel):
+    """`cmd/<name>`, QoS 1, never retained. `ts` and `expires` are RFC 3339."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    v: Literal[1] = 1
+    id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    ts: datetime | None = None
+    expires: datetime | None = None
+    args: dict[str, Any] = Field(default_factory=dict)
+
+
+class Args(BaseModel):
+    """Base of every command's arguments."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StatusArgs(Args):
+    """`cmd/status`: publish info, model and telemetry now. The job's report repeats them."""
+
+
+class SnapshotArgs(Args):
+    """`cmd/snapshot`: the newest frame as JPEG on `image/<id>`; its prediction in the job's report."""
+
+    camera: str | None = None
+    quality: int = Field(default=90, ge=1, le=100)
+
+
+class SetArgs(Args):
+    """`cmd/set`: change a running daemon until it restarts."""
+
+    camera: str | None = None
+    fps: float | None = Field(default=None, ge=0, le=1000)
+    top: int | None = Field(default=None, ge=1, le=1000)
+
+
+COMMANDS: dict[str, type[Args]] = {"status": StatusArgs, "snapshot": SnapshotArgs, "set": SetArgs}
+"""Command name → its arguments. Rooms above register theirs here before the link starts."""

@@ -1,0 +1,218 @@
+"""One tree of settings: TOML < environment (EDGED_SECTION__KEY) < flags. Frozen; unknown keys are errors."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from edged.errors import ConfigError
+
+SYSTEM_CONFIG = Path("/etc/edged/edged.toml")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _topic_level(value: str) -> str:
+    """One level of an MQTT topic that is also a safe file name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", value):
+        raise ValueError("use 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit")
+    return value
+
+
+TopicLevel = Annotated[str, AfterValidator(_topic_level)]
+
+
+def _host_name() -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname()).strip("-._")[:64] or "edged"
+
+
+def _default_state_dir() -> Path:
+    if systemd := os.environ.get("STATE_DIRECTORY"):
+        return Path(systemd.split(":")[0])
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "edged"
+
+
+class DeviceSettings(_Section):
+    """Who this device is."""
+
+    id: TopicLevel = Field(default_factory=_host_name)
+
+    @field_validator("id")
+    @classmethod
+    def _not_all(cls, value: str) -> str:
+        if value == "all":
+            raise ValueError("'all' addresses the whole fleet; choose another id")
+        return value
+
+
+class CameraSettings(_Section):
+    """One camera; `roi` is x, y, width, height as fractions of the frame."""
+
+    source: str = "0"
+    fps: float = Field(default=0.0, ge=0, le=1000)
+    loop: bool = True
+    roi: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+
+    @field_validator("roi")
+    @classmethod
+    def _inside(cls, roi: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        x, y, width, height = roi
+        inside = 0 <= x < 1 and 0 <= y < 1 and width > 0 and height > 0
+        if not (inside and x + width <= 1 + 1e-9 and y + height <= 1 + 1e-9):
+            raise ValueError("x, y, width, height must be fractions that stay inside the frame, e.g. [0, 0, 1, 1]")
+        return roi
+
+
+class ModelSettings(_Section):
+    """Which network runs, and how."""
+
+    name: TopicLevel = "mobilenet_v2"
+    runtime: Literal["auto", "litert", "tflite_runtime"] = "auto"
+    threads: int = Field(default=2, ge=1, le=64)
+    top: int = Field(default=5, ge=1, le=1000)
+
+
+class MqttSettings(_Section):
+    """The broker, and what is published."""
+
+    url: str = "mqtt://localhost:1883"
+    prefix: TopicLevel = "edged"
+    username: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    results: Literal["all", "changes"] = "all"
+    heartbeat_s: float = Field(default=60.0, gt=0)
+    smoothing: float = Field(default=0.0, ge=0, lt=1)
+
+    @field_validator("url")
+    @classmethod
+    def _broker_url(cls, value: str) -> str:
+        if not re.fullmatch(r"mqtts?://(\[[0-9a-fA-F:.%]+\]|[^/:@\s\[\]]+)(:\d{1,5})?/?", value):
+            raise ValueError("use mqtt://HOST[:PORT] or mqtts://HOST[:PORT]; user and password are keys of their own")
+        return value
+
+
+class TelemetrySettings(_Section):
+    """How often telemetry is published."""
+
+    interval_s: float = Field(default=5.0, ge=0.1, le=86400)
+
+
+class RetrainSettings(_Section):
+    """Defaults and limits of `retrain`; see the README for each."""
+
+    lr: float = Field(default=0.1, gt=0, le=100)
+    epochs: int = Field(default=100, ge=1, le=10000)
+    batch: int = Field(default=64, ge=1, le=4096)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    l2: float = Field(default=1e-4, ge=0)
+    patience: int = Field(default=10, ge=1)
+    augment: bool = False
+    seed: int = 0
+    min_accuracy: float = Field(default=0.5, ge=0, le=1)
+    timeout_s: float = Field(default=3600.0, gt=0)
+    keep_frames: bool = True
+    keep_versions: int = Field(default=5, ge=1)
+
+
+class StorageSettings(_Section):
+    """Where state lives and how large it may grow, in megabytes (10^6 bytes)."""
+
+    state_dir: Path = Field(default_factory=_default_state_dir)
+    outbox_max_mb: float = Field(default=64.0, gt=0)
+    images_max_mb: float = Field(default=512.0, gt=0)
+
+    @field_validator("state_dir")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+
+class Settings(BaseSettings):
+    """The whole configuration. Make one with `load`."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="EDGED_", env_nested_delimiter="__", nested_model_default_partial_update=True
+    )
+
+    device: DeviceSettings = Field(default_factory=DeviceSettings)
+    cameras: dict[TopicLevel, CameraSettings] = Field(default_factory=lambda: {"main": CameraSettings()}, min_length=1)
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    mqtt: MqttSettings = Field(default_factory=MqttSettings)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    retrain: RetrainSettings = Field(default_factory=RetrainSettings)
+    storage: StorageSettings = Field(default_factory=StorageSettings)
+
+
+def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Read the configuration.
+
+    Args:
+        config: A TOML file. None: `/etc/edged/edged.toml` where that exists, else defaults only.
+        flags: Nested values from the command line, e.g. {"model": {"threads": 1}}; these win.
+
+    Raises:
+        ConfigError: One line that names the file, the key, the value and what is allowed.
+    """
+    if config is None and SYSTEM_CONFIG.is_file():
+        config = SYSTEM_CONFIG
+    if config is not None and not config.is_file():
+        raise ConfigError(f"{config}: no such configuration file")
+
+    class _Loaded(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            if config is None:
+                return init_settings, env_settings
+            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config)
+
+    origin = str(config) if config is not None else "configuration"
+    try:
+        return _Loaded(**dict(flags or {}))
+    except ValidationError as error:
+        raise ConfigError(f"{origin}: {_first_line(error)}") from error
+    except OSError as error:
+        raise ConfigError(f"{origin}: {error.strerror}") from error
+    except ValueError as error:  # TOML syntax; an environment value that should have been JSON
+        raise ConfigError(f"{origin}: {' '.join(str(error).split())}") from error
+
+
+def _first_line(error: ValidationError) -> str:
+    """Tell a person the first mistake: key, value, what is allowed."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    key = ".".join(path)
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        return f"{key}: unknown key; allowed here: {', '.join(_allowed(path[:-1]))}{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key} = {first.get('input')!r}: {message}{more}"
+
+
+def _allowed(path: list[str]) -> list[str]:
+    """Keys that the section at `path` knows."""
+    if not path:
+        return sorted(Settings.model_fields)
+    if path[0] == "cameras":
+        return sorted(CameraSettings.model_fields)
+    section = Settings.model_fields[path[0]].annotation
+    return sorted(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []

@@ -1,0 +1,96 @@
+"""Frozen values that rooms hand to each other. Units stand in the names; absence is None."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # edgectl imports this module and must not pay for numpy
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Image = NDArray[np.uint8]
+    """RGB pixels, shape (height, width, 3), uint8."""
+    Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One captured frame, and the model input made from it.
+
+    Attributes:
+        camera: Name of the camera, a key of `[cameras]`.
+        seq: Number of this frame since the camera was opened, from 0.
+        image: RGB, (height, width, 3) uint8, after the region of interest was cut out.
+        captured_ns: Monotonic clock when the frame was complete in memory, nanoseconds.
+        captured_at: Wall clock of the same moment, seconds since the epoch, UTC.
+        capture_ms: What reading and decoding took.
+        prepared: The model's input, made on the capture thread so that the main thread only invokes; None before.
+        preprocess_ms: What making `prepared` took.
+    """
+
+    camera: str
+    seq: int
+    image: Image
+    captured_ns: int
+    captured_at: float
+    capture_ms: float
+    prepared: Image | None = None
+    preprocess_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """What one invocation of a network gave.
+
+    Attributes:
+        scores: Class probabilities, float32, (classes,), summing to about 1.
+        embedding: The bottleneck (the classifier head's input), float32, (features,).
+        invoke_ms: Time of the invocation alone.
+    """
+
+    scores: Vector
+    embedding: Vector
+    invoke_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScore:
+    """A label and its probability 0..1."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One reading of the sensors. A value that cannot be read is absent from its mapping (or None), never invented.
+
+    Attributes:
+        power_mw: Rail name → milliwatts.
+        temp_c: Zone name → degrees Celsius.
+        load: Some of "cpu", "gpu", "memory" → fraction 0..1.
+        clock_mhz: Some of "cpu", "gpu", "emc" → megahertz.
+        throttled: Whether the machine says that it slows itself down for heat or power; None where it cannot tell.
+    """
+
+    power_mw: dict[str, int] = field(default_factory=dict)
+    temp_c: dict[str, float] = field(default_factory=dict)
+    load: dict[str, float] = field(default_factory=dict)
+    clock_mhz: dict[str, int] = field(default_factory=dict)
+    throttled: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that passed validation: known name, not retained, not expired, not seen before.
+
+    Attributes:
+        id: The sender's id, 1..64 characters of [A-Za-z0-9_-]; names `ack/<id>`, `job/<id>` and `image/<id>`.
+        name: `snapshot`, `status`, `set`, `retrain`, …
+        args: The validated arguments: an instance of the pydantic model registered for `name`.
+    """
+
+    id: str
+    name: str
+    args: Any

@@ -1,0 +1,1 @@
+"""Networks: reading and changing their graph, preparing their input, running them."""
