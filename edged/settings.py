@@ -144,7 +144,11 @@ class Settings(BaseSettings):
     """The whole configuration. Make one with `load`."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="EDGED_", env_nested_delimiter="__", nested_model_default_partial_update=True
+        frozen=True,
+        extra="forbid",
+        env_prefix="EDGED_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
     )
 
     device: DeviceSettings = Field(default_factory=DeviceSettings)
@@ -178,8 +182,8 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
             settings_cls: type[BaseSettings],
             init_settings: PydanticBaseSettingsSource,
             env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library calls it by this signature
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             if config is None:
                 return init_settings, env_settings
