@@ -27,6 +27,8 @@ class Frame:
         capture_ms: What reading and decoding took.
         prepared: The model's input, made on the capture thread so that the main thread only invokes; None before.
         preprocess_ms: What making `prepared` took.
+        prepared_by: The function that made `prepared`. Where it no longer equals (==) the running model's, after a
+            swap, the consumer prepares `image` again.
     """
 
     camera: str
@@ -37,6 +39,7 @@ class Frame:
     capture_ms: float
     prepared: Image | None = None
     preprocess_ms: float = 0.0
+    prepared_by: object | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,258 @@
+"""GStreamer pipelines, through a gst-launch-1.0 child that writes raw RGB into a pipe.
+
+OpenCV's wheels come without GStreamer, and so does a virtual environment; the command line tool is on every Jetson.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import select
+import shlex
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from typing import IO, TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+import numpy as np
+
+from edged.errors import CameraError
+
+if TYPE_CHECKING:
+    from edged.types import Image
+
+READ_TIMEOUT_S = 10.0
+_POLL_MS = 200
+_CLOSE_TIMEOUT_S = 1.0
+_PIPE_BYTES = 1 << 20  # the most that an unprivileged process may ask for by default
+_SINK = "edged-frames"
+_CAPS = re.compile(rf"GstFdSink:{_SINK}\.GstPad:sink: caps = .*\bwidth=\(int\)(\d+).*\bheight=\(int\)(\d+)")
+_CSI_DEFAULTS = {"width": 1280, "height": 720, "fps": 30}
+
+_log = logging.getLogger(__name__)
+
+
+def split_pipeline(pipeline: str) -> list[str]:
+    """Split a pipeline into arguments as a shell would; no shell ever sees it.
+
+    Raises:
+        CameraError: Empty, or a quotation mark without its pair.
+    """
+    try:
+        words = shlex.split(pipeline)
+    except ValueError as error:
+        raise CameraError(f"the pipeline cannot be split into words: {error}") from error
+    if not words:
+        raise CameraError("the pipeline is empty; write e.g. gst:videotestsrc is-live=true")
+    return words
+
+
+def csi_pipeline(rest: str) -> list[str]:
+    """Return the pipeline of a Jetson's CSI camera.
+
+    Args:
+        rest: What follows `csi://`: a sensor number, and `?width=1280&height=720&fps=30` where wanted.
+
+    Raises:
+        CameraError: No number, an unknown key, or a value that is not a positive whole number.
+    """
+    sensor, _, query = rest.partition("?")
+    sensor = sensor.strip("/") or "0"
+    if not sensor.isdecimal():
+        raise CameraError(f"{sensor!r} is not a sensor number; use csi://0, csi://1, …")
+    mode = dict(_CSI_DEFAULTS)
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        if key not in mode or not value.isdecimal() or int(value) < 1:
+            raise CameraError(f"{key}={value!r} is not allowed; use whole numbers for {', '.join(mode)}")
+        mode[key] = int(value)
+    # The Argus source delivers NVMM memory, which only nvvidconv reads; BGRx is its nearest to RGB.
+    return shlex.split(
+        f"nvarguscamerasrc sensor-id={int(sensor)}"
+        f" ! video/x-raw(memory:NVMM),width={mode['width']},height={mode['height']},framerate={mode['fps']}/1"
+        " ! nvvidconv ! video/x-raw,format=BGRx"
+    )
+
+
+def unpad(rows: Image, width: int) -> Image:
+    """Cut off the padding of GStreamer's rows.
+
+    Args:
+        rows: (height, stride) uint8, as `row_stride` says.
+        width: Pixels of a row.
+
+    Returns:
+        A view of `rows`, RGB (height, width, 3) uint8.
+    """
+    return rows[:, : width * 3].reshape(rows.shape[0], width, 3)
+
+
+def row_stride(width: int) -> int:
+    """Bytes of one row of raw RGB in GStreamer: three a pixel, rounded up to a multiple of four.
+
+    Source: GStreamer, "Raw Video Media Types", section on strides.
+    """
+    return (width * 3 + 3) // 4 * 4
+
+
+class PipelineSource:
+    """A gst-launch-1.0 child whose pipeline ends in raw RGB on a pipe.
+
+    The child's own output tells the size of the frames (`-v` prints the sink's caps) and why it died.
+
+    Args:
+        pipeline: Arguments of gst-launch-1.0 that end in an element with raw video.
+        loop: Whether a pipeline that comes to its end is a lost camera, to be started again, or has ended.
+
+    Raises:
+        CameraError: gst-launch-1.0 is not installed or cannot be started.
+    """
+
+    live = True
+
+    def __init__(self, pipeline: list[str], loop: bool) -> None:
+        program = shutil.which("gst-launch-1.0")
+        if program is None:
+            raise CameraError("gst-launch-1.0 is not installed; on Debian or Ubuntu: apt install gstreamer1.0-tools")
+        self._loop = loop
+        self._size: tuple[int, int] | None = None
+        self._size_changed = False
+        self._said: deque[str] = deque(maxlen=30)
+        self._interrupted = False
+        self._closed = False
+        self._frames, sink = os.pipe()
+        try:
+            self._child = subprocess.Popen(
+                [program, "-q", "-v", *pipeline]
+                + ["!", "videoconvert", "!", "video/x-raw,format=RGB", "!", "fdsink", f"name={_SINK}", f"fd={sink}"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(sink,),
+                env={**os.environ, "LC_ALL": "C"},  # "ERROR" is looked for below
+                start_new_session=True,  # a group of its own: Ctrl-C is ours to handle, and the whole group can be killed
+            )
+        except OSError as error:
+            os.close(self._frames)
+            raise CameraError(f"{program} cannot be started: {error.strerror}") from error
+        finally:
+            os.close(sink)
+        try:
+            fcntl.fcntl(self._frames, getattr(fcntl, "F_SETPIPE_SZ", 1031), _PIPE_BYTES)  # named from Python 3.10 on
+        except OSError:
+            _log.debug("the pipe keeps its default size")  # the user's pipe quota is used up; only slower
+        os.set_blocking(self._frames, False)
+        self._poll = select.poll()
+        self._poll.register(self._frames, select.POLLIN)
+        assert self._child.stdout is not None  # noqa: S101 - tells mypy what stdout=PIPE means
+        self._listener = threading.Thread(
+            target=self._listen, args=(self._child.stdout,), name="gst-launch-output", daemon=True
+        )
+        self._listener.start()
+
+    def _listen(self, output: IO[bytes]) -> None:
+        """Drain the child's words until it ends: the size of the frames, and whatever may explain its death."""
+        with output:
+            for raw in output:
+                line = raw.decode(errors="replace").strip().replace("\\", "")  # GStreamer 1.14 escapes caps
+                if found := _CAPS.search(line):
+                    size = int(found[1]), int(found[2])
+                    self._size_changed = self._size is not None and size != self._size
+                    self._size = self._size or size
+                elif line and not line.startswith("/Gst"):
+                    self._said.append(line)
+
+    def read(self) -> Image | None:
+        """Return the next frame; None when a pipeline that does not loop has come to its end.
+
+        Raises:
+            CameraError: The child died (its own words are the text), was silent, or changed the size of the frames.
+        """
+        deadline_s = time.monotonic() + READ_TIMEOUT_S
+        while self._size is None:  # nothing can be in the pipe before
+            if not self._wait(deadline_s):
+                return None
+            if self._size is None:
+                time.sleep(0.005)  # the first frame is there already, the line that tells its size not yet
+        if self._size_changed:
+            raise CameraError("the pipeline changed the size of its frames")
+        width, height = self._size
+        rows = np.empty((height, row_stride(width)), np.uint8)
+        view = memoryview(rows).cast("B")
+        filled = 0
+        while filled < len(view):
+            if not self._wait(deadline_s):
+                return None
+            try:
+                count = os.readv(self._frames, [view[filled:]])
+            except BlockingIOError:
+                continue
+            if count == 0 and not self._ended():
+                return None
+            filled += count
+        return unpad(rows, width)
+
+    def _wait(self, deadline_s: float) -> bool:
+        """Wait for bytes; False when the pipeline has come to its proper end."""
+        while not self._interrupted:
+            events = self._poll.poll(_POLL_MS)
+            if events and events[0][1] & select.POLLIN:
+                return True
+            if events:  # the write end is closed and the pipe is empty
+                return self._ended()
+            if time.monotonic() > deadline_s:
+                raise CameraError(f"no frame for {READ_TIMEOUT_S:g} s{self._words()}")
+        raise CameraError("interrupted")
+
+    def _ended(self) -> bool:
+        """Return False for a proper end, else raise what the child said."""
+        try:
+            code = self._child.wait(_CLOSE_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            code = None  # it closed the pipe and lives on; close() ends it
+        self._listener.join(_CLOSE_TIMEOUT_S)
+        if code == 0 and not self._loop and self._size is not None:
+            return False
+        if code == 0:
+            raise CameraError(f"the pipeline came to its end{self._words()}")
+        how = f"was killed by signal {-code}" if code is not None and code < 0 else "failed"
+        raise CameraError(f"gst-launch-1.0 {how}{self._words()}")
+
+    def _words(self) -> str:
+        """What the child said: its first complaint, else its last line."""
+        lines = list(self._said)
+        complaint = next((line for line in lines if re.search(r"ERROR|erroneous", line)), lines[-1] if lines else "")
+        return f": {complaint}" if complaint else ""
+
+    def interrupt(self) -> None:
+        """Make a blocked `read` fail within a fraction of a second."""
+        self._interrupted = True
+
+    def close(self) -> None:
+        """End the child and everything in its process group, and reap it. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._interrupted = True
+        os.close(self._frames)
+        # SIGINT first: nvargus-daemon keeps a sensor busy whose client was killed outright.
+        for number in (signal.SIGINT, signal.SIGKILL):
+            self._signal(number)
+            try:
+                self._child.wait(_CLOSE_TIMEOUT_S)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        self._signal(signal.SIGKILL)  # what it may have left behind in its group, holding our pipe open
+        self._listener.join(_CLOSE_TIMEOUT_S)
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self._child.pid, number)
+        except ProcessLookupError:
+            pass
