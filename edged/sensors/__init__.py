@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -19,3 +20,21 @@ class Sensors(Protocol):
 
     def close(self) -> None:
         """Let go of files and services. May be called twice."""
+
+
+def open_sensors(root: Path = Path("/")) -> Sensors:
+    """Choose the best way to read this machine: jtop where its service answers, else Tegra sysfs, else psutil.
+
+    Args:
+        root: Where `sys`, `proc` and `run` lie; another folder than `/` reads a recorded tree.
+
+    Returns:
+        Open sensors. This takes some seconds at most, also where the jtop service hangs.
+    """
+    from edged.sensors.host import HostSensors
+    from edged.sensors.jetson import open_jtop
+    from edged.sensors.tegra import TegraSensors, is_tegra
+
+    if jtop := open_jtop(root):
+        return jtop
+    return TegraSensors(root) if is_tegra(root) else HostSensors(root)

@@ -1,0 +1,140 @@
+"""A Jetson through the jtop service (jetson-stats), which reads more than a plain user may."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from edged.logs import Rarely
+from edged.sensors import sysfs
+from edged.sensors.jtop_data import PROPERTIES, parse
+from edged.types import Reading
+
+_logger = logging.getLogger(__name__)
+
+_SOCKET = "run/jtop.sock"
+_CONNECT_S = 5.0
+_STALE_S = 15.0
+"""The service sends every second; silence for this long means that it has died or hangs."""
+_RETRY_S = 30.0
+
+
+class JtopClient(Protocol):
+    """What is used of `jtop.jtop`, a thread that keeps the newest data of the service."""
+
+    def start(self) -> None:
+        """Connect and wait for the first data; may block, raises almost anything."""
+
+    def attach(self, observer: Callable[[Any], None]) -> None:
+        """Call `observer` after every update."""
+
+    def close(self) -> None:
+        """Disconnect; may block."""
+
+
+class JtopSensors:
+    """Sensors of a running jtop service. When the service goes away it is looked for again, rarely."""
+
+    name = "jtop"
+
+    def __init__(self, root: Path, client: Callable[[], JtopClient]) -> None:
+        """Args:
+        root: Where `sys` lies; jtop does not tell whether the machine is throttled.
+        client: Makes an unstarted client.
+        """
+        self._root = root
+        self._make_client = client
+        self._client: JtopClient | None = None
+        self._updated = 0.0
+        self._tried = 0.0
+        self._rarely = Rarely(_logger, every_s=600)
+
+    def connect(self) -> bool:
+        """Connect within some seconds; say whether data has arrived."""
+        self._tried = time.monotonic()
+        answers: queue.SimpleQueue[JtopClient | Exception] = queue.SimpleQueue()
+
+        def start() -> None:
+            try:
+                client = self._make_client()
+                client.attach(self._on_update)
+                client.start()
+                answers.put(client)
+            except Exception as error:  # noqa: BLE001 - top of a thread; the client unpickles what the service sends
+                answers.put(error)
+
+        # jtop's own calls have no timeout: a thread that never comes back is left behind, the daemon goes on.
+        threading.Thread(target=start, name="jtop-connect", daemon=True).start()
+        try:
+            answer = answers.get(timeout=_CONNECT_S)
+        except queue.Empty:
+            answer = TimeoutError(f"no answer within {_CONNECT_S:g} s")
+        if isinstance(answer, Exception):
+            text = " ".join(str(answer).split()) or type(answer).__name__
+            self._rarely.log("jtop cannot be used, reading without it: %s", text)
+            return False
+        self._client, self._updated = answer, time.monotonic()
+        self._rarely.reset()
+        return True
+
+    def read(self) -> Reading:
+        """Return the newest data of the service; nothing but `throttled` while the service is away."""
+        if self._client is not None and time.monotonic() - self._updated > _STALE_S:
+            self._rarely.log("jtop has sent nothing for %g s", _STALE_S)
+            self.close()
+        if self._client is None and (time.monotonic() - self._tried < _RETRY_S or not self.connect()):
+            return Reading(throttled=sysfs.cooling_throttled(self._root))
+        return parse(properties_of(self._client), throttled=sysfs.cooling_throttled(self._root))
+
+    def close(self) -> None:
+        """Disconnect, in the background: jtop waits for a thread of its own first."""
+        client, self._client = self._client, None
+        if client is not None:
+            threading.Thread(target=client.close, name="jtop-close", daemon=True).start()
+
+    def _on_update(self, _client: Any) -> None:
+        self._updated = time.monotonic()
+
+
+def open_jtop(root: Path = Path("/")) -> JtopSensors | None:
+    """Return connected sensors, or None where there is no jtop service, no library, or no answer within seconds."""
+    path = root / _SOCKET
+    if not path.exists():
+        return None
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1.0)
+            probe.connect(str(path))
+    except PermissionError:
+        _logger.info("%s: not allowed; add this user to the group jtop", path)
+        return None
+    except OSError as error:
+        _logger.info("%s: the jtop service does not answer (%s)", path, error)
+        return None
+    try:
+        library = importlib.import_module("jtop")
+    except ImportError:
+        _logger.info("the jtop service runs, but this Python lacks its library: pip install 'edged[jetson]'")
+        return None
+    sensors = JtopSensors(root, library.jtop)
+    return sensors if sensors.connect() else None
+
+
+def properties_of(client: Any) -> dict[str, Any]:
+    """Return the client's properties as plain dictionaries; one that this version lacks, or fails at, is absent."""
+    properties: dict[str, Any] = {}
+    for name in PROPERTIES:
+        try:
+            value = getattr(client, name)
+            # gpu and memory are mappings of jtop's own kind
+            properties[name] = dict(value.items()) if hasattr(value, "items") else value
+        except (AttributeError, KeyError, TypeError, ValueError, IndexError, ZeroDivisionError):
+            continue  # the properties compute on data that a board may not have
+    return properties
