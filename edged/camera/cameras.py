@@ -103,4 +103,5 @@ class Cameras:
         for capture in self:
             capture.request_stop()
         deadline_s = time.monotonic() + timeout_s
-        return all([capture.stop(max(0.0, deadline_s - time.monotonic())) for capture in self])
+        stopped = [capture.stop(max(0.0, deadline_s - time.monotonic())) for capture in self]
+        return all(stopped)

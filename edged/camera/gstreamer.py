@@ -5,6 +5,7 @@ OpenCV's wheels come without GStreamer, and so does a virtual environment; the c
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -32,7 +33,10 @@ _POLL_MS = 200
 _CLOSE_TIMEOUT_S = 1.0
 _PIPE_BYTES = 1 << 20  # the most that an unprivileged process may ask for by default
 _SINK = "edged-frames"
+_TAIL = f"! videoconvert ! video/x-raw,format=RGB ! fdsink name={_SINK}".split()
 _CAPS = re.compile(rf"GstFdSink:{_SINK}\.GstPad:sink: caps = .*\bwidth=\(int\)(\d+).*\bheight=\(int\)(\d+)")
+_COMPLAINT = re.compile(r"error|erroneous|critical|fail|no cameras", re.IGNORECASE)
+_LINE_BYTES = 4096
 _CSI_DEFAULTS = {"width": 1280, "height": 720, "fps": 30}
 
 _log = logging.getLogger(__name__)
@@ -128,14 +132,14 @@ class PipelineSource:
         self._frames, sink = os.pipe()
         try:
             self._child = subprocess.Popen(
-                [program, "-q", "-v", *pipeline]
-                + ["!", "videoconvert", "!", "video/x-raw,format=RGB", "!", "fdsink", f"name={_SINK}", f"fd={sink}"],
+                # Not -q, which silences -v as well.
+                [program, "-v", *pipeline, *_TAIL, f"fd={sink}"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=(sink,),
-                env={**os.environ, "LC_ALL": "C"},  # "ERROR" is looked for below
-                start_new_session=True,  # a group of its own: Ctrl-C is ours to handle, and the whole group can be killed
+                env={**os.environ, "LC_ALL": "C"},  # its messages are searched below
+                start_new_session=True,  # Ctrl-C is ours to handle; and its process group can be killed whole
             )
         except OSError as error:
             os.close(self._frames)
@@ -149,7 +153,7 @@ class PipelineSource:
         os.set_blocking(self._frames, False)
         self._poll = select.poll()
         self._poll.register(self._frames, select.POLLIN)
-        assert self._child.stdout is not None  # noqa: S101 - tells mypy what stdout=PIPE means
+        assert self._child.stdout is not None  # for mypy: stdout=PIPE
         self._listener = threading.Thread(
             target=self._listen, args=(self._child.stdout,), name="gst-launch-output", daemon=True
         )
@@ -158,13 +162,13 @@ class PipelineSource:
     def _listen(self, output: IO[bytes]) -> None:
         """Drain the child's words until it ends: the size of the frames, and whatever may explain its death."""
         with output:
-            for raw in output:
+            while raw := output.readline(_LINE_BYTES):
                 line = raw.decode(errors="replace").strip().replace("\\", "")  # GStreamer 1.14 escapes caps
                 if found := _CAPS.search(line):
                     size = int(found[1]), int(found[2])
                     self._size_changed = self._size is not None and size != self._size
                     self._size = self._size or size
-                elif line and not line.startswith("/Gst"):
+                elif _COMPLAINT.search(line) and not line.startswith("/Gst"):
                     self._said.append(line)
 
     def read(self) -> Image | None:
@@ -178,12 +182,13 @@ class PipelineSource:
             if not self._wait(deadline_s):
                 return None
             if self._size is None:
+                self._check(deadline_s)
                 time.sleep(0.005)  # the first frame is there already, the line that tells its size not yet
         if self._size_changed:
             raise CameraError("the pipeline changed the size of its frames")
         width, height = self._size
         rows = np.empty((height, row_stride(width)), np.uint8)
-        view = memoryview(rows).cast("B")
+        view = rows.data.cast("B")
         filled = 0
         while filled < len(view):
             if not self._wait(deadline_s):
@@ -205,9 +210,12 @@ class PipelineSource:
                 return True
             if events:  # the write end is closed and the pipe is empty
                 return self._ended()
-            if time.monotonic() > deadline_s:
-                raise CameraError(f"no frame for {READ_TIMEOUT_S:g} s{self._words()}")
+            self._check(deadline_s)
         raise CameraError("interrupted")
+
+    def _check(self, deadline_s: float) -> None:
+        if time.monotonic() > deadline_s:
+            raise CameraError(f"no frame for {READ_TIMEOUT_S:g} s{self._words()}")
 
     def _ended(self) -> bool:
         """Return False for a proper end, else raise what the child said."""
@@ -224,10 +232,10 @@ class PipelineSource:
         raise CameraError(f"gst-launch-1.0 {how}{self._words()}")
 
     def _words(self) -> str:
-        """What the child said: its first complaint, else its last line."""
-        lines = list(self._said)
-        complaint = next((line for line in lines if re.search(r"ERROR|erroneous", line)), lines[-1] if lines else "")
-        return f": {complaint}" if complaint else ""
+        """What the child complained of: its first ERROR, else the first complaint of any kind, or nothing."""
+        said = list(self._said)
+        first = next((line for line in said if line.startswith("ERROR")), said[0] if said else "")
+        return f": {first}" if first else ""
 
     def interrupt(self) -> None:
         """Make a blocked `read` fail within a fraction of a second."""
@@ -252,7 +260,5 @@ class PipelineSource:
         self._listener.join(_CLOSE_TIMEOUT_S)
 
     def _signal(self, number: signal.Signals) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._child.pid, number)
-        except ProcessLookupError:
-            pass
