@@ -1,0 +1,138 @@
+"""What the project is made of when it is cloned or installed."""
+
+import re
+import subprocess
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from packaging.requirements import Requirement
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FOLDERS = {"edged", "systemd", "configs", "models", "tests", "tools"}
+FILES = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"}
+
+
+def tracked_files() -> list[Path]:
+    """Every file that git has, relative to the repository."""
+    if not (REPOSITORY / ".git").exists():
+        pytest.skip("not a git checkout")
+    # safe.directory: a checkout may belong to another user than the one who tests it.
+    git = ["git", "-c", f"safe.directory={REPOSITORY}", "ls-files", "-z"]
+    try:
+        listing = subprocess.run(git, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    except FileNotFoundError:
+        pytest.skip("needs git")
+    return [Path(name) for name in listing.split("\0") if name]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
+    return next(folder.glob("edged-*.whl"))
+
+
+def test_wheel_carries_every_shipped_file(wheel: Path) -> None:
+    tracked = [path for path in tracked_files() if path.parts[0] in {"models", "configs"}]
+
+    with ZipFile(wheel) as archive:
+        contents = {name: archive.getinfo(name).file_size for name in archive.namelist()}
+
+    for path in tracked:
+        assert contents.get(f"edged/shipped/{path}") == (REPOSITORY / path).stat().st_size, path
+
+
+def test_wheel_carries_the_package_and_nothing_beside_it(wheel: Path) -> None:
+    with ZipFile(wheel) as archive:
+        names = archive.namelist()
+
+    modules = {str(path) for path in tracked_files() if path.parts[0] == "edged" and path.suffix == ".py"}
+    assert modules <= set(names)
+    assert "edged/py.typed" in names
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"edged"}
+
+
+def test_wheel_installs_both_commands(wheel: Path) -> None:
+    with ZipFile(wheel) as archive:
+        entry_points = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
+        parser = ConfigParser()
+        parser.read_string(archive.read(entry_points).decode())
+
+    assert dict(parser["console_scripts"]) == {"edged": "edged.cli:main", "edgectl": "edged.ctl:main"}
+
+
+def test_installed_package_finds_its_shipped_files(wheel: Path, tmp_path: Path) -> None:
+    with ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+
+    code = "from edged.resources import shipped; print(shipped('models'), shipped('configs'), sep='\\n')"
+    # -I: neither the checkout nor the caller's environment is on the path, as after a plain `pip install`.
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}"
+    result = subprocess.run(
+        [sys.executable, "-I", "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+
+    folders = [tmp_path / "edged/shipped/models", tmp_path / "edged/shipped/configs"]
+    assert result.stdout.splitlines() == [str(folder) for folder in folders]
+    assert all(folder.is_dir() for folder in folders)
+
+
+def test_top_level_is_as_laid_out() -> None:
+    top = {(path.parts[0], len(path.parts) > 1) for path in tracked_files() if not path.parts[0].startswith(".")}
+
+    assert {name for name, is_folder in top if is_folder} == FOLDERS
+    assert {name for name, is_folder in top if not is_folder} == FILES
+
+
+def test_no_file_names_a_machine_or_a_package_host() -> None:
+    # Assembled, so that this file is not its own finding.
+    hosts = ["py" + "pi.org", "python" + "hosted.org", "npm" + "js.org", "PIP_" + "INDEX_URL", "--extra-" + "index-url"]
+    folders = ["/wo" + "rk/", "/ro" + "ot/", "/opt/" + "pypi", "/ho" + r"me/(?!pi\b|user\b|edged\b)\w"]
+    forbidden = re.compile("|".join([*map(re.escape, hosts), *folders]))
+
+    found = []
+    for path in tracked_files():
+        content = (REPOSITORY / path).read_bytes() if (REPOSITORY / path).is_file() else b"\0"
+        if b"\0" in content:
+            continue  # an image or a network
+        for number, line in enumerate(content.decode().splitlines(), 1):
+            if match := forbidden.search(line):
+                found.append(f"{path}:{number}: {match[0]}")
+
+    assert not found
+
+
+def test_every_dependency_is_pinned_within_its_range() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *extras["demo"], *extras["test"], *extras["lint"]]
+    lines = [
+        line.removesuffix("\\")
+        for name in ("constraints.txt", "constraints-test.txt")
+        for line in (REPOSITORY / "tools" / name).read_text().splitlines()
+        if line and line[0] not in " #"
+    ]
+    pins = [pin for pin in map(Requirement, lines) if pin.marker is None or pin.marker.evaluate()]
+    versions = {pin.name: next(iter(pin.specifier)).version for pin in pins}
+
+    assert len(versions) == len(pins), "a name is pinned twice for this machine"
+    for requirement in map(Requirement, asked):
+        if requirement.marker is None or requirement.marker.evaluate():
+            assert requirement.specifier.contains(versions[requirement.name]), requirement
+
+
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-test.txt"])
+def test_pins_are_names_versions_and_hashes(name: str) -> None:
+    text = (REPOSITORY / "tools" / name).read_text()
+
+    pinned = r"[a-z0-9-]+==[\w.]+(?: ; [^\\/]+)? \\(?:\n    --hash=sha256:[0-9a-f]{64}(?: \\)?)+\n"
+    assert re.fullmatch(rf"(?:#.*\n)+(?:{pinned})+", text)
