@@ -1,0 +1,204 @@
+"""A bundle: a folder of `model.tflite`, `labels.txt` and `manifest.json`, complete in itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from edged.errors import ModelError
+from edged.settings import TopicLevel
+
+MODEL, LABELS, MANIFEST = "model.tflite", "labels.txt", "manifest.json"
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class InputSize(BaseModel):
+    """What the network takes: pixels, and the part of a frame's shorter side that the centre crop keeps."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    crop: float = Field(default=0.875, gt=0, le=1)
+
+
+class Manifest(BaseModel):
+    """What `manifest.json` tells about a model. Fields that are not named here are kept.
+
+    Attributes:
+        name: What people call the model; one level of an MQTT topic.
+        sha256: Of `model.tflite`.
+        input: Size and crop.
+        backbone: Name of the network below the head; where none is given, the model's own.
+        backbone_sha256: Of the un-retrained model whose backbone this is; where none is given, its own.
+        parent: Id of the bundle that this one was retrained from.
+        training: The report of that training.
+        accuracy: As measured, e.g. {"quantized": {"top1": 0.79}}, fractions.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    v: Literal[1] = 1
+    name: TopicLevel
+    sha256: Sha256
+    input: InputSize
+    backbone: str
+    backbone_sha256: Sha256
+    parent: str | None = None
+    training: dict[str, Any] | None = None
+    source: str | dict[str, Any] | None = None
+    licence: str | dict[str, Any] | None = None
+    accuracy: dict[str, Any] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_backbone(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        own = {"backbone": values.get("name"), "backbone_sha256": values.get("sha256")}
+        return own | {key: value for key, value in values.items() if key not in own or value is not None}
+
+    def encode(self) -> bytes:
+        """Return UTF-8 JSON for people to read too."""
+        return (json.dumps(self.model_dump(exclude_none=True), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model that can be run: its folder, id, manifest and labels (one per output, in the outputs' order)."""
+
+    path: Path
+    id: str
+    manifest: Manifest
+    labels: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What people call the model."""
+        return self.manifest.name
+
+    @property
+    def backbone(self) -> str:
+        """Name of the network below the head."""
+        return self.manifest.backbone
+
+    @property
+    def accuracy(self) -> float | None:
+        """Top-1 accuracy of the quantized graph on images that training never saw, 0..1; None where unmeasured."""
+        if self.manifest.training is not None:
+            return _number(self.manifest.training, "accuracy", "quantized")
+        return _number(self.manifest.accuracy, "quantized", "top1")
+
+    def read_model(self) -> bytes:
+        """Read the .tflite file and compare it with its hash.
+
+        Raises:
+            ModelError: It cannot be read, or its content is not what the manifest says.
+        """
+        path = self.path / MODEL
+        model = _read(path)
+        if (actual := hashlib.sha256(model).hexdigest()) != self.manifest.sha256:
+            raise ModelError(
+                f"{path}: damaged: its sha256 starts with {actual[:12]}, {MANIFEST} says {self.manifest.sha256[:12]}"
+            )
+        return model
+
+
+def bundle_id(sha256: str) -> str:
+    """Return the id of the model with this hash: its first 12 hex digits."""
+    return sha256[:12]
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read a bundle's manifest and labels; the model itself is only read by `Bundle.read_model`.
+
+    Raises:
+        ModelError: One line that names the file: missing, not JSON, a wrong field, no labels.
+    """
+    if not path.is_dir():
+        raise ModelError(f"{path}: no such model folder")
+    manifest = _read_manifest(path / MANIFEST)
+    labels = read_labels(path / LABELS)
+    if not (path / MODEL).is_file():
+        raise ModelError(f"{path / MODEL}: no such file")
+    return Bundle(path=path, id=bundle_id(manifest.sha256), manifest=manifest, labels=labels)
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Read a labels file: UTF-8, one label per line; line n names output n.
+
+    Raises:
+        ModelError: One line that names the file: missing, not UTF-8, an empty line, no label at all.
+    """
+    try:
+        return parse_labels(_read(path))
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def parse_labels(data: bytes) -> tuple[str, ...]:
+    """Split the content of a labels file.
+
+    Raises:
+        ValueError: Not UTF-8, an empty line between labels, or no label at all.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"line {line} is not UTF-8; labels are UTF-8 text, one per line") from error
+    # Not splitlines(): it also splits at characters that a label may contain.
+    labels = tuple(line.strip() for line in text.rstrip().split("\n"))
+    if labels == ("",):
+        raise ValueError("contains no label; one per line is needed")
+    if "" in labels:
+        raise ValueError(f"line {labels.index('') + 1} is empty; every line names one output")
+    return labels
+
+
+def encode_labels(labels: Sequence[str]) -> bytes:
+    """Return the content of a labels file.
+
+    Raises:
+        ModelError: A label would not come back as it was.
+    """
+    data = "".join(f"{label}\n" for label in labels).encode()
+    try:
+        faithful = parse_labels(data) == tuple(labels)
+    except ValueError:
+        faithful = False
+    if not faithful:
+        raise ModelError("labels must be one or more lines of text, none empty, without spaces around")
+    return data
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        return Manifest.model_validate_json(_read(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise ModelError(f"{path}: {f'{key}: ' if key else ''}{message}") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: no such file") from error
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _number(tree: Any, *keys: str) -> float | None:
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return float(tree) if isinstance(tree, (int, float)) else None
