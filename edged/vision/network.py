@@ -16,7 +16,11 @@ from edged.vision.quantization import Affine
 from edged.vision.scores import softmax
 
 if TYPE_CHECKING:
-    from edged.types import Image
+    from numpy.typing import NDArray
+
+    from edged.types import Image, Vector
+
+    Bottlenecks = NDArray[np.uint8] | NDArray[np.int8]
 
 Runtime = Literal["auto", "litert", "tflite_runtime"]
 _MODULES = {"litert": "ai_edge_litert.interpreter", "tflite_runtime": "tflite_runtime.interpreter"}
@@ -47,6 +51,7 @@ class Network:
         width, height: Of the input, pixels.
         classes: Number of outputs.
         features: Width of the bottleneck.
+        bottleneck_affine: How the bytes of `embed` become real numbers.
 
     Raises:
         ModelError: The file is no quantized classifier, or the runtime refuses it.
@@ -56,12 +61,7 @@ class Network:
         self, model: bytes, *, runtime: Runtime = "auto", threads: int = 1, crop: float = IMAGENET_CROP
     ) -> None:
         graph = Graph(model)
-        self.runtime, interpreter_class = _interpreter_class(runtime)
-        try:
-            self._interpreter = interpreter_class(model_content=graph.expose_bottleneck(), num_threads=threads)
-            self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(f"{self.runtime} refuses the model: {' '.join(str(error).split())}") from error
+        self.runtime, self._interpreter = _open(graph.expose_bottleneck(), runtime, threads)
         self.width, self.height = graph.input.width, graph.input.height
         self.classes, self.features = graph.head.classes, graph.head.features
         self._crop = crop
@@ -70,7 +70,7 @@ class Network:
         self._input = int(self._interpreter.get_input_details()[0]["index"])
         scores, bottleneck = self._interpreter.get_output_details()
         self._scores, self._scores_affine = int(scores["index"]), Affine(*scores["quantization"])
-        self._bottleneck, self._bottleneck_affine = int(bottleneck["index"]), Affine(*bottleneck["quantization"])
+        self._bottleneck, self.bottleneck_affine = int(bottleneck["index"]), Affine(*bottleneck["quantization"])
 
     def prepare(self, image: Image) -> Image:
         """Make the input of `infer` from an RGB frame of any size: (height, width, 3) uint8."""
@@ -82,6 +82,25 @@ class Network:
         Raises:
             ModelError: The runtime failed, or the image has another shape than the input.
         """
+        invoke_ms = self._invoke(prepared)
+        scores = self._scores_affine.dequantize(self._interpreter.get_tensor(self._scores).reshape(-1))
+        embedding = self.bottleneck_affine.dequantize(self._interpreter.get_tensor(self._bottleneck).reshape(-1))
+        return Inference(scores if self._softmax else softmax(scores), embedding, invoke_ms)
+
+    def embed(self, prepared: Image) -> Bottlenecks:
+        """Run the network on one prepared image for its bottleneck alone, as a cache keeps it.
+
+        Returns:
+            (features,) uint8 or int8; `bottleneck_affine.dequantize` of it is the `Inference.embedding`.
+
+        Raises:
+            ModelError: As `infer`.
+        """
+        self._invoke(prepared)
+        return self._interpreter.get_tensor(self._bottleneck).reshape(-1)  # type: ignore[no-any-return] # untyped library
+
+    def _invoke(self, prepared: Image) -> float:
+        """Run the interpreter and return the time of the invocation alone, milliseconds."""
         batch = prepared[np.newaxis]
         if self._signed:
             batch = (batch ^ 0x80).view(np.int8)  # uint8 − 128
@@ -89,9 +108,71 @@ class Network:
             self._interpreter.set_tensor(self._input, batch)
             begin = time.perf_counter_ns()
             self._interpreter.invoke()
-            invoke_ms = (time.perf_counter_ns() - begin) / 1e6
+            return (time.perf_counter_ns() - begin) / 1e6
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"invocation failed: {' '.join(str(error).split())}") from error
-        scores = self._scores_affine.dequantize(self._interpreter.get_tensor(self._scores).reshape(-1))
-        embedding = self._bottleneck_affine.dequantize(self._interpreter.get_tensor(self._bottleneck).reshape(-1))
-        return Inference(scores if self._softmax else softmax(scores), embedding, invoke_ms)
+
+
+class HeadNetwork:
+    """The classifier head of a model alone, run on cached bottlenecks: the whole graph's scores, byte for byte.
+
+    Args:
+        model: Content of the whole .tflite file.
+        runtime: Which interpreter; see `_interpreter_class`.
+
+    Raises:
+        ModelError: As `Network`.
+    """
+
+    _BATCH = 256  # bounds the interpreter's arena, and is long past the cost of one call
+
+    def __init__(self, model: bytes, *, runtime: Runtime = "auto") -> None:
+        graph = Graph(model)
+        self.runtime, self._interpreter = _open(graph.head_only(), runtime, 1)
+        (self._input,), (self._output,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        self._softmax = graph.head.softmax
+        self._affine = Affine(*self._output["quantization"])
+
+    def scores(self, bottlenecks: Bottlenecks) -> Vector:
+        """Return the class probabilities of (n, features) bottleneck bytes: (n, classes) float32.
+
+        Raises:
+            ModelError: The bottlenecks' width or dtype is not this model's, or the runtime failed.
+        """
+        scores = self._affine.dequantize(self.raw(bottlenecks))
+        return scores if self._softmax else softmax(scores)
+
+    def raw(self, bottlenecks: Bottlenecks) -> Bottlenecks:
+        """Return the whole graph's first output for each row, quantized as it is: (n, classes)."""
+        index, classes = int(self._input["index"]), int(self._output["shape"][-1])
+        shape = [int(size) for size in self._input["shape"]]
+        if bottlenecks.ndim != 2 or bottlenecks.shape[1] != shape[-1] or bottlenecks.dtype != self._input["dtype"]:
+            raise ModelError(
+                f"bottlenecks of shape {bottlenecks.shape} and type {bottlenecks.dtype} do not fit a head that takes "
+                f"{shape[-1]} features of type {np.dtype(self._input['dtype'])}"
+            )
+        raw = np.empty((len(bottlenecks), classes), self._output["dtype"])
+        batch = 0
+        try:
+            for begin in range(0, len(bottlenecks), self._BATCH):
+                rows = np.ascontiguousarray(bottlenecks[begin : begin + self._BATCH])
+                if len(rows) != batch:
+                    batch = len(rows)
+                    self._interpreter.resize_tensor_input(index, [batch, *shape[1:]])
+                    self._interpreter.allocate_tensors()
+                self._interpreter.set_tensor(index, rows.reshape([batch, *shape[1:]]))
+                self._interpreter.invoke()
+                raw[begin : begin + batch] = self._interpreter.get_tensor(self._output["index"]).reshape(batch, -1)
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"{self.runtime} cannot run the head alone: {' '.join(str(error).split())}") from error
+        return raw
+
+
+def _open(model: bytes, runtime: Runtime, threads: int) -> tuple[str, Any]:
+    name, interpreter_class = _interpreter_class(runtime)
+    try:
+        interpreter = interpreter_class(model_content=model, num_threads=threads)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"{name} refuses the model: {' '.join(str(error).split())}") from error
+    return name, interpreter

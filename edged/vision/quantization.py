@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,12 @@ class Affine(NamedTuple):
     def dequantize(self, values: NDArray[np.uint8] | NDArray[np.int8]) -> NDArray[np.float32]:
         """Return the real numbers that uint8 or int8 `values` stand for; any shape, float32."""
         return (values.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
+
+    def quantize(self, real: NDArray[np.float32], dtype: type[np.uint8] | type[np.int8]) -> NDArray[Any]:
+        """Return the nearest representable values, saturated; undoes `dequantize` exactly."""
+        limits = np.iinfo(dtype)
+        quantized = np.clip(np.rint(real / self.scale) + self.zero_point, limits.min, limits.max)
+        return np.asarray(quantized, dtype)
 
     @classmethod
     def from_range(cls, low: float, high: float) -> Affine:
