@@ -126,10 +126,8 @@ def resolve(base: list[Requirement], target: Target, folder: Path, constraints: 
 
 def pins_for(target: Target) -> dict[NormalizedName, str]:
     """The versions that the constraints file pins on the target, by canonical name."""
-    lines = (
-        line.removesuffix("\\").strip() for line in PINS.read_text().splitlines() if not line.startswith((" ", "#"))
-    )
-    pins = [requirement for requirement in map(Requirement, filter(None, lines)) if target.wants(requirement.marker)]
+    lines = [line.removesuffix("\\") for line in PINS.read_text().splitlines() if line and line[0] not in " #"]
+    pins = [pin for pin in map(Requirement, lines) if target.wants(pin.marker)]
     return {canonicalize_name(pin.name): str(pin.specifier) for pin in pins}
 
 

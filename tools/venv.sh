@@ -5,7 +5,9 @@
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=${EDGED_VENV:-$ROOT/.venv}
 [[ $VENV == /* ]] || VENV=$PWD/$VENV
+# shellcheck disable=SC2034 # used by those who source this
 DEVICE_PINS=$ROOT/tools/constraints.txt
+# shellcheck disable=SC2034
 TEST_PINS=$ROOT/tools/constraints-test.txt
 LOG=""       # made by the first step that has something to say
 APT_FRESH="" # set once the package lists were updated
