@@ -1,0 +1,130 @@
+"""The jtop adapter: with a client that keeps jtop's promises, a service that hangs, and none at all."""
+
+import json
+import socket
+import sys
+import threading
+import types
+from pathlib import Path
+
+import pytest
+
+from edged.sensors import jetson, open_sensors
+from edged.sensors.jetson import JtopSensors, open_jtop
+
+RECORD = Path(__file__).parent / "jtop_4_3_tx2.json"
+
+
+class RecordedClient:
+    """`jtop.jtop`, playing a record instead of asking a service."""
+
+    def __init__(self):
+        self.observers = []
+        self.closed = threading.Event()
+        for name, value in json.loads(RECORD.read_text()).items():
+            setattr(self, name, value)
+
+    @property
+    def stats(self):
+        raise KeyError("EMC")  # as the real one does on boards that lack something
+
+    def attach(self, observer):
+        self.observers.append(observer)
+
+    def start(self):
+        self.update()
+
+    def update(self):
+        for observer in self.observers:
+            observer(self)
+
+    def close(self):
+        self.closed.set()
+
+
+class RefusedClient(RecordedClient):
+    def start(self):
+        raise ConnectionRefusedError("Mismatch version jtop service\n and client")
+
+
+class HangingClient(RecordedClient):
+    release = threading.Event()
+
+    def start(self):
+        self.release.wait()
+
+
+def test_a_running_service_is_read(tmp_path):
+    client = RecordedClient()
+    sensors = JtopSensors(tmp_path, lambda: client)
+    assert sensors.connect()
+    reading = sensors.read()
+    assert reading.power_mw["VDD_IN"] == 3032
+    assert reading.throttled is None
+    sensors.close()
+    sensors.close()
+    assert client.closed.wait(10)
+
+
+def test_a_service_that_falls_silent_leaves_nothing_to_read_and_is_found_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(jetson, "_STALE_S", -1.0)
+    clients = [RecordedClient(), RecordedClient()]
+    sensors = JtopSensors(tmp_path, clients.pop)
+    assert sensors.connect()
+    assert sensors.read().power_mw == {}
+    monkeypatch.setattr(jetson, "_RETRY_S", 0.0)
+    assert sensors.read().power_mw["VDD_IN"] == 3032
+    assert clients == []
+    sensors.close()
+
+
+def test_a_refusing_service_is_told_once(tmp_path, caplog):
+    sensors = JtopSensors(tmp_path, RefusedClient)
+    assert not sensors.connect()
+    assert not sensors.connect()
+    assert [record.getMessage() for record in caplog.records] == [
+        "jtop cannot be used, reading without it: Mismatch version jtop service and client"
+    ]
+    assert sensors.read().power_mw == {}
+
+
+def test_a_hanging_service_cannot_hang_the_start(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(jetson, "_CONNECT_S", 0.05)
+    sensors = JtopSensors(tmp_path, HangingClient)
+    assert not sensors.connect()
+    assert "no answer within" in caplog.text
+    HangingClient.release.set()
+
+
+def test_without_a_socket_there_is_no_jtop(tmp_path):
+    assert open_jtop(tmp_path) is None
+
+
+def test_a_dead_socket_is_no_service(tmp_path):
+    (tmp_path / "run").mkdir()
+    with socket.socket(socket.AF_UNIX) as service:
+        service.bind(str(tmp_path / "run/jtop.sock"))
+    assert open_jtop(tmp_path) is None
+
+
+@pytest.fixture
+def service(tmp_path):
+    (tmp_path / "run").mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "run/jtop.sock"))
+        listening.listen()
+        yield tmp_path
+
+
+def test_a_service_without_its_library_says_what_to_install(service, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "jtop", None)
+    with caplog.at_level("INFO"):
+        assert open_jtop(service) is None
+    assert "edged[jetson]" in caplog.text
+
+
+def test_jtop_comes_first(service, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jtop", types.SimpleNamespace(jtop=RecordedClient))
+    sensors = open_sensors(service)
+    assert sensors.name == "jtop"
+    sensors.close()
