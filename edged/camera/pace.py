@@ -41,10 +41,14 @@ class Pace:
         return max(0.0, self._due_s - now_s)
 
     def advance(self, now_s: float) -> None:
-        """Note that a frame was accepted at `now_s`; a schedule that has fallen a frame behind starts afresh."""
+        """Note that a frame was accepted at `now_s`; a schedule two frames behind starts afresh.
+
+        The slack of two is what a camera needs whose own rate is just about `fps`: a frame that arrives a
+        millisecond early is passed over, and the schedule must not be moved by that.
+        """
         if self.fps <= 0:
             self._due_s = None
             return
         interval_s = 1.0 / self.fps
-        behind = self._due_s is None or now_s - self._due_s > interval_s
+        behind = self._due_s is None or now_s - self._due_s > 2 * interval_s
         self._due_s = (now_s if behind or self._due_s is None else self._due_s) + interval_s

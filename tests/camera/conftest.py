@@ -1,0 +1,56 @@
+"""Fixtures of the camera tests: states as they are reported, and captures that always end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from edged.camera import Cameras, CameraState, Capture
+from edged.settings import CameraSettings
+
+PATIENCE_S = 30.0
+"""Far more than anything takes; the machine may be busy."""
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    """Poll until the condition holds; fail after a long while."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, "it did not come to pass"
+        time.sleep(0.01)
+
+
+@dataclass
+class Started:
+    """Starts captures and remembers what they report."""
+
+    states: list[tuple[str, CameraState]] = field(default_factory=list)
+    running: list[Capture | Cameras] = field(default_factory=list)
+
+    def note(self, name: str, state: CameraState) -> None:
+        self.states.append((name, state))
+
+    def capture(self, source: str = "pattern", *, prepare: Any = None, opener: Any = None, **settings: Any) -> Capture:
+        more = {} if opener is None else {"opener": opener}
+        capture = Capture("main", CameraSettings(source=source, **settings), prepare, self.note, **more)
+        self.running.append(capture)
+        capture.start()
+        return capture
+
+    def cameras(self, sources: dict[str, CameraSettings], **more: Any) -> Cameras:
+        cameras = Cameras(sources, None, self.note, **more)
+        self.running.append(cameras)
+        cameras.start()
+        return cameras
+
+
+@pytest.fixture
+def started() -> Iterator[Started]:
+    everything = Started()
+    yield everything
+    for running in everything.running:
+        assert running.stop(PATIENCE_S)
