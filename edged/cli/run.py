@@ -1,0 +1,30 @@
+"""`edged run`: the daemon in the foreground, as systemd starts it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def register(subparsers: Any) -> None:
+    """Add `run`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "run", help="classify frames and publish results until stopped", description="Run the daemon in the foreground."
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
+    parser.add_argument("--verbose", action="store_true", help="log per-frame detail")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load the configuration and run until a signal."""
+    from edged import settings
+    from edged.logs import configure_logging
+
+    configuration = settings.load(args.config)
+    configure_logging(args.verbose)
+
+    from edged.daemon import Daemon
+
+    return Daemon(configuration).run()

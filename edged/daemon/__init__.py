@@ -1,0 +1,220 @@
+"""The life of the process: start, loop, drain, stop. The only room that knows all others."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import signal
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from edged import __version__, supervision
+from edged.camera import Cameras
+from edged.daemon.commands import CommandWorker, FrameCommands, Handler
+from edged.daemon.engine import load_engine
+from edged.daemon.loop import FrameLoop
+from edged.daemon.publisher import Publisher
+from edged.daemon.results import ResultFilter
+from edged.daemon.statistics import Statistics
+from edged.daemon.telemetry import TelemetryThread
+from edged.mqtt import open_link
+from edged.mqtt.messages import COMMANDS, CameraInfo, Info, ModelInfo
+from edged.sensors import open_sensors
+from edged.store import Store
+
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
+
+    from edged.camera import CameraState
+    from edged.settings import Settings
+    from edged.types import Command
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 5.0
+"""How long a stop waits for the broker to acknowledge what it has not yet."""
+_READY_WITHOUT_FRAMES_S = 20.0
+"""systemd is told READY after the first classified frame, or, with no camera in sight, after this long."""
+
+
+class Daemon:
+    """edged, running.
+
+    Args:
+        settings: The whole configuration.
+
+    Raises:
+        ModelError: No model can be loaded.
+        ConfigError: A file that the settings name cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        # Threads hand the interpreter lock over sooner than by default (5 ms): an invocation takes about that long,
+        # and must not wait for a thread that formats JSON.
+        sys.setswitchinterval(0.0005)
+        self._settings = settings
+        self._signals = 0
+        self._failed = threading.Event()
+        self._began = time.monotonic()
+        self._ready = False
+        self._watchdog = supervision.Watchdog()
+
+        self.store = Store(settings.storage.state_dir)
+        engine = load_engine(self.store.current(settings.model.name), settings.model)
+        self.statistics = Statistics()
+        self.sensors = open_sensors()
+        self.link = open_link(settings, on_command=self._accept)
+        self.cameras = Cameras(settings.cameras, engine.prepare, self._camera_changed)
+        self.publisher = Publisher(
+            self.link,
+            ResultFilter(settings.mqtt.results, settings.mqtt.heartbeat_s, settings.mqtt.smoothing),
+            self.statistics,
+            top=settings.model.top,
+            on_failure=self._failed.set,
+        )
+        self.loop = FrameLoop(self.cameras, engine, self.publisher.put, self._stepped)
+        self.telemetry = TelemetryThread(
+            self.sensors,
+            self.link,
+            self.statistics,
+            dropped=lambda: self.cameras.dropped,
+            interval_s=settings.telemetry.interval_s,
+        )
+        frame_commands = FrameCommands(self.cameras, self.publisher, self.link)
+        handlers: dict[str, Handler] = {
+            "status": self._status,
+            "snapshot": frame_commands.snapshot,
+            "set": frame_commands.set,
+        }
+        self.commands = CommandWorker(self.link, handlers)
+
+    def run(self, *, seconds: float | None = None) -> int:
+        """Classify until SIGTERM or SIGINT (twice: at once), or for so many seconds; return the exit code."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        with ExitStack() as stop:
+            stop.callback(self._end)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._on_signal)
+            self._start(stop)
+            while not self._signals and not self._failed.is_set():
+                self.loop.step()
+                if deadline is not None and time.monotonic() >= deadline:
+                    break
+        return 1 if self._failed.is_set() else 0
+
+    def _start(self, stop: ExitStack) -> None:
+        """Start one part after another; `stop` ends them in reverse."""
+        log.info(
+            "edged %s on device %s, state in %s",
+            __version__,
+            self._settings.device.id,
+            self._settings.storage.state_dir,
+        )
+        stop.callback(self.link.stop, DRAIN_S)
+        self._publish_info()
+        self.publish_model()
+        self.link.start()
+        stop.callback(self.telemetry.stop)
+        self.telemetry.start()
+        stop.callback(self.commands.stop)
+        self.commands.start()
+        stop.callback(self.publisher.stop)
+        self.publisher.start()
+        stop.callback(self.cameras.stop)
+        self.cameras.start()
+
+    def _end(self) -> None:
+        log.info("stopped after %d frames", self.statistics.frames)
+
+    # -- called on the main thread -------------------------------------------------------------------------------------
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            sys.stderr.write("edged: second signal, leaving at once\n")
+            sys.stderr.flush()
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        supervision.notify_stopping()
+
+    def _stepped(self, classified: bool) -> None:
+        self._watchdog.ping()
+        if self._ready or not (classified or time.monotonic() - self._began > _READY_WITHOUT_FRAMES_S):
+            return
+        self._ready = True
+        what = "classifying" if classified else "no frame from any camera yet"
+        supervision.notify_ready(f"{what}, model {self.loop.engine.bundle.name}")
+        log.info("%s after %.2f s", "first result" if classified else what, time.monotonic() - self._began)
+
+    # -- called on other threads ---------------------------------------------------------------------------------------
+
+    def _accept(self, command: Command) -> None:
+        self.commands.put(command)
+
+    def _camera_changed(self, name: str, state: CameraState) -> None:
+        log.debug("camera %s is %s", name, state.state)
+        self._publish_info()
+
+    def _status(self, _: Command) -> dict[str, Any]:
+        """Publish what this device would say of itself; the report repeats it."""
+        info = self._publish_info()
+        model = self.publish_model()
+        report: dict[str, Any] = {
+            "info": info.model_dump(exclude_none=True),
+            "model": model.model_dump(exclude_none=True),
+        }
+        if (telemetry := self.telemetry.newest) is not None:
+            report["telemetry"] = telemetry.model_dump(exclude_none=True)
+            self.link.publish("telemetry", telemetry.encode(), qos=0)
+        return report
+
+    def _publish_info(self) -> Info:
+        cameras = {
+            name: CameraInfo(
+                source=state.source, state=state.state, error=state.error, width=state.width, height=state.height
+            )
+            for name, state in self.cameras.states.items()
+        }
+        degraded = any(camera.state == "degraded" for camera in cameras.values())
+        info = Info(
+            device=self._settings.device.id,
+            state="degraded" if degraded else "running",
+            versions=_versions(),
+            cameras=cameras,
+            runtime=self.loop.engine.network.runtime,
+            sensors=self.sensors.name,
+            commands=sorted(COMMANDS),
+        )
+        self.link.retained("info", info.encode())
+        return info
+
+    def publish_model(self) -> ModelInfo:
+        """Publish which bundle answers, retained."""
+        bundle = self.loop.engine.bundle
+        previous = self.store.previous(self._settings.model.name)
+        model = ModelInfo(
+            id=bundle.id,
+            name=bundle.name,
+            backbone=bundle.backbone,
+            labels=list(bundle.labels),
+            accuracy=bundle.accuracy,
+            previous=None if previous is None else previous.id,
+        )
+        self.link.retained("model", model.encode())
+        return model
+
+
+def _versions() -> dict[str, str]:
+    """Versions that a person asks for first when something is wrong."""
+    versions = {"edged": __version__, "python": platform.python_version()}
+    for package in ("ai-edge-litert", "tflite-runtime", "opencv-python", "numpy", "paho-mqtt"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

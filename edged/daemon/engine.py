@@ -1,0 +1,62 @@
+"""What answers frames: a bundle from the store and the network made from it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edged.errors import ModelError
+from edged.vision.network import Network
+
+if TYPE_CHECKING:
+    from edged.settings import ModelSettings
+    from edged.store import Bundle
+    from edged.types import Image, Inference
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Engine:
+    """A bundle, ready to classify. Only the main thread calls `infer`; `prepare` may run on any thread."""
+
+    bundle: Bundle
+    network: Network
+
+    def prepare(self, image: Image) -> Image:
+        """Make the network's input from an RGB frame of any size."""
+        return self.network.prepare(image)
+
+    def infer(self, prepared: Image) -> Inference:
+        """Run the network; ModelError when the runtime fails."""
+        return self.network.infer(prepared)
+
+
+def load_engine(bundle: Bundle, settings: ModelSettings) -> Engine:
+    """Read a bundle's model and make it ready.
+
+    Raises:
+        ModelError: The bundle is damaged, no classifier, or has another number of labels than outputs.
+    """
+    begin = time.monotonic()
+    try:
+        network = Network(
+            bundle.read_model(),
+            runtime=settings.runtime,
+            threads=settings.threads,
+            crop=bundle.manifest.input.crop,
+        )
+    except ModelError as error:
+        raise ModelError(f"{bundle.path}: {error}") from error
+    if network.classes != len(bundle.labels):
+        raise ModelError(f"{bundle.path}: {len(bundle.labels)} labels for a model with {network.classes} outputs")
+    log.info(
+        "model %s (%s) ready on %s after %.0f ms",
+        bundle.name,
+        bundle.id,
+        network.runtime,
+        (time.monotonic() - begin) * 1e3,
+    )
+    return Engine(bundle, network)

@@ -1,0 +1,129 @@
+"""The frame loop: take, invoke, hand over; model swaps happen between two frames."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from edged.errors import ModelError
+
+if TYPE_CHECKING:
+    from edged.camera import Cameras
+    from edged.daemon.engine import Engine
+    from edged.types import Frame, Inference
+
+log = logging.getLogger(__name__)
+
+TAKE_TIMEOUT_S = 0.25
+"""How long the loop waits for a frame before it looks at the stop flag and the watchdog again."""
+PROBATION_FRAMES = 10
+"""A new model that fails within so many invocations is taken back."""
+_GIVE_UP_FRAMES = 100
+"""So many failed invocations in a row without a model to go back to end the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """A new engine and whom to tell.
+
+    Attributes:
+        engine: Takes over with the next frame.
+        on_failure: Called on the main thread with the error when it fails on probation, after the old one is back.
+    """
+
+    engine: Engine
+    on_failure: Callable[[ModelError], None]
+
+
+class FrameLoop:
+    """Runs on the main thread.
+
+    Args:
+        cameras: Where frames come from.
+        engine: The first one.
+        sink: Takes each classified frame; must return at once.
+        on_step: Called after each step, with whether a frame was classified.
+    """
+
+    def __init__(
+        self,
+        cameras: Cameras,
+        engine: Engine,
+        sink: Callable[[Frame, Inference, Engine], None],
+        on_step: Callable[[bool], None],
+    ) -> None:
+        self.engine = engine
+        self._cameras = cameras
+        self._sink = sink
+        self._on_step = on_step
+        self._lock = threading.Lock()
+        self._pending: Swap | None = None
+        self._probation: tuple[Engine, Swap] | None = None
+        self._probation_left = 0
+        self._failures = 0
+
+    def swap(self, swap: Swap) -> None:
+        """Let another engine take over with the next frame; thread-safe, returns at once."""
+        self._cameras.set_prepare(swap.engine.prepare)  # the next captured frame comes prepared for it
+        with self._lock:
+            self._pending = swap
+
+    def step(self) -> None:
+        """Classify the next frame, if there is one in time.
+
+        Raises:
+            ModelError: The network fails again and again and there is none to go back to.
+        """
+        frame = self._cameras.take(TAKE_TIMEOUT_S)
+        if self._pending is not None:
+            self._begin_swap()
+        if frame is not None:
+            self._classify(frame)
+        self._on_step(frame is not None)
+
+    def _classify(self, frame: Frame) -> None:
+        engine = self.engine
+        if frame.prepared is None or frame.prepared_by != engine.prepare:
+            begin = time.perf_counter_ns()
+            prepared = engine.prepare(frame.image)
+            preprocess_ms = (time.perf_counter_ns() - begin) / 1e6
+            frame = replace(frame, prepared=prepared, preprocess_ms=preprocess_ms, prepared_by=engine.prepare)
+        try:
+            inference = engine.infer(frame.prepared)
+        except ModelError as error:
+            self._failed(frame, error)
+            return
+        self._failures = 0
+        if self._probation is not None:
+            self._probation_left -= 1
+            if self._probation_left <= 0:
+                self._probation = None
+        self._sink(frame, inference, engine)
+
+    def _begin_swap(self) -> None:
+        with self._lock:
+            swap, self._pending = self._pending, None
+        if swap is None:
+            return
+        self._probation, self._probation_left = (self.engine, swap), PROBATION_FRAMES
+        self.engine = swap.engine
+        log.info("model %s (%s) answers from now on", swap.engine.bundle.name, swap.engine.bundle.id)
+
+    def _failed(self, frame: Frame, error: ModelError) -> None:
+        """Go back to the old engine while the new one is on probation, and classify the frame with that one."""
+        if self._probation is not None:
+            (self.engine, swap), self._probation = self._probation, None
+            self._cameras.set_prepare(self.engine.prepare)
+            log.error("model %s fails (%s); going back to %s", swap.engine.bundle.id, error, self.engine.bundle.id)
+            swap.on_failure(error)
+            self._classify(frame)
+            return
+        self._failures += 1
+        if self._failures == 1:
+            log.error("%s", error)
+        if self._failures >= _GIVE_UP_FRAMES:
+            raise error

@@ -1,0 +1,99 @@
+"""The thread that turns inferences into result messages, so that the main thread only invokes."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from edged.daemon.results import ResultFilter, make_result
+from edged.vision.scores import top_k
+
+if TYPE_CHECKING:
+    from edged.daemon.engine import Engine
+    from edged.daemon.statistics import Statistics
+    from edged.mqtt.link import Link
+    from edged.mqtt.messages import Result
+    from edged.types import Frame, Inference
+
+log = logging.getLogger(__name__)
+
+Observer = Callable[["Frame", "Inference", "Engine"], None]
+"""Called on the publisher's thread for each classified frame; must be quick."""
+
+
+class Publisher:
+    """Publishes results in the order of `put`.
+
+    Args:
+        link: Where results go.
+        results: Which frames are published.
+        statistics: Counts every frame.
+        top: How many labels a result carries; may be changed at any time.
+        on_failure: Called once when the thread ends by an unexpected exception.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        results: ResultFilter,
+        statistics: Statistics,
+        *,
+        top: int,
+        on_failure: Callable[[], None],
+    ) -> None:
+        self.top = top
+        self.latest: dict[str, tuple[Frame, Result]] = {}
+        """Per camera the newest classified frame and its result, whether published or not."""
+        self.observers: list[Observer] = []
+        self._link = link
+        self._filter = results
+        self._statistics = statistics
+        self._on_failure = on_failure
+        self._queue: queue.SimpleQueue[tuple[Frame, Inference, Engine] | None] = queue.SimpleQueue()
+        self._engine: Engine | None = None
+        self._thread = threading.Thread(target=self._run, name="publisher")
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def put(self, frame: Frame, inference: Inference, engine: Engine) -> None:
+        """Hand over a classified frame; returns at once."""
+        self._queue.put((frame, inference, engine))
+
+    def stop(self) -> None:
+        """Publish what was handed over, then end the thread."""
+        self._queue.put(None)
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while (item := self._queue.get()) is not None:
+                self._publish(*item)
+        except Exception:
+            log.exception("the publisher has failed")
+            self._on_failure()
+
+    def _publish(self, frame: Frame, inference: Inference, engine: Engine) -> None:
+        if engine is not self._engine:
+            self._engine = engine
+            self._filter.reset()
+        scores, publish = self._filter.update(frame.camera, inference.scores, time.monotonic())
+        result = make_result(
+            frame,
+            inference,
+            top_k(scores, engine.bundle.labels, self.top),
+            model=engine.bundle.id,
+            now_ns=time.monotonic_ns(),
+        )
+        if publish:
+            self._link.publish(f"result/{frame.camera}", result.encode())
+        self._statistics.add(result.latency_ms.total)
+        self.latest[frame.camera] = (frame, result)
+        for observer in self.observers:
+            observer(frame, inference, engine)

@@ -1,0 +1,85 @@
+"""The thread that reads the sensors at their own pace and publishes telemetry."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from edged.mqtt.messages import Telemetry
+
+if TYPE_CHECKING:
+    from edged.daemon.statistics import Statistics
+    from edged.mqtt.link import Link
+    from edged.sensors import Sensors
+    from edged.types import Reading
+
+log = logging.getLogger(__name__)
+
+
+class TelemetryThread:
+    """Reads, publishes, sleeps. A sensor that blocks delays telemetry, never frames.
+
+    Args:
+        sensors: Read on this thread only.
+        link: Where telemetry goes.
+        statistics: Rolled once per interval.
+        dropped: Returns the frames dropped since the start.
+        interval_s: Between two messages.
+    """
+
+    def __init__(
+        self,
+        sensors: Sensors,
+        link: Link,
+        statistics: Statistics,
+        *,
+        dropped: Callable[[], int],
+        interval_s: float,
+    ) -> None:
+        self.newest: Telemetry | None = None
+        self._sensors = sensors
+        self._link = link
+        self._statistics = statistics
+        self._dropped = dropped
+        self._interval_s = interval_s
+        self._stop = threading.Event()
+        # A daemon thread: a sensor service that hangs must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; the first message follows after one interval."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, waiting at most two seconds for a sensor that blocks."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2)
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.wait(self._interval_s):
+                self._statistics.roll()
+                message = self._message(self._sensors.read())
+                self.newest = message
+                self._link.publish("telemetry", message.encode(), qos=0)
+        except Exception:
+            log.exception("telemetry has failed; frames go on without it")
+        finally:
+            self._sensors.close()
+
+    def _message(self, reading: Reading) -> Telemetry:
+        return Telemetry(
+            power_mw=reading.power_mw or None,
+            temp_c=reading.temp_c or None,
+            load=reading.load or None,
+            clock_mhz=reading.clock_mhz or None,
+            throttled=reading.throttled,
+            latency_ms=self._statistics.latency,
+            fps=self._statistics.fps,
+            frames=self._statistics.frames,
+            dropped=self._dropped(),
+            outbox=self._link.backlog,
+        )
