@@ -1,0 +1,255 @@
+"""A workstation's end of the wire contract: subscriptions, commands with their acks, jobs and images."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any
+from uuid import uuid4
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edged.ctl.connect import establish
+from edged.ctl.errors import AccessRefusedError, NoAnswerError, RejectedError, UnreachableError
+from edged.ctl.subscription import Incoming, Subscription
+from edged.mqtt.broker import Broker
+from edged.mqtt.messages import Ack, CommandMessage, Job, timestamp
+
+FINAL = frozenset({"succeeded", "rejected", "failed", "cancelled"})
+"""Statuses after which a job says nothing more."""
+_EXPIRY_MARGIN_S = 30.0  # clocks of a device and a workstation differ
+_REFUSED = 0x80  # reason codes of SUBACK from here on are failures
+
+
+class Client:
+    """An open connection to the broker, seen from below the topic prefix.
+
+    Args:
+        broker: Address, login and, in its settings, the topic prefix.
+        timeout_s: How long to wait for the broker and for a device's answer.
+    """
+
+    def __init__(self, broker: Broker, *, timeout_s: float = 10.0) -> None:
+        self.url = broker.settings.url
+        self.prefix = broker.settings.prefix
+        self._broker = broker
+        self.timeout_s = timeout_s
+        self._mqtt: paho.Client | None = None
+        self._lock = threading.Lock()
+        self._subscriptions: list[Subscription] = []
+        self._granted: dict[int, bool] = {}
+        self._suback = threading.Condition()
+        self._calls: dict[str, tuple[Subscription, Subscription]] = {}
+
+    def __enter__(self) -> Client:
+        """Connect.
+
+        Raises:
+            ConfigError, AccessRefusedError, UnreachableError: See `connect.establish`.
+        """
+        mqtt = establish(self._broker, timeout_s=self.timeout_s)
+        mqtt.on_message = self._on_message
+        mqtt.on_subscribe = self._on_subscribe
+        mqtt.on_connect = self._on_connect
+        mqtt.on_disconnect = None
+        self._mqtt = mqtt
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        mqtt, self._mqtt = self._paho, None
+        mqtt.disconnect()
+        mqtt.loop_stop()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is there now; paho reconnects by itself."""
+        return self._paho.is_connected()
+
+    def subscribe(self, *filters: str) -> Subscription:
+        """Subscribe, QoS 1, and wait until the broker has confirmed it.
+
+        Args:
+            filters: Topic filters below the prefix, e.g. "+/result/+".
+
+        Raises:
+            AccessRefusedError: The broker forbids it.
+            UnreachableError: The broker did not confirm in time.
+        """
+        subscription = Subscription(filters, self.unsubscribe)
+        with self._lock:
+            self._subscriptions.append(subscription)
+        result, mid = self._paho.subscribe([(f"{self.prefix}/{name}", 1) for name in filters])
+        with self._suback:
+            if (
+                mid is None
+                or result != paho.MQTT_ERR_SUCCESS
+                or not self._suback.wait_for(lambda: mid in self._granted, self.timeout_s)
+            ):
+                raise UnreachableError(f"{self.url} did not confirm a subscription within {self.timeout_s:g} s")
+            if not self._granted.pop(mid):
+                raise AccessRefusedError(f"{self.url} does not let this user read {self.prefix}/#")
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Stop a subscription; filters that another one uses stay."""
+        with self._lock:
+            if subscription in self._subscriptions:
+                self._subscriptions.remove(subscription)
+            used = {name for other in self._subscriptions for name in other.filters}
+        if unused := [f"{self.prefix}/{name}" for name in subscription.filters if name not in used]:
+            self._paho.unsubscribe(unused)
+
+    def publish(self, topic: str, payload: bytes, *, expires_s: float | None = None) -> None:
+        """Publish below the prefix, QoS 1, not retained, and wait for the broker's PUBACK.
+
+        Raises:
+            UnreachableError: The broker did not take it in time.
+        """
+        properties = None
+        if expires_s is not None and self._paho.protocol == MQTTProtocolVersion.MQTTv5:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
+            properties.MessageExpiryInterval = math.ceil(expires_s)
+        info = self._paho.publish(f"{self.prefix}/{topic}", payload, qos=1, properties=properties)
+        try:
+            info.wait_for_publish(self.timeout_s)
+            taken = info.is_published()
+        except (RuntimeError, ValueError):  # paho: not connected, or its queue is full
+            taken = False
+        if not taken:
+            raise UnreachableError(f"{self.url} did not take the message within {self.timeout_s:g} s")
+
+    def command(
+        self, device: str, name: str, args: Mapping[str, Any] | None = None, *, timeout_s: float | None = None
+    ) -> Ack:
+        """Send a command and wait until the device has accepted it.
+
+        Its answers are subscribed before it is sent: `jobs(ack.id)` and `image(ack.id)` miss nothing.
+
+        Args:
+            device: One device's id.
+            name: The command, e.g. "snapshot".
+            args: Its arguments; those that are None are left out.
+            timeout_s: How long to wait for the ack; None: the client's. The command itself expires a little later.
+
+        Raises:
+            RejectedError: The device refuses it; the text is the device's reason.
+            NoAnswerError: No ack in time.
+        """
+        patience_s = self.timeout_s if timeout_s is None else timeout_s
+        command_id = uuid4().hex
+        given = {key: value for key, value in (args or {}).items() if value is not None}
+        expires_s = patience_s + _EXPIRY_MARGIN_S
+        answers = self.subscribe(*(f"{device}/{kind}/{command_id}" for kind in ("ack", "job")))
+        images = self.subscribe(f"{device}/image/{command_id}")
+        self._calls[command_id] = (answers, images)
+        self.publish(f"{device}/cmd/{name}", command_json(command_id, given, expires_s), expires_s=expires_s)
+        end = time.monotonic() + patience_s
+        while message := answers.get(end - time.monotonic()):
+            if message.levels[0] == "job":
+                answers.arrived.put(message)  # overtook its ack; `jobs` reads it again
+                if message.decode(Job) is not None:
+                    return Ack(id=command_id, status="accepted")
+            elif (ack := message.decode(Ack)) is not None:
+                if ack.status == "rejected":
+                    self.forget(command_id)
+                    raise RejectedError(f"{device} refuses {name}: {ack.error or 'it gives no reason'}")
+                return ack
+        self.forget(command_id)
+        raise NoAnswerError(f"{device} did not answer {name} within {patience_s:g} s")
+
+    def jobs(self, command_id: str, *, device: str | None = None, silence_s: float | None = None) -> Iterator[Job]:
+        """Yield a job's states until a final one (`FINAL`), which is the last.
+
+        Args:
+            command_id: The id in the ack.
+            device: Needed only to follow a job that this client did not start.
+            silence_s: How long the device may say nothing; None: the client's timeout.
+
+        Raises:
+            NoAnswerError: It said nothing for so long.
+        """
+        patience_s = self.timeout_s if silence_s is None else silence_s
+        if command_id not in self._calls:
+            if device is None:
+                raise ValueError("the device of a job that this client did not start must be named")
+            # The retained `job` tells at once about the current or last one.
+            answers = self.subscribe(f"{device}/job/{command_id}", f"{device}/job")
+            self._calls[command_id] = (answers, self.subscribe(f"{device}/image/{command_id}"))
+        answers = self._calls[command_id][0]
+        while message := answers.get(patience_s):
+            job = message.decode(Job) if message.levels[0] == "job" else None
+            if job is None or job.id != command_id:
+                continue
+            if job.status in FINAL:
+                yield job
+                return
+            yield job
+        raise NoAnswerError(f"nothing heard of job {command_id} for {patience_s:g} s")
+
+    def image(self, command_id: str, *, timeout_s: float | None = None) -> bytes:
+        """Return the bytes on `image/<id>` of a command that this client sent.
+
+        Raises:
+            NoAnswerError: None came in time.
+        """
+        patience_s = self.timeout_s if timeout_s is None else timeout_s
+        message = self._calls[command_id][1].get(patience_s)
+        if message is None:
+            raise NoAnswerError(f"no image came within {patience_s:g} s")
+        return message.payload
+
+    def forget(self, command_id: str) -> None:
+        """Stop listening for a command's answers."""
+        for subscription in self._calls.pop(command_id, ()):
+            subscription.close()
+
+    @property
+    def _paho(self) -> paho.Client:
+        if self._mqtt is None:
+            raise RuntimeError("the client is used outside its `with` block")
+        return self._mqtt
+
+    def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+        try:
+            topic = message.topic.removeprefix(f"{self.prefix}/")
+        except UnicodeDecodeError:  # an exception here would end paho's thread
+            return
+        device, *levels = topic.split("/")
+        incoming = Incoming(device, tuple(levels), bytes(message.payload), message.retain, time.monotonic())
+        with self._lock:
+            takers = [
+                one for one in self._subscriptions if any(paho.topic_matches_sub(name, topic) for name in one.filters)
+            ]
+        for subscription in takers:
+            subscription.arrived.put(incoming)
+
+    def _on_subscribe(self, _client: paho.Client, _data: object, mid: int, codes: list[Any], _properties: Any) -> None:
+        with self._suback:
+            self._granted[mid] = all(code.value < _REFUSED for code in codes)
+            self._suback.notify_all()
+
+    def _on_connect(self, client: paho.Client, _data: object, _flags: Any, reason: Any, _properties: Any) -> None:
+        """After a reconnect the broker knows nothing of the clean session before it."""
+        with self._lock:
+            filters = [(f"{self.prefix}/{name}", 1) for one in self._subscriptions for name in one.filters]
+        if filters and not reason.is_failure:
+            client.subscribe(filters)
+
+
+def command_json(command_id: str, args: Mapping[str, Any], expires_s: float) -> bytes:
+    """Return a command as the contract wants it: `ts` now and `expires` so many seconds later.
+
+    Raises:
+        pydantic.ValidationError: The id is none that the contract allows.
+    """
+    sent = time.time()
+    message = CommandMessage.model_validate(
+        {"id": command_id, "ts": timestamp(sent), "expires": timestamp(sent + expires_s), "args": dict(args)}
+    )
+    return message.model_dump_json().encode()

@@ -1,0 +1,11 @@
+"""The commands of edgectl, one module each: `register(commands)` and `run(args) -> exit code`."""
+
+from types import ModuleType
+
+from edged.ctl.commands import adjust, snapshot, status, telemetry, watch
+
+GROUPS: dict[str, tuple[ModuleType, ...]] = {
+    "look": (status, watch, telemetry),
+    "act on a device": (snapshot, adjust),
+}
+"""Heading on the help page → its commands, in order."""

@@ -1,0 +1,164 @@
+"""`edgectl status`: a table of devices, each with its model, cameras, speed and heat."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from edged.ctl.errors import DONE
+from edged.ctl.options import open_client
+from edged.ctl.registry import Commands
+
+if TYPE_CHECKING:  # imported when the command runs
+    from rich.table import Table
+    from rich.text import Text
+
+    from edged.ctl.fleet import Device
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    commands.add(
+        "status",
+        run,
+        summary="devices with their model, cameras, speed and heat",
+        details="Offline devices are shown with what they last said. With --json: one line per device.",
+        examples="  edgectl status\n  edgectl --broker mqtt://10.0.0.5 --device tx2-01 status --json",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table; nobody there is exit code 3."""
+    from edged.ctl.errors import NoAnswerError
+    from edged.ctl.fleet import look, seen, where
+    from edged.ctl.options import ALL
+    from edged.ctl.screen import console, print_json
+
+    with open_client(args) as client:
+        fleet = look(client, args.device, live=True)
+        if not fleet.devices and args.device not in (None, ALL):
+            others = seen(look(client, ALL))
+            raise NoAnswerError(f"no device {args.device!r} at {where(client)}; {others}")
+        if not fleet.devices:
+            raise NoAnswerError(f"no device at {where(client)}")
+    devices = [fleet.devices[name] for name in fleet.ids()]
+    if args.json:
+        for device in devices:
+            print_json(as_json(device))
+    else:
+        console().print(table(devices))
+    return DONE
+
+
+def as_json(device: Device) -> dict[str, Any]:
+    """Return a device's messages in one object; the model's labels are counted, not listed."""
+    line: dict[str, Any] = {"device": device.id, "state": device.state, "answered": device.answered}
+    for kind in ("info", "model", "telemetry", "job"):
+        message = getattr(device, kind)
+        line[kind] = message.model_dump(exclude_none=True, mode="json") if message is not None else None
+    if device.model is not None:
+        line["model"]["labels"] = len(device.model.labels)
+    return line
+
+
+def table(devices: list[Device]) -> Table:
+    """Lay devices out, a few lines each, so that 80 columns are enough."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    laid = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
+    for heading in ("device", "model", "cameras", "speed", "heat, power"):
+        laid.add_column(heading, overflow="fold")
+    for index, device in enumerate(devices):
+        last = index == len(devices) - 1
+        style = "" if device.online else "dim"
+        laid.add_row(_name(device), _model(device), _cameras(device), _speed(device), _heat(device), style=style)
+        if not last:
+            laid.add_row()
+    return laid
+
+
+def _lines(parts: list[Text]) -> Text:
+    from rich.text import Text
+
+    return Text("\n").join(parts)
+
+
+def _name(device: Device) -> Text:
+    from edged.ctl.screen import text
+
+    state, style = device.state or "state unknown", "green" if device.online else "red"
+    if device.online and not device.answered:
+        state, style = "online, silent", "yellow"
+    elif device.online and device.info is not None and device.info.state == "degraded":
+        state, style = "degraded", "yellow"
+    lines = [text(device.id, "bold"), text(state, style)]
+    if device.job is not None and device.job.status in ("queued", "running"):
+        lines.append(text(f"{device.job.cmd} {device.job.progress:.0%}", "cyan"))
+    return _lines(lines)
+
+
+def _model(device: Device) -> Text:
+    from edged.ctl.screen import UNKNOWN, percent, text
+
+    lines = [text(UNKNOWN)]
+    if (model := device.model) is not None:
+        lines = [text(model.name), text(f"{len(model.labels)} classes")]
+        if model.accuracy is not None:
+            lines.append(text(f"accuracy {percent(model.accuracy)}"))
+        lines.append(text(f"id {model.id}", "dim"))
+    if device.info is not None:
+        lines.append(text(device.info.runtime, "dim"))
+    return _lines(lines)
+
+
+def _cameras(device: Device) -> Text:
+    from edged.ctl.screen import UNKNOWN, text
+
+    if device.info is None or not device.info.cameras:
+        return text(UNKNOWN)
+    colours = {"running": "green", "degraded": "yellow", "ended": "dim", "starting": ""}
+    lines = []
+    for name, camera in sorted(device.info.cameras.items()):
+        size = f" {camera.width}×{camera.height}" if camera.width and camera.height else ""
+        # What an offline device said of its cameras is history.
+        lines.append(text(f"{name} {camera.state}{size}", colours[camera.state] if device.online else ""))
+        if camera.error:
+            lines.append(text(camera.error, "dim"))
+    return _lines(lines)
+
+
+def _speed(device: Device) -> Text:
+    from edged.ctl.screen import UNKNOWN, milliseconds, text
+
+    told = device.telemetry
+    if told is None:
+        return text(UNKNOWN)
+    lines = [text(f"{told.fps:.1f} fps")]
+    if told.latency_ms is not None:
+        lines += [
+            text(f"p50 {milliseconds(told.latency_ms.p50)} ms"),
+            text(f"p95 {milliseconds(told.latency_ms.p95)} ms"),
+        ]
+    lines.append(text(f"outbox {told.outbox}", "yellow" if told.outbox else "dim"))
+    return _lines(lines)
+
+
+def _heat(device: Device) -> Text:
+    from edged.ctl.screen import UNKNOWN, text, watts
+
+    told = device.telemetry
+    lines = []
+    if told is not None:
+        if told.temp_c:
+            zone, degrees = max(told.temp_c.items(), key=lambda item: item[1])
+            lines.append(text(f"{degrees:.1f} °C {zone}"))
+        if told.power_mw:
+            # The input rail feeds the others, so the largest is the whole board's.
+            rail, power = max(told.power_mw.items(), key=lambda item: item[1])
+            lines.append(text(f"{watts(power)} {rail}"))
+        if told.throttled:
+            lines.append(text("throttled", "red"))
+    if device.info is not None:
+        lines.append(text(device.info.sensors, "dim"))
+    return _lines(lines or [text(UNKNOWN)])

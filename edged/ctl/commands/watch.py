@@ -1,0 +1,115 @@
+"""`edgectl watch`: what every camera sees, as it is classified."""
+
+from __future__ import annotations
+
+import argparse
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from edged.ctl.options import add_limits
+from edged.ctl.registry import Commands
+
+if TYPE_CHECKING:  # imported when the command runs
+    from rich.console import Console
+    from rich.table import Table
+
+    from edged.ctl.subscription import Incoming
+    from edged.mqtt.messages import Result
+
+_RATE_WINDOW_S = 5.0
+_STALE_S = 10.0
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "watch",
+        run,
+        summary="live results of every camera",
+        details="A live table on a terminal, one line per result in a pipe, the result itself with --json.\n"
+        "Ctrl-C ends.",
+        examples="  edgectl watch\n  edgectl --device tx2-01 watch --seconds 30\n  edgectl watch --json --count 100",
+    )
+    add_limits(parser, "results")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show results."""
+    from edged.ctl.live import show
+
+    return show(args, ResultView())
+
+
+@dataclass(slots=True)
+class _Row:
+    result: Result
+    at: float
+    arrivals: deque[float] = field(default_factory=deque)
+
+    def per_second(self, now: float) -> float | None:
+        """Return results per second over the last window; None before the second one."""
+        while self.arrivals and now - self.arrivals[0] > _RATE_WINDOW_S:
+            self.arrivals.popleft()
+        if len(self.arrivals) < 2:
+            return None
+        return (len(self.arrivals) - 1) / (self.arrivals[-1] - self.arrivals[0] or _RATE_WINDOW_S)
+
+
+class ResultView:
+    """The newest result of each camera."""
+
+    noun = "results"
+    topic = "result/+"
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], _Row] = {}
+
+    def take(self, message: Incoming) -> str | None:
+        """Keep a result and return it as a line."""
+        from edged.ctl.screen import milliseconds
+        from edged.mqtt.messages import Result
+
+        result = message.decode(Result)
+        if result is None:
+            return None
+        camera = message.levels[1]
+        row = self._rows.setdefault((message.device, camera), _Row(result, message.at))
+        row.result, row.at = result, message.at
+        row.arrivals.append(message.at)
+        if len(row.arrivals) > 10_000:
+            row.arrivals.popleft()
+        total = milliseconds(result.latency_ms.total)
+        return f"{result.ts}  {message.device}/{camera}  {result.score:.2f}  {result.label}  {total} ms"
+
+    def table(self, now: float, screen: Console) -> Table:
+        """Lay the rows out by device and camera."""
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+
+        from edged.ctl.screen import UNKNOWN, bar, duration, milliseconds, text
+
+        laid = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
+        laid.add_column("device", no_wrap=True, max_width=16)
+        laid.add_column("camera", no_wrap=True, max_width=10)
+        laid.add_column("label", no_wrap=True, ratio=1)
+        laid.add_column("score", no_wrap=True)
+        laid.add_column("per s", justify="right", no_wrap=True)
+        laid.add_column("ms", justify="right", no_wrap=True)
+        laid.add_column("age", justify="right", no_wrap=True)
+        plain = screen.options.ascii_only
+        for (device, camera), row in sorted(self._rows.items()):
+            rate = row.per_second(now)
+            score = row.result.score
+            colour = "green" if score >= 0.5 else "yellow"
+            laid.add_row(
+                text(device),
+                text(camera),
+                text(row.result.label, "bold"),
+                text(f"{bar(score, ascii_only=plain)} {score:4.2f}", colour),
+                UNKNOWN if rate is None else f"{rate:.1f}",
+                milliseconds(row.result.latency_ms.total),
+                duration(now - row.at),
+                style="dim" if now - row.at > _STALE_S else "",
+            )
+        return laid

@@ -1,0 +1,96 @@
+"""From a broker's address to an open MQTT connection, or one line that says why not."""
+
+from __future__ import annotations
+
+import queue
+import ssl
+from uuid import uuid4
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edged.ctl.errors import AccessRefusedError, UnreachableError
+from edged.mqtt.broker import Broker
+
+KEEPALIVE_S = 30
+_CONNACK_V5_S = 3.0  # a broker that knows only 3.1.1 may also say nothing at all
+_LOGIN_REASONS = {"Bad user name or password", "Not authorized", "Banned", "Bad authentication method"}
+
+
+def establish(broker: Broker, *, timeout_s: float) -> paho.Client:
+    """Connect, by MQTT 5 or else 3.1.1, and start paho's network thread, which from then on reconnects by itself.
+
+    Args:
+        broker: Address and login.
+        timeout_s: For each of: the TCP connection, the broker's answer.
+
+    Raises:
+        ConfigError: The password file cannot be read any more.
+        AccessRefusedError: The broker refuses the login, or either side the other's certificate.
+        UnreachableError: Nobody answers, or not as an MQTT broker.
+    """
+    reason: ReasonCode | None = None
+    for protocol in (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311):
+        patience_s = min(timeout_s, _CONNACK_V5_S) if protocol == MQTTProtocolVersion.MQTTv5 else timeout_s
+        client = _configure(broker, protocol, timeout_s)
+        reason = _dial(client, broker, patience_s)
+        if reason is not None and not reason.is_failure:
+            return client
+        client.disconnect()
+        client.loop_stop()
+        if reason is not None and reason.getName() != "Unsupported protocol version":
+            break
+    if reason is None:
+        hint = "" if broker.tls else " (mqtts:// is for TLS)"
+        raise UnreachableError(f"{broker.settings.url} does not answer as an MQTT broker{hint}")
+    if reason.getName() in _LOGIN_REASONS:
+        who = f"user {broker.settings.username!r}" if broker.settings.username else "a login without a user"
+        raise AccessRefusedError(
+            f"{broker.settings.url} refuses {who}: {reason.getName()} (--username, --password-file)"
+        )
+    raise UnreachableError(f"{broker.settings.url} refuses the connection: {reason.getName()}")
+
+
+def _configure(broker: Broker, protocol: MQTTProtocolVersion, timeout_s: float) -> paho.Client:
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"edgectl-{uuid4().hex[:12]}", protocol=protocol)
+    client.connect_timeout = timeout_s
+    client.reconnect_delay_set(min_delay=1, max_delay=10)
+    if broker.settings.username is not None:
+        client.username_pw_set(broker.settings.username, broker.password())
+    if broker.tls is not None:
+        client.tls_set_context(broker.tls)
+    return client
+
+
+def _dial(client: paho.Client, broker: Broker, patience_s: float) -> ReasonCode | None:
+    """Return the broker's answer to CONNECT; None where it gave none."""
+    answers: queue.SimpleQueue[ReasonCode | None] = queue.SimpleQueue()
+    client.on_connect = lambda _client, _data, _flags, reason, _properties: answers.put(reason)
+    client.on_disconnect = lambda *_: answers.put(None)
+    try:
+        client.connect(broker.host, broker.port, keepalive=KEEPALIVE_S)
+    except ssl.SSLError as error:
+        hint = (
+            "--ca-file names its authority" if isinstance(error, ssl.SSLCertVerificationError) else "is it a TLS port?"
+        )
+        raise AccessRefusedError(f"{broker.settings.url}: TLS fails: {_why(error)} ({hint})") from error
+    except (OSError, ValueError, UnicodeError) as error:  # ValueError and UnicodeError: a host name that cannot be one
+        raise UnreachableError(
+            f"cannot reach {broker.settings.url}: {_why(error)} (--broker or $EDGECTL_BROKER names another)"
+        ) from error
+    client.loop_start()
+    try:
+        return answers.get(timeout=patience_s)
+    except queue.Empty:
+        return None
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate not trusted, {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).replace("_", " ").lower()
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,104 @@
+"""Follow a job of any command: a progress bar on a terminal, lines in a log, the final state for machines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from edged.ctl.client import Client
+from edged.ctl.errors import DONE, FAILED
+from edged.ctl.screen import clean, console, note, print_json
+from edged.mqtt.messages import Job
+
+Describe = Callable[[Job], str]
+_LINE_STEP = 0.1
+
+
+def follow(
+    client: Client,
+    job_id: str,
+    *,
+    device: str,
+    as_json: bool = False,
+    describe: Describe | None = None,
+    silence_s: float | None = None,
+) -> Job:
+    """Follow a job to its end and show how far it is, on stderr.
+
+    Args:
+        client: An open client.
+        job_id: The id in the ack.
+        device: Whose job it is.
+        as_json: Print only the final job, as one line with the device's id, on stdout.
+        describe: Returns what stands beside the bar, e.g. loss and accuracy from `job.report`. None: the stage.
+        silence_s: How long the device may say nothing; None: the client's timeout.
+
+    Returns:
+        The final job; `finish` turns it into an exit code.
+
+    Raises:
+        NoAnswerError: The device fell silent.
+    """
+    states = client.jobs(job_id, device=device, silence_s=silence_s)
+    if as_json:
+        *_, last = states
+        print_json({"device": device, **last.model_dump(exclude_none=True, mode="json")})
+        return last
+    describe = describe or _stage
+    screen = console(stderr=True)
+    if sys.stderr.isatty() and screen.is_terminal and not screen.is_dumb_terminal:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[beside]}", style="dim"),
+            console=screen,
+            transient=True,  # the command's own output says how it ended
+        ) as progress:
+            return _bar(states, progress, device, describe)
+    return _lines(states, device, describe)
+
+
+def finish(job: Job, device: str) -> int:
+    """Return the exit code of a final job; where it did not succeed, say so on stderr."""
+    if job.status == "succeeded":
+        return DONE
+    reason = f": {job.error}" if job.error else ""
+    note(f"{device}: {job.cmd} {job.status}{reason}")
+    return FAILED
+
+
+def _stage(job: Job) -> str:
+    return job.stage or job.status
+
+
+def _bar(states: Iterator[Job], progress: Progress, device: str, describe: Describe) -> Job:
+    task = progress.add_task("", total=1.0, beside="")
+    for job in states:
+        # The columns read markup.
+        progress.update(
+            task,
+            completed=job.progress,
+            description=_unmarked(f"{device} {job.cmd}"),
+            beside=_unmarked(describe(job)),
+        )
+    return job
+
+
+def _unmarked(line: str) -> str:
+    from rich.markup import escape
+
+    return escape(clean(line, 200))
+
+
+def _lines(states: Iterator[Job], device: str, describe: Describe) -> Job:
+    told: tuple[str, int] | None = None
+    for job in states:
+        step = (job.stage or job.status, int(job.progress / _LINE_STEP))
+        if step != told:
+            print(clean(f"{device} {job.cmd} {job.progress:4.0%} {describe(job)}"), file=sys.stderr, flush=True)
+            told = step
+    return job

@@ -1,0 +1,115 @@
+"""Messages as they come: a live table on a terminal, plain lines in a pipe, JSON lines for machines."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from edged.ctl.client import Client
+from edged.ctl.errors import DONE, NoAnswerError
+from edged.ctl.fleet import where
+from edged.ctl.options import ALL, open_client
+from edged.ctl.screen import console, note, print_json, print_line
+from edged.ctl.subscription import Incoming
+
+_TICK_S = 0.25
+_HINT_S = 5.0
+
+
+class View(Protocol):
+    """How one kind of message is shown."""
+
+    noun: str
+    """What is awaited, plural: "results"."""
+    topic: str
+    """Filter below the device: "result/+"."""
+
+    def take(self, message: Incoming) -> str | None:
+        """Keep a message and return it as a line; None where it is not what its topic promises."""
+
+    def table(self, now: float, screen: Console) -> Table:
+        """Return everything that was kept; `now` is the monotonic clock, seconds."""
+
+
+def show(args: argparse.Namespace, view: View) -> int:
+    """Show messages until the limits of `options.add_limits` or Ctrl-C.
+
+    Raises:
+        NoAnswerError: `--seconds` are over and nothing came, or less than `--count`.
+    """
+    device = "+" if args.device in (None, ALL) else args.device
+    came = 0
+    with open_client(args) as client:
+        try:
+            for _ in _shown(client, f"{device}/{view.topic}", view, args):
+                came += 1
+                if came == args.count:
+                    return DONE
+        except KeyboardInterrupt:
+            return DONE
+    if came == 0 or args.count is not None:
+        whose = "any device" if device == "+" else device
+        raise NoAnswerError(
+            f"{came or 'no'} {view.noun} from {whose} at {where(client)} within {args.seconds:g} s"
+            + (f", {args.count} were asked for" if args.count else "")
+        )
+    return DONE
+
+
+def _shown(client: Client, topic: str, view: View, args: argparse.Namespace) -> Iterator[None]:
+    """Yield once for every message shown."""
+    start = time.monotonic()
+    end = start + args.seconds if args.seconds is not None else float("inf")
+    hint_at, lost = start + _HINT_S, False
+    with client.subscribe(topic) as subscription, _terminal(args) as live:
+        drawn = 0.0
+        while (now := time.monotonic()) < end:
+            message = subscription.get(min(_TICK_S, end - now))
+            line = view.take(message) if message is not None else None
+            now = time.monotonic()
+            if live is not None and now - drawn >= _TICK_S:
+                table = view.table(now, live.console)
+                table.caption = _caption(client, view, table, now - start)
+                live.update(table, refresh=True)
+                drawn = now
+            if client.connected == lost:
+                lost = not lost
+                if live is None:
+                    note(f"connection to {client.url} {'lost, trying again' if lost else 'is back'}")
+            if message is not None and line is not None:
+                hint_at = float("inf")
+                if args.json:
+                    print_json({"device": message.device, **message.raw()})
+                elif live is None:
+                    print_line(line)
+                yield
+            elif live is None and now >= hint_at:
+                hint_at = float("inf")
+                note(f"waiting for {view.noun} at {where(client)}")
+
+
+def _caption(client: Client, view: View, table: Table, waited_s: float) -> str | None:
+    if not client.connected:
+        return f"connection to {client.url} lost, trying again"
+    if table.row_count == 0:
+        return f"waiting for {view.noun} at {where(client)} … {waited_s:.0f} s (Ctrl-C ends)"
+    return None
+
+
+@contextmanager
+def _terminal(args: argparse.Namespace) -> Iterator[Live | None]:
+    """Open the live display where a person looks at it; None in a pipe and for `--json`."""
+    screen = console()
+    if args.json or not (sys.stdout.isatty() and screen.is_terminal) or screen.is_dumb_terminal:
+        yield None
+        return
+    with Live(console=screen, auto_refresh=False, transient=False) as live:
+        yield live

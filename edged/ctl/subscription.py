@@ -1,0 +1,87 @@
+"""What arrives on subscribed topics."""
+
+from __future__ import annotations
+
+import json
+import queue
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One message from a device.
+
+    Attributes:
+        device: The topic's device level, as it came: untrusted text.
+        levels: The topic's levels after the device, e.g. ("result", "main").
+        payload: Raw bytes.
+        retained: Whether the broker had kept it.
+        at: Monotonic clock at arrival, seconds.
+    """
+
+    device: str
+    levels: tuple[str, ...]
+    payload: bytes
+    retained: bool
+    at: float
+
+    def decode(self, model: type[M]) -> M | None:
+        """Return the payload as `model`; None where it is something else (anybody may publish anything)."""
+        try:
+            return model.model_validate_json(self.payload)
+        except ValidationError:
+            return None
+
+    def raw(self) -> dict[str, Any]:
+        """Return the payload's JSON object, unknown fields included; empty where it is none."""
+        try:
+            value = json.loads(self.payload)
+        except (ValueError, RecursionError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+
+class Subscription:
+    """Messages of some topics, in order of arrival, from the moment it was made."""
+
+    def __init__(self, filters: tuple[str, ...], end: Callable[[Subscription], None]) -> None:
+        self.filters = filters
+        self.arrived: queue.SimpleQueue[Incoming] = queue.SimpleQueue()
+        self._end = end
+
+    def get(self, timeout_s: float) -> Incoming | None:
+        """Return the next message; None where none came in time."""
+        try:
+            return self.arrived.get(timeout=max(timeout_s, 0.0))
+        except queue.Empty:
+            return None
+
+    def drain(self, *, quiet_s: float, limit_s: float) -> Iterator[Incoming]:
+        """Yield messages until no retained one has come for `quiet_s`, or `limit_s` have passed."""
+        quiet = time.monotonic() + quiet_s
+        end = time.monotonic() + limit_s
+        while (left := min(quiet, end) - time.monotonic()) > 0:
+            message = self.get(left)
+            if message is None:
+                return
+            if message.retained:  # a busy fleet's live messages do not put the end off
+                quiet = time.monotonic() + quiet_s
+            yield message
+
+    def close(self) -> None:
+        """Receive no more."""
+        self._end(self)
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
