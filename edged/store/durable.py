@@ -1,7 +1,7 @@
 """Changes to files that a power cut leaves done or not done, never half done.
 
 Everything is written under a temporary name beside its place, flushed to the disk, and renamed; the folder that holds
-the name is flushed too. Temporary names start with `.tmp.`, so that the next one to open the folder can clear them away.
+the name is flushed too. Temporary names start with `.tmp.`, so that the next one to open the folder can clear them.
 """
 
 from __future__ import annotations

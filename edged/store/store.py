@@ -248,7 +248,8 @@ class Store:
         raise ModelError(self._unknown(name_or_id))
 
     def _unknown(self, name: str) -> str:
-        return f"no model {name!r} is installed; installed: {', '.join(self._installed()) or 'none'}"
+        installed = ", ".join(self._installed()) or "none"
+        return f"no model {name!r} is installed; installed: {installed}; `edged models list` shows what can be pulled"
 
     def _version_folders(self) -> list[Path]:
         return sorted(_folders(self._versions), key=lambda path: path.stat().st_mtime_ns, reverse=True)

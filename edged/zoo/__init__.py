@@ -1,0 +1,16 @@
+"""Models that can be had: the catalogue of `configs/zoo.toml`, pulling from it, and installing what a user brings."""
+
+from edged.zoo.catalogue import Entry, Source, read_catalogue
+from edged.zoo.fetch import Progress
+from edged.zoo.install import install, name_from_file, pull, verify
+
+__all__ = [
+    "Entry",
+    "Progress",
+    "Source",
+    "install",
+    "name_from_file",
+    "pull",
+    "read_catalogue",
+    "verify",
+]
