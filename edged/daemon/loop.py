@@ -87,13 +87,14 @@ class FrameLoop:
 
     def _classify(self, frame: Frame) -> None:
         engine = self.engine
-        if frame.prepared is None or frame.prepared_by != engine.prepare:
+        prepared = frame.prepared
+        if prepared is None or frame.prepared_by != engine.prepare:
             begin = time.perf_counter_ns()
             prepared = engine.prepare(frame.image)
             preprocess_ms = (time.perf_counter_ns() - begin) / 1e6
             frame = replace(frame, prepared=prepared, preprocess_ms=preprocess_ms, prepared_by=engine.prepare)
         try:
-            inference = engine.infer(frame.prepared)
+            inference = engine.infer(prepared)
         except ModelError as error:
             self._failed(frame, error)
             return

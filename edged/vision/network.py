@@ -11,6 +11,7 @@ import numpy as np
 from edged.errors import ModelError
 from edged.types import Inference
 from edged.vision.graph import Graph
+from edged.vision.native_log import without_chatter
 from edged.vision.preprocess import IMAGENET_CROP, fit
 from edged.vision.quantization import Affine
 from edged.vision.scores import softmax
@@ -171,8 +172,9 @@ class HeadNetwork:
 def _open(model: bytes, runtime: Runtime, threads: int) -> tuple[str, Any]:
     name, interpreter_class = _interpreter_class(runtime)
     try:
-        interpreter = interpreter_class(model_content=model, num_threads=threads)
-        interpreter.allocate_tensors()
+        with without_chatter():
+            interpreter = interpreter_class(model_content=model, num_threads=threads)
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{name} refuses the model: {' '.join(str(error).split())}") from error
     return name, interpreter

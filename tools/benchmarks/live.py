@@ -1,0 +1,168 @@
+"""How fast and how small the daemon is: clip → daemon → real Mosquitto → subscriber, beside a bare invoke loop.
+
+Both sides run in turn in one go on the same machine, because machines differ and are shared: the ratio is the result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+BARE_LOOP = """
+import sys, time
+import numpy as np
+from edged.resources import shipped
+from edged.vision.network import Network
+seconds = float(sys.argv[1])
+network = Network((shipped("models") / "mobilenet_v2" / "model.tflite").read_bytes(), threads=1)
+network.infer(np.zeros((network.height, network.width, 3), np.uint8))
+invoke = network.interpreter.invoke
+for _ in range(20):
+    invoke()
+count, begin = 0, time.perf_counter()
+while time.perf_counter() - begin < seconds:
+    invoke()
+    count += 1
+print(count / (time.perf_counter() - begin))
+"""
+
+
+def free_port() -> int:
+    """Return a TCP port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Broker:
+    """A real Mosquitto on a free port."""
+
+    def __init__(self, folder: Path) -> None:
+        binary = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+        if binary is None:
+            sys.exit("bench: mosquitto is needed: apt install mosquitto mosquitto-clients")
+        self.port = free_port()
+        configuration = folder / "mosquitto.conf"
+        configuration.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\n")
+        self._process = subprocess.Popen([binary, "-c", configuration], stderr=subprocess.DEVNULL)
+        time.sleep(0.5)
+
+    def close(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait()
+
+
+def run_daemon(clip: Path, port: int, folder: Path, *, seconds: float, fps: float) -> dict[str, Any]:
+    """Run the daemon on a clip and watch it through mosquitto_sub.
+
+    Returns:
+        results_per_s over the last `seconds`, first_result_s, peak_mb, overhead_ms (median of total − preprocess −
+        invoke) and the median of each latency part, ms.
+    """
+    configuration = folder / "edged.toml"
+    configuration.write_text(
+        f'[device]\nid = "bench"\n[cameras.clip]\nsource = "file://{clip}"\nfps = {fps}\n'
+        f'[model]\nthreads = 1\n[mqtt]\nurl = "mqtt://127.0.0.1:{port}"\n'
+        f'[storage]\nstate_dir = "{folder / "state"}"\n[retrain]\nkeep_frames = false\n'
+    )
+    log = folder / "results.jsonl"
+    with log.open("wb") as sink:
+        subscriber = subprocess.Popen(
+            ["mosquitto_sub", "-p", str(port), "-t", "edged/bench/result/#", "-q", "1"], stdout=sink
+        )
+        time.sleep(0.3)
+        begin = time.monotonic()
+        daemon = subprocess.Popen([sys.executable, "-m", "edged", "run", "--config", configuration])
+        while log.stat().st_size == 0 and time.monotonic() - begin < 30 and daemon.poll() is None:
+            time.sleep(0.005)
+        first_result_s = time.monotonic() - begin
+        time.sleep(1.5)  # caches warm, clocks up
+        size, start = log.stat().st_size, time.monotonic()
+        time.sleep(seconds)
+        elapsed, end = time.monotonic() - start, log.stat().st_size
+        peak_mb = peak_memory_mb(daemon.pid)
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait(timeout=20)
+        subscriber.terminate()
+        subscriber.wait()
+    with log.open("rb") as source:
+        source.seek(size)
+        lines = source.read(end - size).splitlines()
+    latencies = [json.loads(line)["latency_ms"] for line in lines if line.endswith(b"}") and line.startswith(b"{")]
+    parts = {key: statistics.median(latency[key] for latency in latencies) for key in latencies[0]}
+    overhead = statistics.median(part["total"] - part["preprocess"] - part["invoke"] for part in latencies)
+    return {
+        "results_per_s": len(lines) / elapsed,
+        "first_result_s": first_result_s,
+        "peak_mb": peak_mb,
+        "overhead_ms": overhead,
+        "latency_ms": parts,
+    }
+
+
+def peak_memory_mb(pid: int) -> float:
+    """Return the peak resident set of a process, 10^6 bytes."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise ValueError(f"process {pid} has no VmHWM")
+
+
+def bare_loop(seconds: float) -> float:
+    """Invocations per second of the same interpreter with nothing around it, one thread, in a fresh process."""
+    output = subprocess.run(
+        [sys.executable, "-c", BARE_LOOP, str(seconds)], check=True, capture_output=True, text=True
+    ).stdout
+    return float(output)
+
+
+def help_seconds() -> float:
+    """Median wall time of `edgectl --help`, seconds."""
+    edgectl = Path(sys.executable).with_name("edgectl")
+    times = []
+    for _ in range(7):
+        begin = time.monotonic()
+        subprocess.run([edgectl, "--help"], check=True, stdout=subprocess.DEVNULL)
+        times.append(time.monotonic() - begin)
+    return statistics.median(times)
+
+
+def measure(clip: Path, *, rounds: int = 3, seconds: float = 6) -> dict[str, Any]:
+    """Measure everything, daemon and bare loop in turn; medians over the rounds."""
+    bare, full = [], []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        broker = Broker(folder)
+        try:
+            for _ in range(rounds):
+                bare.append(bare_loop(seconds))
+                full.append(run_daemon(clip, broker.port, folder, seconds=seconds, fps=0))
+            paced = run_daemon(clip, broker.port, folder, seconds=seconds, fps=30)
+        finally:
+            broker.close()
+    ratios = [one["results_per_s"] / other for one, other in zip(full, bare, strict=True)]
+    return {
+        "cores": os.cpu_count(),
+        "bare_per_s": statistics.median(bare),
+        "results_per_s": statistics.median(one["results_per_s"] for one in full),
+        "ratio": statistics.median(ratios),
+        "ratios": ratios,
+        "overhead_ms": statistics.median(one["overhead_ms"] for one in full),
+        "overhead_ms_30fps": paced["overhead_ms"],
+        "latency_ms": full[-1]["latency_ms"],
+        "latency_ms_30fps": paced["latency_ms"],
+        "peak_mb": max(one["peak_mb"] for one in full),
+        "first_result_s": statistics.median(one["first_result_s"] for one in full),
+        "edgectl_help_s": help_seconds(),
+    }
