@@ -1,0 +1,79 @@
+"""systemd/edged.service: what it promises, and what systemd-analyze thinks of its sandbox."""
+
+import configparser
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SYSTEMD = Path(__file__).parents[1] / "systemd"
+UNIT = SYSTEMD / "edged.service"
+MAX_EXPOSURE = 2.0
+
+
+class _Repeated(dict):
+    """Keeps every line of a key that stands more than once, as a unit file means it."""
+
+    def __setitem__(self, key, value):
+        if isinstance(value, list) and isinstance(self.get(key), list):
+            self[key].extend(value)
+        else:
+            super().__setitem__(key, value)
+
+
+@pytest.fixture(scope="module")
+def service() -> dict[str, list[str]]:
+    parser = configparser.RawConfigParser(dict_type=_Repeated, strict=False, delimiters=("=",), comment_prefixes=("#",))
+    parser.optionxform = str
+    parser.read(UNIT)
+    return {key: value.splitlines() for key, value in parser["Service"].items()}
+
+
+def test_it_is_supervised(service):
+    assert service["Type"] == ["notify"]
+    assert service["NotifyAccess"] == ["main"]
+    assert service["WatchdogSec"] == ["30"]
+    assert service["Restart"] == ["on-failure"]
+    assert service["ExecStart"] == ["/opt/edged/bin/edged run --config /etc/edged/edged.toml"]
+    assert "StartLimitIntervalSec=0" in UNIT.read_text().splitlines()
+
+
+def test_it_runs_as_the_user_that_is_created(service):
+    created = re.findall(r"^u (\S+)", (SYSTEMD / "edged.sysusers").read_text(), re.MULTILINE)
+    assert service["User"] == service["Group"] == created
+    assert "SupplementaryGroups" not in service  # one that a machine lacks would keep the service from starting
+
+
+def test_cameras_are_reachable(service):
+    assert "char-video4linux rw" in service["DeviceAllow"]
+    assert service["PrivateTmp"] == ["no"]  # nvargus-daemon listens in /tmp
+    assert "PrivateDevices" not in service
+
+
+def test_older_systemd_is_not_locked_out(service):
+    # systemd 237 (Ubuntu 18.04) has no @system-service: an allow list of it would allow next to nothing there.
+    assert all(line.startswith("~") for line in service["SystemCallFilter"])
+    assert "@resources" not in " ".join(service["SystemCallFilter"])  # the trainer is nice
+
+
+def _analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_the_sandbox_leaves_little_exposed():
+    result = _analyze("security", "--offline=true", "--no-pager", str(UNIT))
+    if "offline" in result.stderr:
+        pytest.skip("this systemd-analyze is older than 250 and knows no --offline")
+    exposure = re.search(r"Overall exposure level for edged.service: ([\d.]+)", result.stdout)
+    assert exposure, result.stderr
+    assert float(exposure.group(1)) <= MAX_EXPOSURE
+
+
+def test_systemd_understands_every_line():
+    result = _analyze("verify", "--man=no", str(UNIT))
+    complaints = [line for line in result.stderr.splitlines() if line.startswith(str(UNIT)) or "edged.service" in line]
+    assert [line for line in complaints if "is not executable" not in line] == []  # edged need not be installed here
