@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from edged.logs import Rarely
 from edged.sensors import sysfs
 from edged.sensors.jtop_data import PROPERTIES, parse
+from edged.sensors.tegra import TegraSensors
 from edged.types import Reading
 
 _logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class JtopClient(Protocol):
 
 
 class JtopSensors:
-    """Sensors of a running jtop service. When the service goes away it is looked for again, rarely."""
+    """Sensors of a running jtop service. While the service is away sysfs answers, and the service is looked for again."""
 
     name = "jtop"
 
@@ -50,6 +51,7 @@ class JtopSensors:
         client: Makes an unstarted client.
         """
         self._root = root
+        self._without = TegraSensors(root)
         self._make_client = client
         self._client: JtopClient | None = None
         self._updated = 0.0
@@ -85,12 +87,12 @@ class JtopSensors:
         return True
 
     def read(self) -> Reading:
-        """Return the newest data of the service; nothing but `throttled` while the service is away."""
+        """Return the newest data of the service, or what sysfs has while the service is away."""
         if self._client is not None and time.monotonic() - self._updated > _STALE_S:
             self._rarely.log("jtop has sent nothing for %g s", _STALE_S)
             self.close()
         if self._client is None and (time.monotonic() - self._tried < _RETRY_S or not self.connect()):
-            return Reading(throttled=sysfs.cooling_throttled(self._root))
+            return self._without.read()
         return parse(properties_of(self._client), throttled=sysfs.cooling_throttled(self._root))
 
     def close(self) -> None:
