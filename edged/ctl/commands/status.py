@@ -46,7 +46,11 @@ def run(args: argparse.Namespace) -> int:
         for device in devices:
             print_json(as_json(device))
     else:
-        console().print(table(devices))
+        screen = console()
+        screen.print(table(devices))
+        for line in complaints(devices):
+            screen.print()
+            screen.print(line)
     return DONE
 
 
@@ -66,9 +70,9 @@ def table(devices: list[Device]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    laid = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
+    laid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for heading in ("device", "model", "cameras", "speed", "heat, power"):
-        laid.add_column(heading, overflow="fold")
+        laid.add_column(heading, overflow="fold", no_wrap=heading in ("speed", "heat, power"))
     for index, device in enumerate(devices):
         last = index == len(devices) - 1
         style = "" if device.online else "dim"
@@ -76,6 +80,19 @@ def table(devices: list[Device]) -> Table:
         if not last:
             laid.add_row()
     return laid
+
+
+def complaints(devices: list[Device]) -> list[Text]:
+    """Return what cameras complain of, a line each: too long for a table's cell."""
+    from edged.ctl.screen import text
+
+    return [
+        text(f"{device.id}, camera {name} {camera.state}: {camera.error}", "yellow")
+        for device in devices
+        if device.online and device.info is not None
+        for name, camera in sorted(device.info.cameras.items())
+        if camera.error
+    ]
 
 
 def _lines(parts: list[Text]) -> Text:
@@ -103,10 +120,8 @@ def _model(device: Device) -> Text:
 
     lines = [text(UNKNOWN)]
     if (model := device.model) is not None:
-        lines = [text(model.name), text(f"{len(model.labels)} classes")]
-        if model.accuracy is not None:
-            lines.append(text(f"accuracy {percent(model.accuracy)}"))
-        lines.append(text(f"id {model.id}", "dim"))
+        known = f"accuracy {percent(model.accuracy)}" if model.accuracy is not None else f"{len(model.labels)} classes"
+        lines = [text(model.name), text(known), text(model.id, "dim")]
     if device.info is not None:
         lines.append(text(device.info.runtime, "dim"))
     return _lines(lines)
@@ -117,15 +132,10 @@ def _cameras(device: Device) -> Text:
 
     if device.info is None or not device.info.cameras:
         return text(UNKNOWN)
-    colours = {"running": "green", "degraded": "yellow", "ended": "dim", "starting": ""}
-    lines = []
-    for name, camera in sorted(device.info.cameras.items()):
-        size = f" {camera.width}×{camera.height}" if camera.width and camera.height else ""
-        # What an offline device said of its cameras is history.
-        lines.append(text(f"{name} {camera.state}{size}", colours[camera.state] if device.online else ""))
-        if camera.error:
-            lines.append(text(camera.error, "dim"))
-    return _lines(lines)
+    # What an offline device said of its cameras is history.
+    colours = {"running": "green", "degraded": "yellow", "ended": "dim", "starting": ""} if device.online else {}
+    cameras = sorted(device.info.cameras.items())
+    return _lines([text(f"{name} {camera.state}", colours.get(camera.state, "")) for name, camera in cameras])
 
 
 def _speed(device: Device) -> Text:

@@ -67,10 +67,10 @@ class TelemetryView:
         from edged.ctl.screen import UNKNOWN, duration, text
 
         del screen
-        laid = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        laid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
         laid.add_column("device", overflow="fold", max_width=20)
         for heading in ("speed", "power", "heat", "load, clock"):
-            laid.add_column(heading, overflow="fold")
+            laid.add_column(heading, overflow="fold", no_wrap=heading == "speed")
         laid.add_column("age", justify="right", no_wrap=True)
         for device, (told, at) in sorted(self._rows.items()):
             cells = [

@@ -89,8 +89,8 @@ class ResultView:
 
         from edged.ctl.screen import UNKNOWN, bar, duration, milliseconds, text
 
-        laid = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
-        laid.add_column("device", no_wrap=True, max_width=16)
+        laid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, expand=True)
+        laid.add_column("device", no_wrap=True, max_width=20)
         laid.add_column("camera", no_wrap=True, max_width=10)
         laid.add_column("label", no_wrap=True, ratio=1)
         laid.add_column("score", no_wrap=True)
@@ -98,6 +98,7 @@ class ResultView:
         laid.add_column("ms", justify="right", no_wrap=True)
         laid.add_column("age", justify="right", no_wrap=True)
         plain = screen.options.ascii_only
+        width = 10 if screen.width >= 100 else 6
         for (device, camera), row in sorted(self._rows.items()):
             rate = row.per_second(now)
             score = row.result.score
@@ -106,7 +107,7 @@ class ResultView:
                 text(device),
                 text(camera),
                 text(row.result.label, "bold"),
-                text(f"{bar(score, ascii_only=plain)} {score:4.2f}", colour),
+                text(f"{bar(score, width, ascii_only=plain)} {score:4.2f}", colour),
                 UNKNOWN if rate is None else f"{rate:.1f}",
                 milliseconds(row.result.latency_ms.total),
                 duration(now - row.at),

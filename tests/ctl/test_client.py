@@ -1,0 +1,144 @@
+"""The client against real brokers: Mosquitto with MQTT 5, amqtt with 3.1.1 only, logins, lost connections."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from edged.ctl.client import Client
+from edged.ctl.errors import AccessRefusedError, NoAnswerError, RejectedError, UnreachableError
+from edged.ctl.jobs import finish, follow
+from edged.mqtt.broker import broker
+from edged.mqtt.messages import Job
+from edged.settings import MqttSettings
+from tests.ctl.conftest import wait_for_port
+from tests.ctl.device import JPEG, ScriptedDevice
+
+
+def client_of(port: int, *, timeout_s: float = 20.0, **login: object) -> Client:
+    settings = MqttSettings.model_validate({"url": f"mqtt://localhost:{port}", **login})
+    return Client(broker(settings), timeout_s=timeout_s)
+
+
+def test_a_command_gives_ack_job_and_image(broker_port: int) -> None:
+    with ScriptedDevice(broker_port), client_of(broker_port) as client:
+        ack = client.command("tx2-01", "snapshot")
+        assert [job.status for job in client.jobs(ack.id)] == ["succeeded"]
+        assert client.image(ack.id) == JPEG
+        with pytest.raises(RejectedError, match="unknown; main"):
+            client.command("tx2-01", "snapshot", {"camera": "attic"})
+        with pytest.raises(NoAnswerError, match=r"within 0\.2 s"):
+            client.command("tx2-99", "snapshot", timeout_s=0.2)
+
+
+def test_follow_shows_lines_and_returns_the_final_job(broker_port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with ScriptedDevice(broker_port), client_of(broker_port) as client:
+        job = follow(client, client.command("tx2-01", "train").id, device="tx2-01")
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0] == "tx2-01 train   0% bottlenecks"
+        assert lines[-1] == "tx2-01 train 100% done"
+        assert finish(job, "tx2-01") == 0
+        follow(client, client.command("tx2-01", "train").id, device="tx2-01", as_json=True)
+    printed = capsys.readouterr()
+    assert Job.model_validate_json(printed.out).report == {"accuracy": 0.9}
+    assert printed.err == ""
+
+
+def test_a_job_of_somebody_else_is_found_by_the_retained_state(broker_port: int) -> None:
+    with ScriptedDevice(broker_port) as device, client_of(broker_port) as client:
+        device.say("job", Job(id="j1", cmd="retrain", status="running", progress=0.5), retain=True)
+        states = client.jobs("j1", device="tx2-01")
+        assert next(states).progress == 0.5
+        device.say("job/j1", Job(id="j1", cmd="retrain", status="cancelled"))
+        assert [job.status for job in states] == ["cancelled"]
+
+
+def test_a_login_that_is_refused(tmp_path: Path, broker_port: int) -> None:
+    del broker_port  # shows that mosquitto is there
+    passwords = tmp_path / "passwords"
+    passwords.touch(mode=0o600)
+    tool = shutil.which("mosquitto_passwd")
+    if tool is None:
+        pytest.skip("needs mosquitto_passwd")
+    subprocess.run([tool, "-b", str(passwords), "ann", "right"], check=True, capture_output=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = tmp_path / "login.conf"
+    config.write_text(f"user root\nlistener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n")
+    program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+    secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
+    with subprocess.Popen(
+        [program, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            wait_for_port(port)
+            with pytest.raises(AccessRefusedError, match=r"(?i)refuses a login without a user: not authorized"):
+                client_of(port).__enter__()
+            secret.write_text("wrong\n")
+            with pytest.raises(AccessRefusedError, match="refuses user 'ann'"):
+                client_of(port, username="ann", password_file=secret).__enter__()
+            secret.write_text("right\n")
+            with client_of(port, username="ann", password_file=secret) as client:
+                assert client.connected
+        finally:
+            process.terminate()
+
+
+def test_what_is_no_broker_is_unreachable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20)
+        held: list[socket.socket] = []
+
+        def take() -> None:
+            for _ in range(2):  # MQTT 5, then 3.1.1
+                held.append(server.accept()[0])
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        with pytest.raises(UnreachableError, match="does not answer as an MQTT broker"):
+            client_of(server.getsockname()[1], timeout_s=0.5).__enter__()
+        thread.join()
+        for one in held:
+            one.close()
+
+
+def test_subscriptions_outlive_a_broker_s_restart(tmp_path: Path, broker_port: int) -> None:
+    del broker_port
+    program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = tmp_path / "again.conf"
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+
+    def start() -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([program, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for_port(port)
+        return process
+
+    first = start()
+    with client_of(port) as client:
+        subscription = client.subscribe("+/result/+")
+        first.terminate()
+        first.wait(20)
+        second = start()
+        try:
+            end = time.monotonic() + 60
+            message = None
+            while message is None and time.monotonic() < end:
+                with ScriptedDevice(port) as device:
+                    device.see()
+                message = subscription.get(1)
+            assert message is not None
+            assert message.levels == ("result", "main")
+        finally:
+            second.terminate()
+            second.wait(20)

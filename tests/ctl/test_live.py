@@ -1,0 +1,141 @@
+"""`edgectl watch` and `telemetry`: live tables, lines, JSON, limits, Ctrl-C."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from edged.ctl.commands.telemetry import TelemetryView
+from edged.ctl.commands.watch import ResultView
+from edged.ctl.subscription import Incoming
+from tests.ctl.conftest import Edgectl, environment
+from tests.ctl.device import ScriptedDevice
+
+
+@contextmanager
+def repeating(action: Callable[[], None]) -> Iterator[None]:
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.wait(0.05):
+            action()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_watch_prints_lines_into_a_pipe(broker_port: int, edgectl: Edgectl) -> None:
+    with ScriptedDevice(broker_port) as device, repeating(lambda: device.see("tabby [red]\x1b[31mcat")):
+        done = edgectl("watch", "--count", "2")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
+    assert "tx2-01/main  0.93  tabby [red][31mcat  10.4 ms" in done.stdout
+
+
+def test_watch_json_is_the_raw_result_with_its_device(broker_port: int, edgectl: Edgectl) -> None:
+    result = {**json.loads(ScriptedDevice(broker_port).result().encode()), "later": 1}
+
+    def act() -> None:
+        device.say("result/main", b"{not a result")
+        device.say("result/main", json.dumps(result).encode())
+
+    with ScriptedDevice(broker_port) as device, repeating(act):
+        done = edgectl("--device", "tx2-01", "watch", "--json", "--count", "1")
+    assert json.loads(done.stdout) == {"device": "tx2-01", **result}
+
+
+def test_silence_is_3_and_says_where_it_listened(broker_port: int, edgectl: Edgectl) -> None:
+    done = edgectl("watch", "--seconds", "0.5")
+    assert done.returncode == 3
+    assert "no results from any device" in done.stderr
+    assert f"localhost:{broker_port}" in done.stderr
+
+
+def test_telemetry_lines_and_json(broker_port: int, edgectl: Edgectl) -> None:
+    with ScriptedDevice(broker_port) as device, repeating(lambda: device.say("telemetry", device.telemetry)):
+        lines = edgectl("telemetry", "--count", "1")
+        machine = edgectl("telemetry", "--json", "--count", "1")
+    assert "tx2-01  14.2 fps, p50 12.3 ms" in lines.stdout
+    assert "VDD_IN 4.12 W" in lines.stdout
+    assert json.loads(machine.stdout)["power_mw"] == {"VDD_IN": 4120, "VDD_GPU": 340}
+
+
+def test_a_terminal_gets_a_live_table_and_ctrl_c_ends_it_well(broker_port: int) -> None:
+    leader, follower = pty.openpty()
+    shown = bytearray()
+    with (
+        ScriptedDevice(broker_port) as device,
+        repeating(device.see),
+        subprocess.Popen(
+            [sys.executable, "-m", "edged.ctl", "watch"],
+            env=environment(broker_port, TERM="xterm", COLUMNS="80", LINES="24"),
+            stdin=follower,
+            stdout=follower,
+            stderr=follower,
+        ) as process,
+    ):
+        os.close(follower)
+        end = time.monotonic() + 60
+        while "█".encode() not in shown and time.monotonic() < end:
+            shown += os.read(leader, 65536)
+        process.send_signal(signal.SIGINT)
+        while True:
+            try:
+                if not (more := os.read(leader, 65536)):
+                    break
+            except OSError:  # how Linux ends a pseudo-terminal
+                break
+            shown += more
+        assert process.wait(30) == 0
+    os.close(leader)
+    text = shown.decode(errors="replace")
+    assert "tx2-01" in text
+    assert "Traceback" not in text
+
+
+def _incoming(topic: str, payload: bytes, at: float) -> Incoming:
+    device, *levels = topic.split("/")
+    return Incoming(device, tuple(levels), payload, False, at)
+
+
+def _drawn(view: ResultView | TelemetryView, now: float) -> str:
+    out = io.StringIO()
+    screen = Console(file=out, width=80)
+    screen.print(view.table(now, screen))
+    return out.getvalue()
+
+
+def test_result_table_has_rate_latency_and_age() -> None:
+    view, device = ResultView(), ScriptedDevice(0)
+    for step in range(5):
+        assert view.take(_incoming("tx2-01/result/main", device.result(seq=step).encode(), 10 + step / 2))
+    assert view.take(_incoming("tx2-01/result/main", b"{}", 12)) is None
+    drawn = _drawn(view, 15.0)
+    row = next(line for line in drawn.splitlines() if "tx2-01" in line)
+    assert row.split()[-5:] == ["0.93", "2.0", "10.4", "3.0", "s"]
+
+
+def test_telemetry_table_leaves_out_what_is_absent() -> None:
+    view, device = TelemetryView(), ScriptedDevice(0)
+    bare = device.telemetry.model_copy(update={"power_mw": None, "temp_c": None, "throttled": True})
+    assert view.take(_incoming("tx2-01/telemetry", bare.encode(), 1.0))
+    drawn = _drawn(view, 2.0)
+    assert "throttled" in drawn
+    assert "W" not in drawn
+    assert "°C" not in drawn
