@@ -1,1 +1,42 @@
 """The broker: messages, the connection that survives, the outbox, and commands that run once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from edged.settings import Settings
+from edged.types import Command
+
+if TYPE_CHECKING:  # edgectl imports messages from here and must not pay for paho and SQLite
+    from edged.mqtt.link import Link
+
+__all__ = ["open_link"]
+
+
+def open_link(
+    settings: Settings, *, on_command: Callable[[Command], None], on_connect: Callable[[], None] | None = None
+) -> Link:
+    """Make the link of this device, with its outbox and ledger in `storage.state_dir`; `start` it to connect.
+
+    Args:
+        settings: The whole configuration.
+        on_command: See `Link`.
+        on_connect: See `Link`.
+
+    Raises:
+        ConfigError: `[mqtt]` or the folder cannot be used.
+    """
+    from edged.mqtt.ledger import Ledger
+    from edged.mqtt.link import Link
+    from edged.mqtt.outbox import Outbox
+
+    folder = settings.storage.state_dir
+    return Link(
+        settings=settings.mqtt,
+        device=settings.device.id,
+        outbox=Outbox(folder / "outbox.sqlite", settings.storage.outbox_max_mb),
+        ledger=Ledger(folder / "commands.sqlite"),
+        on_command=on_command,
+        on_connect=on_connect,
+    )

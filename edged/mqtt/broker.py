@@ -1,0 +1,124 @@
+"""Where the broker is and how to log in, read and checked from `[mqtt]` before anything connects."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import stat
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from edged.errors import ConfigError
+from edged.settings import MqttSettings
+
+log = logging.getLogger(__name__)
+
+PORT = 1883
+TLS_PORT = 8883
+
+
+@dataclass(frozen=True)
+class Broker:
+    """The address of a broker and what is needed to be let in.
+
+    Attributes:
+        host: Name or address, without brackets.
+        port: TCP port.
+        tls: The context that verifies the broker and presents our certificate; None for plain TCP.
+        settings: Where this came from.
+    """
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    settings: MqttSettings
+
+    @property
+    def name(self) -> str:
+        """`host:port`, for people."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    def password(self) -> str | None:
+        """Read the password anew, so that a corrected file needs no restart.
+
+        Raises:
+            ConfigError: The file cannot be read.
+        """
+        path = self.settings.password_file
+        if path is None:
+            return None
+        try:
+            return path.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise ConfigError(f"mqtt.password_file = {str(path)!r}: {reason}") from error
+
+
+def broker(settings: MqttSettings) -> Broker:
+    """Check `[mqtt]` and build the TLS context.
+
+    Raises:
+        ConfigError: A port out of range, a file that cannot be read or is no certificate, or keys that do not go
+            together; one line that names the key.
+    """
+    address = urlsplit(settings.url)
+    encrypted = address.scheme == "mqtts"
+    try:
+        port = address.port or (TLS_PORT if encrypted else PORT)
+    except ValueError as error:
+        raise ConfigError(f"mqtt.url = {settings.url!r}: the port must be 1 to 65535") from error
+    if settings.password_file is not None and settings.username is None:
+        raise ConfigError("mqtt.password_file: needs mqtt.username too")
+    found = Broker(address.hostname or "localhost", port, _tls(settings) if encrypted else None, settings)
+    if not encrypted:
+        for key in ("ca_file", "cert_file", "key_file"):
+            if getattr(settings, key) is not None:
+                raise ConfigError(f"mqtt.{key}: only used with mqtts://, but mqtt.url = {settings.url!r}")
+    found.password()
+    _warn_if_public(settings)
+    return found
+
+
+def _tls(settings: MqttSettings) -> ssl.SSLContext:
+    if settings.ca_file is None:
+        context = ssl.create_default_context()
+    else:
+        try:
+            context = ssl.create_default_context(cafile=settings.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"mqtt.ca_file = {str(settings.ca_file)!r}: {_reason(error)}") from error
+    if settings.cert_file is None:
+        if settings.key_file is not None:
+            raise ConfigError("mqtt.key_file: needs mqtt.cert_file too")
+        return context
+
+    def no_prompt() -> str:
+        raise ConfigError(
+            f"mqtt.key_file = {str(settings.key_file or settings.cert_file)!r}: encrypted; use one without a passphrase"
+        )
+
+    for key, path in (("cert_file", settings.cert_file), ("key_file", settings.key_file)):
+        try:
+            if path is not None:
+                path.open("rb").close()
+        except OSError as error:
+            raise ConfigError(f"mqtt.{key} = {str(path)!r}: {error.strerror}") from error
+    try:
+        context.load_cert_chain(settings.cert_file, settings.key_file, password=no_prompt)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"mqtt.cert_file = {str(settings.cert_file)!r}: with its key: {_reason(error)}") from error
+    return context
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):  # an OSError too, but its strerror is OpenSSL's source line
+        return f"not a usable PEM file ({error.reason or 'no certificate in it'})"
+    return error.strerror or str(error)
+
+
+def _warn_if_public(settings: MqttSettings) -> None:
+    for key in ("password_file", "key_file"):
+        path = getattr(settings, key)
+        if path is not None and path.stat().st_mode & stat.S_IROTH:
+            log.warning("mqtt.%s = %r can be read by every user of this machine; chmod 600 it", key, str(path))

@@ -1,0 +1,262 @@
+"""One connection to the broker, from the first packet to the last: the only file that knows paho.
+
+Every attempt is a new paho client: what is unacknowledged is the outbox's business, so paho has nothing to resend,
+and the protocol version may differ from attempt to attempt.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTv5, MQTTv311
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from edged.errors import ConfigError
+from edged.mqtt.broker import Broker
+
+log = logging.getLogger(__name__)
+
+KEEPALIVE_S = 30
+WINDOW = 100
+"""Publishes in flight at most; the broker may ask for fewer (MQTT 5 Receive Maximum)."""
+MAX_INCOMING_BYTES = 16 * 2**20
+"""An MQTT 5 broker is told not to send us more in one packet."""
+
+UNSUPPORTED_PROTOCOL = 0x84
+TAKEN_OVER = 0x8E
+
+Protocol = Literal["5", "3.1.1"]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The broker let us in.
+
+    Attributes:
+        connection: Which connection.
+        window: How many publishes may be unacknowledged.
+        max_bytes: The largest packet that the broker takes; None: it did not say.
+    """
+
+    connection: Connection
+    window: int
+    max_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """PUBACK; `error` is the broker's reason when it refused the message (MQTT 5 only)."""
+
+    connection: Connection
+    mid: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The connection is over, posted exactly once.
+
+    Attributes:
+        connection: Which connection.
+        how: "unreachable": no TCP or TLS; "refused": CONNACK said no; "dropped": closed before any CONNACK;
+            "lost": was open; "taken over": another client came with our client id.
+        error: One line for people.
+        code: The broker's reason code, 0 if it gave none.
+    """
+
+    connection: Connection
+    how: Literal["unreachable", "refused", "dropped", "lost", "taken over"]
+    error: str
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message on a subscribed topic."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+Event = Opened | Acknowledged | Closed
+
+
+class Connection:
+    """One attempt to connect, and the connection if it succeeds. All methods return at once.
+
+    Args:
+        broker: Where, and with which login.
+        client_id: The MQTT client id.
+        protocol: Which version to speak.
+        will_topic: Gets a retained `offline` from the broker when we vanish.
+        subscriptions: Topic filters, subscribed with QoS 1 once open.
+        post: Takes events, from the network thread; must not block.
+        deliver: Takes received messages, from the network thread; must not block.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        client_id: str,
+        protocol: Protocol,
+        will_topic: str,
+        subscriptions: list[str],
+        post: Callable[[Event], None],
+        deliver: Callable[[Received], None],
+    ) -> None:
+        self.protocol: Protocol = protocol
+        self._broker = broker
+        self._subscriptions = subscriptions
+        self._post = post
+        self._deliver = deliver
+        self._end: Closed | None = None
+        self._opened = False
+        self._client = client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=MQTTv5 if protocol == "5" else MQTTv311,
+            clean_session=None if protocol == "5" else True,
+            reconnect_on_failure=False,
+        )
+        client.max_inflight_messages_set(0)  # the link keeps the window
+        client.max_queued_messages_set(0)
+        client.will_set(will_topic, b"offline", qos=1, retain=True)
+        if broker.tls is not None:
+            client.tls_set_context(broker.tls)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        # paho writes to the socket in the publishing thread unless it believes that an event loop watches the socket.
+        client.on_socket_register_write = lambda *_: None
+        self._thread = threading.Thread(target=self._run, name="edged-mqtt-net", daemon=True)
+
+    def start(self) -> None:
+        """Connect, in a thread of its own."""
+        self._thread.start()
+
+    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> int | None:
+        """Hand a message to the network thread.
+
+        Returns:
+            The packet id that `Acknowledged` will name, or None where the connection is no longer there.
+
+        Raises:
+            ValueError: The topic or payload cannot be sent by MQTT.
+        """
+        info = self._client.publish(topic, payload, qos=qos, retain=retain)
+        return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
+
+    def close(self, *, with_will: bool = False) -> None:
+        """Disconnect cleanly; `with_will`: just vanish, so that the broker publishes the Last Will."""
+        if not with_will:
+            self._client.disconnect()
+        elif isinstance(stream := self._client.socket(), socket.socket):
+            try:
+                stream.shutdown(socket.SHUT_RDWR)
+            except OSError as error:
+                log.debug("already gone: %s", error)
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until the network thread has ended, or the time is over."""
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        try:
+            self._connect()
+            self._client.loop_forever()
+        except ConfigError as error:
+            self._fail("unreachable", str(error))
+        except ssl.SSLCertVerificationError as error:
+            self._fail(
+                "unreachable", f"the broker's certificate is not trusted ({error.verify_message}); see mqtt.ca_file"
+            )
+        except ssl.SSLError as error:
+            self._fail("unreachable", f"TLS failed ({error.reason or error}); is it an mqtts:// port?")
+        except OSError as error:
+            self._fail("unreachable", error.strerror or str(error) or type(error).__name__)
+        except Exception as error:  # top of a thread; paho raises what it likes on malformed packets
+            log.debug("network thread", exc_info=True)
+            self._fail("lost" if self._opened else "dropped", f"{type(error).__name__}: {error}")
+        finally:
+            self._post(self._end or Closed(self, "lost" if self._opened else "dropped", "connection closed", 0))
+
+    def _connect(self) -> None:
+        if self._broker.settings.username is not None:
+            self._client.username_pw_set(self._broker.settings.username, self._broker.password())
+        if self.protocol == "5":
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho annotates only in part
+            properties.MaximumPacketSize = MAX_INCOMING_BYTES
+            self._client.connect(
+                self._broker.host, self._broker.port, KEEPALIVE_S, clean_start=True, properties=properties
+            )
+        else:
+            self._client.connect(self._broker.host, self._broker.port, KEEPALIVE_S)
+
+    def _fail(
+        self, how: Literal["unreachable", "refused", "dropped", "lost", "taken over"], error: str, code: int = 0
+    ) -> None:
+        if self._end is None:  # the first reason is the true one
+            self._end = Closed(self, how, f"broker {self._broker.name}: {error}", code)
+
+    # paho's callbacks, on the network thread: they only pass on.
+
+    def _on_connect(
+        self, client: Client, _: Any, __: ConnectFlags, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            self._fail("refused", self._refusal(reason), reason.value)
+            return
+        self._opened = True
+        granted: dict[str, Any] = {}
+        if properties is not None:
+            granted = properties.json()  # type: ignore[no-untyped-call]  # paho annotates only in part
+        window = min(WINDOW, int(granted.get("ReceiveMaximum", WINDOW)))
+        for topic in self._subscriptions:
+            if self.protocol == "5":  # see the retain flag of a live message too, to refuse it
+                client.subscribe(topic, options=SubscribeOptions(qos=1, retainAsPublished=True))
+            else:
+                client.subscribe(topic, qos=1)
+        self._post(Opened(self, window, granted.get("MaximumPacketSize")))
+
+    def _refusal(self, reason: ReasonCode) -> str:
+        user = self._broker.settings.username
+        if reason.value in (0x86, 0x87, 0x8C):
+            login = f"user {user!r}" if user is not None else "a login without a user"
+            return f"refused {login} ({reason}); check mqtt.username and mqtt.password_file"
+        return f"refused the connection ({reason})"
+
+    def _on_disconnect(
+        self, _: Client, __: Any, flags: DisconnectFlags, reason: ReasonCode, ___: Properties | None
+    ) -> None:
+        if flags.is_disconnect_packet_from_server and reason.value == TAKEN_OVER:
+            self._fail("taken over", "another client connected with our client id", reason.value)
+        elif self._opened:
+            self._fail("lost", f"connection lost ({reason})", reason.value)
+        else:
+            hint = "; does it want a client certificate (mqtt.cert_file)?" if self._broker.tls is not None else ""
+            self._fail("dropped", f"closed the connection without an answer{hint}")
+
+    def _on_publish(self, _: Client, __: Any, mid: int, reason: ReasonCode, ___: Properties) -> None:
+        self._post(Acknowledged(self, mid, str(reason) if reason.is_failure else None))
+
+    def _on_subscribe(self, _: Client, __: Any, ___: int, reasons: list[ReasonCode], ____: Properties | None) -> None:
+        for reason in reasons:
+            if reason.is_failure:
+                log.error("broker %s: refused our subscription to commands (%s)", self._broker.name, reason)
+
+    def _on_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
+        self._deliver(Received(message.topic, bytes(message.payload), message.retain))

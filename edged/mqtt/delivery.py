@@ -1,0 +1,173 @@
+"""What is published and not yet acknowledged: in flight, waiting, or on disk. No thread of its own, no paho."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edged.mqtt.outbox import Outbox, Stored
+
+log = logging.getLogger(__name__)
+
+STALL_S = 5.0
+"""A broker that owes an acknowledgement for longer is treated as away: memory goes to disk."""
+MEMORY_BYTES = 8_000_000
+"""So is one that lets this much pile up."""
+SPILL_S = 0.1
+"""Least time between two commits while the broker is away: one page for many messages, not many for each."""
+COMMIT_S = 1.0
+COMMIT_ROWS = 100
+
+Send = Callable[[str, bytes, bool], "int | None"]
+"""(topic, payload, retain) → packet id, or None where the connection is no longer there."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """A QoS 1 message without its PUBACK; `row` is its id in the outbox, None while only in memory."""
+
+    topic: str
+    payload: bytes
+    retain: bool
+    row: int | None = None
+    sent_at: float = 0.0
+
+
+class Delivery:
+    """Keeps QoS 1 messages in order until the broker acknowledges them.
+
+    Invariant: what is on disk and not in flight is older than what waits in memory; so memory is only sent when the
+    disk has nothing left to send.
+
+    Args:
+        outbox: The disk.
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._inflight: dict[int, Pending] = {}
+        self._waiting: deque[Pending] = deque()
+        self._waiting_bytes = 0
+        self._page: deque[Stored] = deque()
+        self._cursor = 0
+        self._more_on_disk = len(outbox) > 0
+        self._spilled_at = 0.0
+        self._committed_at = 0.0
+        self._memory_inflight = 0
+
+    @property
+    def backlog(self) -> int:
+        """Messages without PUBACK, in memory and on disk, each counted once."""
+        return len(self._outbox) + self._memory_inflight + len(self._waiting)
+
+    @property
+    def inflight(self) -> int:
+        """Messages handed to the connection and not yet acknowledged."""
+        return len(self._inflight)
+
+    def add(self, topic: str, payload: bytes, retain: bool) -> None:
+        """Take a message."""
+        self._waiting.append(Pending(topic, payload, retain))
+        self._waiting_bytes += len(topic) + len(payload)
+
+    def acknowledged(self, mid: int, error: str | None) -> bool:
+        """Note a PUBACK; False: not one of ours. A refused message is given up: it would be refused for ever."""
+        pending = self._inflight.pop(mid, None)
+        if pending is None:
+            return False
+        if error is not None:
+            log.error("broker refused a message on %s (%s); it is given up", pending.topic, error)
+        if pending.row is None:
+            self._memory_inflight -= 1
+        else:
+            self._outbox.acknowledge(pending.row)
+        return True
+
+    def lost(self) -> None:
+        """The connection is over: everything unacknowledged goes to disk, and will be sent again from the oldest on."""
+        self._spill()
+        self._outbox.commit()
+        self._inflight.clear()
+        self._page.clear()
+        self._cursor = 0
+        self._more_on_disk = len(self._outbox) > 0
+
+    def pump(self, send: Send | None, window: int, max_bytes: int | None) -> None:
+        """Send what the window allows, write what must be written.
+
+        Args:
+            send: Hands a message to the connection; None while there is none.
+            window: Messages in flight at most.
+            max_bytes: The largest packet that the broker takes.
+        """
+        now = time.monotonic()
+        while send is not None and len(self._inflight) < window and (pending := self._next()) is not None:
+            if max_bytes is not None and len(pending.topic) + len(pending.payload) + 16 > max_bytes:
+                log.error("%s: %d bytes are more than the broker takes; given up", pending.topic, len(pending.payload))
+                if pending.row is not None:
+                    self._outbox.acknowledge(pending.row)
+                continue
+            pending.sent_at = now
+            mid = send(pending.topic, pending.payload, pending.retain)
+            if mid is None:  # it is on disk already, or goes back to where it came from; `lost` follows
+                if pending.row is None:
+                    self._waiting.appendleft(pending)
+                    self._waiting_bytes += len(pending.topic) + len(pending.payload)
+                break
+            self._inflight[mid] = pending
+            self._memory_inflight += pending.row is None
+        if self._must_spill(send is not None, now) and now - self._spilled_at >= SPILL_S:
+            self._spill()
+        rows = self._outbox.uncommitted
+        if rows >= COMMIT_ROWS or (rows and (now - self._committed_at >= COMMIT_S or rows >= len(self._outbox))):
+            self._outbox.commit()
+            self._committed_at = now
+
+    def pause_s(self) -> float:
+        """How soon `pump` wants to run again although nothing happened, seconds."""
+        return SPILL_S if self._waiting else COMMIT_S
+
+    def _next(self) -> Pending | None:
+        if not self._page and self._more_on_disk:
+            self._page.extend(self._outbox.after(self._cursor, 200))
+            self._more_on_disk = bool(self._page)
+        if self._page:
+            stored = self._page.popleft()
+            self._cursor = stored.id
+            return Pending(stored.topic, stored.payload, stored.retain, stored.id)
+        if self._waiting:
+            pending = self._waiting.popleft()
+            self._waiting_bytes -= len(pending.topic) + len(pending.payload)
+            return pending
+        return None
+
+    def _must_spill(self, connected: bool, now: float) -> bool:
+        if not self._waiting and not self._memory_inflight:
+            return False
+        if not connected or self._waiting_bytes > MEMORY_BYTES:
+            return True
+        if self._waiting and (self._page or self._more_on_disk):
+            return True
+        oldest = next(iter(self._inflight.values()), None)
+        return oldest is not None and now - oldest.sent_at > STALL_S
+
+    def _spill(self) -> None:
+        """Write memory to disk, in the order of publishing: in flight before waiting."""
+        self._spilled_at = time.monotonic()
+        inflight = [pending for pending in self._inflight.values() if pending.row is None]
+        everything = [*inflight, *self._waiting]
+        if not everything:
+            return
+        rows = self._outbox.append((pending.topic, pending.payload, pending.retain) for pending in everything)
+        for pending, row in zip(inflight, rows, strict=False):
+            pending.row = row
+        self._memory_inflight = 0
+        if self._waiting:
+            if not self._page and not self._more_on_disk:
+                self._cursor = rows[len(inflight)] - 1
+            self._more_on_disk = True
+            self._waiting.clear()
+            self._waiting_bytes = 0

@@ -1,0 +1,116 @@
+"""Received bytes → validated commands that run once, each answered with an ack. A thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+
+from edged.errors import CommandError
+from edged.mqtt.commands import UNKNOWN_ID, CommandRejectedError, command_id, parse
+from edged.mqtt.connection import Received
+from edged.mqtt.ledger import Ledger
+from edged.mqtt.messages import Ack, Args, Job
+from edged.types import Command
+
+log = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Takes what the network thread receives and calls the daemon.
+
+    The ledger is asked before anything else: an id that was accepted once is answered again with the same bytes,
+    whatever the copy looks like now. It is written before the ack and before `on_command`, so that a power cut may
+    cost a command (found by `Ledger.unfinished`) but never runs one twice. Rejections are not remembered: nothing ran.
+
+    Args:
+        ledger: Where accepted ids live.
+        registry: Command name → its arguments.
+        publish: (topic below the device, payload) → publishes with QoS 1.
+        job: Publishes and remembers the state of a job.
+        on_command: Gets each command once, on this thread; must be quick. A CommandError that it raises becomes a
+            `rejected` job.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        registry: Mapping[str, type[Args]],
+        publish: Callable[[str, bytes], None],
+        job: Callable[[Job], None],
+        on_command: Callable[[Command], None],
+    ) -> None:
+        self._ledger = ledger
+        self._registry = registry
+        self._publish = publish
+        self._job = job
+        self._on_command = on_command
+        self._inbox: queue.SimpleQueue[Received | Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="edged-mqtt-commands", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def deliver(self, received: Received) -> None:
+        """Enqueue a message; returns at once."""
+        self._inbox.put(received)
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Run `function` on this thread, after what was enqueued before."""
+        self._inbox.put(function)
+
+    def stop(self, timeout_s: float) -> None:
+        """Finish what was enqueued and end the thread, waiting at most `timeout_s`."""
+        self._inbox.put(None)
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while (item := self._inbox.get()) is not None:
+            try:
+                if isinstance(item, Received):
+                    self._handle(item)
+                else:
+                    item()
+            except Exception:  # the top of a thread: the next command must find it alive
+                log.exception("command %s", item.topic if isinstance(item, Received) else item)
+
+    def _handle(self, received: Received) -> None:
+        id_ = command_id(received.payload)
+        known = self._ledger.answer(id_) if id_ != UNKNOWN_ID else None
+        if known is not None:
+            log.info("command %s %s came again; answered again", known.name, id_)
+            if known.ack is not None:
+                self._publish(f"ack/{id_}", known.ack)
+            if known.job is not None:
+                self._publish(f"job/{id_}", known.job)
+            return
+        try:
+            command = parse(
+                topic=received.topic,
+                payload=received.payload,
+                retained=received.retained,
+                now=datetime.now(timezone.utc),
+                registry=self._registry,
+            )
+            ack = Ack(id=command.id, status="accepted").encode()
+            try:
+                self._ledger.accept(command.id, command.name, ack)
+            except sqlite3.Error as error:
+                raise CommandRejectedError(
+                    command.id, f"{command.name}: cannot be remembered on disk: {error}"
+                ) from error
+        except CommandRejectedError as error:
+            log.warning("command %s rejected: %s", error.id, error)
+            self._publish(f"ack/{error.id}", Ack(id=error.id, status="rejected", error=str(error)).encode())
+            return
+        log.info("command %s %s accepted", command.name, command.id)
+        self._publish(f"ack/{command.id}", ack)
+        try:
+            self._on_command(command)
+        except CommandError as error:
+            self._job(Job(id=command.id, cmd=command.name, status="rejected", error=str(error)))

@@ -1,0 +1,169 @@
+"""Command ids that were accepted, with the answers that were given: what makes a command run once."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from edged.errors import ConfigError
+from edged.mqtt.messages import Job
+from edged.mqtt.outbox import set_aside
+
+KEEP_S = 30 * 86400.0
+KEEP_ROWS = 100_000
+PROGRESS_S = 10.0
+"""A job that only progresses is written to disk this often; every change of its status at once."""
+FINAL = frozenset({"succeeded", "rejected", "failed", "cancelled"})
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS command (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, received REAL NOT NULL, updated REAL NOT NULL,
+    ack BLOB, job BLOB, finished INTEGER NOT NULL DEFAULT 0
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered to a command: the bytes of `ack/<id>` and of the newest `job/<id>`, each None if never sent."""
+
+    name: str
+    ack: bytes | None
+    job: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An accepted command whose job has not ended; `job` is its last state, None if it never had one."""
+
+    id: str
+    name: str
+    job: bytes | None
+
+
+class Ledger:
+    """A table of accepted commands on disk. Safe to use from any thread.
+
+    Args:
+        path: The SQLite file; its folder is made. A damaged one is set aside as *.corrupt and begun anew.
+
+    Raises:
+        ConfigError: The folder cannot be written to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._progress: dict[str, tuple[str, float, bytes]] = {}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = self._open_or_renew()
+            self._prune()
+        except (OSError, sqlite3.Error) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            raise ConfigError(f"storage.state_dir: cannot keep the commands in {path}: {reason}") from error
+
+    def accept(self, id_: str, name: str, ack: bytes) -> None:
+        """Remember a command, durably, before it runs.
+
+        Raises:
+            sqlite3.Error: It cannot be remembered, so it must not run.
+        """
+        now = time.time()
+        with self._lock, self._database:
+            self._database.execute(
+                "INSERT OR IGNORE INTO command (id, name, received, updated, ack) VALUES (?, ?, ?, ?, ?)",
+                (id_, name, now, now, ack),
+            )
+
+    def answer(self, id_: str) -> Answer | None:
+        """Return what was answered to a command, None if the id is new."""
+        with self._lock:
+            row = self._database.execute("SELECT name, ack, job FROM command WHERE id = ?", (id_,)).fetchone()
+            progress = self._progress.get(id_)
+        return None if row is None else Answer(row[0], row[1], progress[2] if progress else row[2])
+
+    def record(self, job: Job, payload: bytes) -> None:
+        """Remember the newest state of a job.
+
+        Raises:
+            sqlite3.Error: The disk does not take it.
+        """
+        now = time.time()
+        final = job.status in FINAL
+        with self._lock:
+            known = self._progress.get(job.id)
+            if known is not None and known[0] == job.status and abs(now - known[1]) < PROGRESS_S:
+                self._progress[job.id] = (job.status, known[1], payload)
+                return
+            with self._database:
+                # A job that no command asked for is kept too: its command column says what it was.
+                self._database.execute(
+                    "INSERT OR IGNORE INTO command (id, name, received, updated) VALUES (?, ?, ?, ?)",
+                    (job.id, job.cmd, now, now),
+                )
+                self._database.execute(
+                    "UPDATE command SET job = ?, updated = ?, finished = ? WHERE id = ?", (payload, now, final, job.id)
+                )
+            if final:
+                self._progress.pop(job.id, None)
+            else:
+                self._progress[job.id] = (job.status, now, payload)
+
+    def unfinished(self) -> list[Unfinished]:
+        """Return accepted commands whose job has not ended, oldest first; at start, those that a restart cut off."""
+        with self._lock:
+            rows = self._database.execute(
+                "SELECT id, name, job FROM command WHERE finished = 0 ORDER BY received, rowid"
+            )
+            return [Unfinished(*row) for row in rows]
+
+    def last_job(self) -> bytes | None:
+        """Return the newest state of the job that changed last: what belongs on the retained topic `job`."""
+        with self._lock:
+            row = self._database.execute(
+                "SELECT job FROM command WHERE job IS NOT NULL ORDER BY updated DESC, rowid DESC LIMIT 1"
+            ).fetchone()
+        job: bytes | None = row[0] if row else None
+        return job
+
+    def close(self) -> None:
+        """Write the last progress and close the file."""
+        with self._lock:
+            with self._database:
+                for id_, (_, _, payload) in self._progress.items():
+                    self._database.execute("UPDATE command SET job = ? WHERE id = ?", (payload, id_))
+            self._database.close()
+
+    def _open_or_renew(self) -> sqlite3.Connection:
+        try:
+            return self._open()
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            set_aside(self._path, str(error))
+            return self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self._path, timeout=5.0, check_same_thread=False)
+        try:
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("PRAGMA synchronous=FULL")
+            database.execute(_SCHEMA)
+            database.execute("CREATE INDEX IF NOT EXISTS command_updated ON command (updated)")
+            database.execute("SELECT count(*), total(length(job)) FROM command").fetchone()
+        except sqlite3.Error:
+            database.close()
+            raise
+        return database
+
+    def _prune(self) -> None:
+        with self._database:
+            self._database.execute("DELETE FROM command WHERE finished AND updated < ?", (time.time() - KEEP_S,))
+            self._database.execute(
+                "DELETE FROM command WHERE rowid <= (SELECT rowid FROM command ORDER BY rowid DESC LIMIT 1 OFFSET ?)",
+                (KEEP_ROWS,),
+            )

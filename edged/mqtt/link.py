@@ -1,0 +1,297 @@
+"""The link to the broker: publishes without waiting, survives what networks do, and brings commands.
+
+One thread owns all state; every other thread only puts something into its queue. Its events are messages to publish,
+acknowledgements, and the beginning and end of connections.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from edged.mqtt.broker import broker
+from edged.mqtt.connection import Acknowledged, Closed, Connection, Event, Opened
+from edged.mqtt.delivery import Delivery
+from edged.mqtt.dispatcher import Dispatcher
+from edged.mqtt.ledger import Ledger
+from edged.mqtt.messages import COMMANDS, Args, Job
+from edged.mqtt.outbox import Outbox
+from edged.mqtt.retry import Retry
+from edged.settings import MqttSettings
+from edged.types import Command
+
+log = logging.getLogger(__name__)
+
+HANDSHAKE_S = 15.0
+"""TCP, TLS and CONNACK together."""
+FAREWELL_S = 2.0
+"""How long a stopping link waits for the acknowledgement of `offline`, at least."""
+REMIND_S = 600.0
+"""How often the same error is logged."""
+
+Outgoing = tuple[str, bytes, int, bool]
+"""Topic below the device, payload, QoS, retain."""
+
+
+class Link:
+    """The connection that survives. Methods may be called from any thread and do not wait for the network.
+
+    Topics given to `publish` and `retained` are below `<prefix>/<device>/`. Commands are read from
+    `<prefix>/<device>/cmd/+` and `<prefix>/all/cmd/+`; sessions are clean, so a command that was sent while we were
+    away is not replayed: its sender sees no ack and sends it again, under the same id.
+
+    Args:
+        settings: `[mqtt]`.
+        device: `device.id`; two devices must not share one.
+        outbox: Where unacknowledged messages live; the link owns and closes it.
+        ledger: Where accepted commands live; the link owns and closes it.
+        on_command: Called once per accepted command, on the link's command thread; must be quick. A CommandError that
+            it raises becomes a `rejected` job.
+        on_connect: Called on the same thread after every connect, None: not.
+        registry: Command name → its arguments.
+        client_id: MQTT client id; None: `edged-<device>`, so that the broker shows two daemons of one device id.
+        retry: When to connect again; None: the defaults.
+
+    Raises:
+        ConfigError: A file or value of `[mqtt]` cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: MqttSettings,
+        device: str,
+        outbox: Outbox,
+        ledger: Ledger,
+        on_command: Callable[[Command], None],
+        on_connect: Callable[[], None] | None = None,
+        registry: Mapping[str, type[Args]] = COMMANDS,
+        client_id: str | None = None,
+        retry: Retry | None = None,
+    ) -> None:
+        self.ledger = ledger
+        self.last_error: str | None = None
+        """Why there is no connection, or what threatens it; None while all is well."""
+        self.connected = False
+        """Whether the broker has let us in and the connection stands."""
+        self._broker = broker(settings)
+        self._base = f"{settings.prefix}/{device}/"
+        self._subscriptions = [f"{self._base}cmd/+", f"{settings.prefix}/all/cmd/+"]
+        self._client_id = client_id or f"edged-{device}"
+        self._outbox = outbox
+        self._delivery = Delivery(outbox)
+        self._retry = retry or Retry(device=device)
+        self._on_connect = on_connect
+        self._dispatcher = Dispatcher(
+            ledger=ledger, registry=registry, publish=self.publish, job=self.job, on_command=on_command
+        )
+        self._inbox: queue.SimpleQueue[Outgoing | Event | float] = queue.SimpleQueue()
+        self._newest: dict[str, bytes] = {}
+        self._unsent: dict[str, bytes] = {}
+        self._retained_inflight: set[int] = set()
+        self._connection: Connection | None = None
+        self._window = 0
+        self._max_bytes: int | None = None
+        self._attempt_at = 0.0
+        self._reminded: tuple[str, float] = ("", 0.0)
+        self._stop_at: float | None = None
+        self._started = False
+        self._thread = threading.Thread(target=self._run, name="edged-mqtt", daemon=True)
+
+    @property
+    def backlog(self) -> int:
+        """Messages of QoS 1 that the broker has not acknowledged, in memory and on disk."""
+        return self._delivery.backlog + self._inbox.qsize()
+
+    def start(self) -> None:
+        """Begin to connect, and to send what an earlier process left in the outbox; returns at once."""
+        if (job := self.ledger.last_job()) is not None:
+            self._newest.setdefault(f"{self._base}job", job)
+        self._started = True
+        self._dispatcher.start()
+        self._thread.start()
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
+        """Publish below `<prefix>/<device>/`; returns at once.
+
+        Args:
+            topic: E.g. `result/main`; no wildcards.
+            payload: The message.
+            qos: 1: kept in order, on disk if need be, until the broker acknowledges it. 0: dropped while not connected.
+            retain: For the broker; see `retained` for state of which only the newest matters.
+
+        Raises:
+            ValueError: Not a topic, or another QoS.
+        """
+        if qos not in (0, 1):
+            raise ValueError(f"qos = {qos}: 0 or 1")
+        if not topic or "+" in topic or "#" in topic:
+            raise ValueError(f"topic = {topic!r}: not empty, without + and #")
+        self._inbox.put((self._base + topic, payload, qos, retain))
+
+    def retained(self, topic: str, payload: bytes) -> None:
+        """Publish state, retained, QoS 1: only the newest per topic is kept, and published again on every connect."""
+        if not topic or "+" in topic or "#" in topic:
+            raise ValueError(f"topic = {topic!r}: not empty, without + and #")
+        self._inbox.put((self._base + topic, payload, -1, True))
+
+    def job(self, job: Job) -> None:
+        """Publish the state of a job on `job/<id>` and, retained, on `job`, and remember it for redeliveries."""
+        payload = job.encode()
+        try:
+            self.ledger.record(job, payload)
+        except sqlite3.Error as error:
+            log.error("job %s: its state %r cannot be remembered: %s", job.id, job.status, error)
+        self.publish(f"job/{job.id}", payload)
+        self.retained("job", payload)
+
+    def stop(self, deadline_s: float) -> None:
+        """Drain the outbox, publish a retained `offline`, disconnect; what is left at the deadline goes to disk.
+
+        Without a connection there is nothing to wait for, and it all goes to disk at once. Waits about `deadline_s`
+        seconds, plus at most two for `offline` to be acknowledged.
+        """
+        if not self._started:
+            self._outbox.close()
+            self.ledger.close()
+            return
+        self._started = False
+        self._dispatcher.stop(deadline_s)
+        self._inbox.put(time.monotonic() + deadline_s)
+        self._thread.join(deadline_s + FAREWELL_S + 10.0)
+        self.ledger.close()
+
+    def _run(self) -> None:
+        try:
+            while self._stop_at is None:
+                self._step()
+            while self.connected and self._delivery.backlog and time.monotonic() < self._stop_at:
+                self._step()
+            self._farewell(max(self._stop_at, time.monotonic() + FAREWELL_S))
+        except Exception:  # the top of a thread: without it the daemon would be mute and not know why
+            log.exception("the MQTT link has failed")
+            self.connected, self.last_error = False, "the MQTT link has failed; see the log"
+        finally:
+            self._delivery.lost()
+            self._outbox.close()
+
+    def _step(self) -> None:
+        """Handle what has happened, or wait a moment for something to happen; then send."""
+        pause_s = self._delivery.pause_s()
+        if self._connection is None:
+            pause_s = min(pause_s, max(0.0, self._attempt_at - time.monotonic()))
+        try:
+            self._handle(self._inbox.get(timeout=pause_s) if pause_s > 0 else self._inbox.get_nowait())
+            for _ in range(500):  # then a look at the clock
+                self._handle(self._inbox.get_nowait())
+        except queue.Empty:
+            pass
+        now = time.monotonic()
+        if not self.connected and now >= self._attempt_at:
+            if self._connection is None:
+                self._connect(now)
+            else:  # no CONNACK in time
+                self._connection.close(with_will=True)
+                self._attempt_at = now + HANDSHAKE_S
+        self._pump()
+
+    def _connect(self, now: float) -> None:
+        self._attempt_at = now + HANDSHAKE_S
+        self._connection = Connection(
+            broker=self._broker,
+            client_id=self._client_id,
+            protocol=self._retry.protocol,
+            will_topic=f"{self._base}state",
+            subscriptions=self._subscriptions,
+            post=self._inbox.put,
+            deliver=self._dispatcher.deliver,
+        )
+        self._connection.start()
+
+    def _send(self, topic: str, payload: bytes, retain: bool) -> int | None:
+        return None if self._connection is None else self._connection.publish(topic, payload, qos=1, retain=retain)
+
+    def _handle(self, event: Outgoing | Event | float) -> None:
+        if isinstance(event, tuple):
+            self._outgoing(event)
+        elif isinstance(event, float):
+            self._stop_at = event
+        elif event.connection is not self._connection:
+            pass  # of a connection that is already given up
+        elif isinstance(event, Acknowledged):
+            if not self._delivery.acknowledged(event.mid, event.error):
+                self._retained_inflight.discard(event.mid)
+        elif isinstance(event, Opened):
+            self._opened(event)
+        else:
+            self._closed(event)
+
+    def _outgoing(self, message: Outgoing) -> None:
+        topic, payload, qos, retain = message
+        if qos == 1:
+            self._delivery.add(topic, payload, retain)
+        elif qos == 0:
+            if self.connected and self._connection is not None:
+                self._connection.publish(topic, payload, qos=0, retain=retain)
+        else:
+            self._newest[topic] = self._unsent[topic] = payload
+
+    def _pump(self) -> None:
+        """Send what the window allows, retained state first."""
+        while self.connected and self._unsent and len(self._retained_inflight) + self._delivery.inflight < self._window:
+            topic, payload = next(iter(self._unsent.items()))
+            if (mid := self._send(topic, payload, True)) is None:
+                break
+            del self._unsent[topic]
+            self._retained_inflight.add(mid)
+        room = self._window - len(self._retained_inflight)
+        self._delivery.pump(self._send if self.connected else None, room, self._max_bytes)
+
+    def _opened(self, event: Opened) -> None:
+        self.connected = True
+        self._window, self._max_bytes = event.window, event.max_bytes
+        self._retry.opened(time.monotonic())
+        self.last_error = self._retry.warning
+        self._reminded = ("", 0.0)
+        log.info(
+            "connected to broker %s, MQTT %s; %d messages to send",
+            self._broker.name,
+            event.connection.protocol,
+            self.backlog,
+        )
+        self._unsent = {f"{self._base}state": b"online", **self._newest}
+        if self._on_connect is not None:
+            self._dispatcher.call(self._on_connect)
+
+    def _closed(self, event: Closed) -> None:
+        now = time.monotonic()
+        self.connected = False
+        self._connection = None
+        self._retained_inflight.clear()
+        self._delivery.lost()
+        delay_s, self.last_error = self._retry.closed(now, event)
+        self._attempt_at = now + delay_s
+        text, at = self._reminded
+        if text != self.last_error or now - at > REMIND_S:
+            self._reminded = (self.last_error, now)
+            log.warning("%s; next attempt in %.0f s", self.last_error, delay_s)
+        else:
+            log.debug("%s; next attempt in %.1f s", self.last_error, delay_s)
+
+    def _farewell(self, deadline: float) -> None:
+        """Say `offline`, see it acknowledged, disconnect; where that fails the broker's Last Will says it."""
+        connection = self._connection
+        if connection is None:
+            return
+        if self.connected:
+            self._unsent[f"{self._base}state"] = b"offline"
+            self._pump()
+            while self.connected and (self._unsent or self._retained_inflight) and time.monotonic() < deadline:
+                self._step()
+        connection.close(with_will=bool(self._unsent or self._retained_inflight))
+        connection.join(FAREWELL_S)
+        self.connected = False

@@ -1,0 +1,259 @@
+"""Messages that the broker has not acknowledged, kept on disk in the order in which they were published.
+
+Written to only while the broker is away (or slow), so that a healthy link does not wear out the flash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edged.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+ROW_BYTES = 48
+"""What a row costs on disk beside its topic and payload, roughly."""
+RETRY_S = 30.0
+"""How often a full or failing disk is tried again."""
+REPORT_S = 600.0
+"""How often the number of dropped messages is logged."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS outbox (
+    id INTEGER PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL, retain INTEGER NOT NULL, size INTEGER NOT NULL
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message in the outbox; `id` grows in the order of publishing."""
+
+    id: int
+    topic: str
+    payload: bytes
+    retain: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes that count against the bound."""
+        return len(self.topic) + len(self.payload) + ROW_BYTES
+
+
+def set_aside(path: Path, reason: str) -> None:
+    """Rename an unusable database (and its journal) to *.corrupt, replacing an older one, and say so."""
+    aside = path.with_name(path.name + ".corrupt")
+    path.replace(aside)
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    log.error("%s: unusable (%s); set aside as %s and begun anew", path, reason, aside.name)
+
+
+class Outbox:
+    """A bounded first-in-first-out store of messages. Not for several threads at once: the link's thread owns it.
+
+    A commit is on disk when `append` returns: it survives SIGKILL and a power cut. Where the disk is full or
+    fails, messages stay in memory, under the same bound, and the disk is tried again now and then.
+
+    Args:
+        path: The SQLite file; its folder is made.
+        max_mb: Bound of all messages together, megabytes (10^6 bytes); beyond it the oldest are dropped.
+
+    Raises:
+        ConfigError: The folder cannot be written to.
+    """
+
+    def __init__(self, path: Path, max_mb: float) -> None:
+        self.path = path
+        self.dropped = 0
+        """Messages dropped for the bound since the process started."""
+        self._max_bytes = int(max_mb * 1e6)
+        self._memory: deque[Stored] = deque()
+        self._acknowledged: list[int] = []
+        self._retry_at = 0.0
+        self._report_at = 0.0
+        self._reported = 0
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = self._open_or_renew()
+        except (OSError, sqlite3.Error) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            raise ConfigError(f"storage.state_dir: cannot keep the outbox {path}: {reason}") from error
+
+    def __len__(self) -> int:
+        """Messages not yet acknowledged, on disk and in memory."""
+        return max(0, self._count + len(self._memory) - len(self._acknowledged))
+
+    def append(self, messages: Iterable[tuple[str, bytes, bool]]) -> list[int]:
+        """Store (topic, payload, retain) messages durably, in one commit.
+
+        Returns:
+            Their ids, ascending.
+        """
+        new = []
+        for topic, payload, retain in messages:
+            new.append(Stored(self._next_id, topic, payload, retain))
+            self._next_id += 1
+        self._memory.extend(new)
+        if time.monotonic() >= self._retry_at:
+            self._write()
+        self._bound()
+        return [message.id for message in new]
+
+    def after(self, id_: int, limit: int) -> Sequence[Stored]:
+        """Return up to `limit` messages with ids greater than `id_`, oldest first."""
+        found: list[Stored] = []
+        try:
+            rows = self._database.execute(
+                "SELECT id, topic, payload, retain FROM outbox WHERE id > ? ORDER BY id LIMIT ?", (id_, limit)
+            )
+            found = [Stored(row[0], row[1], row[2], bool(row[3])) for row in rows]
+        except sqlite3.Error as error:
+            self._failed(error)
+        if len(found) < limit and self._memory and self._memory[-1].id > id_:
+            found += [message for message in self._memory if message.id > id_][: limit - len(found)]
+        return found
+
+    def acknowledge(self, id_: int) -> None:
+        """Note that a message arrived; `commit` removes it."""
+        self._acknowledged.append(id_)
+
+    @property
+    def uncommitted(self) -> int:
+        """Acknowledged messages that `commit` would remove."""
+        return len(self._acknowledged)
+
+    def commit(self) -> None:
+        """Remove what was acknowledged, in one commit; an emptied file gives its space back."""
+        if not self._acknowledged:
+            return
+        done, self._acknowledged = self._acknowledged, []
+        if self._memory:
+            gone = set(done)
+            self._memory = deque(message for message in self._memory if message.id not in gone)
+        try:
+            with self._database:
+                sizes = [size for id_ in done if (size := self._remove(id_)) is not None]
+            self._count -= len(sizes)
+            self._bytes -= sum(sizes)
+            if self._count == 0:
+                self._database.execute("PRAGMA incremental_vacuum")
+                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            self._failed(error)
+
+    def close(self) -> None:
+        """Write what can be written and close the file."""
+        self.commit()
+        if self._memory:
+            self._write()
+        if self._memory:
+            log.error("%s: %d messages could not be written and are lost", self.path, len(self._memory))
+        self._database.close()
+
+    def _open_or_renew(self) -> sqlite3.Connection:
+        try:
+            return self._open()
+        except sqlite3.OperationalError:
+            raise  # cannot open, locked, no space: not the file's content
+        except sqlite3.DatabaseError as error:
+            set_aside(self.path, str(error))
+            return self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self.path, timeout=5.0, check_same_thread=False)
+        try:
+            database.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("PRAGMA synchronous=FULL")  # NORMAL would lose the last commits in a power cut
+            database.execute("PRAGMA journal_size_limit=1000000")
+            database.execute(_SCHEMA)
+            # Reads every page of the table, so a damaged file shows itself here.
+            count, size, last = database.execute("SELECT count(*), total(size), max(id) FROM outbox").fetchone()
+        except sqlite3.Error:
+            database.close()
+            raise
+        self._count: int = count
+        self._bytes = int(size)
+        self._next_id: int = max(getattr(self, "_next_id", 1), (last or 0) + 1)
+        return database
+
+    def _write(self) -> None:
+        """Move memory to disk."""
+        try:
+            with self._database:
+                self._database.executemany(
+                    "INSERT INTO outbox VALUES (?, ?, ?, ?, ?)",
+                    ((m.id, m.topic, m.payload, m.retain, m.size) for m in self._memory),
+                )
+        except sqlite3.Error as error:
+            self._failed(error)
+            return
+        self._count += len(self._memory)
+        self._bytes += sum(message.size for message in self._memory)
+        self._memory.clear()
+        if self._retry_at:
+            self._retry_at = 0.0
+            log.info("%s: can be written again", self.path)
+
+    def _failed(self, error: sqlite3.Error) -> None:
+        """Go on in memory; replace a damaged file."""
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            with contextlib.suppress(sqlite3.Error):
+                self._database.close()
+            try:
+                set_aside(self.path, str(error))
+                self._database = self._open()
+            except (OSError, sqlite3.Error) as again:
+                error = again if isinstance(again, sqlite3.Error) else error
+            else:
+                return
+        if not self._retry_at:
+            log.error("%s: cannot be written (%s); unacknowledged messages stay in memory", self.path, error)
+        self._retry_at = time.monotonic() + RETRY_S
+
+    def _bound(self) -> None:
+        """Drop the oldest until the rest fits."""
+        excess = self._bytes + sum(message.size for message in self._memory) - self._max_bytes
+        if excess <= 0:
+            return
+        before = self.dropped
+        try:
+            sizes: list[int] = []
+            with self._database:
+                while excess > sum(sizes) and len(sizes) < self._count:
+                    oldest = self._database.execute("SELECT id FROM outbox ORDER BY id LIMIT 1").fetchone()[0]
+                    sizes.append(self._remove(oldest) or 0)
+            self._count -= len(sizes)
+            self._bytes -= sum(sizes)
+            self.dropped += len(sizes)
+            excess -= sum(sizes)
+        except sqlite3.Error as error:
+            self._failed(error)
+        while excess > 0 and self._memory:
+            excess -= self._memory.popleft().size
+            self.dropped += 1
+        now = time.monotonic()
+        if self.dropped > before and now >= self._report_at:
+            self._report_at = now + REPORT_S
+            log.warning(
+                "%s: full (storage.outbox_max_mb = %g): the oldest %d messages were dropped",
+                self.path, self._max_bytes / 1e6, self.dropped - self._reported,
+            )  # fmt: skip
+            self._reported = self.dropped
+
+    def _remove(self, id_: int) -> int | None:
+        """Delete a row inside the caller's transaction; its size, or None if it was dropped for the bound meanwhile."""
+        row = self._database.execute("SELECT size FROM outbox WHERE id = ?", (id_,)).fetchone()
+        if row is None:
+            return None
+        self._database.execute("DELETE FROM outbox WHERE id = ?", (id_,))
+        size: int = row[0]
+        return size

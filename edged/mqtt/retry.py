@@ -1,0 +1,108 @@
+"""When to connect again, and with which protocol: pure; the clock and the dice are arguments."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from edged.mqtt.connection import UNSUPPORTED_PROTOCOL, Closed, Protocol
+
+QUICK_S = 5.0
+"""MQTT 3.1.1 cannot say why it hangs up; a connection shorter than this…"""
+QUICK_LIMIT = 3
+"""…this many times in a row looks like two clients that throw each other out."""
+STABLE_S = 300.0
+"""A connection that held this long ends the suspicion."""
+
+
+class Retry:
+    """Backoff with jitter, the choice between MQTT 5 and 3.1.1, and patience with a rival of the same device id.
+
+    Args:
+        device: The device id, for the message.
+        shortest_s: Upper bound of the first delay; doubled with every failure.
+        longest_s: Upper bound of every delay but after a take-over.
+        rival_s: Least delay after a take-over, doubled up to ten times as much; up to twice that with jitter.
+        dice: Gives 0..1.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: str,
+        shortest_s: float = 0.5,
+        longest_s: float = 30.0,
+        rival_s: float = 30.0,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        self.protocol: Protocol = "5"
+        self.warning: str | None = None
+        """What is still to be feared although we are connected."""
+        self._device = device
+        self._shortest_s = shortest_s
+        self._longest_s = longest_s
+        self._rival_s = rival_s
+        self._dice = dice
+        self._failures = 0
+        self._rivals = 0
+        self._quick = 0
+        self._silent = 0
+        self._proven = False
+        self._opened_at = 0.0
+
+    def opened(self, now: float) -> None:
+        """Note that the broker let us in, at `now` on the monotonic clock."""
+        self._proven = True
+        self._silent = 0
+        self._opened_at = now
+
+    def closed(self, now: float, end: Closed) -> tuple[float, str]:
+        """Judge how a connection ended.
+
+        Returns:
+            Seconds to wait before the next attempt, and the error as a person should read it.
+        """
+        if end.how in ("lost", "taken over"):
+            return self._after_open(now, end)
+        if end.how in ("dropped", "refused") and self._other_protocol(end):
+            return 0.0, end.error
+        return self._backoff(), end.error
+
+    def _after_open(self, now: float, end: Closed) -> tuple[float, str]:
+        held_s = now - self._opened_at
+        if held_s >= STABLE_S:
+            self._rivals = 0
+            self.warning = None
+        if held_s >= QUICK_S:
+            self._failures = 0
+        self._quick = self._quick + 1 if held_s < QUICK_S else 0
+        if end.how == "taken over":
+            error = f"another client uses device id {self._device!r}; give each device an id of its own (device.id)"
+        elif self._quick >= QUICK_LIMIT and end.code == 0x80:
+            error = (
+                f"hung up on {self._quick} times right after connecting: probably another client uses device id "
+                f"{self._device!r}; give each device an id of its own (device.id)"
+            )
+        else:
+            return self._backoff(), end.error
+        self.warning = error
+        delay_s = self._rival_s * min(10, 2**self._rivals) * (1 + self._dice())
+        self._rivals += 1
+        return delay_s, error
+
+    def _other_protocol(self, end: Closed) -> bool:
+        """Change the protocol where that may be the cause; True: try it at once."""
+        unsupported = end.code == UNSUPPORTED_PROTOCOL
+        if end.how == "refused" and not unsupported:
+            return False
+        self._silent += 1
+        if self._proven and not unsupported and self._silent < QUICK_LIMIT:
+            return False  # it worked before: the broker is rather just going down
+        self.protocol = "3.1.1" if self.protocol == "5" else "5"
+        self._proven = False
+        return self.protocol == "3.1.1" and self._failures == 0
+
+    def _backoff(self) -> float:
+        ceiling: float = min(self._longest_s, self._shortest_s * (1 << min(self._failures, 16)))
+        self._failures += 1
+        return ceiling * (0.5 + 0.5 * self._dice())
