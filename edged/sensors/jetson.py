@@ -41,7 +41,7 @@ class JtopClient(Protocol):
 
 
 class JtopSensors:
-    """Sensors of a running jtop service. While the service is away sysfs answers, and the service is looked for again."""
+    """Sensors of a running jtop service. While it is away sysfs answers, and it is looked for again."""
 
     name = "jtop"
 
