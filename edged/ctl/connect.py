@@ -76,9 +76,9 @@ def _dial(client: paho.Client, broker: Broker, patience_s: float) -> ReasonCode 
         )
         raise AccessRefusedError(f"{broker.settings.url}: TLS fails: {_why(error)} ({hint})") from error
     except (OSError, ValueError, UnicodeError) as error:  # ValueError and UnicodeError: a host name that cannot be one
-        raise UnreachableError(
-            f"cannot reach {broker.settings.url}: {_why(error)} (--broker or $EDGECTL_BROKER names another)"
-        ) from error
+        reset = broker.tls is not None and isinstance(error, ConnectionResetError)
+        hint = "is it a TLS port?" if reset else "--broker or $EDGECTL_BROKER names another"
+        raise UnreachableError(f"cannot reach {broker.settings.url}: {_why(error)} ({hint})") from error
     client.loop_start()
     try:
         return answers.get(timeout=patience_s)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 
@@ -17,7 +17,7 @@ from edged.ctl.client import Client
 from edged.ctl.errors import DONE, NoAnswerError
 from edged.ctl.fleet import where
 from edged.ctl.options import ALL, open_client
-from edged.ctl.screen import console, note, print_json, print_line
+from edged.ctl.screen import console, note, print_json, print_line, text
 from edged.ctl.subscription import Incoming
 
 _TICK_S = 0.25
@@ -76,9 +76,7 @@ def _shown(client: Client, topic: str, view: View, args: argparse.Namespace) -> 
             line = view.take(message) if message is not None else None
             now = time.monotonic()
             if live is not None and now - drawn >= _TICK_S:
-                table = view.table(now, live.console)
-                table.caption = _caption(client, view, table, now - start)
-                live.update(table, refresh=True)
+                live.update(_picture(client, view, now, now - start, live.console), refresh=True)
                 drawn = now
             if client.connected == lost:
                 lost = not lost
@@ -96,12 +94,13 @@ def _shown(client: Client, topic: str, view: View, args: argparse.Namespace) -> 
                 note(f"waiting for {view.noun} at {where(client)}")
 
 
-def _caption(client: Client, view: View, table: Table, waited_s: float) -> str | None:
+def _picture(client: Client, view: View, now: float, waited_s: float, screen: Console) -> RenderableType:
+    table = view.table(now, screen)
     if not client.connected:
-        return f"connection to {client.url} lost, trying again"
+        return Group(table, text(f"connection to {client.url} lost, trying again", "yellow"))
     if table.row_count == 0:
-        return f"waiting for {view.noun} at {where(client)} … {waited_s:.0f} s (Ctrl-C ends)"
-    return None
+        return text(f"waiting for {view.noun} at {where(client)} … {waited_s:.0f} s (Ctrl-C ends)", "dim")
+    return table
 
 
 @contextmanager

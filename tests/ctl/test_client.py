@@ -110,6 +110,30 @@ def test_what_is_no_broker_is_unreachable() -> None:
             one.close()
 
 
+@pytest.mark.parametrize("refusal", [b"", bytes.fromhex("20020001"), bytes.fromhex("2003008400")])
+def test_a_broker_that_knows_only_mqtt_3_1_1(refusal: bytes) -> None:
+    """It closes the connection, refuses as 3.1.1 does, or refuses as MQTT 5 does."""
+    levels: list[int] = []
+
+    def serve(server: socket.socket) -> None:
+        for answer in (refusal, bytes.fromhex("20020000")):
+            connection = server.accept()[0]
+            with connection:
+                levels.append(connection.recv(1024)[8])  # after "MQTT": the protocol level
+                connection.sendall(answer)
+                if levels[-1] == 4:
+                    connection.recv(1024)  # DISCONNECT
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)
+        thread = threading.Thread(target=serve, args=(server,))
+        thread.start()
+        with client_of(server.getsockname()[1]) as client:
+            assert client.connected
+        thread.join()
+    assert levels == [5, 4]
+
+
 def test_subscriptions_outlive_a_broker_s_restart(tmp_path: Path, broker_port: int) -> None:
     del broker_port
     program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"

@@ -73,6 +73,8 @@ class TelemetryView:
             laid.add_column(heading, overflow="fold", no_wrap=heading == "speed")
         laid.add_column("age", justify="right", no_wrap=True)
         for device, (told, at) in sorted(self._rows.items()):
+            if laid.row_count:
+                laid.add_row()
             cells = [
                 Text("\n").join(text(part) for part in lines) if lines else Text(UNKNOWN)
                 for lines in (_speed(told), _power(told), _heat(told), _load(told))
