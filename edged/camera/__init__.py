@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from edged.camera.cameras import Cameras
-from edged.camera.capture import CameraState, Capture
+from edged.camera.capture import Capture
 from edged.camera.opening import open_source
+from edged.camera.state import CameraState
 
 if TYPE_CHECKING:
     from edged.types import Image

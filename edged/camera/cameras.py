@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from edged.camera.capture import STOP_TIMEOUT_S, CameraState, Capture
+from edged.camera.capture import STOP_TIMEOUT_S, Capture
 from edged.camera.opening import open_source
+from edged.camera.state import CameraState
 
 if TYPE_CHECKING:
     from edged.camera import Source

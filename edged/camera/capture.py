@@ -7,12 +7,13 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from edged.camera.opening import open_source, public_source
 from edged.camera.pace import Pace, backoff_s
 from edged.camera.roi import crop_roi
+from edged.camera.state import CameraState
 from edged.errors import CameraError
 from edged.types import Frame
 
@@ -27,27 +28,8 @@ _log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 2.0
 _STEADY_S = 10.0
-"""A camera that ran this long was well: the next failure starts the backoff anew."""
+"""A camera that ran this long was well: the next failure is a new one, in the backoff and in the log."""
 _LOG_AGAIN_S = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class CameraState:
-    """How a camera is doing: the fields of `info`'s cameras.
-
-    Attributes:
-        source: As configured, without a password.
-        state: `ended` is a file or folder that does not loop.
-        error: One line, while degraded.
-        width: Of the whole frame, before the region of interest was cut out; None before the first one.
-        height: Likewise.
-    """
-
-    source: str
-    state: Literal["starting", "running", "degraded", "ended"] = "starting"
-    error: str | None = None
-    width: int | None = None
-    height: int | None = None
 
 
 class Capture:
@@ -90,6 +72,7 @@ class Capture:
         self._seq = 0
         self._failures = 0
         self._logged_s: float | None = None
+        self._loss_logged = False
         self._source: Source | None = None
         self._stopping = False
         self._wake = threading.Event()
@@ -249,9 +232,9 @@ class Capture:
         height, width = image.shape[:2]
         if self.state.state == "running" and (self.state.width, self.state.height) == (width, height):
             return
-        if self.state.state != "running":
+        if self.state.state == "starting" or self._loss_logged:
             _log.info("camera %r: running, %d×%d from %s", self.name, width, height, self.state.source)
-            self._logged_s = None
+            self._loss_logged = False
         self._report(replace(self.state, state="running", error=None, width=width, height=height))
 
     def _fail(self, text: str, opened_s: float) -> None:
@@ -259,8 +242,10 @@ class Capture:
         now_s = time.monotonic()
         if now_s - opened_s >= _STEADY_S and self.state.state == "running":
             self._failures = 0
+            self._logged_s = None
         if self._logged_s is None or now_s - self._logged_s >= _LOG_AGAIN_S:
             self._logged_s = now_s
+            self._loss_logged = True
             _log.warning("%s; retrying", text)
         self._report(replace(self.state, state="degraded", error=text))
         deadline_s = now_s + backoff_s(self._failures, random.random())

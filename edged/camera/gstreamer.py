@@ -11,7 +11,6 @@ import logging
 import os
 import re
 import select
-import shlex
 import shutil
 import signal
 import subprocess
@@ -19,10 +18,10 @@ import threading
 import time
 from collections import deque
 from typing import IO, TYPE_CHECKING
-from urllib.parse import parse_qsl
 
 import numpy as np
 
+from edged.camera.pipeline import row_stride, unpad
 from edged.errors import CameraError
 
 if TYPE_CHECKING:
@@ -37,77 +36,16 @@ _TAIL = f"! videoconvert ! video/x-raw,format=RGB ! fdsink name={_SINK}".split()
 _CAPS = re.compile(rf"GstFdSink:{_SINK}\.GstPad:sink: caps = .*\bwidth=\(int\)(\d+).*\bheight=\(int\)(\d+)")
 _COMPLAINT = re.compile(r"error|erroneous|critical|fail|no cameras", re.IGNORECASE)
 _LINE_BYTES = 4096
-_CSI_DEFAULTS = {"width": 1280, "height": 720, "fps": 30}
 
 _log = logging.getLogger(__name__)
-
-
-def split_pipeline(pipeline: str) -> list[str]:
-    """Split a pipeline into arguments as a shell would; no shell ever sees it.
-
-    Raises:
-        CameraError: Empty, or a quotation mark without its pair.
-    """
-    try:
-        words = shlex.split(pipeline)
-    except ValueError as error:
-        raise CameraError(f"the pipeline cannot be split into words: {error}") from error
-    if not words:
-        raise CameraError("the pipeline is empty; write e.g. gst:videotestsrc is-live=true")
-    return words
-
-
-def csi_pipeline(rest: str) -> list[str]:
-    """Return the pipeline of a Jetson's CSI camera.
-
-    Args:
-        rest: What follows `csi://`: a sensor number, and `?width=1280&height=720&fps=30` where wanted.
-
-    Raises:
-        CameraError: No number, an unknown key, or a value that is not a positive whole number.
-    """
-    sensor, _, query = rest.partition("?")
-    sensor = sensor.strip("/") or "0"
-    if not sensor.isdecimal():
-        raise CameraError(f"{sensor!r} is not a sensor number; use csi://0, csi://1, …")
-    mode = dict(_CSI_DEFAULTS)
-    for key, value in parse_qsl(query, keep_blank_values=True):
-        if key not in mode or not value.isdecimal() or int(value) < 1:
-            raise CameraError(f"{key}={value!r} is not allowed; use whole numbers for {', '.join(mode)}")
-        mode[key] = int(value)
-    # The Argus source delivers NVMM memory, which only nvvidconv reads; BGRx is its nearest to RGB.
-    return shlex.split(
-        f"nvarguscamerasrc sensor-id={int(sensor)}"
-        f" ! video/x-raw(memory:NVMM),width={mode['width']},height={mode['height']},framerate={mode['fps']}/1"
-        " ! nvvidconv ! video/x-raw,format=BGRx"
-    )
-
-
-def unpad(rows: Image, width: int) -> Image:
-    """Cut off the padding of GStreamer's rows.
-
-    Args:
-        rows: (height, stride) uint8, as `row_stride` says.
-        width: Pixels of a row.
-
-    Returns:
-        A view of `rows`, RGB (height, width, 3) uint8.
-    """
-    return rows[:, : width * 3].reshape(rows.shape[0], width, 3)
-
-
-def row_stride(width: int) -> int:
-    """Bytes of one row of raw RGB in GStreamer: three a pixel, rounded up to a multiple of four.
-
-    Source: GStreamer, "Raw Video Media Types", section on strides.
-    """
-    return (width * 3 + 3) // 4 * 4
 
 
 class PipelineSource:
     """A gst-launch-1.0 child whose pipeline ends in raw RGB on a pipe.
 
-    The child's own output tells the size of the frames (`-v` prints the sink's caps) and why it died.
+    It counts as live, so that frames nobody takes in time are dropped; a pipeline that reads a file runs as fast as it
+    can unless it ends in `identity sync=true`. The child's own output tells the size of the frames (`-v` prints the
+    sink's caps) and why it died.
 
     Args:
         pipeline: Arguments of gst-launch-1.0 that end in an element with raw video.
@@ -125,7 +63,7 @@ class PipelineSource:
             raise CameraError("gst-launch-1.0 is not installed; on Debian or Ubuntu: apt install gstreamer1.0-tools")
         self._loop = loop
         self._size: tuple[int, int] | None = None
-        self._size_changed = False
+        self._first_size: tuple[int, int] | None = None
         self._said: deque[str] = deque(maxlen=30)
         self._interrupted = False
         self._closed = False
@@ -147,7 +85,7 @@ class PipelineSource:
         finally:
             os.close(sink)
         try:
-            fcntl.fcntl(self._frames, getattr(fcntl, "F_SETPIPE_SZ", 1031), _PIPE_BYTES)  # named from Python 3.10 on
+            fcntl.fcntl(self._frames, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         except OSError:
             _log.debug("the pipe keeps its default size")  # the user's pipe quota is used up; only slower
         os.set_blocking(self._frames, False)
@@ -165,9 +103,7 @@ class PipelineSource:
             while raw := output.readline(_LINE_BYTES):
                 line = raw.decode(errors="replace").strip().replace("\\", "")  # GStreamer 1.14 escapes caps
                 if found := _CAPS.search(line):
-                    size = int(found[1]), int(found[2])
-                    self._size_changed = self._size is not None and size != self._size
-                    self._size = self._size or size
+                    self._size = int(found[1]), int(found[2])
                 elif _COMPLAINT.search(line) and not line.startswith("/Gst"):
                     self._said.append(line)
 
@@ -182,11 +118,12 @@ class PipelineSource:
             if not self._wait(deadline_s):
                 return None
             if self._size is None:
-                self._check(deadline_s)
+                self._check_silence(deadline_s)
                 time.sleep(0.005)  # the first frame is there already, the line that tells its size not yet
-        if self._size_changed:
+        size = self._size
+        if self._first_size not in (None, size):  # frames of both sizes may be in the pipe, with nothing between them
             raise CameraError("the pipeline changed the size of its frames")
-        width, height = self._size
+        width, height = size
         rows = np.empty((height, row_stride(width)), np.uint8)
         view = rows.data.cast("B")
         filled = 0
@@ -197,9 +134,11 @@ class PipelineSource:
                 count = os.readv(self._frames, [view[filled:]])
             except BlockingIOError:
                 continue
-            if count == 0 and not self._ended():
+            if count == 0:
+                self._check_end()
                 return None
             filled += count
+        self._first_size = size
         return unpad(rows, width)
 
     def _wait(self, deadline_s: float) -> bool:
@@ -209,27 +148,38 @@ class PipelineSource:
             if events and events[0][1] & select.POLLIN:
                 return True
             if events:  # the write end is closed and the pipe is empty
-                return self._ended()
-            self._check(deadline_s)
+                self._check_end()
+                return False
+            self._check_silence(deadline_s)
         raise CameraError("interrupted")
 
-    def _check(self, deadline_s: float) -> None:
+    def _check_silence(self, deadline_s: float) -> None:
         if time.monotonic() > deadline_s:
             raise CameraError(f"no frame for {READ_TIMEOUT_S:g} s{self._words()}")
 
-    def _ended(self) -> bool:
-        """Return False for a proper end, else raise what the child said."""
-        try:
-            code = self._child.wait(_CLOSE_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            code = None  # it closed the pipe and lives on; close() ends it
+    def _check_end(self) -> None:
+        """Return if the pipeline came to a proper end that is wanted, else raise what the child said."""
+        code = self._exit_code()
         self._listener.join(_CLOSE_TIMEOUT_S)
         if code == 0 and not self._loop and self._size is not None:
-            return False
+            return
         if code == 0:
             raise CameraError(f"the pipeline came to its end{self._words()}")
         how = f"was killed by signal {-code}" if code is not None and code < 0 else "failed"
         raise CameraError(f"gst-launch-1.0 {how}{self._words()}")
+
+    def _exit_code(self) -> int | None:
+        """Wait a while for the child to end; minus the signal that killed it, None if it lives on.
+
+        It stays a zombie until `close`, so that its process group's number cannot come to mean another one.
+        """
+        deadline_s = time.monotonic() + _CLOSE_TIMEOUT_S
+        while time.monotonic() < deadline_s:
+            status = os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            if status is not None:
+                return status.si_status if status.si_code == os.CLD_EXITED else -status.si_status
+            time.sleep(0.005)
+        return None
 
     def _words(self) -> str:
         """What the child complained of: its first ERROR, else the first complaint of any kind, or nothing."""
@@ -249,14 +199,10 @@ class PipelineSource:
         self._interrupted = True
         os.close(self._frames)
         # SIGINT first: nvargus-daemon keeps a sensor busy whose client was killed outright.
-        for number in (signal.SIGINT, signal.SIGKILL):
-            self._signal(number)
-            try:
-                self._child.wait(_CLOSE_TIMEOUT_S)
-                break
-            except subprocess.TimeoutExpired:
-                continue
-        self._signal(signal.SIGKILL)  # what it may have left behind in its group, holding our pipe open
+        self._signal(signal.SIGINT)
+        self._exit_code()
+        self._signal(signal.SIGKILL)  # the child that is deaf, and what it may have left behind in its group
+        self._child.wait()
         self._listener.join(_CLOSE_TIMEOUT_S)
 
     def _signal(self, number: signal.Signals) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 OPEN_TIMEOUT_MS = 5000
 READ_TIMEOUT_MS = 5000
+# One decoding thread: a stream is not delayed by a frame per thread, and the other cores belong to the network.
+_ONE_THREAD = [cv2.CAP_PROP_N_THREADS, 1]
 
 # Read when a stream is opened. TCP: a lost UDP packet would smear half a picture. FFmpeg and OpenCV write to stderr
 # by themselves, at every retry of a lost camera; what matters of it becomes a CameraError.
@@ -75,7 +77,7 @@ class ClipSource(_VideoSource):
         super().__init__(self._open())
 
     def _open(self) -> cv2.VideoCapture:
-        video = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        video = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG, _ONE_THREAD)
         if not video.isOpened():
             raise CameraError(f"{self._path} is not a video that FFmpeg can read, or it was cut off")
         return video
@@ -102,13 +104,8 @@ class StreamSource(_VideoSource):
     """
 
     def __init__(self, url: str) -> None:
-        timeouts = [
-            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
-            OPEN_TIMEOUT_MS,
-            cv2.CAP_PROP_READ_TIMEOUT_MSEC,
-            READ_TIMEOUT_MS,
-        ]
-        super().__init__(cv2.VideoCapture(url, cv2.CAP_FFMPEG, timeouts))
+        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
+        super().__init__(cv2.VideoCapture(url, cv2.CAP_FFMPEG, timeouts + _ONE_THREAD))
         if not self._video.isOpened():
             raise CameraError(
                 f"no stream within {OPEN_TIMEOUT_MS / 1000:g} s; check the host, port, path, user and password, "

@@ -31,8 +31,9 @@ def open_source(name: str, settings: CameraSettings) -> Source:
     """
     try:
         return _open(settings.source.strip(), settings.loop)
-    except CameraError as error:
-        raise CameraError(f"camera {name!r}: source {public_source(settings.source)!r}: {error}") from error
+    except (CameraError, OSError) as error:  # OSError: a folder on the way may not be entered, a name is too long
+        reason = (error.strerror or error) if isinstance(error, OSError) else error
+        raise CameraError(f"camera {name!r}: source {public_source(settings.source)!r}: {reason}") from error
 
 
 def public_source(source: str) -> str:
@@ -55,7 +56,8 @@ def _open(source: str, loop: bool) -> Source:
 
         return FolderSource(_existing(rest), loop)
     if scheme == "csi":
-        from edged.camera.gstreamer import PipelineSource, csi_pipeline
+        from edged.camera.gstreamer import PipelineSource
+        from edged.camera.pipeline import csi_pipeline
 
         return PipelineSource(csi_pipeline(rest), loop)
     raise CameraError(f"unknown scheme {scheme + '://'!r}; use {ALLOWED}")
@@ -68,14 +70,15 @@ def _open_bare(source: str, loop: bool) -> Source:
 
         return PatternSource()
     if source.startswith("gst:"):
-        from edged.camera.gstreamer import PipelineSource, split_pipeline
+        from edged.camera.gstreamer import PipelineSource
+        from edged.camera.pipeline import split_pipeline
 
         return PipelineSource(split_pipeline(source.removeprefix("gst:")), loop)
     if source.isdecimal() or source.startswith("/dev/"):
         from edged.camera.opencv import DeviceSource
 
         return DeviceSource(Path(f"/dev/video{int(source)}") if source.isdecimal() else Path(source))
-    path = Path(source).expanduser()
+    path = Path(source)
     if source and path.is_dir():
         from edged.camera.folder import FolderSource
 
@@ -93,5 +96,5 @@ def _open_clip(path: Path, loop: bool) -> Source:
 
 def _existing(text: str) -> Path:
     """Return the path after `file://` or `dir://`, absolute or relative; %20 and the like only where needed."""
-    path = Path(text).expanduser()
-    return path if path.exists() else Path(unquote(text)).expanduser()
+    path = Path(text)
+    return path if path.exists() else Path(unquote(text))

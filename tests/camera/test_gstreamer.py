@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edged.camera.gstreamer import PipelineSource, csi_pipeline, row_stride, split_pipeline
+from edged.camera.gstreamer import PipelineSource
+from edged.camera.pipeline import csi_pipeline, row_stride, split_pipeline
 from edged.errors import CameraError
 
 from .conftest import Started, eventually
@@ -54,7 +55,10 @@ def test_without_gst_launch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 @needs_gstreamer
 @pytest.mark.parametrize(("width", "height"), [(321, 241), (322, 2), (323, 100), (640, 480), (1, 1)])
 def test_every_width_has_straight_edges(width: int, height: int) -> None:
-    pipeline = f"videotestsrc num-buffers=3 pattern=solid-color foreground-color=0xff2040c0 ! video/x-raw,width={width},height={height},format=RGB"
+    pipeline = (
+        "videotestsrc num-buffers=3 pattern=solid-color foreground-color=0xff2040c0"
+        f" ! video/x-raw,width={width},height={height},format=RGB"
+    )
     source = PipelineSource(split_pipeline(pipeline), loop=False)
     try:
         images = [source.read() for _ in range(4)]
@@ -72,7 +76,7 @@ def test_every_width_has_straight_edges(width: int, height: int) -> None:
 @needs_gstreamer
 def test_an_unknown_element_is_named() -> None:
     source = PipelineSource(["nosuchelement"], loop=True)
-    with pytest.raises(CameraError, match='gst-launch-1.0 failed: .*no element "nosuchelement"'):
+    with pytest.raises(CameraError, match=r'gst-launch-1.0 failed: .*no element "nosuchelement"'):
         source.read()
     source.close()
     assert children() == []

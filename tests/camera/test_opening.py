@@ -25,6 +25,7 @@ def opened(source: str, **settings: object) -> object:
         ("dir:///no/such/folder", "/no/such/folder does not exist"),
         ("no-such-thing", "no such file, folder or kind of source; use a V4L2 index"),
         ("", "no such file, folder or kind of source"),
+        ("x" * 300, "File name too long"),
         ("999", r"/dev/video999 does not exist \(video devices here: .*\); is the camera plugged in"),
         ("/dev/video998", "/dev/video998 does not exist"),
         ("/dev/shm", "/dev/shm is not a video device"),
@@ -151,5 +152,5 @@ def test_folder_without_photos(tmp_path: Path) -> None:
         opened(f"dir://{tmp_path}")
     (tmp_path / "bad.jpg").touch()
     folder = FolderSource(tmp_path, loop=True)
-    with pytest.raises(CameraError, match="no photo in the folder .* can be read"):
+    with pytest.raises(CameraError, match=r"no photo in the folder .* can be read"):
         folder.read()

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from edged.settings import CameraSettings
+
+from .conftest import PATIENCE_S, Started, eventually
+
+
+def test_cameras_take_turns(started: Started) -> None:
+    names = ["front", "back", "side"]
+    cameras = started.cameras({name: CameraSettings(source="pattern") for name in names})
+    counts: Counter[str] = Counter()
+    for _ in range(60):
+        eventually(lambda: all(capture._slot is not None for capture in cameras))
+        frame = cameras.take(PATIENCE_S)
+        assert frame is not None
+        assert frame.seq == counts[frame.camera]
+        counts[frame.camera] += 1
+        assert cameras.newest(frame.camera) is frame
+    assert set(counts.values()) == {20}
+
+
+def test_a_silent_camera_holds_up_nobody(started: Started) -> None:
+    cameras = started.cameras(
+        {"lost": CameraSettings(source="/dev/video987"), "there": CameraSettings(source="pattern")}
+    )
+    assert [frame.camera for _ in range(10) if (frame := cameras.take(PATIENCE_S))] == ["there"] * 10
+    eventually(lambda: cameras.states["lost"].state == "degraded")
+    assert cameras.newest("lost") is None
+    with pytest.raises(KeyError):
+        cameras.newest("nowhere")
+
+
+def test_exhausted_when_the_last_file_ended(shared_data: Path, started: Started) -> None:
+    photos = CameraSettings(source=f"dir://{shared_data / 'photos'}", loop=False)
+    clip = CameraSettings(source=f"file://{shared_data / 'clips' / 'car-detection.mp4'}", loop=False)
+    cameras = started.cameras({"photos": photos, "clip": clip})
+    counts: Counter[str] = Counter()
+    while not cameras.exhausted:
+        if (frame := cameras.take(1.0)) is not None:
+            counts[frame.camera] += 1
+    assert counts["clip"] == 377
+    assert counts["photos"] >= 5
+    assert cameras.dropped == 0
+    assert {state.state for state in cameras.states.values()} == {"ended"}
+
+
+def test_take_waits_no_longer_than_told(started: Started) -> None:
+    cameras = started.cameras({"lost": CameraSettings(source="/dev/video987")})
+    assert cameras.take(0.0) is None
+    assert cameras.take(0.02) is None
+
+
+def test_preparation_and_pace_of_all(started: Started) -> None:
+    cameras = started.cameras({"a": CameraSettings(source="pattern"), "b": CameraSettings(source="pattern")})
+    cameras.set_prepare(abs)
+    frames = [cameras.take(PATIENCE_S) for _ in range(10)]
+    assert {frame.prepared_by for frame in frames[-2:] if frame} == {abs}
+    cameras.captures["a"].set_fps(0.001)
+    eventually(lambda: [frame.camera for _ in range(6) if (frame := cameras.take(PATIENCE_S))] == ["b"] * 6)
