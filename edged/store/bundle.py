@@ -40,7 +40,7 @@ class Manifest(BaseModel):
         backbone_sha256: Of the un-retrained model whose backbone this is; where none is given, its own.
         parent: Id of the bundle that this one was retrained from.
         training: The report of that training.
-        accuracy: As measured, e.g. {"quantized": {"top1": 0.79}}, fractions.
+        accuracy: As measured, e.g. {"quantized": {"top1": 0.79}}; fractions or percent.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -93,8 +93,8 @@ class Bundle:
     def accuracy(self) -> float | None:
         """Top-1 accuracy of the quantized graph on images that training never saw, 0..1; None where unmeasured."""
         if self.manifest.training is not None:
-            return _number(self.manifest.training, "accuracy", "quantized")
-        return _number(self.manifest.accuracy, "quantized", "top1")
+            return _fraction(self.manifest.training, "accuracy", "quantized")
+        return _fraction(self.manifest.accuracy, "quantized", "top1")
 
     def read_model(self) -> bytes:
         """Read the .tflite file and compare it with its hash.
@@ -198,7 +198,9 @@ def _read(path: Path) -> bytes:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _number(tree: Any, *keys: str) -> float | None:
+def _fraction(tree: Any, *keys: str) -> float | None:
     for key in keys:
         tree = tree.get(key) if isinstance(tree, dict) else None
-    return float(tree) if isinstance(tree, (int, float)) else None
+    if isinstance(tree, bool) or not isinstance(tree, (int, float)):
+        return None
+    return tree / 100 if tree > 1 else float(tree)  # above 1 it can only be percent

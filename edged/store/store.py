@@ -10,11 +10,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +31,10 @@ from edged.store.bundle import (
     read_bundle,
 )
 from edged.store.history import History
+from edged.store.library import Library
+from edged.store.lock import Lock, aside
 
 log = logging.getLogger(__name__)
-
-_ASIDE = ".old."
 
 
 class Store:
@@ -53,15 +52,16 @@ class Store:
         self._versions = state_dir / "versions"
         self._current = state_dir / "current"
         self._history = state_dir / "history.json"
-        self._told: set[str] = set()
-        if self._interrupted():
-            with suppress(ModelError), self._changes():  # who may only read, reads around them
+        self._library = Library(self._shipped, self._models, self._versions)
+        self._lock = Lock(state_dir, (self._models, self._versions))
+        if self._lock.interrupted():
+            with suppress(ModelError), self._lock.writing():  # who may only read, reads around what is left
                 log.info("%s: cleared what an interrupted change had left", state_dir)
 
     def installed(self) -> list[Bundle]:
         """Return the installed bundles by name; one that cannot be read is left out and told in the log."""
-        with self._lock(fcntl.LOCK_SH):
-            return list(self._installed().values())
+        with self._lock.reading():
+            return self._library.installed()
 
     def find(self, name_or_id: str) -> Bundle:
         """Return an installed bundle by name or id, or a version by id, or the newest version of that name.
@@ -69,13 +69,18 @@ class Store:
         Raises:
             ModelError: There is none (the text lists what is installed), or it cannot be read.
         """
-        with self._lock(fcntl.LOCK_SH):
-            return self._find(name_or_id)
+        with self._lock.reading():
+            return self._library.find(name_or_id)
 
     def versions(self) -> list[Bundle]:
         """Return trained and promoted versions, the most recently written or promoted first."""
-        with self._lock(fcntl.LOCK_SH):
-            return self._read_versions()
+        with self._lock.reading():
+            return self._library.versions()
+
+    def folders(self) -> list[Path]:
+        """Return the folders of all installed bundles and versions, readable or not."""
+        with self._lock.reading():
+            return [*self._library.installed_folders().values(), *self._library.version_folders()]
 
     def add(
         self,
@@ -120,10 +125,10 @@ class Store:
         )
         files = _files(model, labels, manifest)
         path = self._models / name
-        with self._changes():
+        with self._lock.writing():
             if not replace and (path.exists() or (self._shipped / name).exists()):
                 raise ConfigError(f"a model named {name} is installed already; choose another name, or replace it")
-            durable.write_folder(path, files, aside=self._models / f"{_ASIDE}{name}")
+            durable.write_folder(path, files, aside=aside(path))
         return read_bundle(path)
 
     def remove(self, name: str) -> None:
@@ -133,10 +138,10 @@ class Store:
             ModelError: There is none, it is a shipped one, or it cannot be removed.
         """
         path = self._models / name
-        with self._changes():
+        with self._lock.writing():
             if not path.is_dir():
                 shipped = (self._shipped / name).is_dir()
-                raise ModelError(f"{name}: came with edged and stays" if shipped else self._unknown(name))
+                raise ModelError(f"{name}: came with edged and stays" if shipped else self._library.unknown(name))
             durable.remove_folder(path)
 
     def write_version(self, model: bytes, labels: Sequence[str], manifest: Manifest) -> Bundle:
@@ -147,7 +152,7 @@ class Store:
         """
         if hashlib.sha256(model).hexdigest() != manifest.sha256:
             raise ModelError(f"{manifest.name}: the manifest's sha256 is not that of the model")
-        with self._changes():
+        with self._lock.writing():
             return self._write_version(model, labels, manifest)
 
     def current(self, configured: str) -> Bundle:
@@ -163,12 +168,12 @@ class Store:
         Raises:
             ModelError: There is no such installed model either.
         """
-        with self._lock(fcntl.LOCK_SH):
+        with self._lock.reading():
             return self._read_current(configured)
 
     def previous(self, configured: str) -> Bundle | None:
         """Return what `rollback` would go back to, None where there is nothing."""
-        with self._lock(fcntl.LOCK_SH):
+        with self._lock.reading():
             return self._read_previous(configured)
 
     def promote(self, bundle: Bundle, configured: str) -> Bundle:
@@ -180,11 +185,11 @@ class Store:
         Raises:
             ModelError: The bundle is damaged, or it cannot be written.
         """
-        with self._changes():
+        with self._lock.writing():
             history = self._read_history(configured)
             if history is None:
                 with suppress(ModelError):  # the configured model is not installed: nothing to go back to
-                    history = History(configured, (self._keep(self._find(configured)).id,))
+                    history = History(configured, (self._keep(self._library.find(configured)).id,))
             version = self._keep(bundle)
             if history is None:
                 history = History(configured, ())
@@ -201,7 +206,7 @@ class Store:
         Raises:
             ModelError: There is none, or the link cannot be written.
         """
-        with self._changes():
+        with self._lock.writing():
             previous = self._read_previous(configured)
             if previous is None:
                 raise ModelError(f"nothing to roll back to: {configured} runs as it was installed")
@@ -218,9 +223,9 @@ class Store:
         Raises:
             ModelError: They cannot be removed.
         """
-        with self._changes():
-            protected = self._protected()
-            newest_first = sorted(self._version_folders(), key=lambda path: path.name not in protected)
+        with self._lock.writing():
+            protected = self._intact(self._read_history(None))[:2]
+            newest_first = sorted(self._library.version_folders(), key=lambda path: path.name not in protected)
             doomed = [path for path in newest_first[max(keep, 0) :] if path.name not in protected]
             for path in doomed:
                 durable.remove_folder(path)
@@ -228,153 +233,52 @@ class Store:
 
     # What follows is called with the lock held.
 
-    def _installed(self) -> dict[str, Bundle]:
-        names = {path.name: path for root in (self._shipped, self._models) for path in _folders(root)}
-        bundles = {}
-        for name, path in sorted(names.items()):
-            try:
-                bundles[name] = read_bundle(path)
-            except ModelError as error:
-                self._tell_once(str(error))
-        return bundles
-
-    def _find(self, name_or_id: str) -> Bundle:
-        for root in (self._models, self._shipped):
-            if name_or_id in {path.name for path in _folders(root)}:
-                return read_bundle(root / name_or_id)
-        for bundle in [*self._installed().values(), *self._read_versions()]:
-            if name_or_id in (bundle.id, bundle.name):
-                return bundle
-        raise ModelError(self._unknown(name_or_id))
-
-    def _unknown(self, name: str) -> str:
-        installed = ", ".join(self._installed()) or "none"
-        return f"no model {name!r} is installed; installed: {installed}; `edged models list` shows what can be pulled"
-
-    def _version_folders(self) -> list[Path]:
-        return sorted(_folders(self._versions), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-
-    def _read_versions(self) -> list[Bundle]:
-        bundles = []
-        for path in self._version_folders():
-            try:
-                bundles.append(read_bundle(path))
-            except ModelError as error:
-                self._tell_once(str(error))
-        return bundles
-
     def _write_version(self, model: bytes, labels: Sequence[str], manifest: Manifest) -> Bundle:
         files = _files(model, labels, manifest)
         path = self._versions / bundle_id(manifest.sha256)
-        if self._is_intact(path):
+        if self._library.is_intact(path.name):
             # The same network with, say, corrected labels: file by file, because the folder may be running.
             for name in (LABELS, MANIFEST):
                 if (path / name).read_bytes() != files[name]:
                     durable.write_file(path / name, files[name])
         else:
-            durable.write_folder(path, files, aside=self._versions / f"{_ASIDE}{path.name}")
+            durable.write_folder(path, files, aside=aside(path))
         return read_bundle(path)
 
     def _keep(self, bundle: Bundle) -> Bundle:
         """Make sure that the bundle stands, intact, among the versions."""
-        model = bundle.read_model()
-        version = self._write_version(model, bundle.labels, bundle.manifest)
+        version = self._write_version(bundle.read_model(), bundle.labels, bundle.manifest)
         version.path.touch()  # promoted now: pruned last
         return version
 
-    def _is_intact(self, path: Path) -> bool:
-        try:
-            read_bundle(path).read_model()
-        except ModelError:
-            return False
-        return True
-
-    def _linked(self) -> str | None:
-        """Id that the link names, whether that version exists or not."""
-        return self._current.readlink().name if self._current.is_symlink() else None
-
     def _read_history(self, configured: str | None) -> History | None:
         """History up to the current version; None where none was promoted under this setting (None: any)."""
-        linked = self._linked()
-        if linked is None or not self._history.is_file():
+        if not self._current.is_symlink() or not self._history.is_file():
             return None
         try:
-            history = History.read(self._history.read_bytes(), linked)
+            history = History.read(self._history.read_bytes(), self._current.readlink().name)
         except ValueError:
-            self._tell_once(f"{self._history}: damaged; it counts as empty")
+            self._library.tell_once(f"{self._history}: damaged; it counts as empty")
             return None
         return history if history is not None and configured in (None, history.configured) else None
 
     def _read_current(self, configured: str) -> Bundle:
         history = self._read_history(configured)
-        if history is not None:
-            for version in reversed(history.ids):
-                try:
-                    bundle = read_bundle(self._versions / version)
-                    bundle.read_model()
-                except ModelError as error:
-                    self._tell_once(f"{error}; falling back to the version before it")
-                else:
-                    return bundle
-        return self._find(configured)
+        for version in reversed(history.ids if history is not None else ()):
+            try:
+                return self._library.version(version)
+            except ModelError as error:
+                self._library.tell_once(f"{error}; falling back to the model before it")
+        return self._library.find(configured)
+
+    def _intact(self, history: History | None) -> list[str]:
+        """Ids of the history's undamaged versions: first what runs, then what a rollback would take."""
+        ids = history.ids if history is not None else ()
+        return [version for version in reversed(ids) if self._library.is_intact(version)]
 
     def _read_previous(self, configured: str) -> Bundle | None:
-        history = self._read_history(configured)
-        if history is None:
-            return None
-        current = self._read_current(configured).id
-        if current not in history.ids:
-            return None
-        older = history.ids[: history.ids.index(current)]
-        intact = (version for version in reversed(older) if self._is_intact(self._versions / version))
-        return next((read_bundle(self._versions / version) for version in intact), None)
-
-    def _protected(self) -> set[str]:
-        history = self._read_history(None)
-        if history is None:
-            return set()
-        intact = [version for version in reversed(history.ids) if self._is_intact(self._versions / version)]
-        return set(intact[:2])
-
-    def _tell_once(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
-            log.error("%s", text)
-
-    def _interrupted(self) -> bool:
-        folders = (self.path, self._models, self._versions)
-        return any(durable.leftovers(folder) or list(folder.glob(f"{_ASIDE}*")) for folder in folders)
-
-    @contextmanager
-    def _lock(self, kind: int) -> Iterator[None]:
-        try:
-            file = (self.path / "store.lock").open("rb")
-        except OSError:  # nothing was ever changed here, or it is not ours to wait for
-            yield
-            return
-        with file:
-            fcntl.flock(file, kind)  # closing the file releases it
-            yield
-
-    @contextmanager
-    def _changes(self) -> Iterator[None]:
-        """Take the lock, make the folders, clear what an interrupted change has left."""
-        try:
-            for folder in (self._models, self._versions):
-                folder.mkdir(parents=True, exist_ok=True)
-            (self.path / "store.lock").touch()
-            with self._lock(fcntl.LOCK_EX):
-                for folder in (self.path, self._models, self._versions):
-                    durable.clear(folder)
-                    for aside in folder.glob(f"{_ASIDE}*"):
-                        durable.restore(folder / aside.name.removeprefix(_ASIDE), aside)
-                yield
-        except OSError as error:
-            raise ModelError(f"{error.filename or self.path}: the model cannot be stored: {error.strerror}") from error
-
-
-def _folders(root: Path) -> list[Path]:
-    return [path for path in root.glob("[!.]*") if path.is_dir()] if root.is_dir() else []
+        older = self._intact(self._read_history(configured))[1:]
+        return self._library.version(older[0]) if older else None
 
 
 def _files(model: bytes, labels: Sequence[str], manifest: Manifest) -> dict[str, bytes]:

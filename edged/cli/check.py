@@ -1,0 +1,124 @@
+"""`edged check`: is the configuration right? Prints what is in effect; opens no camera and no connection."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edged.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from edged.settings import Settings
+
+_SOURCES = {
+    "pattern": "test pattern",
+    r"\d+|/dev/.+": "V4L2 device",
+    r"csi://\d+": "CSI camera",
+    r"rtsps?://[^/\s]\S*": "RTSP stream",
+    r"gst:\s*\S.*": "GStreamer pipeline",
+}
+"""What a source that is no file looks like."""
+
+
+def register(subparsers: Any) -> None:
+    """Add `check`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "check",
+        help="check the configuration",
+        description="Load the configuration, print what is in effect, check the model and the files it names.",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the effective settings and what was checked; ConfigError at the first mistake."""
+    from edged import settings
+
+    configuration = settings.load(args.config)
+    print(effective(configuration))
+    for name, camera in configuration.cameras.items():
+        print(f"# camera {name}: {check_source(f'cameras.{name}.source', camera.source)}")
+    print(f"# broker: {_check_broker(configuration)}")
+    print(f"# state: {_check_state(configuration.storage.state_dir)}")
+    print(f"# model: {_check_model(configuration)}")
+    return 0
+
+
+def effective(configuration: Settings) -> str:
+    """Return every setting as TOML, passwords in camera addresses hidden, paths absolute."""
+    from edged.camera.opening import public_source
+
+    lines: list[str] = []
+    for section, values in configuration.model_dump(mode="json").items():
+        tables = values.items() if section == "cameras" else [(None, values)]
+        for name, table in tables:
+            heading = section if name is None else f"{section}.{_key(name)}"
+            lines += ["", f"[{heading}]"] if lines else [f"[{heading}]"]
+            for key, value in table.items():
+                shown = public_source(value) if key == "source" else value
+                lines.append(f"# {key} is not set" if value is None else f"{key} = {json.dumps(shown)}")
+    return "\n".join(lines)
+
+
+def check_source(key: str, source: str) -> str:
+    """Say what a camera's source is, by its text alone.
+
+    Args:
+        key: The configuration key, for the error.
+        source: See `edged.camera.opening.ALLOWED`.
+
+    Raises:
+        ConfigError: No kind of source looks like this.
+    """
+    from edged.camera.opening import ALLOWED, public_source
+
+    source = source.strip()
+    scheme, separator, rest = source.partition("://")
+    for pattern, kind in _SOURCES.items():
+        if re.fullmatch(pattern, source, re.DOTALL):
+            return kind
+    if scheme in ("file", "dir") and rest:
+        path = Path(rest).expanduser()
+        return ("clip" if scheme == "file" else "folder") + ("" if path.exists() else f" ({path} is not there now)")
+    if source and not separator and Path(source).expanduser().exists():
+        return "folder" if Path(source).expanduser().is_dir() else "clip"
+    raise ConfigError(f"{key} = {public_source(source)!r}: no such kind of source; use {ALLOWED}")
+
+
+def _key(name: str) -> str:
+    """A TOML key; camera names may contain dots."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+
+
+def _check_broker(configuration: Settings) -> str:
+    from edged.mqtt.broker import broker
+
+    address = broker(configuration.mqtt)
+    address.password()  # only whether it can be read
+    return f"{address.name}{', TLS' if address.tls else ''}"
+
+
+def _check_state(folder: Path) -> str:
+    nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not nearest.is_dir():
+        raise ConfigError(f"storage.state_dir = {str(folder)!r}: {nearest} is not a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return f"{folder} (this user may not write there; the daemon's must)"
+    return f"{folder}{'' if folder.exists() else ' (will be made)'}"
+
+
+def _check_model(configuration: Settings) -> str:
+    from edged.store import Store
+    from edged.zoo import verify
+
+    try:
+        bundle = Store(configuration.storage.state_dir).current(configuration.model.name)
+        network, _ = verify(bundle, configuration.model.runtime)
+    except ModelError as error:
+        raise ConfigError(f"model.name = {configuration.model.name!r}: {error}") from error
+    return f"{bundle.name} ({bundle.id}), {network.classes} classes, on {network.runtime}: {bundle.path}"

@@ -1,0 +1,143 @@
+"""`edged classify`: what the network sees in photos."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edged.errors import CameraError, EdgedError, ModelError
+
+if TYPE_CHECKING:
+    from edged.settings import ModelSettings, Settings
+    from edged.types import LabelScore
+    from edged.vision.network import Network
+
+_BAR = 20
+"""Characters of a full bar."""
+
+
+def register(subparsers: Any) -> None:
+    """Add `classify`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "classify", help="classify photos", description="Classify photos with the model that runs, or another one."
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGE", type=Path, help="JPEG, PNG, BMP or WebP")
+    parser.add_argument(
+        "--model", metavar="M", help="name or id of a model, a bundle's folder, or a .tflite file (default: what runs)"
+    )
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="labels for a .tflite file (default: numbers)")
+    parser.add_argument("--top", type=int, metavar="K", help="how many labels (default: model.top)")
+    parser.add_argument("--json", action="store_true", help="one JSON object per image and line")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
+    parser.add_argument("--runtime", metavar="R", help="auto, litert or tflite_runtime (default: model.runtime)")
+    parser.add_argument("--threads", type=int, metavar="N", help="for one inference (default: model.threads)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Classify every image; those that cannot be read get a line on stderr and make the exit code 1."""
+    from edged import settings
+    from edged.camera.photo import read_image
+    from edged.vision.scores import top_k
+
+    flags = {key: value for key in ("top", "runtime", "threads") if (value := getattr(args, key)) is not None}
+    configuration = settings.load(args.config, {"model": flags} if flags else None)
+    name, network, labels = _open_model(args.model, args.labels, configuration)
+    failed = 0
+    for path in args.images:
+        shown = os.fsencode(path).decode(errors="replace")
+        try:
+            if path.is_dir():
+                raise CameraError(f"{shown}: is a folder; name the photos in it, e.g. {shown}/*.jpg")
+            times = [time.perf_counter_ns()]
+            image = read_image(path, name=shown)
+            times.append(time.perf_counter_ns())
+            prepared = network.prepare(image)
+            times.append(time.perf_counter_ns())
+            inference = network.infer(prepared)
+        except EdgedError as error:
+            failed += 1
+            print(f"edged: {error}", file=sys.stderr)
+            continue
+        top = top_k(inference.scores, labels, configuration.model.top)
+        if args.json:
+            steps = [(after - before) / 1e6 for before, after in itertools.pairwise(times)]
+            _print_json(shown, name, top, [*steps, inference.invoke_ms])
+        else:
+            _print_bars(shown, top)
+    return 1 if failed else 0
+
+
+def _open_model(
+    wanted: str | None, labels_file: Path | None, configuration: Settings
+) -> tuple[str, Network, Sequence[str]]:
+    """Return what to call the model, the network, and its labels."""
+    from edged.store import Store, read_bundle, read_labels
+
+    if wanted is not None and wanted.endswith(".tflite"):
+        path = Path(wanted)
+        try:
+            model = path.read_bytes()
+        except OSError as error:
+            raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+        network = _network(model, str(path), configuration.model, None)
+        labels = [str(number) for number in range(network.classes)]
+        if labels_file is not None:
+            labels = list(read_labels(labels_file))
+        name, origin = path.stem, str(path)
+    else:
+        store = Store(configuration.storage.state_dir)
+        if wanted is None:
+            bundle = store.current(configuration.model.name)
+        elif os.sep in wanted or wanted in (".", ".."):
+            bundle = read_bundle(Path(wanted))
+        else:
+            bundle = store.find(wanted)
+        network = _network(bundle.read_model(), str(bundle.path), configuration.model, bundle.manifest.input.crop)
+        labels = list(bundle.labels if labels_file is None else read_labels(labels_file))
+        name, origin = bundle.id, str(bundle.path)
+    if len(labels) != network.classes:
+        raise ModelError(f"{labels_file or origin}: {len(labels)} labels for a model with {network.classes} outputs")
+    return name, network, labels
+
+
+def _network(model: bytes, origin: str, settings: ModelSettings, crop: float | None) -> Network:
+    from edged.vision.network import Network
+
+    options = {} if crop is None else {"crop": crop}
+    try:
+        return Network(model, runtime=settings.runtime, threads=settings.threads, **options)
+    except ModelError as error:
+        raise ModelError(f"{origin}: {error}") from error
+
+
+def _print_json(file: str, model: str, top: Sequence[LabelScore], times_ms: Sequence[float]) -> None:
+    capture, preprocess, invoke = times_ms
+    line = {
+        "file": file,
+        "model": model,
+        "label": top[0].label,
+        "score": round(top[0].score, 6),
+        "top": [{"label": each.label, "score": round(each.score, 6)} for each in top],
+        "latency_ms": {
+            "capture": round(capture, 3),
+            "preprocess": round(preprocess, 3),
+            "invoke": round(invoke, 3),
+            "total": round(capture + preprocess + invoke, 3),
+        },
+    }
+    print(json.dumps(line, ensure_ascii=False), flush=True)
+
+
+def _print_bars(file: str, top: Sequence[LabelScore]) -> None:
+    print(file)
+    for each in top:
+        bar = "█" * round(each.score * _BAR)
+        print(f"  {each.score:6.1%}  {bar:<{_BAR}}  {each.label}")

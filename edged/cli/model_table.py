@@ -1,0 +1,94 @@
+"""What `edged models` prints: rows for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edged.store import Bundle, Store
+    from edged.zoo import Entry
+
+
+def origin(bundle: Bundle, store: Store) -> str:
+    """Return "version", "added" or "shipped"."""
+    if bundle.path.parent == store.path / "versions":
+        return "version"
+    return "added" if bundle.path.parent == store.path / "models" else "shipped"
+
+
+def row(bundle: Bundle, status: str, current: bool) -> dict[str, Any]:
+    """Return what there is to tell about a bundle in one line."""
+    size = bundle.manifest.input
+    return {
+        "name": bundle.name,
+        "id": bundle.id,
+        "status": status,
+        "current": current,
+        "width": size.width,
+        "height": size.height,
+        "classes": len(bundle.labels),
+        "backbone": bundle.backbone,
+        "accuracy": bundle.accuracy,
+    }
+
+
+def available(name: str, entry: Entry) -> dict[str, Any]:
+    """Return what there is to tell about a model that can be pulled."""
+    return {
+        "name": name,
+        "id": entry.sha256[:12],
+        "status": "available",
+        "current": False,
+        "width": entry.width,
+        "height": entry.height,
+        "megabytes": round(entry.bytes / 1e6, 1),
+        "description": entry.description,
+    }
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """Print rows of `row` and `available` for people."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("model", "id", "input", "classes", "top-1", ""):
+        table.add_column(heading, justify="right" if heading in ("classes", "top-1") else "left", no_wrap=bool(heading))
+    for row in rows:
+        state = {"available": f"{row.get('megabytes')} MB: edged models pull {row['name']}"}.get(
+            row["status"], row["status"]
+        )
+        accuracy = row.get("accuracy")
+        table.add_row(
+            row["name"],
+            row["id"],
+            f"{row['width']}×{row['height']}",
+            str(row.get("classes", "")),
+            "" if accuracy is None else f"{accuracy:.1%}",
+            f"{state}, runs" if row["current"] else state,
+        )
+    # Lines are cut to a terminal's width only where there is a terminal.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+
+
+def print_fields(fields: dict[str, Any], as_json: bool) -> None:
+    """Print everything about one model."""
+    if as_json:
+        print(json.dumps(fields, ensure_ascii=False))
+        return
+    width = max(map(len, fields))
+    for key, value in fields.items():
+        print(f"{key:{width}}  {_text(key, value)}")
+
+
+def _text(key: str, value: Any) -> str:
+    if key == "labels" and len(value) > 10:
+        return f"{'; '.join(value[:5])}; … ({len(value)} in all)"
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
+    return "unknown" if value is None else str(value)

@@ -1,0 +1,77 @@
+"""One writer at a time: a lock on a file, and clearing up after a writer that was killed."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from edged.errors import ModelError
+from edged.store import durable
+
+_ASIDE = ".old."
+
+
+def aside(path: Path) -> Path:
+    """Return where `path` goes while another takes its place."""
+    return path.with_name(f"{_ASIDE}{path.name}")
+
+
+class Lock:
+    """Readers together, a writer alone; between processes and between threads.
+
+    Args:
+        state_dir: Where `store.lock` lies.
+        folders: What a writer changes beside `state_dir` itself; made when the first one comes.
+    """
+
+    def __init__(self, state_dir: Path, folders: Sequence[Path]) -> None:
+        self._path = state_dir / "store.lock"
+        self._folders = folders
+        self._changed = (state_dir, *folders)
+
+    def interrupted(self) -> bool:
+        """Whether a writer is at work or was killed."""
+        return any(durable.leftovers(folder) or list(folder.glob(f"{_ASIDE}*")) for folder in self._changed)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Wait for a writer to end, and keep others out."""
+        with self._held(fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Wait for everyone, and end what a killed writer has begun.
+
+        Raises:
+            ModelError: In place of any OSError, also of the block's.
+        """
+        try:
+            for folder in self._folders:
+                folder.mkdir(parents=True, exist_ok=True)
+            self._path.touch()
+            with self._held(fcntl.LOCK_EX):
+                self._clear()
+                yield
+        except OSError as error:
+            where = error.filename or self._path.parent
+            raise ModelError(f"{where}: the model store cannot be changed: {error.strerror}") from error
+
+    @contextmanager
+    def _held(self, kind: int) -> Iterator[None]:
+        try:
+            file = self._path.open("rb")
+        except OSError:  # nothing was ever changed here, or it is not ours to wait for
+            yield
+            return
+        with file:
+            fcntl.flock(file, kind)  # closing the file releases it
+            yield
+
+    def _clear(self) -> None:
+        for folder in self._changed:
+            durable.clear(folder)
+            for put_aside in folder.glob(f"{_ASIDE}*"):
+                durable.restore(folder / put_aside.name.removeprefix(_ASIDE), put_aside)
