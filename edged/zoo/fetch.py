@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import importlib.util
 import os
@@ -146,11 +147,10 @@ def _run(command: Sequence[str], folder: Path, settings: Mapping[str, str], prog
 def _largest(folder: Path) -> int:
     """Size of the largest file: the clients write the download once to their cache and again to its place."""
     largest = 0
-    for path in folder.rglob("*"):
-        try:
-            largest = max(largest, path.lstat().st_size)
-        except FileNotFoundError:  # it was temporary
-            continue
+    for parent, _, names in os.walk(folder):  # unlike rglob it is content when a temporary folder vanishes meanwhile
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                largest = max(largest, Path(parent, name).lstat().st_size)
     return largest
 
 
