@@ -133,3 +133,21 @@ def test_a_child_that_ignores_the_pipe_is_killed() -> None:
     os.kill(child, signal.SIGSTOP)  # deaf to SIGINT
     source.close()
     assert children() == []
+
+
+@needs_gstreamer
+def test_frames_that_change_their_size_are_a_lost_camera() -> None:
+    sizes = {8: "width=320,height=240", 200: "width=160,height=120"}
+    parts = [
+        f"videotestsrc is-live=true num-buffers={count} ! video/x-raw,framerate=30/1,{size} ! c."
+        for count, size in sizes.items()
+    ]
+    source = PipelineSource(split_pipeline(f"{' '.join(parts)} concat name=c"), loop=True)
+
+    def read_on() -> None:
+        for _ in range(100):
+            assert source.read() is not None
+
+    with pytest.raises(CameraError, match=r"the pipeline changed the size of its frames"):
+        read_on()
+    source.close()
