@@ -123,6 +123,7 @@ class Connection:
         self._deliver = deliver
         self._end: Closed | None = None
         self._opened = False
+        self._closing = False
         self._client = client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
@@ -162,6 +163,7 @@ class Connection:
 
     def close(self, *, with_will: bool = False) -> None:
         """Disconnect cleanly; `with_will`: just vanish, so that the broker publishes the Last Will."""
+        self._closing = True
         if not with_will:
             self._client.disconnect()
         elif isinstance(stream := self._client.socket(), socket.socket):
@@ -177,7 +179,8 @@ class Connection:
     def _run(self) -> None:
         try:
             self._connect()
-            self._client.loop_forever()
+            if not self._closing:
+                self._client.loop_forever()
         except ConfigError as error:
             self._fail("unreachable", str(error))
         except ssl.SSLCertVerificationError as error:
@@ -219,6 +222,9 @@ class Connection:
     ) -> None:
         if reason.is_failure:
             self._fail("refused", self._refusal(reason), reason.value)
+            return
+        if self._closing:  # nobody waits for this connection any more
+            client.disconnect()
             return
         self._opened = True
         granted: dict[str, Any] = {}

@@ -176,8 +176,19 @@ class Link:
             log.exception("the MQTT link has failed")
             self.connected, self.last_error = False, "the MQTT link has failed; see the log"
         finally:
+            self._keep_the_rest()
             self._delivery.lost()
             self._outbox.close()
+
+    def _keep_the_rest(self) -> None:
+        """Take what was published while the link stopped, so that it reaches the disk."""
+        while True:
+            try:
+                event = self._inbox.get_nowait()
+            except queue.Empty:
+                return
+            if isinstance(event, tuple):
+                self._outgoing(event)
 
     def _step(self) -> None:
         """Handle what has happened, or wait a moment for something to happen; then send."""

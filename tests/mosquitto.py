@@ -1,0 +1,142 @@
+"""A real Mosquitto for tests: its own port, files and certificates; stopped, killed and started again at will."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+HOST = "127.0.0.1"
+
+
+def binary() -> str:
+    """Where Mosquitto is; Debian keeps it where a user's PATH does not look."""
+    found = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if found is None:
+        pytest.skip("needs mosquitto (apt install mosquitto)")
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+class Mosquitto:
+    """A broker process.
+
+    Args:
+        folder: For its configuration, log and database.
+        users: Name → password; None: none.
+        allow_anonymous: Whether a client without a user is let in.
+        tls: Serve TLS with certificates made by `certificates`.
+        client_certificates: With `tls`: demand one that our CA signed.
+        persistence: Keep the database, saved after every change.
+        extra: More lines of configuration.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        users: dict[str, str] | None = None,
+        allow_anonymous: bool = True,
+        tls: bool = False,
+        client_certificates: bool = False,
+        persistence: bool = False,
+        extra: str = "",
+    ) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.tls = tls
+        self.ca_file = folder / "ca.crt"
+        self._binary = binary()
+        self._process: subprocess.Popen[bytes] | None = None
+        lines = [f"listener {self.port} {HOST}", f"allow_anonymous {str(allow_anonymous).lower()}"]
+        if os.getuid() == 0:
+            lines.append("user root")  # it may not read our folder otherwise
+        if users is not None:
+            lines.append(f"password_file {folder / 'users'}")
+            self.set_users(users)
+        if tls:
+            certificates(folder)
+            lines += [f"cafile {self.ca_file}", f"certfile {folder / 'server.crt'}", f"keyfile {folder / 'server.key'}"]
+            lines += [f"require_certificate {str(client_certificates).lower()}"]
+        if persistence:
+            lines += ["persistence true", f"persistence_location {folder}/", "autosave_on_changes true"]
+            lines += ["autosave_interval 1"]
+        self._config = folder / "mosquitto.conf"
+        self._config.write_text("\n".join([*lines, extra, ""]))
+
+    @property
+    def url(self) -> str:
+        return f"{'mqtts' if self.tls else 'mqtt'}://{HOST}:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "mosquitto.log").read_text(errors="replace")
+
+    def set_users(self, users: dict[str, str]) -> None:
+        path = self.folder / "users"
+        path.write_text("".join(f"{name}:{password}\n" for name, password in users.items()))
+        path.chmod(0o600)
+        subprocess.run(["mosquitto_passwd", "-U", str(path)], check=True)
+
+    def start(self) -> Mosquitto:
+        with (self.folder / "mosquitto.log").open("ab") as log:
+            self._process = subprocess.Popen([self._binary, "-v", "-c", str(self._config)], stdout=log, stderr=log)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                socket.create_connection((HOST, self.port), 1).close()
+            except OSError:
+                time.sleep(0.02)
+            else:
+                return self
+        raise RuntimeError(f"mosquitto did not start: {self.log}")
+
+    def reload(self) -> None:
+        """Read the password file again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def _end(self, number: int) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(20)
+            self._process = None
+
+
+def certificates(folder: Path) -> None:
+    """Make ca.crt, server.crt/.key for localhost, client.crt/.key, and an other.crt that signed nothing."""
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    for authority in ("ca", "other"):
+        openssl("req", "-x509", *key, "-keyout", f"{authority}.key", "-out", f"{authority}.crt", "-days", "2",
+                "-subj", f"/CN=edged test {authority}", "-addext", "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
+    (folder / "names").write_text(f"subjectAltName=DNS:localhost,IP:{HOST}\n")
+    for name in ("server", "client"):
+        openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
+                "-out", f"{name}.crt", "-days", "2", "-extfile", "names")  # fmt: skip
+        (folder / f"{name}.key").chmod(0o600)

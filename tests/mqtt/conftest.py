@@ -1,0 +1,191 @@
+"""A subscriber that remembers, a link that is always stopped, and a gate in front of the broker."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edged.mqtt.ledger import Ledger
+from edged.mqtt.link import Link
+from edged.mqtt.outbox import Outbox
+from edged.mqtt.retry import Retry
+from edged.settings import MqttSettings
+from edged.types import Command
+from tests.mosquitto import HOST, free_port
+
+DEVICE = "d1"
+
+
+def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout_s} s for {what}"
+        time.sleep(0.02)
+
+
+class Watcher:
+    """A client that subscribes to everything with QoS 0, which Mosquitto hands out before it acknowledges."""
+
+    def __init__(self, port: int, prepare: Callable[[Client], object] = lambda _: None) -> None:
+        self.seen: list[tuple[str, bytes, bool]] = []
+        self.ready = threading.Event()
+        self.client = Client(CallbackAPIVersion.VERSION2)
+        self.client.reconnect_delay_set(1, 1)
+        prepare(self.client)
+        self.client.on_connect = lambda client, *_: client.subscribe("#", qos=0)
+        self.client.on_subscribe = lambda *_: self.ready.set()
+        self.client.on_disconnect = lambda *_: self.ready.clear()
+        self.client.on_message = lambda _, __, m: self.seen.append((m.topic, m.payload, m.retain))
+        self.client.connect_async(HOST, port)
+        self.client.loop_start()
+        assert self.ready.wait(30)
+
+    def of(self, topic: str) -> list[bytes]:
+        return [payload for at, payload, _ in list(self.seen) if at == f"edged/{DEVICE}/{topic}"]
+
+    def command(self, name: str, payload: bytes | dict[str, Any], *, retain: bool = False, to: str = DEVICE) -> None:
+        body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        self.client.publish(f"edged/{to}/cmd/{name}", body, qos=1, retain=retain)
+
+    def ack(self, id_: str, count: int = 1) -> dict[str, Any]:
+        wait_for(lambda: len(self.of(f"ack/{id_}")) >= count, f"ack/{id_}")
+        answer: dict[str, Any] = json.loads(self.of(f"ack/{id_}")[-1])
+        return answer
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+class Gate:
+    """A TCP relay: the broker stays as it is while the device's way to it is cut, silent, or open."""
+
+    def __init__(self, to: int) -> None:
+        self.port = free_port()
+        self.silent = False
+        self._to = to
+        self._open = False
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def open(self) -> None:
+        self._open = True
+
+    def cut(self) -> None:
+        self._open = False
+        with self._lock:
+            self._drop_all()
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _drop_all(self) -> None:
+        for pair in self._pairs:
+            for side in pair:
+                side.close()
+        self._pairs.clear()
+
+    def _run(self) -> None:
+        with socket.create_server((HOST, self.port)) as server:
+            server.settimeout(0.02)
+            while not self._over.is_set():
+                with contextlib.suppress(TimeoutError, OSError):
+                    near, _ = server.accept()
+                    try:
+                        if not self._open:
+                            raise ConnectionRefusedError
+                        self._pairs.append((near, socket.create_connection((HOST, self._to))))
+                    except OSError:
+                        near.close()
+                with self._lock:
+                    self._relay()
+            self._drop_all()
+
+    def _relay(self) -> None:
+        for near, far in list(self._pairs):
+            for source, sink in ((near, far), (far, near)):
+                while not self.silent and source.fileno() >= 0 and select.select([source], [], [], 0)[0]:
+                    try:
+                        data = source.recv(65536)
+                        sink.sendall(data)
+                    except OSError:
+                        data = b""
+                    if not data:
+                        near.close()
+                        far.close()
+                        self._pairs.remove((near, far))
+                        break
+
+
+@pytest.fixture
+def watch() -> Iterator[Callable[..., Watcher]]:
+    watchers: list[Watcher] = []
+
+    def make(port: int, **options: Any) -> Watcher:
+        watchers.append(Watcher(port, **options))
+        return watchers[-1]
+
+    yield make
+    for watcher in watchers:
+        watcher.close()
+
+
+@pytest.fixture
+def gate() -> Iterator[Callable[[int], Gate]]:
+    gates: list[Gate] = []
+
+    def make(port: int) -> Gate:
+        gates.append(Gate(port))
+        return gates[-1]
+
+    yield make
+    for one in gates:
+        one.close()
+
+
+@pytest.fixture
+def link(tmp_path: Path) -> Iterator[Callable[..., Link]]:
+    """A factory of started links; `state` names the folder, so that a second one may take up the first one's."""
+    links: list[Link] = []
+
+    def make(
+        url: str,
+        *,
+        on_command: Callable[[Command], None] = lambda _: None,
+        on_connect: Callable[[], None] | None = None,
+        state: str = "state",
+        client_id: str | None = None,
+        **settings: Any,
+    ) -> Link:
+        made = Link(
+            settings=MqttSettings(url=url, **settings),
+            device=DEVICE,
+            outbox=Outbox(tmp_path / state / "outbox.sqlite", 64),
+            ledger=Ledger(tmp_path / state / "commands.sqlite"),
+            on_command=on_command,
+            on_connect=on_connect,
+            client_id=client_id,
+            retry=Retry(device=DEVICE, shortest_s=0.05, longest_s=0.2),
+        )
+        made.start()
+        links.append(made)
+        return made
+
+    yield make
+    for made in links:
+        made.stop(1)
