@@ -40,13 +40,23 @@ def follow(
 
     Raises:
         NoAnswerError: The device fell silent.
+        KeyboardInterrupt: Ctrl-C; the user was told that the job goes on.
     """
+    try:
+        return _follow(client, job_id, device, as_json, describe or _stage, silence_s)
+    except KeyboardInterrupt:
+        note(f"no longer following {device}'s job {job_id}; it goes on")
+        raise
+
+
+def _follow(
+    client: Client, job_id: str, device: str, as_json: bool, describe: Describe, silence_s: float | None
+) -> Job:
     states = client.jobs(job_id, device=device, silence_s=silence_s)
     if as_json:
         *_, last = states
         print_json({"device": device, **last.model_dump(exclude_none=True, mode="json")})
         return last
-    describe = describe or _stage
     screen = console(stderr=True)
     if sys.stderr.isatty() and screen.is_terminal and not screen.is_dumb_terminal:
         with Progress(

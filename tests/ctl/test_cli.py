@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from edged.ctl.cli import build_parser, main
+from edged.ctl.options import add_common
+from edged.ctl.registry import Commands, Parser
 from tests.ctl.conftest import environment
 
 HEAVY = ("cv2", "numpy", "ai_edge_litert", "tflite_runtime", "tensorflow", "paho", "rich", "pydantic")
@@ -87,6 +89,19 @@ def test_wrong_usage_is_one_line_and_2(arguments: list[str], named: str, capsys:
     assert error.startswith("edgectl: ")
     assert named in error
     assert "--help" in error
+
+
+def test_a_family_of_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = Parser(prog="edgectl")
+    add_common(parser, top=True)
+    models = Commands(parser).family("models", summary="models of a device")
+    models.add("use", lambda args: 7, summary="switch to a model").add_argument("name")
+    models.describe("Models of a device.")
+    args = parser.parse_args(["--device", "d", "models", "--timeout", "3", "use", "m", "--json"])
+    assert (args.run(args), args.device, args.timeout, args.json, args.name) == (7, "d", 3.0, True, "m")
+    args = parser.parse_args(["models"])
+    assert args.run(args) == 2
+    assert "use  switch to a model" in capsys.readouterr().err
 
 
 def test_no_command_shows_help(capsys: pytest.CaptureFixture[str]) -> None:

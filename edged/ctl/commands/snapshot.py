@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
             elif args.json:
                 print_json(got)
             else:
-                seen = f"  {got['label']} {got['score']:.2f}" if got["label"] is not None else ""
+                seen = f"  {got['label']} {got['score']:.2f}" if got["label"] and got["score"] is not None else ""
                 print_line(f"{got['file']}{seen}")
     return worst
 
@@ -97,7 +97,7 @@ def _fetch(client: Client, device: str, args: argparse.Namespace) -> dict[str, A
         "bytes": len(jpeg),
         "ts": taken,
         "label": str(report["label"]) if "label" in report else None,
-        "score": float(score) if isinstance(score, int | float) else float("nan"),
+        "score": float(score) if isinstance(score, int | float) else None,
         "id": ack.id,
     }
 

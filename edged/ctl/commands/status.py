@@ -15,6 +15,9 @@ if TYPE_CHECKING:  # imported when the command runs
 
     from edged.ctl.fleet import Device
 
+_BACKLOG = 100
+"""Fewer messages than this in an outbox are on their way; more are waiting for a broker."""
+
 
 def register(commands: Commands) -> None:
     """Add the command."""
@@ -55,11 +58,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def as_json(device: Device) -> dict[str, Any]:
-    """Return a device's messages in one object; the model's labels are counted, not listed."""
+    """Return a device's messages in one object; labels are counted, and a job's report is left to its own topic."""
     line: dict[str, Any] = {"device": device.id, "state": device.state, "answered": device.answered}
     for kind in ("info", "model", "telemetry", "job"):
         message = getattr(device, kind)
         line[kind] = message.model_dump(exclude_none=True, mode="json") if message is not None else None
+    if line["job"] is not None:
+        line["job"].pop("report", None)
     if device.model is not None:
         line["model"]["labels"] = len(device.model.labels)
     return line
@@ -150,7 +155,7 @@ def _speed(device: Device) -> Text:
             text(f"p50 {milliseconds(told.latency_ms.p50)} ms"),
             text(f"p95 {milliseconds(told.latency_ms.p95)} ms"),
         ]
-    lines.append(text(f"outbox {told.outbox}", "yellow" if told.outbox else "dim"))
+    lines.append(text(f"outbox {told.outbox}", "yellow" if told.outbox > _BACKLOG else "dim"))
     return _lines(lines)
 
 
