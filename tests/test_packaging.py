@@ -33,6 +33,12 @@ def tracked_files() -> list[Path]:
     return [Path(name) for name in listing.split("\0") if name]
 
 
+def files_under(folder: str) -> list[Path]:
+    """Every file in a folder of the repository, relative to the repository."""
+    files = [path for path in (REPOSITORY / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return [path.relative_to(REPOSITORY) for path in files]
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
@@ -42,12 +48,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_wheel_carries_every_shipped_file(wheel: Path) -> None:
-    tracked = [path for path in tracked_files() if path.parts[0] in {"models", "configs"}]
+    shipped = [path for folder in ("models", "configs") for path in files_under(folder)]
 
     with ZipFile(wheel) as archive:
         contents = {name: archive.getinfo(name).file_size for name in archive.namelist()}
 
-    for path in tracked:
+    assert shipped
+    for path in shipped:
         assert contents.get(f"edged/shipped/{path}") == (REPOSITORY / path).stat().st_size, path
 
 
@@ -55,7 +62,7 @@ def test_wheel_carries_the_package_and_nothing_beside_it(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         names = archive.namelist()
 
-    modules = {str(path) for path in tracked_files() if path.parts[0] == "edged" and path.suffix == ".py"}
+    modules = {str(path) for path in files_under("edged") if path.suffix == ".py"}
     assert modules <= set(names)
     assert "edged/py.typed" in names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"edged"}

@@ -30,6 +30,11 @@ quietly() {
   "$@" >>"$LOG" 2>&1 </dev/null
 }
 
+forget_log() {
+  [[ -z $LOG ]] || rm -f -- "$LOG"
+  LOG=""
+}
+
 # step TEXT COMMAND…: one line of progress; the end of the log and the end of the run where it fails.
 step() {
   say "• $1"
@@ -128,8 +133,7 @@ ready_venv() {
     for ((count = 1; count <= $#; count++)); do
       fingerprint "${@:1:count}" >"$VENV/edged-$count.sha256"
     done
-    rm -f -- "$LOG"
-    LOG=""
   fi
+  forget_log
   exec 9<&-
 }
