@@ -1,0 +1,358 @@
+"""Multinomial logistic regression on bottlenecks by mini-batch SGD: pure numpy, seeded, small in memory.
+
+Features are standardised and scaled so that the mean squared norm of an example is 1, and the learning rate counts in
+units of the loss's own smoothness, so that one `lr` means the same for every network: 0.005 is slow, 1 is fast, and
+neither diverges. The standardisation is folded into the weights that come back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from edged.errors import TrainingError
+from edged.vision.quantization import Affine
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Features = NDArray[np.uint8] | NDArray[np.int8] | NDArray[np.float32]
+    Labels = NDArray[np.integer[Any]]
+    Vector = NDArray[np.float32]
+
+_REAL = Affine(1.0, 0)
+_ROWS = 512
+"""Rows that are turned into floats at once where no batch is: bounds the memory, long past the cost of a call."""
+_DECAY = 0.3
+"""Factor on the learning rate when the validation loss has not fallen for half of `patience` epochs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        lr: Learning rate, in units of 1 / smoothness of the mini-batch loss; see `smoothness`.
+        epochs: At most this many passes.
+        batch: Examples per step.
+        momentum: Of the heavy ball, 0..1.
+        l2: Weight of ½‖W‖² in the loss, for features whose mean squared norm is 1.
+        patience: Epochs without a lower validation loss after which training ends.
+        seed: Of the order of the examples.
+        class_weights: "balanced" gives every class the same total weight in the loss.
+    """
+
+    lr: float = 0.1
+    epochs: int = 100
+    batch: int = 64
+    momentum: float = 0.9
+    l2: float = 1e-4
+    patience: int = 10
+    seed: int = 0
+    class_weights: Literal["balanced"] | None = "balanced"
+
+    def __post_init__(self) -> None:
+        for name, allowed, low, high in (
+            ("lr", "a number above 0", 0.0, math.inf),
+            ("epochs", "1 or more", 0.5, math.inf),
+            ("batch", "1 or more", 0.5, math.inf),
+            ("momentum", "0 or more and below 1", -1e-300, 1.0),
+            ("l2", "0 or more", -1e-300, math.inf),
+            ("patience", "1 or more", 0.5, math.inf),
+        ):
+            value = getattr(self, name)
+            if not low < value < high:
+                raise TrainingError(f"{name} = {value}: must be {allowed}")
+
+
+@dataclass(frozen=True, slots=True)
+class EpochReport:
+    """One pass over the training examples.
+
+    Attributes:
+        epoch: From 1.
+        lr: In use during this epoch.
+        loss: Mean weighted cross-entropy over the epoch's batches, each before its step.
+        accuracy: Over the same batches, 0..1.
+        validation_loss: After the epoch; None without validation examples.
+        validation_accuracy: The same.
+    """
+
+    epoch: int
+    lr: float
+    loss: float
+    accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A trained head, for real-valued bottlenecks.
+
+    Attributes:
+        weights: (classes, features) float32.
+        bias: (classes,) float32.
+        history: One report per epoch run.
+        best_epoch: The epoch whose weights these are, from 1.
+        stopped: Why training ended: "patience", "epochs" or "cancelled".
+    """
+
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    history: tuple[EpochReport, ...]
+    best_epoch: int
+    stopped: Literal["patience", "epochs", "cancelled"]
+
+    @property
+    def epochs_run(self) -> int:
+        """Number of epochs run."""
+        return len(self.history)
+
+    def logits(self, features: Features, affine: Affine = _REAL) -> Vector:
+        """Return (n, classes) float32 for (n, features) bottlenecks; `affine` says what their bytes mean."""
+        return _Linear(self.weights, self.bias).logits(features, affine)
+
+
+def fit(
+    features: Features,
+    labels: Labels,
+    *,
+    classes: int,
+    affine: Affine = _REAL,
+    validation: tuple[Features, Labels] | None = None,
+    recipe: Recipe | None = None,
+    progress: Callable[[EpochReport], None] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Fitted:
+    """Train a softmax regression.
+
+    Args:
+        features: (n, d), or (n, views, d) with several views of each image: float32, or the bytes of the bottleneck.
+        labels: (n,) integers 0..classes − 1.
+        classes: Number of classes, at least 2; a class without examples is never predicted.
+        affine: What the bytes mean; leave it for float32.
+        validation: Features (m, d) or (m, views, d) and labels (m,) that choose the epoch. None or empty: the last
+            epoch's weights are taken.
+        recipe: How; None: the defaults.
+        progress: Called after each epoch.
+        cancelled: Asked before each epoch; True ends the training with the best weights so far.
+
+    Returns:
+        The weights of the epoch with the lowest validation loss. The same arguments give the same bytes on the same
+        machine.
+
+    Raises:
+        TrainingError: Shapes do not fit each other, a label is out of range, a feature is not finite, or fewer than
+            two classes have examples.
+    """
+    recipe = Recipe() if recipe is None else recipe
+    rows, targets = as_rows(features, labels, classes)
+    held_out = None
+    if validation is not None and len(validation[1]):
+        held_out = as_rows(*validation, classes)
+        if held_out[0].shape[1] != rows.shape[1]:
+            raise TrainingError(f"validation has {held_out[0].shape[1]} features, training {rows.shape[1]}")
+    if np.count_nonzero(np.bincount(targets, minlength=classes)) < 2:
+        raise TrainingError("training needs labeled images of at least two classes")
+    scaling = _Standardisation.of(rows)
+    training = _Descent(rows, targets, classes, scaling, recipe)
+    history: list[EpochReport] = []
+    best, best_epoch, best_loss, stale = training.snapshot(), 0, math.inf, 0
+    stopped: Literal["patience", "epochs", "cancelled"] = "epochs"
+    for epoch in range(1, recipe.epochs + 1):
+        if cancelled():
+            stopped = "cancelled"
+            break
+        lr = training.lr
+        loss, accuracy = training.epoch()
+        report = EpochReport(epoch, lr, loss, accuracy, None, None)
+        if held_out is None:
+            best, best_epoch = training.snapshot(), epoch
+        else:
+            current = training.snapshot()
+            held_out_loss, held_out_accuracy = _measure(current, *held_out, training.class_weights)
+            report = EpochReport(epoch, lr, loss, accuracy, held_out_loss, held_out_accuracy)
+            stale += 1
+            if held_out_loss < best_loss:
+                best, best_epoch, best_loss, stale = current, epoch, held_out_loss, 0
+            elif stale % max(1, recipe.patience // 2) == 0:
+                training.lr *= _DECAY
+        history.append(report)
+        if progress is not None:
+            progress(report)
+        if stale >= recipe.patience:
+            stopped = "patience"
+            break
+    # Bytes → real numbers: w·q + b = (w / scale)·real + (b + zero_point · Σ w), for real = scale · (q − zero_point).
+    weights = best.weights.astype(np.float64)
+    bias = best.bias + affine.zero_point * weights.sum(axis=1)
+    return Fitted(
+        (weights / affine.scale).astype(np.float32), bias.astype(np.float32), tuple(history), best_epoch, stopped
+    )
+
+
+def smoothness(mean_squared_norm: float, largest_eigenvalue: float, batch: int) -> float:
+    """Return the expected smoothness of the mini-batch softmax loss.
+
+    The cross-entropy's Hessian in the logits is at most ½ I (Böhning 1992, "Multinomial logistic regression
+    algorithm"), so the whole loss is ½ λmax(E[x xᵀ])-smooth and that of one example ½ ‖x‖²-smooth. A batch of b drawn
+    from many examples lies between: ½ ((1 − 1/b) λmax + ‖x‖² / b) (Gower et al. 2019, "SGD: general analysis and
+    improved rates", proposition 3.8, for n → ∞ and the mean norm in place of the largest).
+
+    Args:
+        mean_squared_norm: E‖x‖².
+        largest_eigenvalue: Of E[x xᵀ].
+        batch: Examples per step.
+    """
+    return 0.5 * ((1 - 1 / batch) * largest_eigenvalue + mean_squared_norm / batch)
+
+
+def as_rows(features: Features, labels: Labels, classes: int) -> tuple[Features, NDArray[np.intp]]:
+    """Return (n · views, d) features and one label for each, checked; no copy of the features."""
+    if features.ndim not in (2, 3) or labels.shape != features.shape[:1]:
+        raise TrainingError(f"features of shape {features.shape} and labels of shape {labels.shape} do not fit")
+    if len(labels) == 0:
+        raise TrainingError("there are no labeled images")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise TrainingError(f"labels lie in {labels.min()}..{labels.max()}; {classes} classes allow 0..{classes - 1}")
+    if features.dtype.kind == "f" and not np.isfinite(features).all():
+        raise TrainingError("features are not finite")
+    views = features.shape[1] if features.ndim == 3 else 1
+    return features.reshape(-1, features.shape[-1]), np.repeat(labels.astype(np.intp), views)
+
+
+@dataclass(frozen=True, slots=True)
+class _Linear:
+    """Logits = features · weightsᵀ + bias, on features as they are stored."""
+
+    weights: Vector
+    bias: Vector
+
+    def logits(self, features: Features, affine: Affine = _REAL) -> Vector:
+        logits = np.empty((len(features), len(self.bias)), np.float32)
+        for begin in range(0, len(features), _ROWS):
+            logits[begin : begin + _ROWS] = affine.dequantize(features[begin : begin + _ROWS]) @ self.weights.T
+        return logits + self.bias
+
+
+@dataclass(frozen=True, slots=True)
+class _Standardisation:
+    """x = (stored − mean) · gain, with mean 0 and a mean squared norm of 1 over the training examples."""
+
+    mean: Vector
+    gain: Vector
+    largest_eigenvalue: float
+
+    @classmethod
+    def of(cls, rows: Features) -> _Standardisation:
+        total = np.zeros(rows.shape[1])
+        squares = np.zeros(rows.shape[1])
+        for begin in range(0, len(rows), _ROWS):
+            part = rows[begin : begin + _ROWS].astype(np.float64)
+            total += part.sum(axis=0)
+            squares += np.einsum("ij,ij->j", part, part)
+        mean = total / len(rows)
+        variance = np.maximum(squares / len(rows) - mean**2, 0.0)
+        typical = variance.mean()
+        if not typical > 0:
+            raise TrainingError("all bottlenecks are the same; the images cannot be told apart")
+        # A feature that hardly ever fires would be blown up to noise: half of the typical variance is added to each.
+        gain = 1 / np.sqrt(variance + 0.5 * typical)
+        gain /= np.sqrt((variance * gain**2).sum())
+        scaling = cls(mean.astype(np.float32), gain.astype(np.float32), 0.0)
+        return cls(scaling.mean, scaling.gain, scaling._power_iteration(rows))
+
+    def apply(self, rows: Features) -> Vector:
+        return (rows.astype(np.float32) - self.mean) * self.gain
+
+    def _power_iteration(self, rows: Features, iterations: int = 8) -> float:
+        """Estimate the largest eigenvalue of E[x xᵀ], from below; a few percent are enough for a step size."""
+        rows = rows[:: max(1, len(rows) // (4 * _ROWS))]
+        direction = np.random.default_rng(0).standard_normal(rows.shape[1]).astype(np.float32)
+        eigenvalue = 0.0
+        for _ in range(iterations):
+            direction /= np.float32(np.linalg.norm(direction))
+            image = np.zeros_like(direction)
+            for begin in range(0, len(rows), _ROWS):
+                part = self.apply(rows[begin : begin + _ROWS])
+                image += part.T @ (part @ direction)
+            eigenvalue = float(direction @ image) / len(rows)
+            direction = image
+        return eigenvalue
+
+
+class _Descent:
+    """The state of mini-batch SGD with momentum (Polyak's heavy ball)."""
+
+    def __init__(
+        self, rows: Features, targets: NDArray[np.intp], classes: int, scaling: _Standardisation, recipe: Recipe
+    ) -> None:
+        self._rows, self._targets, self._scaling, self._recipe = rows, targets, scaling, recipe
+        self._batch = min(recipe.batch, len(rows))
+        self._order = np.random.default_rng(recipe.seed)
+        self._weights = np.zeros((classes, rows.shape[1]), np.float32)
+        self._bias = np.zeros(classes, np.float32)
+        self._speed = np.zeros_like(self._weights), np.zeros_like(self._bias)
+        # The bias is a feature that is always 1: the smoothness of the pair is at most the sum.
+        self._smoothness = smoothness(1.0, scaling.largest_eigenvalue, self._batch) + recipe.l2
+        counts = np.bincount(targets, minlength=classes)
+        present = counts > 0
+        self.class_weights = np.where(present, 1.0, 0.0).astype(np.float32)
+        if recipe.class_weights == "balanced":
+            self.class_weights[present] = len(targets) / (np.count_nonzero(present) * counts[present])
+        self.lr = recipe.lr
+
+    def epoch(self) -> tuple[float, float]:
+        """Pass over all examples once; return mean loss and accuracy, each batch measured before its step."""
+        order = self._order.permutation(len(self._rows))
+        losses, hits = 0.0, 0
+        for picked in np.array_split(order, math.ceil(len(order) / self._batch)):
+            loss, hit = self._step(picked)
+            losses, hits = losses + loss, hits + hit
+        return losses / len(order), hits / len(order)
+
+    def _step(self, picked: NDArray[np.intp]) -> tuple[float, int]:
+        inputs, targets = self._scaling.apply(self._rows[picked]), self._targets[picked]
+        logits = inputs @ self._weights.T + self._bias
+        weights = self.class_weights[targets]
+        loss, probabilities = _cross_entropy(logits, targets, weights)
+        hits = int(np.count_nonzero(logits.argmax(axis=1) == targets))
+        probabilities[np.arange(len(targets)), targets] -= 1
+        probabilities *= weights[:, None] / np.float32(len(targets))
+        step = np.float32(self.lr / self._smoothness)
+        momentum = np.float32(self._recipe.momentum)
+        speed, bias_speed = self._speed
+        speed *= momentum
+        speed -= step * (probabilities.T @ inputs + np.float32(self._recipe.l2) * self._weights)
+        bias_speed *= momentum
+        bias_speed -= np.float32(self.lr) * probabilities.sum(axis=0)  # its own smoothness is at most ½ · 1²
+        self._weights += speed
+        self._bias += bias_speed
+        return loss, hits
+
+    def snapshot(self) -> _Linear:
+        """Return the weights for features as they are stored: the standardisation folded in."""
+        weights = self._weights * self._scaling.gain
+        return _Linear(weights, self._bias - weights @ self._scaling.mean)
+
+
+def _cross_entropy(logits: Vector, targets: NDArray[np.intp], weights: Vector) -> tuple[float, Vector]:
+    """Return Σ weight · −log p(target), and the probabilities; by the shifted softmax, which cannot overflow."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    powers = np.exp(shifted)
+    sums = powers.sum(axis=1)
+    losses = np.log(sums) - shifted[np.arange(len(targets)), targets]
+    return float(weights @ losses), powers / sums[:, None]
+
+
+def _measure(linear: _Linear, rows: Features, targets: NDArray[np.intp], class_weights: Vector) -> tuple[float, float]:
+    """Return mean weighted loss and accuracy."""
+    logits = linear.logits(rows)
+    weights = np.maximum(class_weights[targets], np.float32(1e-6))
+    loss, _ = _cross_entropy(logits, targets, weights)
+    return loss / float(weights.sum()), float(np.mean(logits.argmax(axis=1) == targets))
