@@ -69,7 +69,8 @@ find_python() {
     fi
     seen+=", $("$name" -c 'import sys; print(sys.executable, sys.version.split()[0])' 2>/dev/null)" || seen=${seen%, }
   done
-  die "needs Python 3.10 to 3.13; found ${seen:+only ${seen#, }}${seen:-none}. Put one on PATH, or name it in EDGED_PYTHON."
+  seen=${seen#, }
+  die "needs Python 3.10 to 3.13; found ${seen:-none}. Put one on PATH, or name it in EDGED_PYTHON."
 }
 
 # A venv without Debian's python3-venv: pip comes from its package, which anyone may download and unpack.
