@@ -1,49 +1,24 @@
-"""A real Mosquitto on a free port, and edgectl run as a process of its own."""
+"""edgectl run as a process of its own, against a real Mosquitto."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.mosquitto import Mosquitto
 
 Edgectl = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def broker_port(tmp_path: Path) -> Iterator[int]:
-    program = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
-    if program is None:
-        pytest.skip("needs mosquitto")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    config = tmp_path / "mosquitto.conf"
-    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen([program, "-c", str(config)], **quiet) as process:
-        try:
-            wait_for_port(port)
-            yield port
-        finally:
-            process.terminate()
-
-
-def wait_for_port(port: int) -> None:
-    end = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < end, "mosquitto does not start"
-            time.sleep(0.05)
+def broker_port(mosquitto: Callable[..., Mosquitto]) -> int:
+    """The port of a Mosquitto that lets everybody in."""
+    return mosquitto().port
 
 
 def environment(port: int | None = None, **more: str) -> dict[str, str]:
