@@ -6,7 +6,9 @@ and the protocol version may differ from attempt to attempt.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import select
 import socket
 import ssl
 import threading
@@ -141,8 +143,12 @@ class Connection:
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
-        # paho writes to the socket in the publishing thread unless it believes that an event loop watches the socket.
+        # We are the event loop (see `_serve`): without this, paho would write in the publishing thread.
         client.on_socket_register_write = lambda *_: None
+        self._waking = threading.Lock()
+        self._wake_out, self._wake_in = socket.socketpair()
+        self._wake_out.setblocking(False)
+        self._wake_in.setblocking(False)
         self._thread = threading.Thread(target=self._run, name="edged-mqtt-net", daemon=True)
 
     def start(self) -> None:
@@ -159,6 +165,7 @@ class Connection:
             ValueError: The topic or payload cannot be sent by MQTT.
         """
         info = self._client.publish(topic, payload, qos=qos, retain=retain)
+        self._wake()
         return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
     def close(self, *, with_will: bool = False) -> None:
@@ -166,6 +173,7 @@ class Connection:
         self._closing = True
         if not with_will:
             self._client.disconnect()
+            self._wake()
         elif isinstance(stream := self._client.socket(), socket.socket):
             try:
                 stream.shutdown(socket.SHUT_RDWR)
@@ -180,7 +188,7 @@ class Connection:
         try:
             self._connect()
             if not self._closing:
-                self._client.loop_forever()
+                self._serve()
         except ConfigError as error:
             self._fail("unreachable", str(error))
         except ssl.SSLCertVerificationError as error:
@@ -195,6 +203,9 @@ class Connection:
             log.debug("network thread", exc_info=True)
             self._fail("lost" if self._opened else "dropped", f"{type(error).__name__}: {error}")
         finally:
+            with self._waking:
+                self._wake_in.close()
+                self._wake_out.close()
             self._post(self._end or Closed(self, "lost" if self._opened else "dropped", "connection closed", 0))
 
     def _connect(self) -> None:
@@ -208,6 +219,26 @@ class Connection:
             )
         else:
             self._client.connect(self._broker.host, self._broker.port, KEEPALIVE_S)
+
+    def _serve(self) -> None:
+        """Run paho's network loop until the connection is over; paho's own would sleep up to a second on a publish."""
+        client = self._client
+        while (stream := client.socket()) is not None:
+            buffered = isinstance(stream, ssl.SSLSocket) and stream.pending() > 0
+            readers, writers = [stream, self._wake_out], [stream] if client.want_write() else []
+            readable, writable, _ = select.select(readers, writers, [], 0 if buffered else 1.0)
+            if self._wake_out in readable:
+                self._wake_out.recv(65536)
+            if buffered or stream in readable:
+                client.loop_read()
+            if stream in writable:
+                client.loop_write()
+            client.loop_misc()
+
+    def _wake(self) -> None:
+        """Have `_serve` look for something to write."""
+        with self._waking, contextlib.suppress(OSError):  # full: it will wake anyway; closed: it is over
+            self._wake_in.send(b"\0")
 
     def _fail(
         self, how: Literal["unreachable", "refused", "dropped", "lost", "taken over"], error: str, code: int = 0

@@ -99,7 +99,7 @@ class Link:
         self._attempt_at = 0.0
         self._reminded: tuple[str, float] = ("", 0.0)
         self._stop_at: float | None = None
-        self._started = False
+        self._started = self._stopped = False
         self._thread = threading.Thread(target=self._run, name="edged-mqtt", daemon=True)
 
     @property
@@ -155,11 +155,13 @@ class Link:
         Without a connection there is nothing to wait for, and it all goes to disk at once. Waits about `deadline_s`
         seconds, plus at most two for `offline` to be acknowledged.
         """
+        if self._stopped:
+            return
+        self._stopped = True
         if not self._started:
             self._outbox.close()
             self.ledger.close()
             return
-        self._started = False
         self._dispatcher.stop(deadline_s)
         self._inbox.put(time.monotonic() + deadline_s)
         self._thread.join(deadline_s + FAREWELL_S + 10.0)
