@@ -16,7 +16,7 @@ class Affine(NamedTuple):
     scale: float
     zero_point: int
 
-    def dequantize(self, values: NDArray[np.uint8] | NDArray[np.int8]) -> NDArray[np.float32]:
+    def dequantize(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
         """Return the real numbers that uint8 or int8 `values` stand for; any shape, float32."""
         return (values.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
 

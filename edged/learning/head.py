@@ -1,0 +1,55 @@
+"""From a trained head to an ordinary quantized .tflite."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edged.vision.graph import Graph
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edged.learning.softmax_regression import Features, Fitted
+
+_VISIBLE = math.log(512)
+"""A class whose logit is this far below the best has a score under 1/512, which 8 bits show as 0."""
+
+
+def calibrate(logits: NDArray[np.float32]) -> tuple[float, float]:
+    """Choose the range that the logits' 8 bits must cover.
+
+    Logits outside the range saturate. That is invisible in 8-bit scores as long as it only touches classes that are
+    ln 512 below an image's best, or a best that is still ln 512 above its second when it is cut off; so the range is
+    the narrowest that keeps this for every image given, and each of the 256 steps is as fine as it can be.
+
+    Args:
+        logits: (n, classes), of training images.
+
+    Returns:
+        Least and greatest logit.
+    """
+    ordered = np.sort(logits, axis=1)
+    best, second, least = ordered[:, -1], ordered[:, -2], ordered[:, 0]
+    high = float(np.minimum(best, second + _VISIBLE).max())
+    low = float(max(least.min(), np.minimum(best, high).min() - _VISIBLE))
+    return min(low, high - 1e-3), high
+
+
+def export(model: bytes, fitted: Fitted, features: Features) -> bytes:
+    """Return a model like `model` with the trained head in place of its own.
+
+    Args:
+        model: Content of the .tflite file whose bottlenecks the head was trained on.
+        fitted: The trained head.
+        features: Bottleneck bytes (n, d) or (n, views, d) of training images, which the activation is calibrated on.
+
+    Raises:
+        ModelError: The head does not fit the model's bottleneck.
+    """
+    graph = Graph(model)
+    rows = features.reshape(-1, features.shape[-1])
+    logits = fitted.logits(rows, graph.bottleneck_quantization)
+    return graph.replace_head(fitted.weights, fitted.bias, calibrate(logits))

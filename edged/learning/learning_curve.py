@@ -1,0 +1,118 @@
+"""What more labeled images would bring: accuracy at 25, 50, 75 and 100 % of the training images. Pure numpy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edged.learning.softmax_regression import Fitted, Recipe, fit
+from edged.vision.quantization import Affine
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edged.learning.softmax_regression import Features, Labels
+
+_FRACTIONS = (0.25, 0.5, 0.75)
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """Test accuracy (float head, 0..1) after training on `images` images."""
+
+    images: int
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """Accuracy against training images.
+
+    Attributes:
+        points: From few images to all.
+        gain_per_100: What 100 more training images would likely add to the accuracy, 0..1; None where the points
+            allow no estimate. By a power law, error = a · images^−b, least squares over the logarithms (Hestness et
+            al. 2017, "Deep learning scaling is predictable, empirically"); never negative.
+    """
+
+    points: tuple[CurvePoint, ...]
+    gain_per_100: float | None
+
+
+def learning_curve(
+    features: Features,
+    labels: Labels,
+    test: tuple[Features, Labels],
+    *,
+    classes: int,
+    full: Fitted,
+    affine: Affine,
+    validation: tuple[Features, Labels] | None = None,
+    recipe: Recipe | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> LearningCurve:
+    """Train on nested, stratified parts of the training images and measure each head on the test images.
+
+    Args:
+        features: Training features, as for `fit`.
+        labels: (n,).
+        test: Features and labels that no training saw.
+        classes: Number of classes.
+        full: The head trained on all of them, which gives the last point.
+        affine: What the bytes mean.
+        validation: As for `fit`.
+        recipe: As for `fit`; its seed also chooses the parts.
+        cancelled: True ends it with the points so far and no estimate.
+    """
+    recipe = Recipe() if recipe is None else recipe
+    rank = stratified_rank(labels, recipe.seed)
+    points: list[CurvePoint] = []
+    for fraction in _FRACTIONS:
+        part = np.flatnonzero(rank < fraction)
+        if len(np.unique(labels[part])) < 2:
+            continue
+        head = fit(
+            features[part],
+            labels[part],
+            classes=classes,
+            affine=affine,
+            validation=validation,
+            recipe=recipe,
+            cancelled=cancelled,
+        )
+        if cancelled():
+            return LearningCurve(tuple(points), None)
+        points.append(CurvePoint(len(part), _accuracy(head, test, affine)))
+    points.append(CurvePoint(len(labels), _accuracy(full, test, affine)))
+    return LearningCurve(tuple(points), _gain_per_100(points, len(test[1])))
+
+
+def stratified_rank(labels: Labels, seed: int) -> NDArray[np.float64]:
+    """Give each image a place 0 ≤ rank < 1 within its class, shuffled: `rank < f` is a stratified part, nested in f."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    rank = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        rank[members] = np.arange(len(members)) / len(members)
+    return rank
+
+
+def _accuracy(head: Fitted, test: tuple[Features, Labels], affine: Affine) -> float:
+    features, labels = test
+    plain = features[:, 0] if features.ndim == 3 else features
+    return float(np.mean(head.logits(plain, affine).argmax(axis=1) == labels)) if len(labels) else math.nan
+
+
+def _gain_per_100(points: list[CurvePoint], test_images: int) -> float | None:
+    if len(points) < 3 or test_images == 0:
+        return None
+    images = np.array([point.images for point in points], np.float64)
+    # No error at all on n test images still means something like half an error.
+    errors = np.maximum([1 - point.accuracy for point in points], 0.5 / test_images)
+    slope, offset = np.polyfit(np.log(images), np.log(errors), 1)
+    now, then = (math.exp(offset + slope * math.log(count)) for count in (images[-1], images[-1] + 100))
+    return max(0.0, now - then)
