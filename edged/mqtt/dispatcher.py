@@ -114,3 +114,8 @@ class Dispatcher:
             self._on_command(command)
         except CommandError as error:
             self._job(Job(id=command.id, cmd=command.name, status="rejected", error=str(error)))
+        except Exception:  # the daemon's own code: whoever waits for this command must hear that it is over
+            log.exception("command %s %s", command.name, command.id)
+            self._job(
+                Job(id=command.id, cmd=command.name, status="failed", error="internal error; see the device's log")
+            )

@@ -1,0 +1,201 @@
+"""The link against a real Mosquitto that comes, goes, and is killed."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from edged.mqtt.outbox import Outbox
+from tests.mosquitto import free_port
+from tests.mqtt.conftest import wait_for
+
+PROCESS = Path(__file__).with_name("process.py")
+
+
+def numbers(watcher) -> list[int]:
+    return [int(payload) for payload in watcher.of("result/main")]
+
+
+def first_arrivals(watcher) -> list[int]:
+    return list(dict.fromkeys(numbers(watcher)))
+
+
+def publisher(url: str, state_dir: Path, first: int, last: int) -> subprocess.Popen[str]:
+    command = [sys.executable, str(PROCESS), url, str(state_dir), str(first), str(last)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def wait_for_line(process: subprocess.Popen[str], wanted: str) -> None:
+    assert process.stdout is not None
+    deadline = time.monotonic() + 30
+    while process.stdout.readline().strip() != wanted:
+        assert time.monotonic() < deadline, wanted
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=20)
+
+
+def test_online_while_it_runs_and_offline_when_it_stops(mosquitto, watch, link):
+    broker = mosquitto()
+    seen = watch(broker.port)
+    connects = []
+    running = link(broker.url, on_connect=lambda: connects.append(1))
+    running.retained("info", b"old")
+    running.retained("info", b"new")
+    wait_for(lambda: seen.of("state") == [b"online"] and b"new" in seen.of("info"), "online and info")
+    wait_for(lambda: connects == [1], "on_connect")
+    assert running.connected
+    assert running.last_error is None
+    for seq in range(500):
+        running.publish("result/main", str(seq).encode())
+    running.stop(10)
+    wait_for(lambda: seen.of("state") == [b"online", b"offline"], "offline")
+    assert numbers(seen) == list(range(500)), "each once, and before offline"
+    assert not running.connected
+    late = watch(broker.port)
+    wait_for(lambda: late.of("state") == [b"offline"], "offline was retained")
+
+
+def test_the_last_will_speaks_for_a_killed_process(mosquitto, watch, tmp_path):
+    broker = mosquitto()
+    seen = watch(broker.port)
+    process = publisher(broker.url, tmp_path, 0, 1)
+    wait_for(lambda: seen.of("state") == [b"online"], "online")
+    kill(process)
+    wait_for(lambda: seen.of("state") == [b"online", b"offline"], "the will")
+
+
+def test_nothing_is_lost_while_the_broker_is_killed_and_started_again(mosquitto, watch, link, gate):
+    broker = mosquitto()
+    way = gate(broker.port)
+    way.open()
+    seen = watch(broker.port)
+    running = link(f"mqtt://localhost:{way.port}")
+    wait_for(lambda: running.connected, "connected")
+    for seq in range(1500):
+        running.publish("result/main", str(seq).encode())
+        if seq == 400:
+            broker.kill()
+            way.cut()
+        if seq == 1000:
+            broker.start()
+            wait_for(seen.ready.is_set, "the subscriber is back")
+            way.open()
+        time.sleep(0.0005)
+    wait_for(lambda: running.connected and running.backlog == 0, "all sent")
+    wait_for(lambda: set(numbers(seen)) == set(range(1500)), "all arrived")
+    assert first_arrivals(seen) == list(range(1500))
+
+
+def test_retained_state_is_published_again_on_a_broker_that_forgot(mosquitto, watch, link):
+    broker = mosquitto()
+    running = link(broker.url)
+    running.retained("model", b"m1")
+    wait_for(lambda: running.connected, "connected")
+    broker.kill()
+    wait_for(lambda: not running.connected, "noticed")
+    running.retained("model", b"m2")
+    broker.start()
+    seen = watch(broker.port)
+    wait_for(lambda: seen.of("model")[-1:] == [b"m2"] and seen.of("state")[-1:] == [b"online"], "state again")
+
+
+def test_a_process_killed_while_offline_sends_all_after_its_restart(mosquitto, watch, tmp_path):
+    broker = mosquitto()
+    nowhere = publisher(f"mqtt://127.0.0.1:{free_port()}", tmp_path, 0, 300)
+    wait_for_line(nowhere, "False 300")
+    time.sleep(0.5)  # the last commit is at most a tenth of a second behind
+    kill(nowhere)
+    seen = watch(broker.port)
+    again = publisher(broker.url, tmp_path, 300, 400)
+    wait_for(lambda: len(set(numbers(seen))) == 400, "all")
+    assert first_arrivals(seen) == list(range(400))
+    wait_for_line(again, "True 0")
+    kill(again)
+    outbox = Outbox(tmp_path / "outbox.sqlite", 1)
+    assert len(outbox) == 0, "the disk is empty once all is acknowledged"
+    outbox.close()
+
+
+def test_what_is_unacknowledged_at_the_deadline_goes_to_disk(link, mosquitto, watch):
+    stopped = link(f"mqtt://127.0.0.1:{free_port()}")
+    for seq in range(50):
+        stopped.publish("result/main", str(seq).encode())
+    wait_for(lambda: stopped.last_error is not None, "an error")
+    began = time.monotonic()
+    stopped.stop(60)
+    assert time.monotonic() - began < 30, "nothing to wait for without a broker"
+    broker = mosquitto()
+    seen = watch(broker.port)
+    link(broker.url)
+    wait_for(lambda: numbers(seen) == list(range(50)), "all")
+
+
+def test_a_broker_absent_at_start_is_met_later(mosquitto, watch, link):
+    broker = mosquitto()
+    broker.stop()
+    running = link(broker.url)
+    running.publish("result/main", b"0")
+    wait_for(lambda: running.last_error is not None, "an error")
+    assert "Connection refused" in running.last_error
+    assert not running.connected
+    broker.start()
+    wait_for(lambda: running.connected and running.backlog == 0, "connected")
+    assert running.last_error is None
+
+
+def test_a_silent_network_sends_memory_to_disk(mosquitto, link, gate, tmp_path):
+    broker = mosquitto()
+    way = gate(broker.port)
+    way.open()
+    running = link(f"mqtt://localhost:{way.port}")
+    wait_for(lambda: running.connected, "connected")
+    way.silent = True
+    for seq in range(150):
+        running.publish("result/main", str(seq).encode())
+
+    def on_disk() -> int:
+        with Reader(tmp_path / "state" / "outbox.sqlite") as count:
+            return count
+
+    wait_for(lambda: on_disk() == 150, "all on disk although the connection still stands")
+    assert running.backlog == 150
+    way.silent = False
+    wait_for(lambda: running.backlog == 0, "drained")
+
+
+class Reader:
+    """Counts the rows of an outbox that another process or thread has open."""
+
+    def __init__(self, path: Path) -> None:
+        import sqlite3
+
+        self.database = sqlite3.connect(path)
+
+    def __enter__(self) -> int:
+        return int(self.database.execute("SELECT count(*) FROM outbox").fetchone()[0])
+
+    def __exit__(self, *_: object) -> None:
+        self.database.close()
+
+
+def test_telemetry_is_not_kept_while_offline(mosquitto, watch, link):
+    broker = mosquitto()
+    broker.stop()
+    running = link(broker.url)
+    running.publish("telemetry", b"old", qos=0)
+    wait_for(lambda: running.last_error is not None, "an error")
+    assert running.backlog == 0
+    broker.start()
+    seen = watch(broker.port)
+    wait_for(lambda: running.connected, "connected")
+
+    def arrived() -> bool:
+        running.publish("telemetry", b"new", qos=0)
+        return b"new" in seen.of("telemetry")
+
+    wait_for(arrived, "telemetry")
+    assert b"old" not in seen.of("telemetry")
