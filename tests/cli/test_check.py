@@ -1,0 +1,123 @@
+"""`edged check`, and the default configuration that ships."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edged import resources, settings
+from edged.cli import main
+from edged.cli.check import check_source, effective
+from edged.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT = resources.shipped("configs") / "edged.toml"
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "edged.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_default_configuration_is_the_defaults() -> None:
+    assert settings.load(DEFAULT).model_dump() == settings.Settings().model_dump()
+
+
+def test_the_default_configuration_explains_every_key_with_its_default(tmp_path: Path) -> None:
+    lines = DEFAULT.read_text().splitlines()
+    # The second camera is an example, not a default.
+    first, second = (next(i for i, line in enumerate(lines) if line == text) for text in ("#[cameras.door]", "[model]"))
+    kept = "\n".join(lines[:first] + lines[second:])
+    shown = tomllib.loads(re.sub(r"^#(\w+ = )", r"\1", kept, flags=re.MULTILINE))
+    defaults = settings.Settings().model_dump(mode="json")
+    examples = {"device.id", "storage.state_dir", "mqtt.username"}  # these differ by machine, or have no default
+    for section, values in flat(defaults).items():
+        assert section in flat(shown), section
+        if section not in examples and values is not None:
+            assert flat(shown)[section] == values, section
+    assert set(flat(shown)) == set(flat(defaults))
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return leaves
+
+
+def test_every_example_in_the_default_configuration_loads(tmp_path: Path) -> None:
+    text = re.sub(r"^#(\w+ = |\[)", r"\1", DEFAULT.read_text(), flags=re.MULTILINE)
+    loaded = settings.load(write(tmp_path, text))
+    assert set(loaded.cameras) == {"main", "door"}
+
+
+def test_prints_what_is_in_effect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    password = tmp_path / "password"
+    password.write_text("secret\n")
+    text = (
+        f'[cameras."front.1"]\nsource = "rtsp://me:hush@cam/1"\n[mqtt]\nusername = "me"\npassword_file = "{password}"\n'
+    )
+    assert main(["check", "--config", str(write(tmp_path, text))]) == 0
+    output = capsys.readouterr().out
+    assert "hush" not in output
+    assert "secret" not in output
+    assert "# camera front.1: RTSP stream" in output
+    assert re.search(r"# model: mobilenet_v2 \([0-9a-f]{12}\), 1000 classes, on ", output)
+    printed = tomllib.loads(output)
+    assert printed["cameras"]["front.1"]["source"] == "rtsp://me:***@cam/1"
+    assert printed["model"] == {"name": "mobilenet_v2", "runtime": "auto", "threads": 2, "top": 5}
+
+
+def test_what_is_printed_is_a_configuration(tmp_path: Path) -> None:
+    before = settings.load(write(tmp_path, '[cameras.a]\nsource = "dir:///a \\"b\\" ü"\n[mqtt]\nresults = "changes"\n'))
+    again = settings.load(write(tmp_path, effective(before)))
+    assert again.model_dump() == before.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[model]\nnmae = 'x'", "model.nmae: unknown key; allowed here: name, runtime, threads, top"),
+        ("[model]\nname = 'missing'", "model.name = 'missing': no model 'missing' is installed"),
+        ("[cameras.a]\nsource = 'usb:0'", "cameras.a.source = 'usb:0': no such kind of source; use a V4L2 index"),
+        ("[mqtt]\nusername = 'me'\npassword_file = '/no/such'", "mqtt.password_file = '/no/such': No such file"),
+        ("[mqtt]\nurl = 'mqtts://host'\nca_file = '/no/such'", "mqtt.ca_file = '/no/such'"),
+        ("[storage]\nstate_dir = '/dev/null/x'", "storage.state_dir = '/dev/null/x': "),
+        ("[storage", "edged.toml: "),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    assert main(["check", "--config", str(write(tmp_path, text))]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+def test_sources(tmp_path: Path) -> None:
+    (tmp_path / "a clip.mp4").touch()
+    for source in (
+        *("0", "/dev/video0", "csi://1", "rtsp://user:pw@host:554/stream", "pattern", "gst:videotestsrc ! x"),
+        *("file:///no/such.mp4", "dir://photos", str(tmp_path), str(tmp_path / "a clip.mp4")),
+    ):
+        assert check_source("cameras.a.source", source)
+    for source in ("", "csi://", "csi://x", "rtsp://", "gst:", "http://host/x", "file://", "-1", "/no/such/file"):
+        with pytest.raises(ConfigError, match=r"^cameras\.a\.source = "):
+            check_source("cameras.a.source", source)

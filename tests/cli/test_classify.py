@@ -1,0 +1,127 @@
+"""`edged classify` on real photos."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edged import resources
+from edged.cli import main
+
+SHIPPED = resources.shipped("models") / "mobilenet_v2"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "edged.toml"
+    path.write_text(f'[model]\ntop = 3\nthreads = 1\n[storage]\nstate_dir = "{tmp_path / "state"}"\n')
+    return path
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8))
+    return path
+
+
+def edged(config: Path, *words: object) -> int:
+    return main(["classify", "--config", str(config), *map(str, words)])
+
+
+@pytest.mark.parametrize(
+    ("file", "labels"),
+    [
+        ("cat.bmp", {"Egyptian cat", "tabby, tabby cat"}),
+        ("parrot.jpg", {"macaw"}),
+        ("hot_dog.jpg", {"hotdog, hot dog, red hot"}),
+    ],
+)
+def test_sees_what_a_person_sees(
+    config: Path, shared_data: Path, capsys: pytest.CaptureFixture[str], file: str, labels: set[str]
+) -> None:
+    assert edged(config, "--json", shared_data / "photos" / file) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert line["label"] in labels
+    assert line["top"][0] == {"label": line["label"], "score": line["score"]}
+    assert len(line["top"]) == 3
+    assert set(line["latency_ms"]) == {"capture", "preprocess", "invoke", "total"}
+
+
+def test_every_real_model_sees_the_parrot(
+    config: Path, tmp_path: Path, shared_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shared_data / "models"
+    for entry in json.loads((folder / "manifest.json").read_text())["models"]:
+        file, _, without_first = entry["labels"].partition(" ")
+        labels = tmp_path / "labels.txt"
+        lines = (folder / file).read_bytes().splitlines(keepends=True)
+        labels.write_bytes(b"".join(lines[1:] if without_first else lines))
+        words = ("--json", "--model", folder / entry["file"], "--labels", labels)
+        assert edged(config, *words, shared_data / "photos" / "parrot.jpg") == 0
+        label = json.loads(capsys.readouterr().out)["label"]
+        if "bird" in entry["file"]:
+            assert "Macaw" in label
+        elif "insect" not in entry["file"]:
+            assert label == "macaw"
+
+
+def test_people_get_bars(config: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert edged(config, "--top", 2, photo) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == str(photo)
+    assert len(lines) == 3
+    assert "%" in lines[1]
+
+
+@pytest.mark.parametrize("model", ["mobilenet_v2", "id", "folder"])
+def test_ways_to_name_a_model(config: Path, photo: Path, capsys: pytest.CaptureFixture[str], model: str) -> None:
+    identity = json.loads((SHIPPED / "manifest.json").read_text())["sha256"][:12]
+    named = {"id": identity, "folder": SHIPPED}.get(model, model)
+    assert edged(config, "--json", "--model", named, photo) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == identity
+
+
+def test_a_bare_file_has_numbers_for_labels(config: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert edged(config, "--json", "--model", SHIPPED / "model.tflite", photo) == 0
+    assert json.loads(capsys.readouterr().out)["label"].isdecimal()
+
+
+def test_bad_images_do_not_stop_the_others(
+    config: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.jpg").write_text("not a photo")
+    words = [tmp_path / "missing.jpg", tmp_path / "empty.jpg", tmp_path, tmp_path / "text.jpg", photo]
+    assert edged(config, "--json", *words) == 1
+    output = capsys.readouterr()
+    assert json.loads(output.out)["file"] == str(photo)
+    lines = output.err.splitlines()
+    assert len(lines) == 4
+    for word, line in zip(words, lines, strict=False):
+        assert line.startswith(f"edged: {word}: ")
+    assert "is a folder; name the photos in it" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--model", "nothing"), 1, "no model 'nothing' is installed; installed: mobilenet_v2"),
+        (("--model", "gone.tflite"), 1, "gone.tflite: cannot be read: No such file"),
+        (("--model", "./gone"), 1, "gone: no such model folder"),
+        (("--top", "0"), 2, "model.top = 0"),
+        (("--runtime", "onnx"), 2, "model.runtime = 'onnx'"),
+        (("--threads", "0"), 2, "model.threads = 0"),
+    ],
+)
+def test_wrong_usage_gets_one_line(
+    config: Path, photo: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], code: int, message: str
+) -> None:
+    assert edged(config, *words, photo) == code
+    output = capsys.readouterr()
+    assert message in output.err
+    assert len(output.err.splitlines()) == 1

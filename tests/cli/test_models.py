@@ -1,0 +1,122 @@
+"""`edged models` as a person types it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edged import resources
+from edged.cli import main
+
+SHIPPED = resources.shipped("models") / "mobilenet_v2"
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration whose state is in the test's folder."""
+    path = tmp_path / "edged.toml"
+    path.write_text(f'[storage]\nstate_dir = "{tmp_path / "state"}"\n')
+    return path
+
+
+def edged(config: Path, *words: object) -> int:
+    return main(["models", str(words[0]), "--config", str(config), *map(str, words[1:])])
+
+
+def rows(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, object]]:
+    parsed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return {row["name"]: row for row in parsed}
+
+
+def test_list_and_show(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert edged(config, "list", "--json") == 0
+    listed = rows(capsys)
+    assert listed["mobilenet_v2"] | {"status": "shipped", "current": True, "classes": 1000} == listed["mobilenet_v2"]
+    assert listed["inception_v3"]["status"] == "available"
+    assert edged(config, "list") == 0
+    text = capsys.readouterr().out
+    assert "shipped, runs" in text
+    assert "edged models pull inception_v3" in text
+    assert edged(config, "show", "mobilenet_v2", "--json") == 0
+    shown = rows(capsys)["mobilenet_v2"]
+    assert len(shown["labels"]) == 1000  # type: ignore[arg-type]  # JSON
+    assert shown["licence"] == "Apache-2.0"
+    assert edged(config, "show", "mobilenet_v2") == 0
+    assert "(1000 in all)" in capsys.readouterr().out
+    assert edged(config, "show", "inception_v3") == 0
+    assert "npm package" in capsys.readouterr().out
+
+
+def test_add_verify_remove(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "my net.tflite"
+    shutil.copy(SHIPPED / "model.tflite", mine)
+    add = ("add", mine, "--labels", SHIPPED / "labels.txt")
+    assert edged(config, *add, "--crop", "1.0") == 0
+    assert "my_net (" in capsys.readouterr().out
+    assert edged(config, *add) == 2
+    assert capsys.readouterr().err.startswith("edged: a model named my_net is installed already")
+    assert edged(config, *add, "--replace") == 0
+    assert edged(config, *add, "--name", "mobilenet_v2") == 2
+    capsys.readouterr()
+    assert edged(config, "verify") == 0
+    assert capsys.readouterr().out.count("sound; 224×224, 1000 classes, 1280 features") == 2
+    (tmp_path / "state" / "models" / "my_net" / "model.tflite").write_bytes(b"")
+    assert edged(config, "verify") == 1
+    output = capsys.readouterr()
+    assert output.out.startswith("mobilenet_v2 ")
+    assert "my_net/model.tflite: damaged" in output.err
+    (tmp_path / "state" / "models" / "my_net" / "manifest.json").unlink()
+    assert edged(config, "verify") == 1
+    assert edged(config, "remove", "my_net") == 0
+    assert edged(config, "remove", "my_net") == 1
+    assert edged(config, "remove", "mobilenet_v2") == 1
+    assert edged(config, "verify", "my_net") == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "labels", "message"),
+    [
+        ("missing.tflite", "labels.txt", "missing.tflite: no such file"),
+        ("empty.tflite", "labels.txt", "empty.tflite: is empty"),
+        ("text.tflite", "labels.txt", "text.tflite: not a TensorFlow Lite model"),
+        (".", "labels.txt", ": is not a file"),
+        ("good.tflite", "missing.txt", "missing.txt: no such file"),
+        ("good.tflite", "short.txt", "good.tflite: 2 labels for a model with 1000 outputs"),
+        ("good.tflite", "latin.txt", "latin.txt: line 1 is not UTF-8"),
+    ],
+)
+def test_bad_files_get_one_line(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, labels: str, message: str
+) -> None:
+    shutil.copy(SHIPPED / "model.tflite", tmp_path / "good.tflite")
+    shutil.copy(SHIPPED / "labels.txt", tmp_path / "labels.txt")
+    (tmp_path / "empty.tflite").touch()
+    (tmp_path / "text.tflite").write_text("This is a text, no model.")
+    (tmp_path / "short.txt").write_text("a\nb\n")
+    (tmp_path / "latin.txt").write_bytes("Bär\n".encode("latin-1"))
+    assert edged(config, "add", tmp_path / file, "--labels", tmp_path / labels, "--name", "x") == 1
+    output = capsys.readouterr()
+    assert message in output.err
+    assert output.err.count("\n") == 1
+    assert not (tmp_path / "state" / "models" / "x").exists()
+
+
+def test_a_float_model_is_refused(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+    from flatbuffers import Builder
+
+    graph = schema.ModelT.InitFromPackedBuf((SHIPPED / "model.tflite").read_bytes(), 0)
+    graph.subgraphs[0].tensors[graph.subgraphs[0].inputs[0]].type = schema.TensorType.FLOAT32
+    builder = Builder(1 << 20)
+    builder.Finish(graph.Pack(builder), b"TFL3")
+    (tmp_path / "float.tflite").write_bytes(bytes(builder.Output()))
+    assert edged(config, "add", tmp_path / "float.tflite", "--labels", SHIPPED / "labels.txt") == 1
+    assert "float.tflite: input is float32" in capsys.readouterr().err
+
+
+def test_pull_of_an_unknown_name(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert edged(config, "pull", "alexnet") == 2
+    assert "no model 'alexnet' can be pulled; there are: inception_v3, " in capsys.readouterr().err
