@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from edged.settings import Settings
-from edged.types import Command
+if TYPE_CHECKING:  # edgectl imports messages from here and must not pay for paho, SQLite and the settings
+    from collections.abc import Callable
 
-if TYPE_CHECKING:  # edgectl imports messages from here and must not pay for paho and SQLite
     from edged.mqtt.link import Link
+    from edged.settings import Settings
+    from edged.types import Command
 
 __all__ = ["open_link"]
 

@@ -223,16 +223,21 @@ class Connection:
     def _serve(self) -> None:
         """Run paho's network loop until the connection is over; paho's own would sleep up to a second on a publish."""
         client = self._client
+        reads = 0
         while (stream := client.socket()) is not None:
             buffered = isinstance(stream, ssl.SSLSocket) and stream.pending() > 0
             readers, writers = [stream, self._wake_out], [stream] if client.want_write() else []
             readable, writable, _ = select.select(readers, writers, [], 0 if buffered else 1.0)
             if self._wake_out in readable:
                 self._wake_out.recv(65536)
-            if buffered or stream in readable:
+            # Reading goes first: a write to a broker that has hung up would hide the reason that it has sent.
+            if (buffered or stream in readable) and reads < WINDOW:
                 client.loop_read()
-            if stream in writable:
-                client.loop_write()
+                reads += 1
+            else:
+                reads = 0
+                if stream in writable:
+                    client.loop_write()
             client.loop_misc()
 
     def _wake(self) -> None:

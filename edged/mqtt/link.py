@@ -20,14 +20,12 @@ from edged.mqtt.dispatcher import Dispatcher
 from edged.mqtt.ledger import Ledger
 from edged.mqtt.messages import COMMANDS, Args, Job
 from edged.mqtt.outbox import Outbox
-from edged.mqtt.retry import Retry
+from edged.mqtt.retry import HANDSHAKE_S, Retry
 from edged.settings import MqttSettings
 from edged.types import Command
 
 log = logging.getLogger(__name__)
 
-HANDSHAKE_S = 15.0
-"""TCP, TLS and CONNACK together."""
 FAREWELL_S = 2.0
 """How long a stopping link waits for the acknowledgement of `offline`, at least."""
 REMIND_S = 600.0
@@ -209,11 +207,11 @@ class Link:
                 self._connect(now)
             else:  # no CONNACK in time
                 self._connection.close(with_will=True)
-                self._attempt_at = now + HANDSHAKE_S
+                self._attempt_at = now + HANDSHAKE_S  # closing it takes no longer than TCP's and TLS's own time-outs
         self._pump()
 
     def _connect(self, now: float) -> None:
-        self._attempt_at = now + HANDSHAKE_S
+        self._attempt_at = now + self._retry.patience_s(self._broker.host)
         self._connection = Connection(
             broker=self._broker,
             client_id=self._client_id,
@@ -289,7 +287,9 @@ class Link:
         delay_s, self.last_error = self._retry.closed(now, event)
         self._attempt_at = now + delay_s
         text, at = self._reminded
-        if text != self.last_error or now - at > REMIND_S:
+        if delay_s == 0:
+            log.info("%s; trying MQTT %s", self.last_error, self._retry.protocol)
+        elif text != self.last_error or now - at > REMIND_S:
             self._reminded = (self.last_error, now)
             log.warning("%s; next attempt in %.0f s", self.last_error, delay_s)
         else:

@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 from edged.mqtt.connection import UNSUPPORTED_PROTOCOL, Closed, Protocol
 
+HANDSHAKE_S = 15.0
+FIRST_S = 3.0
+FIRST_LOCAL_S = 0.5
 QUICK_S = 5.0
 """MQTT 3.1.1 cannot say why it hangs up; a connection shorter than this…"""
 QUICK_LIMIT = 3
@@ -49,6 +52,16 @@ class Retry:
         self._silent = 0
         self._proven = False
         self._opened_at = 0.0
+
+    def patience_s(self, host: str) -> float:
+        """How long an attempt may take, TCP, TLS and CONNACK together.
+
+        Some 3.1.1 brokers (amqtt) take an MQTT 5 CONNECT for a longer one of theirs and wait for the rest, so the very
+        first attempt is cut short; at worst a slow MQTT 5 broker is then spoken to in 3.1.1.
+        """
+        if self.protocol == "3.1.1" or self._proven or self._failures:
+            return HANDSHAKE_S
+        return FIRST_LOCAL_S if host in ("localhost", "127.0.0.1", "::1") else FIRST_S
 
     def opened(self, now: float) -> None:
         """Note that the broker let us in, at `now` on the monotonic clock."""

@@ -1,4 +1,4 @@
-"""A process of its own that publishes numbered results: `process.py URL STATE_DIR FIRST LAST`, then waits to be killed."""
+"""Publishes numbered results and waits to be killed: `process.py URL STATE_DIR FIRST LAST`."""
 
 import sys
 import time

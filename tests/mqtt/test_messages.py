@@ -26,7 +26,9 @@ EXAMPLES: dict[str, m.BaseModel] = {
         cameras={"main": m.CameraInfo(source="csi://0", state="degraded", error="no frame for 5 s")},
         runtime="litert", sensors="tegra", commands=["set", "snapshot", "status"],
     ),
-    "model": m.ModelInfo(ts=TS, id="0123456789ab", name="mobilenet_v2", backbone="mobilenet_v2", labels=["a", "b"], accuracy=0.9),
+    "model": m.ModelInfo(
+        ts=TS, id="0123456789ab", name="mobilenet_v2", backbone="mobilenet_v2", labels=["a", "b"], accuracy=0.9,
+    ),
     "ack": m.Ack(ts=TS, id="a1", status="rejected", error="dance: unknown command"),
     "job": m.Job(ts=TS, id="a1", cmd="snapshot", status="succeeded", progress=1.0, report={"label": "tabby"}),
 }  # fmt: skip

@@ -97,7 +97,7 @@ def test_a_full_disk_keeps_going_in_memory(path, caplog, monkeypatch):
 
 def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="storage.state_dir: cannot keep the outbox"):
+    with pytest.raises(ConfigError, match=r"storage\.state_dir: cannot keep the outbox"):
         Outbox(tmp_path / "file" / "outbox.sqlite", 1)
 
 
