@@ -1,0 +1,273 @@
+"""The labeled images of a device, and the frames that wait for a label: files first, an index beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections import Counter
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from edged.errors import CommandError, TrainingError
+from edged.learning.embeddings import Embedding, Embeddings
+from edged.learning.image_index import ImageIndex
+from edged.learning.image_rows import COLUMNS, Grouping, Kept, LabeledImage, StoredImage, enter, place
+from edged.learning.labels import check_label
+from edged.learning.photo_file import SUFFIXES, Photo, look_at
+from edged.learning.places import FRAMES, IMAGES, Places, Skipped
+from edged.learning.scan import SETTLE_S, ScanReport, delete, remember, scan, skipped
+from edged.store.durable import sync_folder, write_file
+
+INDEX = "images.sqlite"
+
+
+class ImageStore:
+    """Images in `<state_dir>/images/<label>/`, kept frames in `<state_dir>/frames/`, their index in `images.sqlite`.
+
+    Any thread may call it, and several processes may have one open. A file is in place before its row is written; what
+    a crash leaves in between, the next `scan` completes. An image is named by its sha256, people use the first 16
+    digits or fewer.
+
+    Args:
+        state_dir: The folder; made if need be.
+        images_max_mb: How much all images may occupy, 10^6 bytes. Beyond, the oldest unlabeled frames are deleted;
+            labeled images never are, but no more are taken.
+        folder: Labeled images that lie elsewhere; None: `<state_dir>/images`.
+
+    Raises:
+        TrainingError: The folder or the index cannot be used.
+    """
+
+    def __init__(self, state_dir: Path, *, images_max_mb: float, folder: Path | None = None) -> None:
+        self.places = Places(folder or state_dir / IMAGES, state_dir / FRAMES)
+        self._max_mb = images_max_mb
+        try:
+            for path in (self.places.images, self.places.frames):
+                path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrainingError(f"{error.filename}: cannot be made: {error.strerror}") from error
+        self._index = ImageIndex(state_dir / INDEX)
+        self._embeddings = Embeddings(self._index)
+        self._grouping = Grouping()
+
+    def close(self) -> None:
+        """Close the index."""
+        self._index.close()
+
+    # -- what is there -------------------------------------------------------------------------------------------------
+
+    def scan(self, *, settle_s: float = SETTLE_S) -> ScanReport:
+        """Take in what was put into the folders, moved and deleted there, by whatever program.
+
+        Args:
+            settle_s: Files that changed so recently may still be being written and are left for the next scan.
+        """
+        with self._index.reading():  # one scan at a time in this process
+            return scan(self._index, self._grouping, self.places, settle_s=settle_s)
+
+    def labeled(self) -> list[LabeledImage]:
+        """Return every labeled image, sorted by label, then sha256: always in the same order."""
+        return [
+            LabeledImage(image.sha256, image.id, image.path, image.label or "", image.split, image.group_id,
+                         image.width, image.height, image.bytes)
+            for image in self._select("WHERE label IS NOT NULL ORDER BY label, sha256")
+        ]  # fmt: skip
+
+    def counts(self) -> dict[str, int]:
+        """Return label → number of images, sorted by label."""
+        with self._index.reading() as database:
+            return dict(
+                database.execute(
+                    "SELECT label, count(*) FROM images WHERE label IS NOT NULL GROUP BY label ORDER BY label"
+                ).fetchall()
+            )
+
+    def split_counts(self) -> dict[str, dict[str, int]]:
+        """Return label → split → number of images."""
+        counts: dict[str, Counter[str]] = {label: Counter() for label in self.counts()}
+        for image in self.labeled():
+            counts.setdefault(image.label, Counter())[image.split] += 1
+        return {label: dict(splits) for label, splits in counts.items()}
+
+    def skipped(self) -> list[Skipped]:
+        """Return the files that scans found unusable, and copies that lost to a later one under another label."""
+        return skipped(self._index)
+
+    def newest(self, label: str | None = None, *, unlabeled: bool = False, limit: int = 100) -> list[StoredImage]:
+        """Return images, newest first: of one label, the unlabeled ones, or all."""
+        where, values = "", ()  # type: tuple[str, tuple[Any, ...]]
+        if unlabeled:
+            where = "WHERE label IS NULL "
+        elif label is not None:
+            where, values = "WHERE label = ? ", (check_label(label),)
+        return self._select(f"{where}ORDER BY coalesce(labeled_at, added_at) DESC, seq DESC LIMIT ?", *values, limit)
+
+    def get(self, id_prefix: str) -> StoredImage:
+        """Return the image whose sha256 begins with these digits.
+
+        Raises:
+            CommandError: There is none, or more than one.
+        """
+        digits = id_prefix.lower()
+        if not digits or digits.strip("0123456789abcdef") or len(digits) > 64:
+            raise CommandError(f"image {id_prefix!r}: an id is 1 to 64 hex digits")
+        found = self._select("WHERE sha256 >= ? AND sha256 < ? LIMIT 2", digits, digits + "g")
+        if not found:
+            raise CommandError(f"image {id_prefix}: there is none with this id")
+        if len(found) > 1:
+            raise CommandError(f"image {id_prefix}: more than one id begins so; give more digits")
+        return found[0]
+
+    def labels_of(self, shas: Collection[str]) -> dict[str, str | None]:
+        """Return sha256 → label (None: not labeled yet) of those images that are there."""
+        with self._index.reading() as database:
+            query = "SELECT sha256, label FROM images WHERE sha256 = ?"
+            rows = [database.execute(query, (sha256,)).fetchone() for sha256 in shas]
+        return dict(row for row in rows if row is not None)
+
+    # -- changes -------------------------------------------------------------------------------------------------------
+
+    def add(self, data: bytes, label: str | None = None, *, by: str = "push", kept: Kept | None = None) -> str:
+        """Take an image: a JPEG, PNG, BMP or WebP file's content. One that is there already gets the label.
+
+        Args:
+            data: Content of the file; it is kept as it is.
+            label: None: wait for one.
+            by: Who gave the label.
+            kept: Why a frame was kept.
+
+        Returns:
+            The image's sha256.
+
+        Raises:
+            CommandError: The label is none, the data is no image, or there is no more room.
+            TrainingError: The disk fails.
+        """
+        if label is not None:
+            label = check_label(label)
+        sha256 = hashlib.sha256(data).hexdigest()
+        if sha256 in self.labels_of([sha256]):
+            if label is not None:
+                self.label(sha256, label, by=by)
+            return sha256
+        try:
+            photo = look_at(data)
+        except TrainingError as error:
+            raise CommandError(f"image {sha256[:16]}: {error}") from error
+        self._make_room(photo, labeled=label is not None)
+        stored = _stored(f"{photo.id}{SUFFIXES[photo.kind]}", label)
+        path = self.places.path(stored)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            write_file(path, data)
+            with self._index.writing() as database:
+                remember(database, stored, path.stat(), photo.sha256)
+                enter(database, self._grouping, photo, path=stored, label=label, by=by, kept=kept)
+        except OSError as error:
+            raise TrainingError(f"{path}: cannot be written: {error.strerror}") from error
+        return sha256
+
+    def label(self, id_prefix: str, label: str, *, by: str = "label") -> StoredImage:
+        """Give an image a label, or another one; its file moves into the label's folder.
+
+        Raises:
+            CommandError: No such image, or no label.
+            TrainingError: The disk fails.
+        """
+        return self._move(self.get(id_prefix), check_label(label), by)
+
+    def unlabel(self, id_prefix: str) -> StoredImage:
+        """Take an image's label away; its file moves to the frames. Raises as `label`."""
+        return self._move(self.get(id_prefix), None, None)
+
+    def remove(self, id_prefix: str) -> StoredImage:
+        """Delete an image, its copies, and what was computed from it. Raises as `label`."""
+        image = self.get(id_prefix)
+        with self._index.writing() as database:
+            self._unlink_copies(database, image.sha256, but=None)
+            delete(database, [image.sha256])
+        return image
+
+    # -- embeddings ----------------------------------------------------------------------------------------------------
+
+    def embeddings(self, backbone_sha256: str, variant: str, shas: Collection[str] | None = None) -> dict[str, bytes]:
+        """Return image sha256 → bottleneck bytes, of those that were put; `shas` None: of all images."""
+        return self._embeddings.get(backbone_sha256, variant, shas)
+
+    def missing(self, backbone_sha256: str, variant: str) -> list[LabeledImage]:
+        """Return the labeled images without an embedding, in the order of `labeled`."""
+        known = self._embeddings.known(backbone_sha256, variant)
+        return [image for image in self.labeled() if image.sha256 not in known]
+
+    def put_embeddings(self, rows: Iterable[Embedding]) -> None:
+        """Keep embeddings, in one transaction."""
+        self._embeddings.put(rows)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _select(self, clause: str, *values: Any) -> list[StoredImage]:
+        with self._index.reading() as database:
+            rows = database.execute(f"SELECT {COLUMNS} FROM images {clause}", values).fetchall()
+        return [StoredImage(row[0], row[0][:16], self.places.path(row[1]), *row[2:]) for row in rows]
+
+    def _move(self, image: StoredImage, label: str | None, by: str | None) -> StoredImage:
+        if image.label == label:
+            return image
+        stored = _stored(image.path.name, label)
+        target = self.places.path(stored)
+        if target.exists():  # another image of that name
+            stored = _stored(f"{image.id}{image.path.suffix.lower()}", label)
+            target = self.places.path(stored)
+        try:
+            target.parent.mkdir(exist_ok=True)
+            image.path.rename(target)
+            sync_folder(target.parent)
+            sync_folder(image.path.parent)
+            with self._index.writing() as database:
+                remember(database, stored, target.stat(), image.sha256)
+                place(database, image.sha256, path=stored, label=label, by=by)
+                self._unlink_copies(database, image.sha256, but=stored)
+        except FileNotFoundError as error:
+            raise CommandError(f"image {image.id}: its file {image.path} is gone") from error
+        except OSError as error:
+            raise TrainingError(f"{image.path}: cannot be moved to {target}: {error.strerror}") from error
+        return self.get(image.sha256)
+
+    def _unlink_copies(self, database: sqlite3.Connection, sha256: str, *, but: str | None) -> None:
+        """Delete the files that hold the same bytes: the next scan would bring an older decision back."""
+        rows = database.execute("SELECT path FROM files WHERE sha256 = ?", (sha256,)).fetchall()
+        for (stored,) in rows:
+            if stored != but:
+                self.places.path(stored).unlink(missing_ok=True)
+                database.execute("DELETE FROM files WHERE path = ?", (stored,))
+
+    def _make_room(self, photo: Photo, *, labeled: bool) -> None:
+        """Delete the oldest unlabeled frames until the new image fits."""
+        limit = self._max_mb * 1e6
+        with self._index.writing() as database:
+            total, labeled_bytes = database.execute(
+                "SELECT total(bytes), total(CASE WHEN label IS NOT NULL THEN bytes END) FROM images"
+            ).fetchone()
+            if labeled_bytes + photo.bytes > limit:
+                what = "the labeled images" if labeled else "a kept frame beside the labeled images"
+                raise CommandError(
+                    f"storage.images_max_mb = {self._max_mb:g}: no room for {what}, which take "
+                    f"{labeled_bytes / 1e6:.1f} MB; raise it, or remove some (edgectl images remove ID)"
+                )
+            doomed = []
+            if total + photo.bytes > limit:
+                for sha256, stored, size in database.execute(
+                    "SELECT sha256, path, bytes FROM images WHERE label IS NULL ORDER BY added_at, seq"
+                ).fetchall():
+                    doomed.append(sha256)
+                    self.places.path(stored).unlink(missing_ok=True)
+                    database.execute("DELETE FROM files WHERE path = ?", (stored,))
+                    total -= size
+                    if total + photo.bytes <= limit:
+                        break
+            delete(database, doomed)
+
+
+def _stored(name: str, label: str | None) -> str:
+    return f"{FRAMES}/{name}" if label is None else f"{IMAGES}/{label}/{name}"
