@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from edged.errors import ModelError
 from edged.store import durable
+
+log = logging.getLogger(__name__)
 
 _ASIDE = ".old."
 
@@ -71,6 +74,9 @@ class Lock:
             yield
 
     def _clear(self) -> None:
+        if not self.interrupted():
+            return
+        log.info("%s: clearing what an interrupted change has left", self._path.parent)
         for folder in self._changed:
             durable.clear(folder)
             for put_aside in folder.glob(f"{_ASIDE}*"):

