@@ -1,0 +1,182 @@
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edged.errors import ModelError
+from edged.vision import flatbuffer
+from edged.vision.graph import Graph
+
+RNG = np.random.default_rng(0)
+
+
+def new_head(graph: Graph, classes: int = 3) -> bytes:
+    weights = (RNG.standard_normal((classes, graph.head.features)) * 0.1).astype(np.float32)
+    return graph.replace_head(weights, np.zeros(classes, np.float32), (-6.0, 6.0))
+
+
+def edited(model: bytes, edit: object) -> bytes:
+    unpacked = flatbuffer.unpack(model)
+    edit(unpacked)  # type: ignore[operator] # a test's lambda
+    return flatbuffer.pack(unpacked)
+
+
+def test_every_real_model_is_understood(real_model: bytes) -> None:
+    graph = Graph(real_model)
+    assert graph.input.height == graph.input.width in (128, 160, 192, 224, 299)
+    assert graph.head.features in (256, 512, 768, 1280, 2048)
+    assert graph.head.classes >= 900
+    assert graph.head.softmax or graph.head.kind in ("FULLY_CONNECTED", "CONV_2D")
+    assert graph.bottleneck_dtype in ("uint8", "int8")
+    assert graph.bottleneck_quantization.scale > 0
+
+
+def test_the_bottleneck_becomes_the_second_output_once(real_model: bytes) -> None:
+    exposed = Graph(real_model).expose_bottleneck()
+    again = Graph(exposed)
+    assert again.expose_bottleneck() == exposed
+    assert again.head == Graph(real_model).head
+    assert again.bottleneck_quantization == Graph(real_model).bottleneck_quantization
+
+
+def test_a_new_head_of_another_width_is_read_back(real_model: bytes) -> None:
+    graph = Graph(real_model)
+    renewed = Graph(new_head(graph, 7))
+    assert renewed.head.classes == 7
+    assert renewed.head.kind == "CONV_2D"
+    assert renewed.head.softmax
+    assert renewed.head.features == graph.head.features
+    assert renewed.input == graph.input
+    assert renewed.bottleneck_quantization == graph.bottleneck_quantization
+
+
+def test_replacing_heads_again_and_again_does_not_grow_the_file(smallest_model: bytes) -> None:
+    first = new_head(Graph(smallest_model))
+    model = first
+    for _ in range(3):
+        model = new_head(Graph(model))
+    assert len(model) == len(first) < len(smallest_model)
+
+
+def test_the_same_head_gives_the_same_bytes(smallest_model: bytes) -> None:
+    weights, bias = np.full((2, 256), 0.5, np.float32), np.zeros(2, np.float32)
+    first, second = (Graph(smallest_model).replace_head(weights, bias, (-1.0, 1.0)) for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("shape", "bias", "said"),
+    [((3, 255), 3, "does not fit a bottleneck of 256"), ((3, 256), 2, "does not fit"), ((256,), 256, "does not fit")],
+)
+def test_a_head_that_does_not_fit_is_refused(
+    smallest_model: bytes, shape: tuple[int, ...], bias: int, said: str
+) -> None:
+    with pytest.raises(ModelError, match=said):
+        Graph(smallest_model).replace_head(np.zeros(shape, np.float32), np.zeros(bias, np.float32), (-1.0, 1.0))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_head_that_is_not_finite_is_refused(smallest_model: bytes, value: float) -> None:
+    weights = np.zeros((2, 256), np.float32)
+    weights[1, 7] = value
+    with pytest.raises(ModelError, match="not finite"):
+        Graph(smallest_model).replace_head(weights, np.zeros(2, np.float32), (-1.0, 1.0))
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 7, b"\0" * 4096, b"TFL3" * 100, b"\xff\xd8\xff\xe0" + b"x" * 999])
+def test_what_is_no_model_is_refused_in_one_line(content: bytes) -> None:
+    with pytest.raises(ModelError) as refused:
+        Graph(content)
+    assert "\n" not in str(refused.value)
+
+
+def test_float_models_are_refused(smallest_model: bytes) -> None:
+    float32 = flatbuffer.schema().TensorType.FLOAT32
+
+    def float_input(model: object) -> None:
+        subgraph = model.subgraphs[0]  # type: ignore[attr-defined] # generated, untyped
+        subgraph.tensors[int(subgraph.inputs[0])].type = float32
+
+    def float_output(model: object) -> None:
+        subgraph = model.subgraphs[0]  # type: ignore[attr-defined] # generated, untyped
+        subgraph.tensors[int(subgraph.outputs[0])].type = float32
+
+    with pytest.raises(ModelError, match="input is float32"):
+        Graph(edited(smallest_model, float_input))
+    with pytest.raises(ModelError, match="output is float32"):
+        Graph(edited(smallest_model, float_output))
+
+
+def test_a_network_that_is_no_classifier_is_refused(smallest_model: bytes) -> None:
+    def end_at_a_feature_map(model: object) -> None:
+        subgraph = model.subgraphs[0]  # type: ignore[attr-defined] # generated, untyped
+        subgraph.outputs = [int(subgraph.operators[5].outputs[0])]
+
+    with pytest.raises(ModelError, match="no classifier head"):
+        Graph(edited(smallest_model, end_at_a_feature_map))
+
+
+def test_two_subgraphs_several_inputs_and_many_outputs_are_refused(smallest_model: bytes) -> None:
+    def twice(model: object) -> None:
+        model.subgraphs = model.subgraphs * 2  # type: ignore[attr-defined] # generated, untyped
+
+    def inputs(model: object) -> None:
+        model.subgraphs[0].inputs = [0, 1]  # type: ignore[attr-defined] # generated, untyped
+
+    def outputs(model: object) -> None:
+        model.subgraphs[0].outputs = [0, 1, 2]  # type: ignore[attr-defined] # generated, untyped
+
+    for edit, said in ((twice, "2 subgraphs"), (inputs, "2 inputs"), (outputs, "3 outputs")):
+        with pytest.raises(ModelError, match=said):
+            Graph(edited(smallest_model, edit))
+
+
+def test_a_cycle_of_reshapes_is_damage_and_no_endless_loop(smallest_model: bytes) -> None:
+    def bite_the_tail(model: object) -> None:
+        subgraph = model.subgraphs[0]  # type: ignore[attr-defined] # generated, untyped
+        last = subgraph.operators[-1]
+        last.inputs = [int(last.outputs[0])]
+
+    with pytest.raises(ModelError):
+        Graph(edited(smallest_model, bite_the_tail))
+
+
+def test_truncated_files_are_refused_or_whole(smallest_model: bytes) -> None:
+    for length in [*RNG.integers(0, len(smallest_model), 40), len(smallest_model) - 1]:
+        _readable_or_model_error(smallest_model[:length])
+
+
+def test_flipped_bits_are_refused_or_readable(smallest_model: bytes) -> None:
+    """Only what Python reads: the structure's first and last kilobytes, where the tables lie."""
+    for _ in range(60):
+        damaged = bytearray(smallest_model)
+        for _ in range(int(RNG.integers(1, 12))):
+            near = int(RNG.integers(0, 6000))
+            at = near if RNG.random() < 0.5 else len(damaged) - 1 - near
+            damaged[at] ^= 1 << int(RNG.integers(8))
+        _readable_or_model_error(bytes(damaged))
+
+
+def test_a_wild_root_offset_is_refused(smallest_model: bytes) -> None:
+    for offset in (0xFFFFFFFF, 0x7FFFFFFF, len(smallest_model) - 2, 1):
+        _readable_or_model_error(struct.pack("<I", offset) + smallest_model[4:])
+
+
+def _readable_or_model_error(model: bytes) -> None:
+    said = ""
+    try:
+        graph = Graph(model)
+        graph.expose_bottleneck()
+        graph.head_only()
+        if graph.head.features < 1 << 16:
+            new_head(graph, 2)
+    except ModelError as error:
+        said = str(error)
+    assert "\n" not in said
+
+
+def test_the_shipped_model_is_understood() -> None:
+    file = Path(__file__).resolve().parents[2] / "models" / "mobilenet_v2" / "model.tflite"
+    graph = Graph(file.read_bytes())
+    assert (graph.head.features, graph.head.classes) == (1280, 1000)

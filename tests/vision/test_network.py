@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from edged.errors import ModelError
+from edged.vision.graph import Graph
+from edged.vision.network import HeadNetwork, Network, Runtime
+from tests.vision.conftest import read_rgb
+
+if TYPE_CHECKING:
+    from edged.types import Image
+
+RUNTIMES: tuple[Runtime, ...] = ("litert", "tflite_runtime")
+
+
+@pytest.fixture(params=RUNTIMES)
+def runtime(request: pytest.FixtureRequest) -> Runtime:
+    if request.param == "tflite_runtime":
+        pytest.importorskip("tflite_runtime")
+    return request.param  # type: ignore[no-any-return] # pytest's parameter is untyped
+
+
+@pytest.fixture(scope="module")
+def photos(shared_data: Path) -> list[Image]:
+    return [read_rgb(file) for file in sorted((shared_data / "photos").rglob("*.jpg"))[:2]]
+
+
+def test_every_real_model_runs_and_its_head_alone_says_the_same(
+    real_model: bytes, runtime: Runtime, photos: list[Image]
+) -> None:
+    graph = Graph(real_model)
+    weights = (np.random.default_rng(1).standard_normal((5, graph.head.features)) * 0.05).astype(np.float32)
+    renewed = graph.replace_head(weights, np.zeros(5, np.float32), (-6.0, 6.0))
+    embeddings = []
+    for model in (real_model, renewed):
+        network = Network(model, runtime=runtime, threads=2)
+        prepared = [network.prepare(photo) for photo in photos]
+        inferences = [network.infer(image) for image in prepared]
+        stored = np.stack([network.embed(image) for image in prepared])
+        for inference, row in zip(inferences, stored, strict=True):
+            assert inference.scores.shape == (network.classes,)
+            assert inference.scores.dtype == np.float32
+            # Of 1000 scores rounded to 1/256, those of an uncertain network mostly vanish.
+                assert 0.4 < inference.scores.sum() < 1.3
+            np.testing.assert_array_equal(network.bottleneck_affine.dequantize(row), inference.embedding)
+        alone = HeadNetwork(model, runtime=runtime).scores(stored)
+        np.testing.assert_array_equal(alone, [inference.scores for inference in inferences])
+        embeddings.append(stored)
+    np.testing.assert_array_equal(*embeddings)
+
+
+def test_a_new_head_computes_what_numpy_computes(smallest_model: bytes, photos: list[Image]) -> None:
+    weights = (np.random.default_rng(2).standard_normal((4, 256)) * 0.1).astype(np.float32)
+    bias = np.array([0.5, -0.5, 0.0, 1.0], np.float32)
+    network = Network(Graph(smallest_model).replace_head(weights, bias, (-5.0, 5.0)))
+    for photo in photos:
+        inference = network.infer(network.prepare(photo))
+        logits = weights @ inference.embedding + bias
+        expected = np.exp(logits) / np.exp(logits).sum()
+        np.testing.assert_allclose(inference.scores, expected, atol=0.02)
+
+
+def test_the_head_alone_says_the_same_on_sixty_photos_in_any_batch(
+    smallest_model: bytes, flowers: list[tuple[Image, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = (np.random.default_rng(3).standard_normal((5, 256)) * 0.2).astype(np.float32)
+    model = Graph(smallest_model).replace_head(weights, np.zeros(5, np.float32), (-8.0, 8.0))
+    network = Network(model)
+    prepared = [network.prepare(image) for image, _ in flowers]
+    whole = np.stack([network.infer(image).scores for image in prepared])
+    stored = np.stack([network.embed(image) for image in prepared])
+    for batch in (256, 60, 7, 1):
+        monkeypatch.setattr(HeadNetwork, "_BATCH", batch)
+        np.testing.assert_array_equal(HeadNetwork(model).scores(stored), whole)
+
+
+def test_the_head_alone_takes_no_images_and_refuses_what_does_not_fit(smallest_model: bytes) -> None:
+    head = HeadNetwork(smallest_model)
+    assert head.scores(np.empty((0, 256), np.uint8)).shape == (0, 1001)
+    for wrong in (np.zeros((2, 255), np.uint8), np.zeros((2, 256), np.int8), np.zeros(256, np.uint8)):
+        with pytest.raises(ModelError, match="do not fit a head that takes 256 features of type uint8"):
+            head.scores(wrong)
+
+
+def test_both_runtimes_agree(smallest_model: bytes, photos: list[Image]) -> None:
+    pytest.importorskip("tflite_runtime")
+    first, second = (Network(smallest_model, runtime=runtime) for runtime in RUNTIMES)
+    for photo in photos:
+        scores = [network.infer(network.prepare(photo)).scores for network in (first, second)]
+        np.testing.assert_allclose(*scores, atol=0.03)
+
+
+def test_auto_takes_litert(smallest_model: bytes) -> None:
+    assert Network(smallest_model).runtime == "litert"
+
+
+def test_an_image_of_another_size_is_a_model_error(smallest_model: bytes) -> None:
+    network = Network(smallest_model)
+    with pytest.raises(ModelError, match="invocation failed") as refused:
+        network.infer(np.zeros((64, 64, 3), np.uint8))
+    assert "\n" not in str(refused.value)
+
+
+def test_the_shipped_model_knows_real_photos(shared_data: Path) -> None:
+    folder = Path(__file__).resolve().parents[2] / "models" / "mobilenet_v2"
+    labels = (folder / "labels.txt").read_text().splitlines()
+    network = Network((folder / "model.tflite").read_bytes())
+    assert network.classes == len(labels)
+    daisies = sorted((shared_data / "flowers" / "daisy").glob("*.jpg"))[:10]
+    hits = sum(
+        labels[int(network.infer(network.prepare(read_rgb(file))).scores.argmax())] == "daisy" for file in daisies
+    )
+    assert hits >= 7
+
+
+def test_a_signed_input_sees_the_same_image(shared_data: Path) -> None:
+    """EfficientNet's graph has an int8 bottleneck; whichever input type a file has, the photo decides."""
+    network = Network((shared_data / "models" / "efficientnet_lite0_224_uint8_ptq.tflite").read_bytes())
+    dark, light = (network.embed(np.full((224, 224, 3), value, np.uint8)) for value in (10, 245))
+    assert not np.array_equal(dark, light)
+    assert cv2.norm(dark.astype(np.float32), light.astype(np.float32)) > 0
