@@ -121,7 +121,8 @@ def _run(command: Sequence[str], folder: Path, settings: Mapping[str, str], prog
     work.mkdir()
     environment = {**os.environ, **settings, "TMPDIR": str(work)}
     deadline = time.monotonic() + _DEADLINE_S
-    with (folder / "output").open("w+b") as output:
+    # In memory: where the disk is full, what the client says about it must not be lost.
+    with os.fdopen(os.memfd_create("output"), "w+b") as output:
         child = subprocess.Popen(
             command,
             cwd=work,
