@@ -13,8 +13,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -25,6 +24,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edged.errors import ConfigError
 from edged.mqtt.broker import Broker
+from edged.mqtt.events import TAKEN_OVER, Acknowledged, Closed, Event, How, Opened, Protocol, Received
 
 log = logging.getLogger(__name__)
 
@@ -33,65 +33,6 @@ WINDOW = 100
 """Publishes in flight at most; the broker may ask for fewer (MQTT 5 Receive Maximum)."""
 MAX_INCOMING_BYTES = 16 * 2**20
 """An MQTT 5 broker is told not to send us more in one packet."""
-
-UNSUPPORTED_PROTOCOL = 0x84
-TAKEN_OVER = 0x8E
-
-Protocol = Literal["5", "3.1.1"]
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The broker let us in.
-
-    Attributes:
-        connection: Which connection.
-        window: How many publishes may be unacknowledged.
-        max_bytes: The largest packet that the broker takes; None: it did not say.
-    """
-
-    connection: Connection
-    window: int
-    max_bytes: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """PUBACK; `error` is the broker's reason when it refused the message (MQTT 5 only)."""
-
-    connection: Connection
-    mid: int
-    error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The connection is over, posted exactly once.
-
-    Attributes:
-        connection: Which connection.
-        how: "unreachable": no TCP or TLS; "refused": CONNACK said no; "dropped": closed before any CONNACK;
-            "lost": was open; "taken over": another client came with our client id.
-        error: One line for people.
-        code: The broker's reason code, 0 if it gave none.
-    """
-
-    connection: Connection
-    how: Literal["unreachable", "refused", "dropped", "lost", "taken over"]
-    error: str
-    code: int
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A message on a subscribed topic."""
-
-    topic: str
-    payload: bytes
-    retained: bool
-
-
-Event = Opened | Acknowledged | Closed
 
 
 class Connection:
@@ -245,9 +186,7 @@ class Connection:
         with self._waking, contextlib.suppress(OSError):  # full: it will wake anyway; closed: it is over
             self._wake_in.send(b"\0")
 
-    def _fail(
-        self, how: Literal["unreachable", "refused", "dropped", "lost", "taken over"], error: str, code: int = 0
-    ) -> None:
+    def _fail(self, how: How, error: str, code: int = 0) -> None:
         if self._end is None:  # the first reason is the true one
             self._end = Closed(self, how, f"broker {self._broker.name}: {error}", code)
 

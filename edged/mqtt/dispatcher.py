@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 
 from edged.errors import CommandError
 from edged.mqtt.commands import UNKNOWN_ID, CommandRejectedError, command_id, parse
-from edged.mqtt.connection import Received
+from edged.mqtt.events import Received
 from edged.mqtt.ledger import Ledger
 from edged.mqtt.messages import Ack, Args, Job
 from edged.types import Command

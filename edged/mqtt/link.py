@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable, Mapping
 
 from edged.mqtt.broker import broker
-from edged.mqtt.connection import Acknowledged, Closed, Connection, Event, Opened
+from edged.mqtt.connection import Connection
 from edged.mqtt.delivery import Delivery
 from edged.mqtt.dispatcher import Dispatcher
+from edged.mqtt.events import Acknowledged, Closed, Event, Opened
 from edged.mqtt.ledger import Ledger
 from edged.mqtt.messages import COMMANDS, Args, Job
 from edged.mqtt.outbox import Outbox

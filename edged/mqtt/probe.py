@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 from edged.mqtt.broker import broker
-from edged.mqtt.connection import Closed, Connection, Event, Opened, Protocol
+from edged.mqtt.connection import Connection
+from edged.mqtt.events import Closed, Event, Opened, Protocol
 
 if TYPE_CHECKING:
     from edged.settings import MqttSettings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from edged.mqtt.connection import UNSUPPORTED_PROTOCOL, Closed, Protocol
+from edged.mqtt.events import UNSUPPORTED_PROTOCOL, Closed, Protocol
 
 HANDSHAKE_S = 15.0
 FIRST_S = 3.0

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from edged.mqtt.connection import Closed
+from edged.mqtt.events import Closed
 from edged.mqtt.retry import Retry
 
 

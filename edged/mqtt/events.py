@@ -1,0 +1,69 @@
+"""What a connection tells the link and its command thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:  # an event only carries its connection along
+    from edged.mqtt.connection import Connection
+
+UNSUPPORTED_PROTOCOL = 0x84
+TAKEN_OVER = 0x8E
+
+Protocol = Literal["5", "3.1.1"]
+How = Literal["unreachable", "refused", "dropped", "lost", "taken over"]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The broker let us in.
+
+    Attributes:
+        connection: Which connection.
+        window: How many publishes may be unacknowledged.
+        max_bytes: The largest packet that the broker takes; None: it did not say.
+    """
+
+    connection: Connection
+    window: int
+    max_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """PUBACK; `error` is the broker's reason when it refused the message (MQTT 5 only)."""
+
+    connection: Connection
+    mid: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The connection is over, posted exactly once.
+
+    Attributes:
+        connection: Which connection.
+        how: "unreachable": no TCP or TLS; "refused": CONNACK said no; "dropped": closed before any CONNACK;
+            "lost": was open; "taken over": another client came with our client id.
+        error: One line for people.
+        code: The broker's reason code, 0 if it gave none.
+    """
+
+    connection: Connection
+    how: How
+    error: str
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message on a subscribed topic."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+Event = Opened | Acknowledged | Closed
