@@ -118,8 +118,9 @@ class Graph:
             )
         if not (np.isfinite(weights).all() and np.isfinite(bias).all() and np.isfinite(logits_range).all()):
             raise ModelError("the new head has weights that are not finite")
-        writer = HeadWriter(unpack(self._bytes), self._bottleneck, dtype_name(self._tensor(self._output)))
-        return writer.write(weights, bias, logits_range)
+        model, output_dtype = unpack(self._bytes), dtype_name(self._tensor(self._output))
+        with damage_as_model_error():
+            return HeadWriter(model, self._bottleneck, output_dtype).write(weights, bias, logits_range)
 
     def head_only(self) -> bytes:
         """Return what stands behind the bottleneck as a model of its own, for judging a head on cached bottlenecks.
@@ -127,7 +128,9 @@ class Graph:
         Its input is the bottleneck, of the shape that the whole graph gives it with a first dimension that may be
         resized to any batch; its output is the whole graph's first output, byte for byte.
         """
-        return cut_tail(unpack(self._bytes), self._bottleneck, self._output)
+        model = unpack(self._bytes)
+        with damage_as_model_error():
+            return cut_tail(model, self._bottleneck, self._output)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 

@@ -53,6 +53,7 @@ class Network:
         classes: Number of outputs.
         features: Width of the bottleneck.
         bottleneck_affine: How the bytes of `embed` become real numbers.
+        bottleneck_dtype: Of these bytes, uint8 or int8.
 
     Raises:
         ModelError: The file is no quantized classifier, or the runtime refuses it.
@@ -72,6 +73,7 @@ class Network:
         scores, bottleneck = self._interpreter.get_output_details()
         self._scores, self._scores_affine = int(scores["index"]), Affine(*scores["quantization"])
         self._bottleneck, self.bottleneck_affine = int(bottleneck["index"]), Affine(*bottleneck["quantization"])
+        self.bottleneck_dtype: type[np.uint8] | type[np.int8] = bottleneck["dtype"]
 
     def prepare(self, image: Image) -> Image:
         """Make the input of `infer` from an RGB frame of any size: (height, width, 3) uint8."""

@@ -46,7 +46,7 @@ def test_every_real_model_runs_and_its_head_alone_says_the_same(
             assert inference.scores.shape == (network.classes,)
             assert inference.scores.dtype == np.float32
             # Of 1000 scores rounded to 1/256, those of an uncertain network mostly vanish.
-                assert 0.4 < inference.scores.sum() < 1.3
+            assert 0.4 < inference.scores.sum() < 1.3
             np.testing.assert_array_equal(network.bottleneck_affine.dequantize(row), inference.embedding)
         alone = HeadNetwork(model, runtime=runtime).scores(stored)
         np.testing.assert_array_equal(alone, [inference.scores for inference in inferences])
