@@ -9,18 +9,25 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import asdict
 from importlib import metadata
 from typing import TYPE_CHECKING
+
+import cv2
 
 from edged import __version__, supervision
 from edged.camera import Cameras
 from edged.daemon.commands import CommandWorker, FrameCommands, Handler
 from edged.daemon.engine import load_engine
+from edged.daemon.images import ImageCommands
+from edged.daemon.kept_frames import FrameObserver, FrameWriter
 from edged.daemon.loop import FrameLoop
 from edged.daemon.publisher import Publisher
 from edged.daemon.results import ResultFilter
 from edged.daemon.statistics import Statistics
 from edged.daemon.telemetry import TelemetryThread
+from edged.learning.images import ImageStore
+from edged.learning.keeper import FrameKeeper
 from edged.mqtt import open_link
 from edged.mqtt.messages import COMMANDS, CameraInfo, Info, ModelInfo
 from edged.sensors import open_sensors
@@ -57,12 +64,14 @@ class Daemon:
         # Threads hand the interpreter lock over sooner than by default (5 ms): an invocation takes about that long,
         # and must not wait for a thread that formats JSON.
         sys.setswitchinterval(0.0005)
+        cv2.setNumThreads(1)  # resizing a frame is not worth waking a thread pool beside the network's own threads
         self._settings = settings
         self._signals = 0
         self._failed = threading.Event()
         self._began = time.monotonic()
         self._ready = False
         self._watchdog = supervision.Watchdog()
+        self._camera_news: dict[str, tuple[str, str | None]] = {}
 
         self.store = Store(settings.storage.state_dir)
         engine = load_engine(self.store.current(settings.model.name), settings.model)
@@ -85,11 +94,17 @@ class Daemon:
             dropped=lambda: self.cameras.dropped,
             interval_s=settings.telemetry.interval_s,
         )
+        self.images = ImageStore(settings.storage.state_dir, images_max_mb=settings.storage.images_max_mb)
+        self.kept_frames = FrameWriter(self.images)
+        observer = FrameObserver(FrameKeeper() if settings.retrain.keep_frames else None, self.kept_frames)
+        self.publisher.observers.append(observer)
+        self.image_commands = ImageCommands(self.images, observer, self.link)
         frame_commands = FrameCommands(self.cameras, self.publisher, self.link)
         handlers: dict[str, Handler] = {
             "status": self._status,
             "snapshot": frame_commands.snapshot,
             "set": frame_commands.set,
+            **self.image_commands.handlers,
         }
         self.commands = CommandWorker(self.link, handlers)
 
@@ -115,6 +130,7 @@ class Daemon:
             self._settings.device.id,
             self._settings.storage.state_dir,
         )
+        stop.callback(self.images.close)
         stop.callback(self.link.stop, DRAIN_S)
         self._publish_info()
         self.publish_model()
@@ -123,6 +139,8 @@ class Daemon:
         self.telemetry.start()
         stop.callback(self.commands.stop)
         self.commands.start()
+        stop.callback(self.kept_frames.stop)
+        self.kept_frames.start()
         stop.callback(self.publisher.stop)
         self.publisher.start()
         stop.callback(self.cameras.stop)
@@ -154,11 +172,17 @@ class Daemon:
     # -- called on other threads ---------------------------------------------------------------------------------------
 
     def _accept(self, command: Command) -> None:
-        self.commands.put(command)
+        if command.name == "image":
+            self.image_commands.receive(command)
+        else:
+            self.commands.put(command)
 
     def _camera_changed(self, name: str, state: CameraState) -> None:
-        log.debug("camera %s is %s", name, state.state)
-        self._publish_info()
+        # A folder's photos differ in size: that alone is no news for everybody who watches `info`.
+        news = (state.state, state.error)
+        if self._camera_news.get(name) != news:
+            self._camera_news[name] = news
+            self._publish_info()
 
     def _status(self, _: Command) -> dict[str, Any]:
         """Publish what this device would say of itself; the report repeats it."""
@@ -166,7 +190,7 @@ class Daemon:
         model = self.publish_model()
         report: dict[str, Any] = {
             "info": info.model_dump(exclude_none=True),
-            "model": model.model_dump(exclude_none=True),
+            "model": {**model.model_dump(exclude_none=True, exclude={"labels"}), "labels": len(model.labels)},
         }
         if (telemetry := self.telemetry.newest) is not None:
             report["telemetry"] = telemetry.model_dump(exclude_none=True)
@@ -174,12 +198,7 @@ class Daemon:
         return report
 
     def _publish_info(self) -> Info:
-        cameras = {
-            name: CameraInfo(
-                source=state.source, state=state.state, error=state.error, width=state.width, height=state.height
-            )
-            for name, state in self.cameras.states.items()
-        }
+        cameras = {name: CameraInfo(**asdict(state)) for name, state in self.cameras.states.items()}
         degraded = any(camera.state == "degraded" for camera in cameras.values())
         info = Info(
             device=self._settings.device.id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -50,6 +51,7 @@ class ImageStore:
         self._index = ImageIndex(state_dir / INDEX)
         self._embeddings = Embeddings(self._index)
         self._grouping = Grouping()
+        self._scanning = threading.Lock()
 
     def close(self) -> None:
         """Close the index."""
@@ -57,14 +59,15 @@ class ImageStore:
 
     # -- what is there -------------------------------------------------------------------------------------------------
 
-    def scan(self, *, settle_s: float = SETTLE_S) -> ScanReport:
+    def scan(self, *, settle_s: float = SETTLE_S, workers: int | None = None) -> ScanReport:
         """Take in what was put into the folders, moved and deleted there, by whatever program.
 
         Args:
             settle_s: Files that changed so recently may still be being written and are left for the next scan.
+            workers: Threads that read new files; None: one per core.
         """
-        with self._index.reading():  # one scan at a time in this process
-            return scan(self._index, self._grouping, self.places, settle_s=settle_s)
+        with self._scanning:
+            return scan(self._index, self._grouping, self.places, settle_s=settle_s, workers=workers)
 
     def labeled(self) -> list[LabeledImage]:
         """Return every labeled image, sorted by label, then sha256: always in the same order."""
@@ -82,6 +85,12 @@ class ImageStore:
                     "SELECT label, count(*) FROM images WHERE label IS NOT NULL GROUP BY label ORDER BY label"
                 ).fetchall()
             )
+
+    def unlabeled(self) -> int:
+        """Return how many kept frames wait for a label."""
+        with self._index.reading() as database:
+            (count,) = database.execute("SELECT count(*) FROM images WHERE label IS NULL").fetchone()
+        return int(count)
 
     def split_counts(self) -> dict[str, dict[str, int]]:
         """Return label → split → number of images."""
@@ -135,7 +144,7 @@ class ImageStore:
             data: Content of the file; it is kept as it is.
             label: None: wait for one.
             by: Who gave the label.
-            kept: Why a frame was kept.
+            kept: What the model said of a frame.
 
         Returns:
             The image's sha256.
@@ -155,18 +164,17 @@ class ImageStore:
             photo = look_at(data)
         except TrainingError as error:
             raise CommandError(f"image {sha256[:16]}: {error}") from error
-        self._make_room(photo, labeled=label is not None)
-        stored = _stored(f"{photo.id}{SUFFIXES[photo.kind]}", label)
-        path = self.places.path(stored)
-        try:
-            path.parent.mkdir(exist_ok=True)
-            write_file(path, data)
-            with self._index.writing() as database:
-                remember(database, stored, path.stat(), photo.sha256)
-                enter(database, self._grouping, photo, path=stored, label=label, by=by, kept=kept)
-        except OSError as error:
-            raise TrainingError(f"{path}: cannot be written: {error.strerror}") from error
+        self._put(data, photo, label, by, kept)
         return sha256
+
+    def keep(self, data: bytes, kept: Kept) -> str | None:
+        """Take a frame that waits for a label; None where a near duplicate is there already. Otherwise as `add`."""
+        photo = look_at(data)
+        with self._index.reading() as database:
+            if self._grouping.group_of(database, photo) != photo.sha256:
+                return None
+        self._put(data, photo, None, "", kept)
+        return photo.sha256
 
     def label(self, id_prefix: str, label: str, *, by: str = "label") -> StoredImage:
         """Give an image a label, or another one; its file moves into the label's folder.
@@ -210,6 +218,19 @@ class ImageStore:
         with self._index.reading() as database:
             rows = database.execute(f"SELECT {COLUMNS} FROM images {clause}", values).fetchall()
         return [StoredImage(row[0], row[0][:16], self.places.path(row[1]), *row[2:]) for row in rows]
+
+    def _put(self, data: bytes, photo: Photo, label: str | None, by: str, kept: Kept | None) -> None:
+        self._make_room(photo, labeled=label is not None)
+        stored = _stored(f"{photo.id}{SUFFIXES[photo.kind]}", label)
+        path = self.places.path(stored)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            write_file(path, data)
+            with self._index.writing() as database:
+                remember(database, stored, path.stat(), photo.sha256)
+                enter(database, self._grouping, photo, path=stored, label=label, by=by, kept=kept)
+        except OSError as error:
+            raise TrainingError(f"{path}: cannot be written: {error.strerror}") from error
 
     def _move(self, image: StoredImage, label: str | None, by: str | None) -> StoredImage:
         if image.label == label:

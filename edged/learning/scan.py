@@ -48,8 +48,15 @@ class _Looked:
     error: str | None
 
 
-def scan(index: ImageIndex, grouping: Grouping, places: Places, *, settle_s: float = SETTLE_S) -> ScanReport:
-    """Bring the index up to date with the files; reads only new and changed ones.
+def scan(
+    index: ImageIndex,
+    grouping: Grouping,
+    places: Places,
+    *,
+    settle_s: float = SETTLE_S,
+    workers: int | None = None,
+) -> ScanReport:
+    """Bring the index up to date with the files; reads only new and changed ones. See `ImageStore.scan`.
 
     Raises:
         TrainingError: The index fails.
@@ -68,7 +75,7 @@ def scan(index: ImageIndex, grouping: Grouping, places: Places, *, settle_s: flo
         if 0 <= now_ns - status.st_mtime_ns < settle_s * 1e9:
             report.deferred.append(path)
             del new[path]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing and decoding release the interpreter lock
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:  # hashing and decoding release the interpreter lock
         looked = [one for one in pool.map(lambda item: _look(places, *item), new.items()) if one is not None]
     report.deferred += sorted(new.keys() - {one.stored for one in looked})
     gone = known.keys() - found.files.keys()

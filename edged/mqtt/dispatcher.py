@@ -25,6 +25,7 @@ class Dispatcher:
     The ledger is asked before anything else: an id that was accepted once is answered again with the same bytes,
     whatever the copy looks like now. It is written before the ack and before `on_command`, so that a power cut may
     cost a command (found by `Ledger.unfinished`) but never runs one twice. Rejections are not remembered: nothing ran.
+    A command whose arguments say `at_once` runs before its ack, which so tells that it is done; there is no job.
 
     Args:
         ledger: Where accepted ids live.
@@ -97,9 +98,12 @@ class Dispatcher:
                 now=datetime.now(timezone.utc),
                 registry=self._registry,
             )
+            at_once = command.args.at_once
+            if at_once:
+                self._run_at_once(command)
             ack = Ack(id=command.id, status="accepted").encode()
             try:
-                self._ledger.accept(command.id, command.name, ack)
+                self._ledger.accept(command.id, command.name, ack, finished=at_once)
             except sqlite3.Error as error:
                 raise CommandRejectedError(
                     command.id, f"{command.name}: cannot be remembered on disk: {error}"
@@ -108,8 +112,11 @@ class Dispatcher:
             log.warning("command %s rejected: %s", error.id, error)
             self._publish(f"ack/{error.id}", Ack(id=error.id, status="rejected", error=str(error)).encode())
             return
-        log.info("command %s %s accepted", command.name, command.id)
         self._publish(f"ack/{command.id}", ack)
+        if at_once:  # there are thousands of them, and their effect is logged where it happens
+            log.debug("command %s %s done", command.name, command.id)
+            return
+        log.info("command %s %s accepted", command.name, command.id)
         try:
             self._on_command(command)
         except CommandError as error:
@@ -119,3 +126,12 @@ class Dispatcher:
             self._job(
                 Job(id=command.id, cmd=command.name, status="failed", error="internal error; see the device's log")
             )
+
+    def _run_at_once(self, command: Command) -> None:
+        try:
+            self._on_command(command)
+        except CommandError as error:
+            raise CommandRejectedError(command.id, f"{command.name}: {error}") from error
+        except Exception as error:  # as above
+            log.exception("command %s %s", command.name, command.id)
+            raise CommandRejectedError(command.id, "internal error; see the device's log") from error

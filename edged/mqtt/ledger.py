@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,8 +67,8 @@ class Ledger:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             raise ConfigError(f"storage.state_dir: cannot keep the commands in {path}: {reason}") from error
 
-    def accept(self, id_: str, name: str, ack: bytes) -> None:
-        """Remember a command, durably, before it runs.
+    def accept(self, id_: str, name: str, ack: bytes, *, finished: bool = False) -> None:
+        """Remember a command, durably, before it runs; `finished`: it has run and has no job.
 
         Raises:
             sqlite3.Error: It cannot be remembered, so it must not run.
@@ -75,8 +76,8 @@ class Ledger:
         now = time.time()
         with self._lock, self._database:
             self._database.execute(
-                "INSERT OR IGNORE INTO command (id, name, received, updated, ack) VALUES (?, ?, ?, ?, ?)",
-                (id_, name, now, now, ack),
+                "INSERT OR IGNORE INTO command (id, name, received, updated, ack, finished) VALUES (?, ?, ?, ?, ?, ?)",
+                (id_, name, now, now, ack, finished),
             )
 
     def answer(self, id_: str) -> Answer | None:
@@ -121,11 +122,14 @@ class Ledger:
             )
             return [Unfinished(*row) for row in rows]
 
-    def last_job(self) -> bytes | None:
-        """Return the newest state of the job that changed last: what belongs on the retained topic `job`."""
+    def last_job(self, names: Collection[str]) -> bytes | None:
+        """Return the newest state of the job that changed last, of commands with these names."""
+        marks = ", ".join("?" * len(names))
         with self._lock:
             row = self._database.execute(
-                "SELECT job FROM command WHERE job IS NOT NULL ORDER BY updated DESC, rowid DESC LIMIT 1"
+                f"SELECT job FROM command WHERE job IS NOT NULL AND name IN ({marks}) "
+                "ORDER BY updated DESC, rowid DESC LIMIT 1",
+                list(names),
             ).fetchone()
         job: bytes | None = row[0] if row else None
         return job

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -151,9 +151,18 @@ class CommandMessage(BaseModel):
 
 
 class Args(BaseModel):
-    """Base of every command's arguments."""
+    """Base of every command's arguments.
+
+    Attributes:
+        at_once: The command is done when its ack says accepted, and has no job. Such a command may run again after a
+            crash: its effect must be the same.
+        lasting: The job takes a while, and its newest state stands on the retained topic `job`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at_once: ClassVar[bool] = False
+    lasting: ClassVar[bool] = False
 
 
 class StatusArgs(Args):
@@ -175,5 +184,83 @@ class SetArgs(Args):
     top: int | None = Field(default=None, ge=1, le=1000)
 
 
-COMMANDS: dict[str, type[Args]] = {"status": StatusArgs, "snapshot": SnapshotArgs, "set": SetArgs}
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ImageId = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{1,64}$")]
+"""The first digits of an image's sha256: as many as are needed to tell it from the others; lists show 16."""
+
+
+class ImageArgs(Args):
+    """`cmd/image`: keep a labeled image to train on. Done, and on disk, when the ack says accepted; there is no job.
+
+    `jpeg` is the content of a JPEG, PNG, BMP or WebP file in base64, at most 8 MiB before it; it may be left out for an
+    image that the device has (`images_have`), which then gets the label.
+    """
+
+    at_once: ClassVar[bool] = True
+
+    label: str
+    sha256: Sha256
+    jpeg: str | None = None
+
+
+class ImagesHaveArgs(Args):
+    """`cmd/images_have`: which of these images the device has.
+
+    The job's report: `labels`, one per sha256: null: not there; "": there without a label.
+    """
+
+    shas: list[Sha256] = Field(min_length=1, max_length=900)
+
+
+class ImagesListArgs(Args):
+    """`cmd/images_list`: newest first, of one label, the unlabeled, or all.
+
+    The job's report: `images` [{id, label, split, width, height, bytes, added, labeled, by, reason, predicted, score}],
+    `counts` {label: n} and `unlabeled`, a number; and `skipped` [{file, reason}], files that cannot be trained on.
+    """
+
+    label: str | None = None
+    unlabeled: bool = False
+    limit: int = Field(default=100, ge=0, le=500)
+
+
+class ImagesGetArgs(Args):
+    """`cmd/images_get`: the file on `image/<id of the command>`; what is known of it in the job's report."""
+
+    id: ImageId
+
+
+class ImagesLabelArgs(Args):
+    """`cmd/images_label`: label an image, or with `last` what the camera sees now; the image is the job's report."""
+
+    id: ImageId | None = None
+    last: bool = False
+    label: str
+    camera: str | None = None
+
+
+class ImagesUnlabelArgs(Args):
+    """`cmd/images_unlabel`: take a label away; the image stays, but no longer for ever."""
+
+    id: ImageId
+
+
+class ImagesRemoveArgs(Args):
+    """`cmd/images_remove`: delete an image."""
+
+    id: ImageId
+
+
+COMMANDS: dict[str, type[Args]] = {
+    "status": StatusArgs,
+    "snapshot": SnapshotArgs,
+    "set": SetArgs,
+    "image": ImageArgs,
+    "images_have": ImagesHaveArgs,
+    "images_list": ImagesListArgs,
+    "images_get": ImagesGetArgs,
+    "images_label": ImagesLabelArgs,
+    "images_unlabel": ImagesUnlabelArgs,
+    "images_remove": ImagesRemoveArgs,
+}
 """Command name → its arguments. Rooms above register theirs here before the link starts."""

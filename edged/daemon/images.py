@@ -1,0 +1,177 @@
+"""The commands about labeled images."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from edged.daemon.kept_frames import encode
+from edged.errors import CommandError, TrainingError
+from edged.mqtt.commands import MAX_BYTES
+from edged.mqtt.messages import timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edged.daemon.commands import Handler
+    from edged.daemon.kept_frames import FrameObserver
+    from edged.learning.image_rows import StoredImage
+    from edged.learning.images import ImageStore
+    from edged.mqtt.link import Link
+    from edged.mqtt.messages import (
+        ImageArgs,
+        ImagesGetArgs,
+        ImagesHaveArgs,
+        ImagesLabelArgs,
+        ImagesListArgs,
+        ImagesRemoveArgs,
+        ImagesUnlabelArgs,
+    )
+    from edged.types import Command
+
+log = logging.getLogger(__name__)
+
+MAX_IMAGE_BYTES = 8 * 2**20
+"""Of a pushed image's file."""
+MAX_BYTES["image"] = MAX_IMAGE_BYTES * 4 // 3 + 4096  # base64, and the rest of the command
+_LISTED_FAULTS = 50
+
+
+class ImageCommands:
+    """`image` and `images_…`.
+
+    Args:
+        store: The images.
+        observer: Knows what the cameras see now.
+        link: Where files go.
+    """
+
+    def __init__(self, store: ImageStore, observer: FrameObserver, link: Link) -> None:
+        self._store = store
+        self._observer = observer
+        self._link = link
+        self.handlers: Mapping[str, Handler] = {
+            "images_have": self.have,
+            "images_list": self.list_,
+            "images_get": self.get,
+            "images_label": self.label,
+            "images_unlabel": self.unlabel,
+            "images_remove": self.remove,
+        }
+
+    def receive(self, command: Command) -> None:
+        """Store a pushed image; it is on disk when this returns. An image that is there gets the label.
+
+        Raises:
+            CommandError: Not an image, not the one that was announced, too large, no room, or the disk fails.
+        """
+        args: ImageArgs = command.args
+        try:
+            if args.jpeg is None:
+                if args.sha256 not in self._store.labels_of([args.sha256]):
+                    raise CommandError(f"image {args.sha256[:16]} is not here; send it as jpeg")
+                self._store.label(args.sha256, args.label, by="push")
+                return
+            self._store.add(_decode(args.jpeg, args.sha256), args.label, by="push")
+        except TrainingError as error:  # the ack shall say it
+            raise CommandError(str(error)) from error
+
+    def have(self, command: Command) -> dict[str, Any]:
+        """Report the label of each image, "" where it has none, None where it is not here."""
+        args: ImagesHaveArgs = command.args
+        labels = self._store.labels_of(args.shas)
+        return {"labels": [(labels[sha256] or "") if sha256 in labels else None for sha256 in args.shas]}
+
+    def list_(self, command: Command) -> dict[str, Any]:
+        """Report images, newest first, after a look at what was put into the folders."""
+        args: ImagesListArgs = command.args
+        if args.unlabeled and args.label is not None:
+            raise CommandError("images_list: label or unlabeled, not both")
+        skipped = self._store.scan(workers=1).skipped
+        images = self._store.newest(args.label, unlabeled=args.unlabeled, limit=args.limit) if args.limit else []
+        return {
+            "images": [describe(image) for image in images],
+            "counts": self._store.counts(),
+            "unlabeled": self._store.unlabeled(),
+            "skipped": [{"file": one.file, "reason": one.reason} for one in skipped[:_LISTED_FAULTS]],
+        }
+
+    def get(self, command: Command) -> dict[str, Any]:
+        """Publish an image's file on `image/<id>`."""
+        args: ImagesGetArgs = command.args
+        image = self._store.get(args.id)
+        try:
+            data = image.path.read_bytes()
+        except OSError as error:
+            raise CommandError(f"image {image.id}: {image.path} cannot be read: {error.strerror}") from error
+        self._link.publish(f"image/{command.id}", data)
+        return {**describe(image), "suffix": image.path.suffix}
+
+    def label(self, command: Command) -> dict[str, Any]:
+        """Label an image, or what the camera sees now."""
+        args: ImagesLabelArgs = command.args
+        if args.last == (args.id is not None) or (args.camera is not None and not args.last):
+            raise CommandError("images_label: give id, or last = true (and camera where there are several)")
+        if args.id is not None:
+            return describe(self._store.label(args.id, args.label))
+        newest = dict(self._observer.newest)
+        if args.camera is not None:
+            newest = {name: seen for name, seen in newest.items() if name == args.camera}
+        if not newest:
+            known = ", ".join(self._observer.newest) or "none yet"
+            raise CommandError(
+                f"camera {args.camera or 'any'}: no frame has been classified; cameras with one: {known}"
+            )
+        if len(newest) > 1:
+            raise CommandError(f"images_label: several cameras ({', '.join(newest)}); name one")
+        (seen,) = newest.values()
+        sha256 = self._store.add(encode(seen.frame.image), args.label, by="last", kept=seen.kept("last"))
+        self._store.put_embeddings([seen.embedding(sha256)])
+        return {**describe(self._store.get(sha256)), "camera": seen.frame.camera, "seq": seen.frame.seq}
+
+    def unlabel(self, command: Command) -> dict[str, Any]:
+        """Take an image's label away."""
+        args: ImagesUnlabelArgs = command.args
+        return describe(self._store.unlabel(args.id))
+
+    def remove(self, command: Command) -> dict[str, Any]:
+        """Delete an image."""
+        args: ImagesRemoveArgs = command.args
+        image = self._store.remove(args.id)
+        log.info("image %s (%s) removed", image.id, image.label or "unlabeled")
+        return describe(image)
+
+
+def describe(image: StoredImage) -> dict[str, Any]:
+    """Return what reports say of an image; what is unknown is absent."""
+    said = {
+        "id": image.id,
+        "sha256": image.sha256,
+        "label": image.label,
+        "split": image.split,
+        "width": image.width,
+        "height": image.height,
+        "bytes": image.bytes,
+        "added": timestamp(image.added_at),
+        "labeled": None if image.labeled_at is None else timestamp(image.labeled_at),
+        "by": image.labeled_by,
+        "reason": image.reason,
+        "predicted": image.predicted,
+        "score": image.score,
+    }
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def _decode(text: str, sha256: str) -> bytes:
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise CommandError(f"image {sha256[:16]}: jpeg is not base64") from error
+    if len(data) > MAX_IMAGE_BYTES:
+        raise CommandError(f"image {sha256[:16]}: {len(data)} bytes; at most {MAX_IMAGE_BYTES} are allowed")
+    if (actual := hashlib.sha256(data).hexdigest()) != sha256:
+        raise CommandError(f"image {sha256[:16]}: what arrived has sha256 {actual[:16]}")
+    return data

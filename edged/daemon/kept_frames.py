@@ -1,0 +1,163 @@
+"""Frames that the daemon keeps for a label: chosen on the publisher's thread, written on one of their own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from edged.errors import CommandError, EdgedError
+from edged.learning.embeddings import Embedding, variant
+from edged.learning.image_rows import Kept
+
+if TYPE_CHECKING:
+    from edged.daemon.engine import Engine
+    from edged.learning.images import ImageStore
+    from edged.learning.keeper import FrameKeeper
+    from edged.types import Frame, Image, Inference
+
+log = logging.getLogger(__name__)
+
+JPEG_QUALITY = 95
+_WAITING = 4
+"""Frames that may wait for the disk; a full HD frame is 6 MB."""
+_NICENESS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A frame and what was made of it."""
+
+    frame: Frame
+    inference: Inference
+    engine: Engine
+
+    def kept(self, reason: str) -> Kept:
+        """Return what the store remembers of it."""
+        best = int(self.inference.scores.argmax())
+        return Kept(reason, self.engine.bundle.labels[best], round(float(self.inference.scores[best]), 4))
+
+    def embedding(self, sha256: str) -> Embedding:
+        """Return the bottleneck as the graph gave it, so that no training has to infer this frame again."""
+        network, manifest = self.engine.network, self.engine.bundle.manifest
+        data = network.bottleneck_affine.quantize(self.inference.embedding, network.bottleneck_dtype)
+        return Embedding(
+            sha256=sha256,
+            backbone_sha256=manifest.backbone_sha256,
+            variant=variant(manifest.input.crop),
+            data=data.tobytes(),
+            dtype="int8" if data.dtype == np.int8 else "uint8",
+            scale=network.bottleneck_affine.scale,
+            zero_point=network.bottleneck_affine.zero_point,
+        )
+
+
+class FrameObserver:
+    """An observer of the publisher: remembers the newest frame of each camera, hands those worth keeping to `writer`.
+
+    Args:
+        keeper: Decides; None: keep none.
+        writer: Encodes and stores.
+    """
+
+    def __init__(self, keeper: FrameKeeper | None, writer: FrameWriter) -> None:
+        self.newest: dict[str, Seen] = {}
+        self._keeper = keeper
+        self._writer = writer
+        self._engine: Engine | None = None
+
+    def __call__(self, frame: Frame, inference: Inference, engine: Engine) -> None:
+        """Take a classified frame; called on the publisher's thread, takes microseconds."""
+        seen = self.newest[frame.camera] = Seen(frame, inference, engine)
+        if self._keeper is None:
+            return
+        if engine is not self._engine:
+            self._engine = engine
+            self._keeper.reset()
+        reason = self._keeper.consider(frame.camera, inference.scores, inference.embedding, frame.captured_ns / 1e9)
+        if reason is not None:
+            self._writer.put(seen, reason)
+
+
+class FrameWriter:
+    """Encodes and stores kept frames at low priority; one that finds the queue full is dropped.
+
+    Args:
+        store: Where they go.
+    """
+
+    def __init__(self, store: ImageStore) -> None:
+        self._store = store
+        self._queue: queue.Queue[tuple[Seen, str] | None] = queue.Queue(_WAITING)
+        self._said: str | None = None
+        self._thread = threading.Thread(target=self._run, name="kept-frames")
+
+    def start(self) -> None:
+        """Start the thread; first it looks for images that were put into the folders."""
+        self._thread.start()
+
+    def put(self, seen: Seen, reason: str) -> None:
+        """Hand a frame over; returns at once."""
+        try:
+            self._queue.put_nowait((seen, reason))
+        except queue.Full:
+            log.debug("camera %s: frame %d is not kept, the disk is behind", seen.frame.camera, seen.frame.seq)
+
+    def stop(self) -> None:
+        """Write what was handed over, then end the thread."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)  # Linux: of this thread alone
+            self._scan()
+            while (item := self._queue.get()) is not None:
+                self._write(*item)
+        except Exception:
+            log.exception("keeping frames has failed; frames go on without it")
+
+    def _scan(self) -> None:
+        try:
+            report = self._store.scan(workers=1)
+        except EdgedError as error:
+            log.error("%s", error)
+            return
+        for skipped in report.skipped[:20]:
+            log.warning("%s: %s", skipped.file, skipped.reason)
+        counts = self._store.counts()
+        if counts:
+            log.info("%d labeled images: %s", sum(counts.values()), ", ".join(f"{k} {v}" for k, v in counts.items()))
+
+    def _write(self, seen: Seen, reason: str) -> None:
+        try:
+            sha256 = self._store.keep(encode(seen.frame.image), seen.kept(reason))
+            if sha256 is not None:
+                self._store.put_embeddings([seen.embedding(sha256)])
+                log.debug("camera %s: frame %d kept (%s)", seen.frame.camera, seen.frame.seq, reason)
+            self._said = None
+        except EdgedError as error:  # a full disk stays full for a while
+            if str(error) != self._said:
+                self._said = str(error)
+                log.warning("frames are not kept: %s", error)
+
+
+def encode(image: Image) -> bytes:
+    """Return an RGB image as JPEG.
+
+    Raises:
+        CommandError: It cannot be encoded.
+    """
+    encoded, jpeg = cv2.imencode(
+        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    )
+    if not encoded:
+        raise CommandError(f"a frame of {image.shape[1]}×{image.shape[0]} pixels cannot be encoded as JPEG")
+    return jpeg.tobytes()

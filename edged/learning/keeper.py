@@ -1,0 +1,102 @@
+"""Which live frames are worth a person's label. Pure: scores, embedding and time in, a reason out."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from edged.types import Vector
+
+Reason = Literal["low score", "close call", "new prediction", "random"]
+
+LOW_SCORE = 0.5
+"""A best score below it leaves the network more wrong than right."""
+CLOSE_MARGIN = 0.15
+"""Best and second score that are nearer than this could as well stand the other way round."""
+DUPLICATE_DISTANCE = 0.05
+"""Cosine distance of two embeddings under which the frames show nearly the same."""
+REMEMBERED = 64
+"""Kept embeddings per camera that a new frame is compared with."""
+
+
+@dataclass
+class _Track:
+    """What is remembered of one camera."""
+
+    budget: float
+    seen_at: float
+    kept_at: float = -math.inf
+    label: int | None = None
+    kept: deque[Vector] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+
+
+class FrameKeeper:
+    """Decides, one frame after another.
+
+    Args:
+        interval_s: Least time between two kept frames of one camera.
+        per_hour: How many frames of one camera may be kept in an hour (a token bucket, which starts full).
+        random_s: Mean time between frames that are kept for no reason, so that the set also knows easy ones.
+        seed: Of those.
+    """
+
+    def __init__(
+        self, *, interval_s: float = 2.0, per_hour: float = 60.0, random_s: float = 600.0, seed: int = 0
+    ) -> None:
+        self._interval_s = interval_s
+        self._per_hour = per_hour
+        self._random_s = random_s
+        self._random = random.Random(seed)
+        self._tracks: dict[str, _Track] = {}
+
+    def reset(self) -> None:
+        """Forget predictions and embeddings: another model answers. Rates go on."""
+        for track in self._tracks.values():
+            track.label = None
+            track.kept.clear()
+
+    def consider(self, camera: str, scores: Vector, embedding: Vector, now_s: float) -> Reason | None:
+        """Tell why a frame should be kept; None: it should not. What is told to be kept counts as kept.
+
+        Args:
+            camera: Name of the camera.
+            scores: (classes,) probabilities.
+            embedding: (features,) float32.
+            now_s: Monotonic clock, seconds.
+        """
+        track = self._tracks.get(camera)
+        if track is None:
+            track = self._tracks[camera] = _Track(self._per_hour, now_s)
+        elapsed_s, track.seen_at = now_s - track.seen_at, now_s
+        track.budget = min(self._per_hour, track.budget + elapsed_s * self._per_hour / 3600)
+        reason = self._reason(track, scores, elapsed_s)
+        if reason is None or now_s - track.kept_at < self._interval_s or track.budget < 1:
+            return None
+        direction = embedding / max(float(np.linalg.norm(embedding)), 1e-12)
+        if any(1 - float(direction @ kept) < DUPLICATE_DISTANCE for kept in track.kept):
+            return None
+        track.kept.append(direction)
+        track.kept_at = now_s
+        track.budget -= 1
+        return reason
+
+    def _reason(self, track: _Track, scores: Vector, elapsed_s: float) -> Reason | None:
+        label = int(scores.argmax())
+        before, track.label = track.label, label
+        best = float(scores[label])
+        second = float(np.partition(scores, -2)[-2]) if len(scores) > 1 else 0.0
+        # Exponentially distributed gaps: the chance of one ending in the time since the frame before.
+        lucky = self._random.random() < -math.expm1(-elapsed_s / self._random_s)
+        if best < LOW_SCORE:
+            return "low score"
+        if best - second < CLOSE_MARGIN:
+            return "close call"
+        if before is not None and before != label:
+            return "new prediction"
+        return "random" if lucky else None
