@@ -29,7 +29,7 @@ from edged.daemon.telemetry import TelemetryThread
 from edged.learning.images import ImageStore
 from edged.learning.keeper import FrameKeeper
 from edged.mqtt import open_link
-from edged.mqtt.messages import COMMANDS, CameraInfo, Info, ModelInfo
+from edged.mqtt.messages import COMMANDS, CameraInfo, Info, Job, ModelInfo
 from edged.sensors import open_sensors
 from edged.store import Store
 
@@ -134,6 +134,8 @@ class Daemon:
         stop.callback(self.link.stop, DRAIN_S)
         self._publish_info()
         self.publish_model()
+        for cut_off in self.link.ledger.unfinished():
+            self.link.job(Job(id=cut_off.id, cmd=cut_off.name, status="failed", error="the daemon was restarted"))
         self.link.start()
         stop.callback(self.telemetry.stop)
         self.telemetry.start()

@@ -85,6 +85,7 @@ class Link:
         self._delivery = Delivery(outbox)
         self._retry = retry or Retry(device=device)
         self._on_connect = on_connect
+        self._lasting = {name for name, args in registry.items() if args.lasting}
         self._dispatcher = Dispatcher(
             ledger=ledger, registry=registry, publish=self.publish, job=self.job, on_command=on_command
         )
@@ -108,7 +109,7 @@ class Link:
 
     def start(self) -> None:
         """Begin to connect, and to send what an earlier process left in the outbox; returns at once."""
-        if (job := self.ledger.last_job()) is not None:
+        if (job := self.ledger.last_job(self._lasting)) is not None:
             self._newest.setdefault(f"{self._base}job", job)
         self._started = True
         self._dispatcher.start()
@@ -139,14 +140,18 @@ class Link:
         self._inbox.put((self._base + topic, payload, -1, True))
 
     def job(self, job: Job) -> None:
-        """Publish the state of a job on `job/<id>` and, retained, on `job`, and remember it for redeliveries."""
+        """Publish the state of a job on `job/<id>`, and remember it for redeliveries.
+
+        That of a lasting one stands, retained, on `job` too: asking for a status does not wipe out the last training.
+        """
         payload = job.encode()
         try:
             self.ledger.record(job, payload)
         except sqlite3.Error as error:
             log.error("job %s: its state %r cannot be remembered: %s", job.id, job.status, error)
         self.publish(f"job/{job.id}", payload)
-        self.retained("job", payload)
+        if job.cmd in self._lasting:
+            self.retained("job", payload)
 
     def stop(self, deadline_s: float) -> None:
         """Drain the outbox, publish a retained `offline`, disconnect; what is left at the deadline goes to disk.

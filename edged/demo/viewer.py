@@ -1,0 +1,92 @@
+"""A subscriber that prints results and telemetry as a person would like to read them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+from paho.mqtt.client import Client, MQTTMessage, MQTTv311
+from paho.mqtt.enums import CallbackAPIVersion
+from rich.console import Console
+from rich.text import Text
+
+_BAR = 12
+
+
+class Viewer:
+    """Subscribes to one device and prints a line per message.
+
+    Args:
+        port: Of the broker on 127.0.0.1.
+        device: Whose topics.
+        console: Where lines go.
+    """
+
+    def __init__(self, port: int, device: str, console: Console | None = None) -> None:
+        self._port = port
+        self._device = device
+        self._console = console or Console(highlight=False)
+        self._lock = threading.Lock()
+        self._results = 0
+        self._client = client = Client(CallbackAPIVersion.VERSION2, "edged-demo-viewer", protocol=MQTTv311)
+        client.on_connect = self._on_connect
+        client.on_message = self._on_message
+        client.connect("127.0.0.1", port)
+        client.loop_start()
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def print_heading(self, photos: int) -> None:
+        """Say what is about to be seen."""
+        self._console.print(f"[bold]edged demo[/]: {photos} photos → MobileNetV2 → MQTT on port {self._port} → here")
+        self._console.print(f"[dim]Look yourself: mosquitto_sub -p {self._port} -v -t '#'   (Ctrl-C ends)[/]\n")
+
+    def print_end(self) -> None:
+        """Say what was seen."""
+        self._console.print(f"\n{self._results} results arrived. Next: edit configs/edged.toml, then `edged run`.")
+
+    def _on_connect(self, client: Client, *_: Any) -> None:
+        client.subscribe(f"edged/{self._device}/#", qos=1)
+
+    def _on_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
+        kind = message.topic.split("/")[2]
+        with self._lock:
+            if kind == "state":
+                self._console.print(f"[dim]{message.topic}[/]  {message.payload.decode()}")
+            elif kind == "model":
+                model = json.loads(message.payload)
+                accuracy = f", {model['accuracy']:.1%} accuracy" if "accuracy" in model else ""
+                self._console.print(
+                    f"[dim]{message.topic}[/]  {model['name']} {model['id']}, {len(model['labels'])} labels{accuracy}"
+                )
+            elif kind == "result":
+                self._results += 1
+                self._console.print(self._result(json.loads(message.payload)))
+            elif kind == "telemetry":
+                self._console.print(Text(f"  {telemetry_line(json.loads(message.payload))}", style="cyan"))
+
+    @staticmethod
+    def _result(result: dict[str, Any]) -> Text:
+        filled = round(result["score"] * _BAR)
+        label = result["label"].split(",")[0]
+        line = Text(f"  {result['ts'][11:23]}  ")
+        line.append(f"{label:<24.24}", style="bold")
+        line.append("█" * filled, style="green").append("░" * (_BAR - filled), style="dim")
+        line.append(f" {result['score']:4.0%}")
+        line.append(f"   {result['latency_ms']['total']:5.1f} ms", style="dim")
+        return line
+
+
+def telemetry_line(telemetry: dict[str, Any]) -> str:
+    """Return one line with what the device could read; what is absent is left out."""
+    parts = [f"{telemetry['fps']:.1f} frames/s"]
+    if latency := telemetry.get("latency_ms"):
+        parts.append(f"p50 {latency['p50']:.1f} ms, p95 {latency['p95']:.1f} ms")
+    parts += [f"{name} {value:.0%}" for name, value in telemetry.get("load", {}).items()]
+    parts += [f"{name} {value:.0f} °C" for name, value in list(telemetry.get("temp_c", {}).items())[:3]]
+    parts += [f"{name} {value / 1000:.1f} W" for name, value in list(telemetry.get("power_mw", {}).items())[:3]]
+    return "telemetry  " + " · ".join(parts)
