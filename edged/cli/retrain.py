@@ -1,0 +1,133 @@
+"""`edged retrain`: a new final layer from a folder of labeled images, without a daemon."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edged.learning.request import Progress
+
+
+def register(subparsers: Any) -> None:
+    """Add `retrain`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "retrain",
+        help="train a new final layer on a folder of labeled images",
+        description="Train a new final layer on labeled images, without a daemon. The new model is a bundle: an "
+        "ordinary quantized .tflite with labels and a manifest. It does not run by itself: see --out.",
+    )
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="one folder per label; only read")
+    parser.add_argument("--lr", type=float, metavar="R", help="learning rate (default: retrain.lr, 0.1)")
+    parser.add_argument("--epochs", type=int, metavar="N", help="at most so many passes (retrain.epochs, 100)")
+    parser.add_argument("--batch", type=int, metavar="N", help="images per step (retrain.batch, 64)")
+    parser.add_argument("--seed", type=int, metavar="N", help="same images and seed, same weights (retrain.seed, 0)")
+    parser.add_argument(
+        "--augment",
+        action=argparse.BooleanOptionalAction,
+        help="train on flipped, cropped and brighter or darker views too (retrain.augment, no)",
+    )
+    parser.add_argument("--min-accuracy", type=float, metavar="A", help="refuse below (retrain.min_accuracy, 0.5)")
+    parser.add_argument("--backbone", metavar="NAME", help="an installed model (default: that of what runs)")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="threads (default: one per core)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write the bundle there (default: a new version)")
+    parser.add_argument("--json", action="store_true", help="print the report as one JSON line")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train in this process; print the report."""
+    from edged import settings
+    from edged.learning.child import limit_threads
+
+    limit_threads()
+    names = ("lr", "epochs", "batch", "seed", "augment", "min_accuracy")
+    flags = {name: value for name in names if (value := getattr(args, name)) is not None}
+    configuration = settings.load(args.config, {"retrain": flags} if flags else None)
+
+    from edged.learning.child import run_here
+    from edged.learning.choice import choose_backbone
+    from edged.learning.request import Outcome, RefusedError, TrainingRequest
+    from edged.store import Store
+
+    store = Store(configuration.storage.state_dir)
+    chosen = configuration.retrain
+    try:
+        current = store.current(configuration.model.name)
+        request = TrainingRequest(
+            state_dir=configuration.storage.state_dir,
+            backbone=choose_backbone(store, current, args.backbone).path,
+            run=time.strftime("retrain-%Y%m%dT%H%M%S"),
+            images=args.images,
+            lr=chosen.lr,
+            epochs=chosen.epochs,
+            batch=chosen.batch,
+            momentum=chosen.momentum,
+            l2=chosen.l2,
+            patience=chosen.patience,
+            seed=chosen.seed,
+            augment=chosen.augment,
+            min_accuracy=chosen.min_accuracy,
+            runtime=configuration.model.runtime,
+            workers=max(args.workers, 0),
+            out=args.out,
+        )
+    except RefusedError as error:
+        outcome = Outcome("rejected", error=str(error))
+    else:
+        with _shown() as tell:
+            outcome = run_here(request, tell)
+    if args.json:
+        line: dict[str, Any] = {"status": outcome.status, "report": outcome.report}
+        if outcome.bundle is not None:
+            line["bundle"] = str(outcome.bundle)
+        if outcome.error is not None:
+            line["error"] = outcome.error
+        print(json.dumps(line, ensure_ascii=False))
+    elif outcome.report.get("accuracy"):
+        from rich.console import Console
+
+        from edged.training_report import report_tables
+
+        Console(highlight=False).print(*report_tables(outcome.report), sep="\n")
+        if outcome.bundle is not None:
+            print(f"{outcome.report['model']}: {outcome.bundle}")
+    if outcome.error is not None:
+        print(f"edged: {outcome.error}", file=sys.stderr)
+    return 0 if outcome.status == "succeeded" else 1
+
+
+@contextmanager
+def _shown() -> Iterator[Callable[[Progress], None]]:
+    """Show a bar on a terminal, a line per stage elsewhere; both on stderr."""
+    if not sys.stderr.isatty():
+        told: list[str] = []
+
+        def tell_line(progress: Progress) -> None:
+            if told[-1:] != [progress.stage]:
+                told.append(progress.stage)
+                print(f"{progress.stage}…", file=sys.stderr, flush=True)
+
+        yield tell_line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def tell_bar(progress: Progress) -> None:
+            from edged.training_report import describe
+
+            bar.update(task, completed=progress.fraction, description=describe(progress.stage, progress.detail))
+
+        yield tell_bar

@@ -1,0 +1,100 @@
+"""The network below the head: what makes bottlenecks, and under which name they are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from edged.errors import ModelError
+from edged.learning.augment import View, make_view
+from edged.learning.embeddings import Embedding, variant
+from edged.vision.graph import Graph
+from edged.vision.network import Network, Runtime
+
+if TYPE_CHECKING:
+    from edged.store import Bundle
+    from edged.types import Image
+    from edged.vision.network import Bottlenecks
+    from edged.vision.quantization import Affine
+
+_NARROWEST = 0.75
+"""The smallest part of an image's side that a view shows, see `augment.make_view`."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A bundle, seen as a maker of bottlenecks.
+
+    Attributes:
+        bundle: Where it comes from.
+        model: Content of its .tflite file, with the bottleneck as its second output.
+        sha256: Of the un-retrained model with this backbone: retrained ones share their bottlenecks.
+        features: Width of the bottleneck.
+        affine, dtype: What its bytes mean.
+        runtime: Which interpreter.
+    """
+
+    bundle: Bundle
+    model: bytes
+    features: int
+    affine: Affine
+    dtype: Literal["uint8", "int8"]
+    runtime: Runtime
+
+    @classmethod
+    def of(cls, bundle: Bundle, runtime: Runtime) -> Backbone:
+        """Read the bundle's model.
+
+        Raises:
+            ModelError: It is damaged, or no quantized classifier.
+        """
+        try:
+            graph = Graph(bundle.read_model())
+            dtype: Literal["uint8", "int8"] = "uint8" if graph.bottleneck_dtype == "uint8" else "int8"
+            model = graph.expose_bottleneck()
+        except ModelError as error:
+            raise ModelError(f"{bundle.name}: {error}") from error
+        return cls(bundle, model, graph.head.features, graph.bottleneck_quantization, dtype, runtime)
+
+    @property
+    def sha256(self) -> str:
+        """Under which embeddings are kept."""
+        return self.bundle.manifest.backbone_sha256
+
+    @property
+    def crop(self) -> float:
+        """The centre crop of live frames."""
+        return self.bundle.manifest.input.crop
+
+    def variant(self, view: View) -> str:
+        """Return the name under which a view's embeddings are kept."""
+        plain = variant(self.crop)
+        return plain if view == "plain" else f"{plain},{view}"
+
+    def smallest_crop(self, views: tuple[View, ...]) -> float:
+        """Return the smallest crop that any of the views cuts out of an image."""
+        return self.crop * (_NARROWEST if "crop" in views else 1.0)
+
+    def network(self) -> Network:
+        """Make a network of one thread, for one thread."""
+        return Network(self.model, runtime=self.runtime, threads=1, crop=self.crop)
+
+    def prepare(self, network: Network, image: Image, view: View, sha256: str) -> Image:
+        """Make the network's input from a view of an image; the image's hash is its seed."""
+        return network.prepare(make_view(image, view, int(sha256[:8], 16)))
+
+    def row(self, sha256: str, view: View, bottleneck: Bottlenecks) -> Embedding:
+        """Return a bottleneck as the image store keeps it."""
+        scale, zero_point = self.affine
+        return Embedding(
+            sha256, self.sha256, self.variant(view), bottleneck.tobytes(), self.dtype, float(scale), int(zero_point)
+        )
+
+    def array(self, rows: list[bytes]) -> Bottlenecks:
+        """Return kept bottlenecks as (n, features) of the bottleneck's type."""
+        joined = b"".join(rows)
+        if self.dtype == "uint8":
+            return np.frombuffer(joined, np.uint8).reshape(len(rows), self.features)
+        return np.frombuffer(joined, np.int8).reshape(len(rows), self.features)

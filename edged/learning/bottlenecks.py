@@ -1,0 +1,182 @@
+"""Images → bottlenecks: computed once on several threads, kept as they come, so that a kill costs a second's work."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edged.errors import TrainingError
+from edged.learning.augment import View
+from edged.learning.decoding import decode
+from edged.learning.photo_file import read_photo
+
+if TYPE_CHECKING:
+    from edged.learning.backbone import Backbone
+    from edged.learning.embeddings import Embedding
+    from edged.learning.image_rows import LabeledImage
+    from edged.learning.images import ImageStore
+
+_COMMIT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One image whose bottlenecks are wanted."""
+
+    sha256: str
+    path: Path
+    views: tuple[View, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An image that has no bottleneck, and why."""
+
+    task: Task
+    reason: str
+
+
+def complete(
+    store: ImageStore,
+    images: Sequence[LabeledImage],
+    views: Callable[[LabeledImage], tuple[View, ...]],
+    backbone: Backbone,
+    *,
+    workers: int,
+    tell: Callable[[int, int], None],
+) -> list[Unreadable]:
+    """Compute and keep the bottlenecks that are missing.
+
+    Args:
+        store: Where they are kept.
+        images: Whose.
+        views: Which views of an image.
+        backbone: Of which network.
+        workers: Threads.
+        tell: Called with how many images are done, and of how many.
+
+    Returns:
+        Images that could not be read.
+
+    Raises:
+        ModelError: The network fails.
+        TrainingError: The index fails.
+    """
+    tasks = missing(store, images, views, backbone)
+    unreadable: list[Unreadable] = []
+    rows: list[Embedding] = []
+    committed = time.monotonic()
+    done = len(images) - len(tasks)
+    tell(done, len(images))
+    try:
+        for result in extract(tasks, backbone, workers=workers):
+            done += 1
+            if isinstance(result, Unreadable):
+                unreadable.append(result)
+            else:
+                rows += result
+            if time.monotonic() - committed >= _COMMIT_S:
+                rows = _keep(store, rows)
+                committed = time.monotonic()
+            tell(done, len(images))
+    finally:
+        _keep(store, rows)
+    return unreadable
+
+
+def missing(
+    store: ImageStore,
+    images: Sequence[LabeledImage],
+    views: Callable[[LabeledImage], tuple[View, ...]],
+    backbone: Backbone,
+) -> list[Task]:
+    """Return what there is to do: per image the views that were not computed yet."""
+    lacking = {
+        view: {image.sha256 for image in store.missing(backbone.sha256, backbone.variant(view))}
+        for view in sorted({view for image in images for view in views(image)})
+    }
+    wanted = (
+        Task(image.sha256, image.path, tuple(view for view in views(image) if image.sha256 in lacking[view]))
+        for image in images
+    )
+    return [task for task in wanted if task.views]
+
+
+def extract(tasks: Sequence[Task], backbone: Backbone, *, workers: int) -> Iterator[list[Embedding] | Unreadable]:
+    """Yield the bottlenecks of every task, in the order in which they are ready.
+
+    Decoding and invoking release the interpreter's lock, so threads are enough. Closing the generator ends them after
+    the image at hand.
+
+    Raises:
+        ModelError: The network cannot be made, or fails.
+    """
+    todo: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    for task in tasks:
+        todo.put(task)
+    done: queue.SimpleQueue[list[Embedding] | Unreadable | BaseException | None] = queue.SimpleQueue()
+    ended = threading.Event()
+
+    def work() -> None:
+        try:
+            one = _Worker(backbone)
+            while not ended.is_set():
+                done.put(one.bottlenecks(todo.get_nowait()))
+        except queue.Empty:
+            done.put(None)
+        except BaseException as error:  # noqa: BLE001 - the top of a thread; raised again by the consumer
+            done.put(error)
+
+    threads = [
+        threading.Thread(target=work, name=f"bottlenecks-{number}", daemon=True)
+        for number in range(min(workers, len(tasks)))
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        running = len(threads)
+        while running:
+            item = done.get()
+            if item is None:
+                running -= 1
+            elif isinstance(item, BaseException):
+                raise item
+            else:
+                yield item
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+class _Worker:
+    """What one thread owns."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        self._network = backbone.network()
+
+    def bottlenecks(self, task: Task) -> list[Embedding] | Unreadable:
+        network, backbone = self._network, self._backbone
+        try:
+            image = decode(read_photo(task.path), network.width, network.height, backbone.smallest_crop(task.views))
+        except FileNotFoundError:
+            return Unreadable(task, "is gone")
+        except TrainingError as error:
+            return Unreadable(task, str(error))
+        return [
+            backbone.row(task.sha256, view, network.embed(backbone.prepare(network, image, view, task.sha256)))
+            for view in task.views
+        ]
+
+
+def _keep(store: ImageStore, rows: list[Embedding]) -> list[Embedding]:
+    """Commit rows; returns an empty list to go on with."""
+    if rows:
+        store.put_embeddings(rows)
+    return []

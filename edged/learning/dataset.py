@@ -1,0 +1,141 @@
+"""From labeled images to what a head is trained on and judged by: arrays of bottlenecks, per split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from edged.learning.augment import AUGMENTED, View
+from edged.learning.request import RefusedError
+from edged.learning.split import SPLITS, Split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edged.learning.backbone import Backbone
+    from edged.learning.image_rows import LabeledImage
+    from edged.learning.images import ImageStore
+    from edged.vision.network import Bottlenecks
+
+MIN_IMAGES = 5
+"""Of a label; with fewer, none may fall to the side that judges."""
+MIN_TRAIN = 2
+"""Of them, on the training side."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which images take part.
+
+    Attributes:
+        images: Sorted by label, then sha256.
+        labels: Sorted; the order of the new model's outputs.
+        left_out: Label → why.
+    """
+
+    images: tuple[LabeledImage, ...]
+    labels: tuple[str, ...]
+    left_out: dict[str, str]
+
+    def without(self, shas: Collection[str]) -> Selection:
+        """Return the selection without some images; a label that has too few left goes too.
+
+        Raises:
+            RefusedError: As `select`.
+        """
+        if not shas:
+            return self
+        again = select([image for image in self.images if image.sha256 not in shas])
+        return Selection(again.images, again.labels, self.left_out | again.left_out)
+
+    def of(self, split: Split) -> list[LabeledImage]:
+        """Return one side's images."""
+        return [image for image in self.images if image.split == split]
+
+    def counts(self) -> dict[str, int]:
+        """Return label → images."""
+        counts = Counter(image.label for image in self.images)
+        return {label: counts[label] for label in self.labels}
+
+    def split_counts(self) -> dict[Split, int]:
+        """Return split → images."""
+        counts = Counter(image.split for image in self.images)
+        return {split: counts[split] for split in SPLITS}
+
+
+def select(images: Sequence[LabeledImage]) -> Selection:
+    """Choose the labels that can be learned.
+
+    Raises:
+        RefusedError: There are fewer than two, or no image fell to the side that judges.
+    """
+    total = Counter(image.label for image in images)
+    train = Counter(image.label for image in images if image.split == "train")
+    left_out = {
+        label: f"{count} images, {train[label]} of them to train on; at least {MIN_IMAGES} and {MIN_TRAIN} are needed"
+        for label, count in sorted(total.items())
+        if count < MIN_IMAGES or train[label] < MIN_TRAIN
+    }
+    labels = tuple(sorted(total.keys() - left_out.keys()))
+    if len(labels) < 2:
+        have = ", ".join(f"{label} {count}" for label, count in sorted(total.items())[:20]) or "no labeled image"
+        raise RefusedError(f"training needs at least two labels of {MIN_IMAGES} images or more each; there are: {have}")
+    chosen = tuple(image for image in images if image.label not in left_out)
+    if not any(image.split == "test" for image in chosen):
+        raise RefusedError(
+            f"none of the {len(chosen)} labeled images fell to the test side, which judges the model; label more"
+        )
+    return Selection(chosen, labels, left_out)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One split's bottlenecks and labels.
+
+    Attributes:
+        images: In the rows' order.
+        features: (n, d) bytes, or (n, views, d) where the images have several.
+        labels: (n,) indices into `Selection.labels`.
+    """
+
+    images: tuple[LabeledImage, ...]
+    features: Bottlenecks
+    labels: NDArray[np.intp]
+
+
+def views_of(split: Split, augment: bool) -> tuple[View, ...]:
+    """Return the views of an image: several in training with `augment`; judged is always the plain one."""
+    return AUGMENTED if augment and split == "train" else ("plain",)
+
+
+class KeptBottlenecks:
+    """Kept bottlenecks, read once per view.
+
+    Args:
+        store: Where they are kept.
+        backbone: Of which network.
+    """
+
+    def __init__(self, store: ImageStore, backbone: Backbone) -> None:
+        self._store, self._backbone = store, backbone
+        self._kept: dict[View, dict[str, bytes]] = {}
+
+    def examples(self, selection: Selection, split: Split, *, augment: bool) -> Examples:
+        """Return one side of the selection; every image's bottlenecks must have been computed."""
+        images = selection.of(split)
+        index = {label: number for number, label in enumerate(selection.labels)}
+        views = views_of(split, augment)
+        arrays = [self.array(images, view) for view in views]
+        features = arrays[0] if len(arrays) == 1 else cast("Bottlenecks", np.stack(arrays, axis=1))
+        return Examples(tuple(images), features, np.array([index[image.label] for image in images], np.intp))
+
+    def array(self, images: Sequence[LabeledImage], view: View = "plain") -> Bottlenecks:
+        """Return (n, features) bytes of the images' bottlenecks."""
+        if view not in self._kept:
+            self._kept[view] = self._store.embeddings(self._backbone.sha256, self._backbone.variant(view))
+        kept = self._kept[view]
+        return self._backbone.array([kept[image.sha256] for image in images])

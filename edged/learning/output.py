@@ -1,0 +1,30 @@
+"""A bundle outside the store, for `edged retrain --out`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edged.errors import TrainingError
+from edged.store import Bundle, Manifest, read_bundle
+from edged.store.bundle import LABELS, MANIFEST, MODEL, encode_labels
+from edged.store.durable import write_folder
+from edged.store.lock import aside
+
+
+def write_bundle(folder: Path, model: bytes, labels: Sequence[str], manifest: Manifest) -> Bundle:
+    """Write a bundle's folder, whole or not at all; an older bundle at this place is replaced.
+
+    Raises:
+        TrainingError: Something else lies there, or it cannot be written.
+    """
+    folder = folder.absolute()
+    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise TrainingError(f"{folder}: is there already and is no bundle; name a new or empty folder")
+    files = {MODEL: model, LABELS: encode_labels(labels), MANIFEST: manifest.encode()}
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        write_folder(folder, files, aside=aside(folder))
+    except OSError as error:
+        raise TrainingError(f"{folder}: cannot be written: {error.strerror}") from error
+    return read_bundle(folder)

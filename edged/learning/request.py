@@ -1,0 +1,87 @@
+"""What a training is asked to do and what it says: values that travel between the daemon and its trainer.
+
+Imports nothing heavy: the trainer unpickles a request before it has chosen how many threads its libraries may use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Stage = Literal["scan", "bottlenecks", "training", "export", "evaluation", "learning curve", "writing"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRequest:
+    """One training.
+
+    Attributes:
+        state_dir: Where labeled images, their index, versions and runs lie.
+        images: A folder with one folder per label, in place of the device's own images; it is only read.
+        images_max_mb: `storage.images_max_mb`.
+        backbone: Folder of the bundle whose network gets a new head.
+        current: Folder of the bundle that runs; the new one must not be worse. None: nothing to compare with.
+        run: Name of the training: the job's id. Names the TensorBoard run.
+        lr, epochs, batch, momentum, l2, patience, seed: See `softmax_regression.Recipe`.
+        augment: Train on further views of each image too.
+        min_accuracy: Test accuracy 0..1 under which the new model is refused.
+        runtime: `model.runtime`.
+        workers: Threads that compute bottlenecks; 0: one per core.
+        out: Folder that the bundle is written to, in place of the versions in `state_dir`.
+    """
+
+    state_dir: Path
+    backbone: Path
+    run: str
+    current: Path | None = None
+    images: Path | None = None
+    images_max_mb: float = 512.0
+    lr: float = 0.1
+    epochs: int = 100
+    batch: int = 64
+    momentum: float = 0.9
+    l2: float = 1e-4
+    patience: int = 10
+    seed: int = 0
+    augment: bool = False
+    min_accuracy: float = 0.5
+    runtime: Literal["auto", "litert", "tflite_runtime"] = "auto"
+    workers: int = 0
+    out: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        stage: What it does.
+        fraction: Of the whole training, 0..1.
+        detail: Numbers of this stage, e.g. {"done": 120, "of": 3670} or {"epoch": 3, "loss": 0.4}.
+    """
+
+    stage: Stage
+    fraction: float
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        status: "succeeded"; "rejected": it cannot be done, or the new model is not good enough; "failed".
+        report: As far as it came.
+        error: Why not succeeded; one line.
+        bundle: Folder of the new bundle.
+    """
+
+    status: Literal["succeeded", "rejected", "failed"]
+    report: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    bundle: Path | None = None
+
+
+class RefusedError(Exception):
+    """A training that cannot be done with these images or settings; becomes a `rejected` job."""
