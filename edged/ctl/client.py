@@ -105,17 +105,31 @@ class Client:
         if unused := [f"{self.prefix}/{name}" for name in subscription.filters if name not in used]:
             self._paho.unsubscribe(unused)
 
-    def publish(self, topic: str, payload: bytes, *, expires_s: float | None = None) -> None:
-        """Publish below the prefix, QoS 1, not retained, and wait for the broker's PUBACK.
+    @property
+    def max_bytes(self) -> int | None:
+        """The largest packet that the broker takes; None where it does not say."""
+        told: int | None = self._paho.user_data_get()
+        return told
 
-        Raises:
-            UnreachableError: The broker did not take it in time.
+    def send(self, topic: str, payload: bytes, *, expires_s: float | None = None) -> paho.MQTTMessageInfo:
+        """Publish below the prefix, QoS 1, not retained; returns at once.
+
+        Returns:
+            What tells whether the broker has it. paho sends it again after a reconnect until then.
         """
         properties = None
         if expires_s is not None and self._paho.protocol == MQTTProtocolVersion.MQTTv5:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
             properties.MessageExpiryInterval = math.ceil(expires_s)
-        info = self._paho.publish(f"{self.prefix}/{topic}", payload, qos=1, properties=properties)
+        return self._paho.publish(f"{self.prefix}/{topic}", payload, qos=1, properties=properties)
+
+    def publish(self, topic: str, payload: bytes, *, expires_s: float | None = None) -> None:
+        """As `send`, and wait for the broker's PUBACK.
+
+        Raises:
+            UnreachableError: The broker did not take it in time.
+        """
+        info = self.send(topic, payload, expires_s=expires_s)
         try:
             info.wait_for_publish(self.timeout_s)
             taken = info.is_published()

@@ -66,7 +66,12 @@ def _configure(broker: Broker, protocol: MQTTProtocolVersion, timeout_s: float) 
 def _dial(client: paho.Client, broker: Broker, patience_s: float) -> ReasonCode | None:
     """Return the broker's answer to CONNECT; None where it gave none."""
     answers: queue.SimpleQueue[ReasonCode | None] = queue.SimpleQueue()
-    client.on_connect = lambda _client, _data, _flags, reason, _properties: answers.put(reason)
+
+    def on_connect(_client: paho.Client, _data: object, _flags: object, reason: ReasonCode, properties: object) -> None:
+        client.user_data_set(getattr(properties, "MaximumPacketSize", None))
+        answers.put(reason)
+
+    client.on_connect = on_connect
     client.on_disconnect = lambda *_: answers.put(None)
     try:
         client.connect(broker.host, broker.port, keepalive=KEEPALIVE_S)

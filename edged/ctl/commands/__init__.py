@@ -2,10 +2,10 @@
 
 from types import ModuleType
 
-from edged.ctl.commands import adjust, snapshot, status, telemetry, watch
+from edged.ctl.commands import adjust, images, snapshot, status, telemetry, watch
 
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
     "look": (status, watch, telemetry),
-    "act on a device": (snapshot, adjust),
+    "act on a device": (snapshot, adjust, images),
 }
 """Heading on the help page → its commands, in order."""

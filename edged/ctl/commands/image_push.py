@@ -1,0 +1,131 @@
+"""`edgectl images push`: a folder per label goes to the device."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edged.ctl.errors import DONE, FAILED
+from edged.ctl.options import open_client
+from edged.ctl.registry import Commands
+
+if TYPE_CHECKING:  # imported when the command runs
+    from collections.abc import Callable
+
+    from edged.ctl.client import Client
+    from edged.ctl.photos import Gathered
+    from edged.ctl.push import Outcome
+
+_LINE_STEP = 0.1
+_SHOWN_FAULTS = 20
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "push",
+        run,
+        summary="send a folder of photos per label",
+        details="DIR holds a folder per label; with --label, the photos of that label. JPEG, PNG, BMP and WebP files\n"
+        "up to 8 MiB are sent as they are. What the device has is not sent again: after an interruption the\n"
+        "same command goes on where it ended.",
+        examples="  edgectl images push flowers/\n  edgectl images push new-roses/ --label roses --json",
+    )
+    parser.add_argument("folder", metavar="DIR", type=Path, help="the folder")
+    parser.add_argument("--label", metavar="L", help="label of all photos that lie in DIR itself")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Push to each addressed device in turn."""
+    from edged.ctl.fleet import addressed
+    from edged.ctl.photos import gather
+
+    gathered = gather(args.folder, args.label)
+    worst = DONE
+    with open_client(args) as client:
+        for device in addressed(client, args.device):
+            worst = max(worst, _push(client, device, gathered, as_json=args.json))
+    return worst
+
+
+def _push(client: Client, device: str, gathered: Gathered, *, as_json: bool) -> int:
+    from edged.ctl.push import Push
+
+    begin = time.monotonic()
+    with _progress(device, len(gathered.photos), quiet=as_json) as progress:
+        outcome = Push(client, device, progress).run(gathered.photos)
+    _tell(device, gathered, outcome, time.monotonic() - begin, as_json=as_json)
+    return FAILED if outcome.rejected else DONE
+
+
+def _tell(device: str, gathered: Gathered, outcome: Outcome, seconds: float, *, as_json: bool) -> None:
+    from edged.ctl.screen import note, print_json, print_line
+
+    rejected = [(str(photo.path), reason) for photo, reason in outcome.rejected]
+    skipped = [(str(path), reason) for path, reason in gathered.skipped]
+    if as_json:
+        line: dict[str, Any] = {
+            "device": device,
+            "photos": len(gathered.photos),
+            "pushed": outcome.pushed,
+            "relabeled": outcome.relabeled,
+            "present": outcome.present,
+            "rejected": [{"file": file, "reason": reason} for file, reason in rejected],
+            "skipped": [{"file": file, "reason": reason} for file, reason in skipped],
+            "bytes": outcome.bytes,
+            "resent": outcome.resent,
+            "seconds": round(seconds, 2),
+        }
+        print_json(line)
+        return
+    for verb, faults in (("skipped", skipped), ("rejected", rejected)):
+        for file, reason in faults[:_SHOWN_FAULTS]:
+            note(f"{verb} {file}: {reason}")
+        if len(faults) > _SHOWN_FAULTS:
+            note(f"{verb} {len(faults) - _SHOWN_FAULTS} more; --json names them all")
+    parts = [f"{outcome.pushed} pushed ({outcome.bytes / 1e6:.1f} MB in {seconds:.1f} s)"]
+    counted = (("already there", outcome.present), ("relabeled", outcome.relabeled))
+    parts += [f"{number} {what}" for what, number in counted if number]
+    parts += [f"{len(faults)} {what}" for what, faults in (("rejected", rejected), ("skipped", skipped)) if faults]
+    print_line(f"{device}: {', '.join(parts)}")
+
+
+@contextmanager
+def _progress(device: str, total: int, *, quiet: bool) -> Iterator[Callable[[Outcome], None]]:
+    """Show how far a push is, on stderr: a bar on a terminal, a line per tenth in a log."""
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from edged.ctl.screen import clean, console
+
+    screen = console(stderr=True)
+    if quiet:
+        yield lambda _: None
+    elif sys.stderr.isatty() and screen.is_terminal and not screen.is_dumb_terminal:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[sent]}"),
+            TimeRemainingColumn(),
+            console=screen,
+            transient=True,
+        ) as bar:
+            task = bar.add_task(escape(clean(device)), total=total, sent="")
+            yield lambda outcome: bar.update(task, completed=outcome.done, sent=f"{outcome.bytes / 1e6:.1f} MB")
+    else:
+        told = 0
+
+        def line(outcome: Outcome) -> None:
+            nonlocal told
+            step = int(outcome.done / total / _LINE_STEP)
+            if step > told:
+                told = step
+                print(clean(f"{device} push {outcome.done}/{total}"), file=sys.stderr, flush=True)
+
+        yield line

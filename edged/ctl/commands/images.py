@@ -1,0 +1,205 @@
+"""`edgectl images`: the photos that a device trains on, and the frames that it kept for a label."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edged.ctl.commands import image_push
+from edged.ctl.errors import DONE, FAILED
+from edged.ctl.options import count, open_client
+from edged.ctl.registry import Commands
+from edged.errors import ConfigError
+
+if TYPE_CHECKING:  # imported when the command runs
+    from collections.abc import Callable
+
+    from rich.table import Table
+
+    from edged.ctl.client import Client
+    from edged.mqtt.messages import Job
+
+_MAX_LISTED = 500
+
+
+def register(commands: Commands) -> None:
+    """Add the family."""
+    family = commands.family("images", summary="labeled images to train on: push, list, get, label, unlabel, remove")
+    image_push.register(family)
+    listed = family.add(
+        "list",
+        run_list,
+        summary="what the device has, newest first",
+        examples="  edgectl images list --unlabeled\n  edgectl images list --label roses --limit 20 --json",
+    )
+    which = listed.add_mutually_exclusive_group()
+    which.add_argument("--label", metavar="L", help="only images with this label")
+    which.add_argument("--unlabeled", action="store_true", help="only frames that wait for a label")
+    listed.add_argument("--limit", metavar="N", type=count, default=50, help="at most so many (50; up to 500)")
+    got = family.add("get", run_get, summary="fetch an image", examples="  edgectl images get 1a5cde41 -o rose.jpg")
+    got.add_argument("id", metavar="ID", help="the image's id, or its first digits")
+    got.add_argument("-o", "--output", metavar="FILE", help="where to write it (else ID.jpg)")
+    label = family.add(
+        "label",
+        run_label,
+        summary="label a kept frame, or what the camera sees now",
+        examples="  edgectl images label 1a5cde41 roses\n  edgectl images label --last tulips --camera door",
+    )
+    label.add_argument("given", metavar="ID LABEL", nargs="*", help="an image's id, or its first digits, and its label")
+    label.add_argument("--last", metavar="LABEL", help="label the newest frame of the camera")
+    label.add_argument("--camera", metavar="C", help="which camera --last is for (else the only one)")
+    for name, run, summary in (
+        ("unlabel", run_unlabel, "take an image's label away"),
+        ("remove", run_remove, "delete an image"),
+    ):
+        parser = family.add(name, run, summary=summary, examples=f"  edgectl images {name} 1a5cde41")
+        parser.add_argument("id", metavar="ID", help="the image's id, or its first digits")
+    family.describe("The photos that a device trains on, and the frames that it kept for a label.")
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """Print a table per device."""
+    from edged.ctl.screen import console, print_json, text
+
+    wanted = {"label": args.label, "unlabeled": args.unlabeled or None, "limit": min(args.limit, _MAX_LISTED)}
+
+    def show(device: str, job: Job) -> None:
+        report = job.report or {}
+        if args.json:
+            print_json({"device": device, **report})
+            return
+        screen = console()
+        screen.print(table(report.get("images") or []))
+        counts = ", ".join(f"{label} {number}" for label, number in (report.get("counts") or {}).items())
+        screen.print(text(f"{device}: {counts or 'no labeled image'}; {report.get('unlabeled', 0)} unlabeled", "bold"))
+        for fault in report.get("skipped") or []:
+            screen.print(text(f"not usable: {fault.get('file')}: {fault.get('reason')}", "yellow"))
+
+    return _each(args, "images_list", wanted, show)
+
+
+def run_get(args: argparse.Namespace) -> int:
+    """Write the file."""
+    from edged.ctl.commands.snapshot import write
+    from edged.ctl.fleet import addressed
+    from edged.ctl.screen import print_json, print_line
+
+    with open_client(args) as client:
+        devices = addressed(client, args.device)
+        if len(devices) > 1:
+            raise ConfigError("images get: name one device (--device ID)")
+        job = _ask(client, devices[0], "images_get", {"id": _id(args.id)}, keep_image=True)
+        if job is None:
+            return FAILED
+        content = client.image(job.id)
+        client.forget(job.id)
+        report = job.report or {}
+        suffix = report.get("suffix")
+        path = Path(args.output or f"{_id(args.id)}{suffix if suffix in ('.png', '.bmp', '.webp') else '.jpg'}")
+        write(path, content)
+        if args.json:
+            print_json({"device": devices[0], "file": str(path), **report})
+        else:
+            print_line(f"{path}  {report.get('label') or 'unlabeled'}")
+    return DONE
+
+
+def run_label(args: argparse.Namespace) -> int:
+    """Send the label."""
+    if args.last is not None and not args.given:
+        wanted = {"last": True, "label": args.last, "camera": args.camera}
+    elif args.last is None and len(args.given) == 2 and args.camera is None:
+        wanted = {"id": _id(args.given[0]), "label": args.given[1]}
+    else:
+        raise ConfigError("images label: give ID LABEL, or --last LABEL [--camera C]")
+    return _each(args, "images_label", wanted, _shower(args))
+
+
+def run_unlabel(args: argparse.Namespace) -> int:
+    """Take the label away."""
+    return _each(args, "images_unlabel", {"id": _id(args.id)}, _shower(args))
+
+
+def run_remove(args: argparse.Namespace) -> int:
+    """Delete the image."""
+    return _each(args, "images_remove", {"id": _id(args.id)}, _shower(args, "removed"))
+
+
+def table(images: list[dict[str, Any]]) -> Table:
+    """Lay images out, one per line, within 80 columns."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from edged.ctl.screen import UNKNOWN, text
+
+    laid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    laid.add_column("id", no_wrap=True)
+    laid.add_column("label", overflow="fold")
+    laid.add_column("split", no_wrap=True)
+    laid.add_column("pixels", no_wrap=True, justify="right")
+    laid.add_column("prediction, reason", overflow="fold")
+    for image in images:
+        label = image.get("label")
+        why = str(image.get("reason") or image.get("by") or UNKNOWN)
+        if predicted := image.get("predicted"):
+            why = f"{predicted} {image.get('score') or 0:.2f}, {why}"
+        laid.add_row(
+            text(str(image.get("id", UNKNOWN))),
+            text(str(label), "bold") if label else text(UNKNOWN, "dim"),
+            text(str(image.get("split", UNKNOWN))),
+            text(f"{image.get('width')}×{image.get('height')}"),
+            text(why),
+        )
+    return laid
+
+
+def _shower(args: argparse.Namespace, verb: str = "") -> Callable[[str, Job], None]:
+    from edged.ctl.screen import print_json, print_line
+
+    def show(device: str, job: Job) -> None:
+        report = job.report or {}
+        if args.json:
+            print_json({"device": device, **report})
+        else:
+            print_line(f"{device}: {report.get('id')}  {verb or report.get('label') or 'unlabeled'}")
+
+    return show
+
+
+def _each(args: argparse.Namespace, name: str, wanted: dict[str, Any], show: Callable[[str, Job], None]) -> int:
+    """Send a command to each addressed device in turn."""
+    from edged.ctl.fleet import addressed
+
+    worst = DONE
+    with open_client(args) as client:
+        for device in addressed(client, args.device):
+            job = _ask(client, device, name, wanted)
+            if job is None:
+                worst = FAILED
+            else:
+                show(device, job)
+    return worst
+
+
+def _ask(client: Client, device: str, name: str, wanted: dict[str, Any], *, keep_image: bool = False) -> Job | None:
+    """Return the job that succeeded; None where it did not, which was said."""
+    from edged.ctl.jobs import finish
+    from edged.ctl.screen import note
+    from edged.errors import CommandError
+
+    try:
+        ack = client.command(device, name, wanted)
+    except CommandError as error:  # the other devices are still asked
+        note(str(error))
+        return None
+    *_, job = client.jobs(ack.id)
+    if not keep_image:
+        client.forget(ack.id)
+    return job if finish(job, device) == DONE else None
+
+
+def _id(text: str) -> str:
+    if not text or len(text) > 64 or text.strip("0123456789abcdefABCDEF"):
+        raise ConfigError(f"image {text!r}: an id is 1 to 64 hex digits, as `edgectl images list` shows them")
+    return text.lower()
