@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from edged.learning.learning_curve import CurvePoint, _gain_per_100, learning_curve, stratified_rank
+from edged.learning.softmax_regression import Recipe, fit
+from edged.vision.quantization import Affine
+from tests.learning.test_softmax_regression import AFFINE, relu_bytes
+
+
+def test_parts_are_nested_stratified_and_seeded() -> None:
+    labels = np.repeat([0, 1, 2], [400, 40, 4])
+    rank = stratified_rank(labels, 3)
+    np.testing.assert_array_equal(rank, stratified_rank(labels, 3))
+    assert (rank != stratified_rank(labels, 4)).any()
+    for fraction in (0.25, 0.5, 0.75):
+        np.testing.assert_array_equal(np.bincount(labels[rank < fraction]), np.array([400, 40, 4]) * fraction)
+    assert rank.max() < 1
+
+
+def test_more_images_are_better_and_the_next_hundred_bring_a_little() -> None:
+    (train, labels), test = relu_bytes(400), relu_bytes(600, seed=1)
+    recipe = Recipe(epochs=15)
+    full = fit(train, labels, classes=3, affine=AFFINE, recipe=recipe)
+    curve = learning_curve(train, labels, test, classes=3, full=full, affine=AFFINE, recipe=recipe)
+    assert [point.images for point in curve.points] == pytest.approx([100, 200, 300, 400], abs=3)
+    assert curve.points[-1].accuracy >= curve.points[0].accuracy
+    assert curve.gain_per_100 is not None
+    assert 0 <= curve.gain_per_100 < 0.2
+
+
+def test_a_power_law_is_found_again() -> None:
+    points = [CurvePoint(n, 1 - 2 * n**-0.5) for n in (100, 200, 300, 400)]
+    assert _gain_per_100(points, 10_000) == pytest.approx(2 * 400**-0.5 - 2 * 500**-0.5)
+
+
+def test_no_estimate_where_there_is_nothing_to_estimate_from() -> None:
+    raw, _ = relu_bytes(4)
+    labels = np.array([0, 1, 0, 1])
+    full = fit(raw, labels, classes=2)
+    empty = (raw[:0], labels[:0])
+    assert learning_curve(raw, labels, empty, classes=2, full=full, affine=Affine(1.0, 0)).gain_per_100 is None
+    cancelled = learning_curve(
+        raw, labels, (raw, labels), classes=2, full=full, affine=Affine(1.0, 0), cancelled=lambda: True
+    )
+    assert cancelled.gain_per_100 is None
+
+
+def test_a_curve_that_falls_promises_nothing() -> None:
+    assert _gain_per_100([CurvePoint(n, 0.9 - n / 10_000) for n in (100, 200, 400)], 100) == 0
+    perfect = _gain_per_100([CurvePoint(n, 1.0) for n in (100, 200, 400)], 100)
+    assert perfect == pytest.approx(0, abs=1e-12)

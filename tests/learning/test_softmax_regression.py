@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import tracemalloc
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from edged.errors import TrainingError
+from edged.learning.softmax_regression import EpochReport, Recipe, fit, smoothness
+from edged.vision.quantization import Affine
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+AFFINE = Affine(0.0235, 0)
+
+
+def blobs(
+    images: int, *, classes: int = 4, features: int = 64, apart: float = 1.0, seed: int = 0
+) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Gaussian clouds whose features differ in scale by a factor of a thousand, far from zero."""
+    centres = np.random.default_rng(99).standard_normal((classes, features)) * apart
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, images)
+    points = centres[labels] + rng.standard_normal((images, features))
+    return (points * np.geomspace(0.01, 10, features) + 5).astype(np.float32), labels
+
+
+def relu_bytes(images: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
+    """What bottlenecks look like: sparse, skewed, not negative, 8 bits."""
+    centres = np.abs(np.random.default_rng(98).standard_normal((3, 80))) * 12
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, images)
+    raw = np.maximum(centres[labels] + rng.standard_normal((images, 80)) * 25 - 5, 0)
+    return np.minimum(raw, 255).astype(np.uint8), labels
+
+
+def accuracy(logits: NDArray[np.float32], labels: NDArray[np.intp]) -> float:
+    return float(np.mean(logits.argmax(axis=1) == labels))
+
+
+@pytest.mark.parametrize("lr", [0.005, 0.1, 1.0, 10.0])
+def test_every_learning_rate_gives_a_usable_head(lr: float) -> None:
+    train, held_out, test = blobs(800, seed=1), blobs(200, seed=2), blobs(500, seed=3)
+    head = fit(*train, classes=4, validation=held_out, recipe=Recipe(lr=lr))
+    assert np.isfinite(head.weights).all()
+    assert accuracy(head.logits(test[0]), test[1]) > 0.97
+    assert head.history[0].loss < 1.6  # ln 4 = 1.39 is what ignorance costs
+
+
+@pytest.mark.parametrize("lr", [0.005, 0.1, 1.0])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_bytes_train_as_the_numbers_they_stand_for(lr: float, dtype: type) -> None:
+    affine = Affine(0.0235, 0 if dtype is np.uint8 else -128)
+    (raw, labels), (more, truth) = relu_bytes(600), relu_bytes(300, seed=1)
+    stored, held_out = ((q if dtype is np.uint8 else (q ^ 0x80).view(np.int8)) for q in (raw, more))
+    from_bytes = fit(stored, labels, classes=3, affine=affine, validation=(held_out, truth), recipe=Recipe(lr=lr))
+    from_reals = fit(
+        affine.dequantize(stored),
+        labels,
+        classes=3,
+        validation=(affine.dequantize(held_out), truth),
+        recipe=Recipe(lr=lr),
+    )
+    assert accuracy(from_bytes.logits(held_out, affine), truth) > 0.85
+    np.testing.assert_allclose(
+        from_bytes.logits(held_out, affine), from_reals.logits(affine.dequantize(held_out)), atol=0.05
+    )
+
+
+def test_the_weights_are_for_real_valued_bottlenecks() -> None:
+    raw, labels = relu_bytes(300)
+    head = fit(raw, labels, classes=3, affine=AFFINE)
+    by_hand = AFFINE.dequantize(raw) @ head.weights.T + head.bias
+    np.testing.assert_allclose(head.logits(raw, AFFINE), by_hand, atol=1e-3)
+    assert head.weights.dtype == head.bias.dtype == np.float32
+    assert accuracy(by_hand, labels) > 0.95
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not() -> None:
+    raw, labels = relu_bytes(300)
+    first, second, other = (fit(raw, labels, classes=3, recipe=Recipe(seed=s, epochs=3)) for s in (7, 7, 8))
+    assert first.weights.tobytes() == second.weights.tobytes()
+    assert first.bias.tobytes() == second.bias.tobytes()
+    assert first.history == second.history
+    assert first.weights.tobytes() != other.weights.tobytes()
+
+
+def test_training_stops_when_validation_gets_no_better_and_keeps_the_best() -> None:
+    train, held_out = blobs(60, apart=0.2, seed=1), blobs(200, apart=0.2, seed=2)
+    head = fit(*train, classes=4, validation=held_out, recipe=Recipe(lr=1.0, l2=0.0, epochs=200, patience=6))
+    losses = [report.validation_loss for report in head.history]
+    assert head.stopped == "patience"
+    assert head.epochs_run == len(losses) < 200
+    assert losses[head.best_epoch - 1] == min(loss for loss in losses if loss is not None)
+    assert head.epochs_run == head.best_epoch + 6
+    best = head.history[head.best_epoch - 1]
+    assert accuracy(head.logits(held_out[0]), held_out[1]) == pytest.approx(best.validation_accuracy)
+    assert head.history[-1].lr < head.history[0].lr
+
+
+def test_without_validation_the_last_epoch_counts() -> None:
+    for validation in (None, (np.empty((0, 64), np.float32), np.empty(0, int))):
+        head = fit(*blobs(50), classes=4, validation=validation, recipe=Recipe(epochs=5))
+        assert (head.best_epoch, head.epochs_run, head.stopped) == (5, 5, "epochs")
+        assert head.history[-1].validation_loss is None
+
+
+def test_progress_is_told_after_each_epoch_and_cancel_keeps_the_best() -> None:
+    told: list[EpochReport] = []
+    head = fit(
+        *blobs(100), classes=4, validation=blobs(50, seed=5), progress=told.append, cancelled=lambda: len(told) == 3
+    )
+    assert [report.epoch for report in told] == [1, 2, 3]
+    assert head.stopped == "cancelled"
+    assert head.history == tuple(told)
+    assert all(0 <= report.accuracy <= 1 and report.loss >= 0 for report in told)
+
+
+def test_cancelled_before_the_first_epoch_gives_an_empty_head() -> None:
+    head = fit(*blobs(100), classes=4, cancelled=lambda: True)
+    assert head.best_epoch == head.epochs_run == 0
+    assert not head.weights.any()
+
+
+def test_balanced_weights_help_a_rare_class() -> None:
+    rng = np.random.default_rng(0)
+    labels = (rng.random(2000) < 0.03).astype(int)
+    points = (rng.standard_normal((2000, 8)) + labels[:, None] * 0.5).astype(np.float32)
+    recalls = [
+        accuracy(
+            fit(points, labels, classes=2, recipe=Recipe(class_weights=weights)).logits(points)[labels == 1],
+            labels[labels == 1],
+        )
+        for weights in ("balanced", None)
+    ]
+    assert recalls[0] > 0.6
+    assert recalls[1] < 0.4
+
+
+def test_several_views_count_as_examples_of_one_image() -> None:
+    raw, labels = relu_bytes(200)
+    noisy = np.clip(raw.astype(int) + np.random.default_rng(1).integers(-9, 10, raw.shape), 0, 255).astype(np.uint8)
+    both = np.stack([raw, noisy], axis=1)
+    in_views = fit(both, labels, classes=3, affine=AFFINE, recipe=Recipe(epochs=4))
+    in_rows = fit(both.reshape(-1, 80), labels.repeat(2), classes=3, affine=AFFINE, recipe=Recipe(epochs=4))
+    assert in_views.weights.tobytes() == in_rows.weights.tobytes()
+
+
+def test_a_class_without_examples_is_never_predicted() -> None:
+    raw, labels = relu_bytes(300)
+    head = fit(raw, labels, classes=5, affine=AFFINE, validation=relu_bytes(60, seed=4))
+    assert head.weights.shape == (5, 80)
+    assert head.logits(raw, AFFINE).argmax(axis=1).max() <= 2
+
+
+@pytest.mark.parametrize("images", [2, 3, 5])
+def test_a_handful_of_images_is_enough(images: int) -> None:
+    raw, _ = relu_bytes(images)
+    labels = np.arange(images) % 2
+    head = fit(raw, labels, classes=2, affine=AFFINE, validation=(raw[:1], labels[:1]))
+    assert accuracy(head.logits(raw, AFFINE), labels) == 1
+
+
+def test_a_feature_that_never_changes_and_one_that_hardly_ever_does_do_no_harm() -> None:
+    points, labels = blobs(400)
+    points[:, 0] = 7
+    points[:, 1] = 0
+    points[3, 1] = 1e-3
+    head = fit(points, labels, classes=4)
+    assert np.isfinite(head.weights).all()
+    assert accuracy(head.logits(points), labels) > 0.97
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (np.zeros(0, int), "no labeled images"),
+        (np.zeros(6, int), "at least two classes"),
+        (np.array([0, 1, 2, 3, 0, 1]), "labels lie in 0..3; 3 classes allow 0..2"),
+        (np.array([0, 1, -1, 1, 0, 1]), "labels lie in -1..1"),
+        (np.zeros(5, int), "do not fit"),
+    ],
+)
+def test_wrong_labels_are_one_line(labels: NDArray[np.intp], said: str) -> None:
+    features = np.zeros((0 if len(labels) == 0 else 6, 10), np.float32)
+    with pytest.raises(TrainingError, match=said):
+        fit(features, labels, classes=3)
+
+
+def test_features_that_cannot_be_used_are_one_line() -> None:
+    labels = np.array([0, 1, 0, 1])
+    with pytest.raises(TrainingError, match="all bottlenecks are the same"):
+        fit(np.full((4, 10), 9, np.uint8), labels, classes=2)
+    with pytest.raises(TrainingError, match="not finite"):
+        fit(np.full((4, 10), np.nan, np.float32), labels, classes=2)
+    with pytest.raises(TrainingError, match="validation has 9 features, training 10"):
+        fit(np.eye(4, 10, dtype=np.float32), labels, classes=2, validation=(np.zeros((1, 9), np.float32), labels[:1]))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lr", 0.0),
+        ("lr", -0.1),
+        ("lr", float("nan")),
+        ("lr", float("inf")),
+        ("epochs", 0),
+        ("batch", 0),
+        ("momentum", 1.0),
+        ("momentum", -0.1),
+        ("l2", -1e-9),
+        ("l2", float("nan")),
+        ("patience", 0),
+    ],
+)
+def test_a_wrong_recipe_names_the_key_and_the_value(name: str, value: float) -> None:
+    with pytest.raises(TrainingError, match=f"^{name} = {value}: must be"):
+        Recipe(**{name: value})  # type: ignore[arg-type] # the table mixes types
+
+
+def test_the_smoothness_lies_between_one_examples_and_the_whole_sets() -> None:
+    assert smoothness(1.0, 0.1, 1) == pytest.approx(0.5)
+    assert smoothness(1.0, 0.1, 10**9) == pytest.approx(0.05)
+    assert 0.05 < smoothness(1.0, 0.1, 64) < 0.5
+
+
+def test_memory_stays_far_below_a_float_copy_of_the_features() -> None:
+    raw = np.random.default_rng(0).integers(0, 256, (6000, 512)).astype(np.uint8)
+    labels = np.arange(6000) % 3
+    tracemalloc.start()
+    try:
+        fit(raw, labels, classes=3, affine=AFFINE, validation=(raw[:600], labels[:600]), recipe=Recipe(epochs=1))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < raw.nbytes * 4
