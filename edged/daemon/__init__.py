@@ -22,10 +22,13 @@ from edged.daemon.engine import load_engine
 from edged.daemon.images import ImageCommands
 from edged.daemon.kept_frames import FrameObserver, FrameWriter
 from edged.daemon.loop import FrameLoop
+from edged.daemon.models import ModelCommands
 from edged.daemon.publisher import Publisher
 from edged.daemon.results import ResultFilter
 from edged.daemon.statistics import Statistics
+from edged.daemon.switching import ModelSwitch
 from edged.daemon.telemetry import TelemetryThread
+from edged.daemon.training import Training
 from edged.learning.images import ImageStore
 from edged.learning.keeper import FrameKeeper
 from edged.mqtt import open_link
@@ -99,12 +102,17 @@ class Daemon:
         observer = FrameObserver(FrameKeeper() if settings.retrain.keep_frames else None, self.kept_frames)
         self.publisher.observers.append(observer)
         self.image_commands = ImageCommands(self.images, observer, self.link)
+        switch = ModelSwitch(settings, self.store, self.loop, self.statistics, self.publish_model)
+        self.training = Training(settings, self.store, switch, self.link)
+        self.model_commands = ModelCommands(settings, self.store, switch)
         frame_commands = FrameCommands(self.cameras, self.publisher, self.link)
         handlers: dict[str, Handler] = {
             "status": self._status,
             "snapshot": frame_commands.snapshot,
             "set": frame_commands.set,
             **self.image_commands.handlers,
+            **self.training.handlers,
+            **self.model_commands.handlers,
         }
         self.commands = CommandWorker(self.link, handlers)
 
@@ -139,6 +147,7 @@ class Daemon:
         self.link.start()
         stop.callback(self.telemetry.stop)
         self.telemetry.start()
+        stop.callback(self.training.stop)
         stop.callback(self.commands.stop)
         self.commands.start()
         stop.callback(self.kept_frames.stop)
@@ -176,6 +185,8 @@ class Daemon:
     def _accept(self, command: Command) -> None:
         if command.name == "image":
             self.image_commands.receive(command)
+        elif command.name == "models_chunk":
+            self.model_commands.receive(command)
         else:
             self.commands.put(command)
 

@@ -134,6 +134,18 @@ class Ledger:
         job: bytes | None = row[0] if row else None
         return job
 
+    def jobs(self, names: Collection[str], limit: int) -> list[bytes]:
+        """Return the newest states of the last jobs of commands with these names, the one that changed last first."""
+        marks = ", ".join("?" * len(names))
+        with self._lock:
+            rows = self._database.execute(
+                f"SELECT id, job FROM command WHERE job IS NOT NULL AND name IN ({marks}) "
+                "ORDER BY updated DESC, rowid DESC LIMIT ?",
+                [*names, limit],
+            ).fetchall()
+            progress = {id_: payload for id_, (_, _, payload) in self._progress.items()}
+        return [progress.get(id_, job) for id_, job in rows]
+
     def close(self) -> None:
         """Write the last progress and close the file."""
         with self._lock:

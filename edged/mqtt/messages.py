@@ -251,6 +251,80 @@ class ImagesRemoveArgs(Args):
     id: ImageId
 
 
+class RetrainArgs(Args):
+    """`cmd/retrain`: train a new final layer on the labeled images and let it answer if it is good enough.
+
+    What is left out has the default of the device's `[retrain]`. The job's stages: scan, bottlenecks, training, export,
+    evaluation, learning curve, writing, swap; while it runs its report holds numbers of the stage (`done` and `of`, or
+    `epoch`, `loss`, `accuracy`), at the end the whole report.
+    """
+
+    lasting: ClassVar[bool] = True
+
+    lr: float | None = Field(default=None, gt=0, le=100, allow_inf_nan=False)
+    epochs: int | None = Field(default=None, ge=1, le=10000)
+    batch: int | None = Field(default=None, ge=1, le=4096)
+    backbone: str | None = Field(default=None, min_length=1, max_length=64)
+    seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
+    augment: bool | None = None
+    min_accuracy: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+
+
+class CancelArgs(Args):
+    """`cmd/cancel`: end a training that runs; `job` is its id, or the id's first digits."""
+
+    job: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+
+
+class JobsArgs(Args):
+    """`cmd/jobs`: the last jobs that took a while, newest first, without their reports. Report: `jobs` [Job]."""
+
+    limit: int = Field(default=20, ge=1, le=200)
+
+
+class RollbackArgs(Args):
+    """`cmd/rollback`: let the version before the current one answer again."""
+
+
+class ModelsListArgs(Args):
+    """`cmd/models_list`: what is installed and which versions there are.
+
+    Report: `models` [{name, id, backbone, classes, accuracy, kind, current, previous}]; kind: installed or version.
+    """
+
+
+class ModelsUseArgs(Args):
+    """`cmd/models_use`: let an installed model, by name, or a version, by id, answer from now on."""
+
+    model: str = Field(min_length=1, max_length=64)
+
+
+class ModelsChunkArgs(Args):
+    """`cmd/models_chunk`: a part of a model's file, in base64; on disk when the ack says accepted. Any order."""
+
+    at_once: ClassVar[bool] = True
+
+    sha256: Sha256
+    size: int = Field(ge=1, le=512 * 2**20)
+    offset: int = Field(ge=0)
+    data: str
+
+
+class ModelsAddArgs(Args):
+    """`cmd/models_add`: install the model whose parts were sent, after it has classified one image.
+
+    `replace`: take the place of an installed model of this name.
+    """
+
+    sha256: Sha256
+    name: str = Field(min_length=1, max_length=64)
+    labels: list[str] = Field(min_length=1)
+    crop: float = Field(default=0.875, gt=0, le=1)
+    source: str | None = Field(default=None, max_length=1000)
+    licence: str | None = Field(default=None, max_length=1000)
+    replace: bool = False
+
+
 COMMANDS: dict[str, type[Args]] = {
     "status": StatusArgs,
     "snapshot": SnapshotArgs,
@@ -262,5 +336,13 @@ COMMANDS: dict[str, type[Args]] = {
     "images_label": ImagesLabelArgs,
     "images_unlabel": ImagesUnlabelArgs,
     "images_remove": ImagesRemoveArgs,
+    "retrain": RetrainArgs,
+    "cancel": CancelArgs,
+    "jobs": JobsArgs,
+    "rollback": RollbackArgs,
+    "models_list": ModelsListArgs,
+    "models_use": ModelsUseArgs,
+    "models_chunk": ModelsChunkArgs,
+    "models_add": ModelsAddArgs,
 }
 """Command name → its arguments. Rooms above register theirs here before the link starts."""

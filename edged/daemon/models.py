@@ -1,0 +1,152 @@
+"""`models_…` and `rollback`: which models a device has, and which one answers."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from edged.errors import CommandError
+from edged.mqtt.commands import MAX_BYTES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edged.daemon.commands import Handler
+    from edged.daemon.switching import ModelSwitch
+    from edged.mqtt.messages import ModelsAddArgs, ModelsChunkArgs, ModelsUseArgs
+    from edged.settings import Settings
+    from edged.store import Bundle, Store
+    from edged.types import Command
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 2**20
+"""Of a model's file in one command, at most."""
+MAX_BYTES["models_chunk"] = CHUNK_BYTES * 4 // 3 + 4096  # base64, and the rest of the command
+MAX_BYTES["models_add"] = 2**20  # a label can be long, and there may be thousands
+
+
+class ModelCommands:
+    """The commands about models.
+
+    Args:
+        settings: The whole configuration.
+        store: Where models are.
+        switch: Lets another one answer.
+    """
+
+    def __init__(self, settings: Settings, store: Store, switch: ModelSwitch) -> None:
+        self._settings = settings
+        self._store = store
+        self._switch = switch
+        self._uploads: Path = settings.storage.state_dir / "uploads"
+        self.handlers: Mapping[str, Handler] = {
+            "models_list": self.list_,
+            "models_use": self.use,
+            "models_add": self.add,
+            "rollback": self.rollback,
+        }
+
+    def list_(self, _: Command) -> dict[str, Any]:
+        """Report what is installed and which versions there are."""
+        running = self._switch.running
+        previous = self._store.previous(self._settings.model.name)
+        rows = [(bundle, "version") for bundle in self._store.versions()]
+        rows += [(bundle, "installed") for bundle in self._store.installed()]
+        return {
+            "models": [
+                {
+                    **describe(bundle),
+                    "kind": kind,
+                    "current": bundle.path == running.path,
+                    "previous": previous is not None and bundle.path == previous.path,
+                }
+                for bundle, kind in rows
+            ]
+        }
+
+    def use(self, command: Command) -> dict[str, Any]:
+        """Let another model answer."""
+        args: ModelsUseArgs = command.args
+        return describe(self._switch.use(self._store.find(args.model)))
+
+    def rollback(self, _: Command) -> dict[str, Any]:
+        """Let the model before this one answer again."""
+        replaced = self._switch.running
+        return {**describe(self._switch.rollback()), "replaced": replaced.id}
+
+    def receive(self, command: Command) -> None:
+        """Write a part of a model's file; it is there when this returns.
+
+        Raises:
+            CommandError: Not base64, beyond the file's size, or the disk fails.
+        """
+        args: ModelsChunkArgs = command.args
+        try:
+            data = base64.b64decode(args.data, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise CommandError("data is not base64") from error
+        if len(data) > CHUNK_BYTES or args.offset + len(data) > args.size:
+            raise CommandError(f"{len(data)} bytes at {args.offset} do not fit into {args.size} bytes")
+        path = self._upload(args.sha256)
+        try:
+            self._uploads.mkdir(exist_ok=True)
+            for other in self._uploads.iterdir():  # one upload at a time: what was given up must not fill the disk
+                if other != path:
+                    other.unlink()
+            with path.open("r+b" if path.exists() else "w+b") as file:
+                if file.seek(0, 2) != args.size:
+                    file.truncate(args.size)
+                file.seek(args.offset)
+                file.write(data)
+        except OSError as error:
+            raise CommandError(f"{path}: cannot be written: {error.strerror}") from error
+
+    def add(self, command: Command) -> dict[str, Any]:
+        """Install the model that was sent."""
+        from edged.zoo import install  # with what downloads: a daemon seldom needs it
+
+        args: ModelsAddArgs = command.args
+        path = self._upload(args.sha256)
+        try:
+            model = path.read_bytes()
+        except FileNotFoundError as error:
+            raise CommandError(f"nothing of a model {args.sha256[:12]} was sent (models_chunk)") from error
+        except OSError as error:
+            raise CommandError(f"{path}: cannot be read: {error.strerror}") from error
+        if (actual := hashlib.sha256(model).hexdigest()) != args.sha256:
+            raise CommandError(f"model {args.sha256[:12]}: parts are missing: what is here has sha256 {actual[:12]}")
+        bundle = install(
+            self._store,
+            model,
+            args.labels,
+            name=args.name,
+            origin=args.name,
+            crop=args.crop,
+            source=args.source,
+            licence=args.licence,
+            replace=args.replace,
+        )
+        path.unlink(missing_ok=True)
+        log.info("model %s (%s) installed", bundle.name, bundle.id)
+        return describe(bundle)
+
+    def _upload(self, sha256: str) -> Path:
+        return self._uploads / f"{sha256}.part"
+
+
+def describe(bundle: Bundle) -> dict[str, Any]:
+    """Return what reports say of a model; what is unknown is absent."""
+    said = {
+        "name": bundle.name,
+        "id": bundle.id,
+        "backbone": bundle.backbone,
+        "classes": len(bundle.labels),
+        "accuracy": bundle.accuracy,
+        "parent": bundle.manifest.parent,
+    }
+    return {key: value for key, value in said.items() if value is not None}

@@ -1,0 +1,158 @@
+"""Which bundle answers: the store's link and the frame loop's engine, changed together."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edged.daemon.engine import Engine, load_engine
+from edged.daemon.loop import PROBATION_FRAMES, FrameLoop, Swap
+from edged.errors import EdgedError, ModelError
+
+if TYPE_CHECKING:
+    from edged.daemon.statistics import Statistics
+    from edged.settings import Settings
+    from edged.store import Bundle, Store
+
+log = logging.getLogger(__name__)
+
+SETTLE_S = 3.0
+"""How long a change waits for the new model's first frames; without a camera there are none."""
+_TICK_S = 0.01
+
+
+class ModelSwitch:
+    """Promotes, rolls back, and goes back when a new model fails. Any thread but the main one may call it.
+
+    A new engine is loaded and has run once before the frame loop sees it, so the change costs no frame.
+
+    Args:
+        settings: The whole configuration.
+        store: Which version is current.
+        loop: Which engine answers.
+        statistics: Counts frames.
+        publish_model: Called after each change.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        loop: FrameLoop,
+        statistics: Statistics,
+        publish_model: Callable[[], object],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._loop = loop
+        self._statistics = statistics
+        self._publish_model = publish_model
+        self._lock = threading.Lock()
+
+    @property
+    def running(self) -> Bundle:
+        """The bundle that answers."""
+        return self._loop.engine.bundle
+
+    def use(self, bundle: Bundle) -> Bundle:
+        """Make a bundle current and let it answer.
+
+        Returns:
+            The version that answers from now on.
+
+        Raises:
+            ModelError: It cannot be loaded or written, and the old one goes on; or it has failed on its first frames,
+                and the old one is back.
+        """
+        name = self._settings.model.name
+        with self._lock:
+            before = self._store.current(name)
+            engine = _load(bundle, self._settings)
+            version = self._store.promote(bundle, name)
+            if version.path != bundle.path:
+                engine = Engine(version, engine.network)
+            self._swap(engine, lambda: self._back_to(before, version))
+            self._prune()
+        return version
+
+    def rollback(self) -> Bundle:
+        """Let the version before the current one answer again.
+
+        Raises:
+            ModelError: There is none, or as `use`.
+        """
+        name = self._settings.model.name
+        with self._lock:
+            failing = self._store.current(name)
+            previous = self._store.previous(name)
+            if previous is None:
+                raise ModelError(f"nothing to roll back to: {failing.name} ({failing.id}) has no version before it")
+            engine = _load(previous, self._settings)
+            self._store.rollback(name)
+            self._swap(engine, lambda: self._back_to(failing, previous))
+        return previous
+
+    def _swap(self, engine: Engine, undo: Callable[[], None]) -> None:
+        """Hand the engine to the frame loop and wait until it has proved itself, if frames come."""
+        failure: list[ModelError] = []
+        failed = threading.Event()
+
+        def on_failure(error: ModelError) -> None:
+            failure.append(error)
+            failed.set()
+            # The main thread has frames to classify; and it must not wait for our lock.
+            threading.Thread(target=self._undo, args=(undo,), name="model-undo").start()
+
+        self._loop.swap(Swap(engine, on_failure))
+        deadline = time.monotonic() + SETTLE_S
+        while self._loop.engine is not engine and not failed.is_set() and time.monotonic() < deadline:
+            time.sleep(_TICK_S)
+        self._publish_model()
+        first = self._statistics.frames
+        while (
+            not failed.is_set() and self._statistics.frames - first <= PROBATION_FRAMES and time.monotonic() < deadline
+        ):
+            time.sleep(_TICK_S)
+        if failure:
+            raise ModelError(f"model {engine.bundle.id} fails ({failure[0]}); the old one is back")
+
+    def _undo(self, undo: Callable[[], None]) -> None:
+        with self._lock:
+            try:
+                undo()
+            except EdgedError as error:
+                log.error("the store still names the failed model as current: %s", error)
+            finally:
+                self._publish_model()
+
+    def _back_to(self, before: Bundle, failed: Bundle) -> None:
+        """Make the store agree with the frame loop, which has gone back already."""
+        name = self._settings.model.name
+        if self._store.current(name).id != failed.id:
+            return  # something newer is current
+        previous = self._store.previous(name)
+        if previous is not None and previous.id == before.id:
+            self._store.rollback(name)
+        else:
+            self._store.promote(before, name)
+
+    def _prune(self) -> None:
+        try:
+            removed = self._store.prune(self._settings.retrain.keep_versions)
+        except ModelError as error:
+            log.warning("old versions stay: %s", error)
+        else:
+            if removed:
+                log.info("old versions removed: %s", ", ".join(removed))
+
+
+def _load(bundle: Bundle, settings: Settings) -> Engine:
+    """Load an engine and run it once: the first invocation packs weights and takes far longer than the others."""
+    engine = load_engine(bundle, settings.model)
+    engine.infer(np.full((engine.network.height, engine.network.width, 3), 127, np.uint8))
+    return engine

@@ -1,0 +1,220 @@
+"""`retrain`, `cancel` and `jobs`: one training at a time, in a child, watched by a thread of its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from edged.errors import CommandError, EdgedError
+from edged.learning.choice import choose_backbone
+from edged.learning.process import TrainingProcess
+from edged.learning.request import Outcome, Progress, RefusedError, TrainingRequest
+from edged.mqtt.messages import COMMANDS, Job
+from edged.store import read_bundle
+
+if TYPE_CHECKING:
+    from edged.daemon.commands import Handler
+    from edged.daemon.switching import ModelSwitch
+    from edged.mqtt.link import Link
+    from edged.mqtt.messages import CancelArgs, JobsArgs, JobStatus, RetrainArgs
+    from edged.settings import Settings
+    from edged.store import Store
+    from edged.types import Command
+
+log = logging.getLogger(__name__)
+
+PUBLISH_S = 0.4
+"""The job's state is published this often, also when nothing has changed."""
+_LISTEN_S = 0.1
+
+
+@dataclass
+class _Running:
+    """The training at hand."""
+
+    id: str
+    request: TrainingRequest
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    why: str = "cancelled on request"
+    stage: str | None = None
+    progress: float = 0.0
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+class Training:
+    """Runs trainings.
+
+    Args:
+        settings: The whole configuration.
+        store: Where models are.
+        switch: Lets a new model answer.
+        link: Where job states go.
+    """
+
+    def __init__(self, settings: Settings, store: Store, switch: ModelSwitch, link: Link) -> None:
+        self._settings = settings
+        self._store = store
+        self._switch = switch
+        self._link = link
+        self._lock = threading.Lock()
+        self._running: _Running | None = None
+        self._thread: threading.Thread | None = None
+        self.handlers: Mapping[str, Handler] = {"retrain": self.retrain, "cancel": self.cancel, "jobs": self.jobs}
+
+    def retrain(self, command: Command) -> None:
+        """Begin a training; its job goes on by itself."""
+        try:
+            request = self._request(command.id, command.args)
+            with self._lock:
+                if self._running is not None:
+                    raise RefusedError(f"a training is running: {self._running.id}")
+                self._running = _Running(command.id, request)
+        except RefusedError as error:
+            self._end(command.id, Outcome("rejected", error=str(error)), 0.0)
+            return
+        self._thread = threading.Thread(target=self._run, args=(self._running,), name="training")
+        self._thread.start()
+
+    def cancel(self, command: Command) -> dict[str, Any]:
+        """End the training that runs; its own job says so."""
+        args: CancelArgs = command.args
+        with self._lock:
+            running = self._running
+            if running is None or not running.id.startswith(args.job):
+                now = "none is" if running is None else f"{running.id} is"
+                raise CommandError(f"no training {args.job} is running; {now}")
+            running.cancelled.set()
+        return {"job": running.id}
+
+    def jobs(self, command: Command) -> dict[str, Any]:
+        """Report the last jobs, without their reports."""
+        args: JobsArgs = command.args
+        names = [name for name, model in COMMANDS.items() if model.lasting]
+        states = [json.loads(state) for state in self._link.ledger.jobs(names, args.limit)]
+        return {"jobs": [{key: value for key, value in state.items() if key != "report"} for state in states]}
+
+    def stop(self) -> None:
+        """Cancel the training that runs and wait for its end."""
+        with self._lock:
+            if self._running is not None:
+                self._running.why = "the daemon stopped"
+                self._running.cancelled.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _request(self, id_: str, args: RetrainArgs) -> TrainingRequest:
+        defaults, state_dir = self._settings.retrain, self._settings.storage.state_dir
+        current = self._switch.running
+        chosen = args.model_dump(exclude_none=True, exclude={"backbone"})
+        return TrainingRequest(
+            state_dir=state_dir,
+            backbone=choose_backbone(self._store, current, args.backbone).path,
+            current=current.path,
+            run=id_,
+            images_max_mb=self._settings.storage.images_max_mb,
+            runtime=self._settings.model.runtime,
+            momentum=defaults.momentum,
+            l2=defaults.l2,
+            patience=defaults.patience,
+            **({name: getattr(defaults, name) for name in _ADJUSTABLE} | chosen),
+        )
+
+    # -- on the training's own thread, which must live as long as the child --------------------------------------------
+
+    def _run(self, running: _Running) -> None:
+        status: JobStatus
+        began = time.monotonic()
+        try:
+            outcome = self._train(running, began)
+            if outcome is not None and outcome.status == "succeeded":
+                outcome = self._promote(running, outcome, began)
+        except EdgedError as error:
+            outcome = Outcome("failed", error=str(error))
+        except Exception:  # the top of a thread
+            log.exception("training %s has failed", running.id)
+            outcome = Outcome("failed", error="internal error; the daemon's log tells more")
+        finally:
+            with self._lock:
+                self._running = None
+        status = "cancelled" if outcome is None else outcome.status
+        final = Outcome("failed", error=running.why) if outcome is None else outcome
+        self._end(running.id, final, running.progress, status)
+
+    def _train(self, running: _Running, began: float) -> Outcome | None:
+        """Run the child to its end; None: cancelled."""
+        process = TrainingProcess(running.request)
+        log.info("training %s runs in process %s", running.id, process.pid)
+        published = 0.0
+        try:
+            while True:
+                message = process.receive(_LISTEN_S)
+                now = time.monotonic()
+                if running.cancelled.is_set():
+                    return None
+                if isinstance(message, Outcome):
+                    return message
+                if now - began > self._settings.retrain.timeout_s:
+                    limit = self._settings.retrain.timeout_s
+                    return Outcome("failed", error=f"not done after retrain.timeout_s = {limit:g} s")
+                if isinstance(message, Progress):
+                    changed = message.stage != running.stage
+                    running.stage, running.progress, running.detail = message.stage, message.fraction, message.detail
+                    published = 0.0 if changed else published
+                if now - published >= PUBLISH_S:
+                    published = now
+                    self._publish(running)
+        finally:
+            process.close()
+
+    def _promote(self, running: _Running, outcome: Outcome, began: float) -> Outcome | None:
+        """Let the new model answer; None: cancelled before that."""
+        if running.cancelled.is_set():
+            return None
+        if outcome.bundle is None:
+            raise EdgedError("the trainer names no bundle")
+        running.stage, running.progress, running.detail = "swap", 1.0, {}
+        self._publish(running)
+        swapped = time.monotonic()
+        try:
+            self._switch.use(read_bundle(outcome.bundle))
+        except EdgedError as error:
+            return Outcome("failed", outcome.report, error=str(error))
+        seconds = dict(outcome.report.get("seconds", {}))
+        now = time.monotonic()
+        seconds |= {"swap": round(now - swapped, 3), "total": round(now - began, 3)}
+        return Outcome("succeeded", {**outcome.report, "seconds": seconds}, bundle=outcome.bundle)
+
+    def _publish(self, running: _Running) -> None:
+        self._link.job(
+            Job(
+                id=running.id,
+                cmd="retrain",
+                status="running",
+                stage=running.stage,
+                progress=round(running.progress, 4),
+                report=running.detail or None,
+            )
+        )
+
+    def _end(self, id_: str, outcome: Outcome, progress: float, status: JobStatus | None = None) -> None:
+        status = outcome.status if status is None else status
+        log.info("training %s: %s%s", id_, status, f": {outcome.error}" if outcome.error else "")
+        self._link.job(
+            Job(
+                id=id_,
+                cmd="retrain",
+                status=status,
+                progress=1.0 if status == "succeeded" else progress,
+                report=outcome.report or None,
+                error=outcome.error,
+            )
+        )
+
+
+_ADJUSTABLE = ("lr", "epochs", "batch", "seed", "augment", "min_accuracy")
+"""What a command may set for its training; the rest stands in the configuration."""
