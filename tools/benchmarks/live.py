@@ -166,3 +166,20 @@ def measure(clip: Path, *, rounds: int = 3, seconds: float = 6) -> dict[str, Any
         "first_result_s": statistics.median(one["first_result_s"] for one in full),
         "edgectl_help_s": help_seconds(),
     }
+
+
+def table(numbers: dict[str, Any]) -> str:
+    """The asked and the measured, as Markdown."""
+    rows = [
+        ("daemon's results per second ÷ bare invoke loop", f"{numbers['ratio']:.3f}", "≥ 0.95"),
+        ("capture → broker minus preprocess and invoke, 30 fps", f"{numbers['overhead_ms_30fps']:.2f} ms", "≤ 2 ms"),
+        ("the same at full speed", f"{numbers['overhead_ms']:.2f} ms", "≤ 2 ms"),
+        ("peak memory", f"{numbers['peak_mb']:.0f} MB", "≤ 140 MB"),
+        ("first result after the start", f"{numbers['first_result_s']:.2f} s", "≤ 1.5 s"),
+        ("edgectl --help", f"{numbers['edgectl_help_s']:.2f} s", "≤ 0.4 s"),
+    ]
+    head = (
+        f"bare loop {numbers['bare_per_s']:.0f}/s, daemon {numbers['results_per_s']:.0f}/s, {numbers['cores']} cores\n"
+    )
+    lines = [f"| {what} | {measured} | {asked} |" for what, measured, asked in rows]
+    return head + "\n".join(["", "| | measured | asked |", "|---|---|---|", *lines])

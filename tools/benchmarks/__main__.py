@@ -1,0 +1,56 @@
+"""`tools/bench live|retrain`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from benchmarks import live, retrain
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def main() -> int:
+    """Measure, print a table or JSON."""
+    parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    one = commands.add_parser("live", help="clip → daemon → Mosquitto, beside a bare invoke loop")
+    one.add_argument("--clip", type=Path, default=SHARED / "clips" / "bottle-detection.mp4")
+    one.add_argument("--rounds", type=int, default=3)
+    one.add_argument("--seconds", type=float, default=6)
+    one.add_argument("--json", action="store_true")
+
+    two = commands.add_parser("retrain", help="accuracy, seconds and memory of retraining on labeled photos")
+    two.add_argument("--images", type=Path, default=SHARED / "flowers")
+    two.add_argument("--backbones", nargs="+", default=["mobilenet_v2"])
+    two.add_argument("--models", type=Path, default=SHARED / "models", help="where further .tflite files lie")
+    two.add_argument("--rates", nargs="+", type=float, default=[0.1, 0.005, 1.0])
+    two.add_argument("--seeds", type=int, default=5)
+    two.add_argument("--keras", metavar="PYTHON", help="an interpreter with TensorFlow, to compare with")
+    two.add_argument("--weights", type=Path, help="Keras MobileNetV2 weights (.h5) for --keras")
+    two.add_argument("--json", action="store_true")
+
+    args = parser.parse_args()
+    if args.command == "live":
+        numbers = live.measure(args.clip, rounds=args.rounds, seconds=args.seconds)
+        table = live.table(numbers)
+    else:
+        numbers = retrain.measure(
+            args.images,
+            backbones=args.backbones,
+            models=args.models,
+            rates=args.rates,
+            seeds=args.seeds,
+            keras=args.keras,
+            weights=args.weights,
+        )
+        table = retrain.table(numbers)
+    print(json.dumps(numbers, indent=1) if args.json else table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
