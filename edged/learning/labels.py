@@ -8,7 +8,7 @@ from edged.errors import CommandError
 
 MAX_BYTES = 100
 """Of a label in UTF-8."""
-_SHOWN = 60
+_SHOWN = 80
 
 
 def check_label(text: str) -> str:
@@ -19,7 +19,8 @@ def check_label(text: str) -> str:
     """
     label = unicodedata.normalize("NFC", text).strip()
     if reason := _fault(label):
-        shown = ascii(text) if len(text) <= _SHOWN else ascii(text[:_SHOWN]) + "…"
+        shown = ascii(text)  # it may hold anything
+        shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…"
         raise CommandError(f"label {shown}: {reason}")
     return label
 
