@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from edged.settings import ModelSettings
     from edged.store import Bundle
     from edged.types import Image, Inference
+    from edged.vision.network import Outputs
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Engine:
-    """A bundle, ready to classify. Only the main thread calls `infer`; `prepare` may run on any thread."""
+    """A bundle, ready to classify. Only the main thread calls `invoke`; the rest may run on any."""
 
     bundle: Bundle
     network: Network
@@ -29,9 +30,13 @@ class Engine:
         """Make the network's input from an RGB frame of any size."""
         return self.network.prepare(image)
 
-    def infer(self, prepared: Image) -> Inference:
+    def invoke(self, prepared: Image) -> Outputs:
         """Run the network; ModelError when the runtime fails."""
-        return self.network.infer(prepared)
+        return self.network.invoke(prepared)
+
+    def decode(self, outputs: Outputs) -> Inference:
+        """Make real numbers from what an invocation left; on the publisher's thread."""
+        return self.network.decode(outputs)
 
 
 def load_engine(bundle: Bundle, settings: ModelSettings) -> Engine:

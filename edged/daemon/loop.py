@@ -14,7 +14,8 @@ from edged.errors import ModelError
 if TYPE_CHECKING:
     from edged.camera import Cameras
     from edged.daemon.engine import Engine
-    from edged.types import Frame, Inference
+    from edged.types import Frame
+    from edged.vision.network import Outputs
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class FrameLoop:
         self,
         cameras: Cameras,
         engine: Engine,
-        sink: Callable[[Frame, Inference, Engine], None],
+        sink: Callable[[Frame, Outputs, Engine], None],
         on_step: Callable[[bool], None],
     ) -> None:
         self.engine = engine
@@ -94,7 +95,7 @@ class FrameLoop:
             preprocess_ms = (time.perf_counter_ns() - begin) / 1e6
             frame = replace(frame, prepared=prepared, preprocess_ms=preprocess_ms, prepared_by=engine.prepare)
         try:
-            inference = engine.infer(prepared)
+            outputs = engine.invoke(prepared)
         except ModelError as error:
             self._failed(frame, error)
             return
@@ -103,7 +104,7 @@ class FrameLoop:
             self._probation_left -= 1
             if self._probation_left <= 0:
                 self._probation = None
-        self._sink(frame, inference, engine)
+        self._sink(frame, outputs, engine)
 
     def _begin_swap(self) -> None:
         with self._lock:

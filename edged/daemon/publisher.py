@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edged.mqtt.link import Link
     from edged.mqtt.messages import Result
     from edged.types import Frame, Inference
+    from edged.vision.network import Outputs
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Publisher:
         self._filter = results
         self._statistics = statistics
         self._on_failure = on_failure
-        self._queue: queue.SimpleQueue[tuple[Frame, Inference, Engine] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Frame, Outputs, Engine] | None] = queue.SimpleQueue()
         self._engine: Engine | None = None
         self._thread = threading.Thread(target=self._run, name="publisher")
 
@@ -61,9 +62,9 @@ class Publisher:
         """Start the thread."""
         self._thread.start()
 
-    def put(self, frame: Frame, inference: Inference, engine: Engine) -> None:
+    def put(self, frame: Frame, outputs: Outputs, engine: Engine) -> None:
         """Hand over a classified frame; returns at once."""
-        self._queue.put((frame, inference, engine))
+        self._queue.put((frame, outputs, engine))
 
     def stop(self) -> None:
         """Publish what was handed over, then end the thread."""
@@ -79,7 +80,8 @@ class Publisher:
             log.exception("the publisher has failed")
             self._on_failure()
 
-    def _publish(self, frame: Frame, inference: Inference, engine: Engine) -> None:
+    def _publish(self, frame: Frame, outputs: Outputs, engine: Engine) -> None:
+        inference = engine.decode(outputs)
         if engine is not self._engine:
             self._engine = engine
             self._filter.reset()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -36,6 +37,15 @@ def _interpreter_class(runtime: Runtime) -> tuple[str, Any]:
         except (ImportError, OSError) as error:  # OSError: the wheel is there, its shared library does not load
             failures.append(f"{name} ({error})")
     raise ModelError(f"no TFLite runtime can be imported: {'; '.join(failures)}; pip install ai-edge-litert")
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What an invocation left, quantized: (classes,) scores or logits, (features,) bottleneck, and its time."""
+
+    scores: Bottlenecks
+    bottleneck: Bottlenecks
+    invoke_ms: float
 
 
 class Network:
@@ -85,10 +95,23 @@ class Network:
         Raises:
             ModelError: The runtime failed, or the image has another shape than the input.
         """
+        return self.decode(self.invoke(prepared))
+
+    def invoke(self, prepared: Image) -> Outputs:
+        """Do the part of `infer` that needs the interpreter; `decode` may follow on another thread.
+
+        Raises:
+            ModelError: As `infer`.
+        """
         invoke_ms = self._invoke(prepared)
-        scores = self._scores_affine.dequantize(self._interpreter.get_tensor(self._scores).reshape(-1))
-        embedding = self.bottleneck_affine.dequantize(self._interpreter.get_tensor(self._bottleneck).reshape(-1))
-        return Inference(scores if self._softmax else softmax(scores), embedding, invoke_ms)
+        tensor = self._interpreter.get_tensor
+        return Outputs(tensor(self._scores).reshape(-1), tensor(self._bottleneck).reshape(-1), invoke_ms)
+
+    def decode(self, outputs: Outputs) -> Inference:
+        """Make real numbers from an invocation's bytes."""
+        scores = self._scores_affine.dequantize(outputs.scores)
+        embedding = self.bottleneck_affine.dequantize(outputs.bottleneck)
+        return Inference(scores if self._softmax else softmax(scores), embedding, outputs.invoke_ms)
 
     def embed(self, prepared: Image) -> Bottlenecks:
         """Run the network on one prepared image for its bottleneck alone, as a cache keeps it.
