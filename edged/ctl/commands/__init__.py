@@ -2,10 +2,11 @@
 
 from types import ModuleType
 
-from edged.ctl.commands import adjust, images, snapshot, status, telemetry, watch
+from edged.ctl.commands import adjust, images, jobs, models, retrain, snapshot, status, telemetry, watch
 
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
     "look": (status, watch, telemetry),
-    "act on a device": (snapshot, adjust, images),
+    "act on a device": (snapshot, adjust),
+    "teach it": (images, retrain, jobs, models),
 }
 """Heading on the help page → its commands, in order."""

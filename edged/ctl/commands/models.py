@@ -1,0 +1,219 @@
+"""`edgectl models list | use | push` and `edgectl rollback`: the models of a device."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edged.ctl.errors import DONE, FAILED
+from edged.ctl.options import open_client
+from edged.ctl.registry import Commands
+from edged.errors import ConfigError
+
+if TYPE_CHECKING:  # imported when the command runs
+    from edged.ctl.client import Client
+    from edged.mqtt.messages import Job
+
+
+def register(commands: Commands) -> None:
+    """Add the family and `rollback`."""
+    family = commands.family("models", summary="a device's models: list them, push one, choose which runs")
+    family.add("list", run_list, summary="list installed models and trained versions")
+    use = family.add(
+        "use",
+        run_use,
+        summary="let another model answer",
+        examples="  edgectl models use inception_v3\n  edgectl models use 7acac0195403",
+    )
+    use.add_argument("model", metavar="NAME|ID", help="an installed model, or a version")
+    push = family.add(
+        "push",
+        run_push,
+        summary="send a model to a device and install it",
+        details="A bundle's folder (model.tflite, labels.txt, manifest.json), or a quantized .tflite classifier and\n"
+        "its labels. It does not answer before `edgectl models use NAME`.",
+        examples="  edgectl models push ./my_model\n  edgectl models push birds.tflite --labels birds.txt --name birds",
+    )
+    push.add_argument("source", metavar="DIR|TFLITE", type=Path, help="what to send")
+    push.add_argument("--labels", metavar="FILE", type=Path, help="one label per line, in the outputs' order")
+    push.add_argument("--name", metavar="N", help="what to call it (else the file's name)")
+    push.add_argument("--replace", action="store_true", help="take the place of a model of this name")
+    family.describe("A device's models.")
+    commands.add(
+        "rollback",
+        run_rollback,
+        summary="let the model before the current one answer again",
+        examples="  edgectl --device tx2-01 rollback",
+    )
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """List the models of each addressed device."""
+    from edged.ctl.screen import console, print_json
+
+    def show(device: str, job: Job) -> None:
+        models = [model for model in (job.report or {}).get("models") or () if isinstance(model, dict)]
+        if args.json:
+            for model in models:
+                print_json({"device": device, **model})
+        else:
+            console().print(_table(device, models))
+
+    return _each(args, "models_list", {}, show)
+
+
+def run_use(args: argparse.Namespace) -> int:
+    """Switch each addressed device."""
+    return _each(args, "models_use", {"model": args.model}, _answers(args))
+
+
+def run_rollback(args: argparse.Namespace) -> int:
+    """Roll each addressed device back."""
+    return _each(args, "rollback", {}, _answers(args))
+
+
+def run_push(args: argparse.Namespace) -> int:
+    """Send the model's file in parts, then have it installed."""
+    from edged.ctl.fleet import addressed
+    from edged.ctl.screen import print_json, print_line
+    from edged.ctl.upload import upload
+
+    model, wanted = _read_source(args)
+    worst = DONE
+    with open_client(args) as client:
+        for device in addressed(client, args.device):
+            wanted["sha256"] = upload(client, device, model, str(wanted["name"]))
+            job = _call(client, device, "models_add", wanted)
+            if job is None:
+                worst = FAILED
+            elif args.json:
+                print_json({"device": device, **job.model_dump(exclude_none=True, mode="json")})
+            else:
+                report = job.report or {}
+                print_line(
+                    f"{device}: {report.get('name')} ({report.get('id')}) installed; "
+                    f"`edgectl models use {report.get('name')}` lets it answer"
+                )
+    return worst
+
+
+def _each(args: argparse.Namespace, name: str, values: dict[str, Any], show: Any) -> int:
+    from edged.ctl.fleet import addressed
+
+    worst = DONE
+    with open_client(args) as client:
+        for device in addressed(client, args.device):
+            job = _call(client, device, name, values)
+            if job is None:
+                worst = FAILED
+            else:
+                show(device, job)
+    return worst
+
+
+def _call(client: Client, device: str, name: str, values: dict[str, Any]) -> Job | None:
+    """Send a command and wait for its job; None, and a line on stderr, where it did not succeed."""
+    from edged.ctl.jobs import finish
+    from edged.ctl.screen import note
+    from edged.errors import CommandError
+
+    try:
+        ack = client.command(device, name, values)
+    except CommandError as error:  # the other devices are still asked
+        note(str(error))
+        return None
+    *_, job = client.jobs(ack.id)
+    client.forget(ack.id)
+    return job if finish(job, device) == DONE else None
+
+
+def _answers(args: argparse.Namespace) -> Any:
+    from edged.ctl.screen import print_json, print_line
+
+    def show(device: str, job: Job) -> None:
+        report = job.report or {}
+        if args.json:
+            print_json({"device": device, **job.model_dump(exclude_none=True, mode="json")})
+        else:
+            print_line(f"{device}: {report.get('name')} ({report.get('id')}) answers")
+
+    return show
+
+
+def _read_source(args: argparse.Namespace) -> tuple[bytes, dict[str, Any]]:
+    """Return the model's file and what else `models_add` wants.
+
+    Raises:
+        ConfigError: A file is missing or is not what it should be; names it.
+    """
+    source: Path = args.source
+    manifest: dict[str, Any] = {}
+    if source.is_dir():
+        model_file, labels_file = source / "model.tflite", args.labels or source / "labels.txt"
+        if (source / "manifest.json").is_file():
+            manifest = _read_manifest(source / "manifest.json")
+        name = manifest.get("name") or source.resolve().name
+    else:
+        if args.labels is None:
+            raise ConfigError(f"{source}: --labels FILE is needed for a model's file")
+        model_file, labels_file, name = source, args.labels, source.stem
+    model = _read(model_file)
+    if model[4:8] != b"TFL3":
+        raise ConfigError(f"{model_file}: is no TensorFlow Lite model")
+    try:
+        labels = [line.strip() for line in _read(labels_file).decode("utf-8-sig").rstrip().split("\n")]
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{labels_file}: is not UTF-8 text") from error
+    if "" in labels:
+        raise ConfigError(f"{labels_file}: line {labels.index('') + 1} is empty; every line names one output")
+    name = args.name or re.sub(r"[^A-Za-z0-9_.-]", "-", str(name)).strip("-._")[:64]
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+        raise ConfigError(f"--name {name!r}: use 1 to 64 letters, digits, '.', '_' or '-', beginning with one of both")
+    crop = manifest.get("input", {}).get("crop") if isinstance(manifest.get("input"), dict) else None
+    licence, origin = manifest.get("licence"), manifest.get("source")
+    return model, {
+        "name": name,
+        "labels": labels,
+        "crop": crop,
+        "licence": licence if isinstance(licence, str) else None,
+        "source": origin if isinstance(origin, str) else f"pushed from {source.name}",
+        "replace": args.replace,
+    }
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(_read(path))
+    except ValueError as error:
+        raise ConfigError(f"{path}: is not JSON: {error}") from error
+    if not isinstance(manifest, dict):
+        raise ConfigError(f"{path}: is no manifest")
+    return manifest
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from error
+
+
+def _table(device: str, models: list[dict[str, Any]]) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    from edged.ctl.screen import UNKNOWN, percent, text
+
+    table = Table(title=text(device), title_justify="left", box=box.SIMPLE)
+    for name in ("state", "model", "id", "classes", "accuracy"):
+        table.add_column(name, justify="right" if name in ("classes", "accuracy") else "left", overflow="fold")
+    for model in models:
+        state = "runs" if model.get("current") else "before" if model.get("previous") else str(model.get("kind"))
+        accuracy = model.get("accuracy")
+        shown = percent(accuracy) if isinstance(accuracy, int | float) else UNKNOWN
+        values = [str(model.get(key, UNKNOWN)) for key in ("name", "id", "classes")]
+        table.add_row(text(state, "green" if state == "runs" else ""), *(text(value) for value in values), shown)
+    return table

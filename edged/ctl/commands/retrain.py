@@ -1,0 +1,122 @@
+"""`edgectl retrain`: a new final layer from the images that a device has, and what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import TYPE_CHECKING, Any
+
+from edged.ctl.errors import DONE, FAILED
+from edged.ctl.options import count, open_client, positive
+from edged.ctl.registry import Commands
+
+if TYPE_CHECKING:  # imported when the command runs
+    from edged.ctl.client import Client
+    from edged.mqtt.messages import Job
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "retrain",
+        run,
+        summary="train a device's final layer anew on its labeled images",
+        details="The device trains beside its live classification. The new model answers from then on if it is good\n"
+        "enough on images that training never saw; else the job is rejected and the old one stays. What is\n"
+        "not given is what the device's [retrain] says. Ctrl-C ends the watching, not the training.",
+        examples="  edgectl retrain --lr 0.1\n  edgectl --device tx2-01 retrain --backbone inception_v3 --augment\n"
+        "  edgectl --device all retrain --no-wait\n  edgectl retrain --json | jq .report.accuracy",
+    )
+    parser.add_argument("--lr", metavar="R", type=positive, help="learning rate (0.1)")
+    parser.add_argument("--epochs", metavar="N", type=count, help="at most so many passes over the images (100)")
+    parser.add_argument("--batch", metavar="N", type=count, help="images per step (64)")
+    parser.add_argument("--seed", metavar="N", type=_seed, help="same images and seed: same weights (0)")
+    parser.add_argument("--backbone", metavar="NAME", help="an installed model (else that of what runs)")
+    parser.add_argument(
+        "--augment", action=argparse.BooleanOptionalAction, help="train on flipped, cropped, darker views too"
+    )
+    parser.add_argument("--min-accuracy", metavar="A", type=_fraction, help="refuse a model below, 0 to 1 (0.5)")
+    parser.add_argument(
+        "--wait", action=argparse.BooleanOptionalAction, default=True, help="follow the training to its end (yes)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Start a training on each addressed device, then follow one after another."""
+    from edged.ctl.fleet import addressed
+    from edged.ctl.screen import note, print_json, print_line
+    from edged.errors import CommandError
+
+    names = ("lr", "epochs", "batch", "seed", "backbone", "augment", "min_accuracy")
+    wanted = {name: getattr(args, name) for name in names}
+    worst = DONE
+    started: list[tuple[str, str]] = []
+    with open_client(args) as client:
+        for device in addressed(client, args.device):
+            try:
+                started.append((device, client.command(device, "retrain", wanted).id))
+            except CommandError as error:  # the other devices are still asked
+                note(str(error))
+                worst = FAILED
+        for device, job_id in started:
+            if args.wait:
+                worst = max(worst, _follow(client, device, job_id, args.json))
+            elif args.json:
+                print_json({"device": device, "id": job_id, "cmd": "retrain", "status": "queued"})
+            else:
+                print_line(f"{device}: job {job_id}; follow it with `edgectl jobs`, end it with `edgectl cancel`")
+    return worst
+
+
+def _follow(client: Client, device: str, job_id: str, as_json: bool) -> int:
+    from edged.ctl.jobs import finish, follow
+    from edged.ctl.screen import console, print_line
+
+    job = follow(client, job_id, device=device, as_json=as_json, describe=describe)
+    client.forget(job_id)
+    if not as_json and job.report:
+        from edged.training_report import report_tables
+
+        screen = console()
+        report = harmless(job.report)
+        for part in report_tables(report):
+            screen.print(part)
+        if job.status == "succeeded":
+            print_line(f"{device}: model {report.get('model')} answers; `edgectl rollback` goes back")
+    return finish(job, device)
+
+
+def describe(job: Job) -> str:
+    """Tell what a training does right now."""
+    from edged.training_report import describe as tell
+
+    return tell(job.stage or job.status, harmless(job.report or {}) if job.status == "running" else {})
+
+
+def harmless(value: Any) -> Any:
+    """Return a report with the text in it cleaned: it comes from the wire and goes to a terminal."""
+    from edged.ctl.screen import clean
+
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {clean(str(key)): harmless(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [harmless(item) for item in value]
+    return value
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
