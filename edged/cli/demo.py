@@ -14,6 +14,7 @@ def register(subparsers: Any) -> None:
         description="Run an embedded MQTT broker, the daemon on photos that edged ships, and print what it publishes.",
     )
     parser.add_argument("--seconds", type=float, metavar="N", help="end after N seconds (default: Ctrl-C)")
+    parser.add_argument("--retrain", action="store_true", help="show how the device learns new labels, then end")
     parser.set_defaults(run=run)
 
 
@@ -21,4 +22,4 @@ def run(args: argparse.Namespace) -> int:
     """Run the demonstration."""
     from edged.demo import demonstrate
 
-    return demonstrate(seconds=args.seconds)
+    return demonstrate(seconds=args.seconds, retrain=args.retrain)

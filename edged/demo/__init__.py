@@ -9,6 +9,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from edged.demo.retraining import retrain_and_look
 from edged.demo.viewer import Viewer
 from edged.errors import EdgedError
 
@@ -18,8 +19,10 @@ _PHOTOS_PER_SECOND = 1.5
 _START_S = 30.0
 
 
-def demonstrate(*, seconds: float | None = None) -> int:
+def demonstrate(*, seconds: float | None = None, retrain: bool = False) -> int:
     """Show photos going in and messages coming out, until Ctrl-C or for so many seconds.
+
+    With `retrain`, show once how the device learns the photos' names, and end.
 
     Raises:
         EdgedError: The embedded broker is not installed, or a process did not start.
@@ -33,6 +36,9 @@ def demonstrate(*, seconds: float | None = None) -> int:
         daemon = start_daemon(stop, folder, port)
         deadline = None if seconds is None else time.monotonic() + seconds
         try:
+            if retrain:
+                retrain_and_look(viewer, PHOTOS, folder, port, DEVICE)
+                deadline = 0.0
             while deadline is None or time.monotonic() < deadline:
                 if daemon.poll() is not None:
                     raise EdgedError(f"the daemon ended with exit code {daemon.returncode}; its last lines are above")

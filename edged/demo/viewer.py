@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from paho.mqtt.client import Client, MQTTMessage, MQTTv311
@@ -29,6 +31,7 @@ class Viewer:
         self._console = console or Console(highlight=False)
         self._lock = threading.Lock()
         self._results = 0
+        self._quiet = False
         self._client = client = Client(CallbackAPIVersion.VERSION2, "edged-demo-viewer", protocol=MQTTv311)
         client.on_connect = self._on_connect
         client.on_message = self._on_message
@@ -45,6 +48,19 @@ class Viewer:
         self._console.print(f"[bold]edged demo[/]: {photos} photos → MobileNetV2 → MQTT on port {self._port} → here")
         self._console.print(f"[dim]Look yourself: mosquitto_sub -p {self._port} -v -t '#'   (Ctrl-C ends)[/]\n")
 
+    def print_step(self, text: str) -> None:
+        """Say what happens next."""
+        self._console.print(f"\n[bold]{text}[/]")
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Count messages meanwhile, but leave the terminal to somebody else."""
+        self._quiet = True
+        try:
+            yield
+        finally:
+            self._quiet = False
+
     def print_end(self) -> None:
         """Say what was seen."""
         self._console.print(f"\n{self._results} results arrived. Next: edit configs/edged.toml, then `edged run`.")
@@ -55,7 +71,9 @@ class Viewer:
     def _on_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
         kind = message.topic.split("/")[2]
         with self._lock:
-            if kind == "state":
+            if self._quiet:
+                self._results += kind == "result"
+            elif kind == "state":
                 self._console.print(f"[dim]{message.topic}[/]  {message.payload.decode()}")
             elif kind == "model":
                 model = json.loads(message.payload)
