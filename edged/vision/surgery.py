@@ -25,14 +25,14 @@ def cut_tail(model: Any, bottleneck: int, output: int) -> bytes:
     keep_what_makes(subgraph, output, given=bottleneck)
     for operator in subgraph.operators:
         if operator_name(model, operator) == "RESHAPE":
-            _free_the_batch(model, operator)
+            free_the_batch(model, operator)
     subgraph.inputs, subgraph.outputs = [bottleneck], [output]
     drop_stale_descriptions(model)
     drop_unused(model)
     return pack(model)
 
 
-def _free_the_batch(model: Any, reshape: Any) -> None:
+def free_the_batch(model: Any, reshape: Any) -> None:
     """Let a RESHAPE to [1, …] follow the batch: [−1, …]."""
     subgraph = model.subgraphs[0]
     shape = [-1, *(int(size) for size in subgraph.tensors[int(reshape.outputs[0])].shape[1:])]

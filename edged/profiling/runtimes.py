@@ -1,0 +1,147 @@
+"""The interpreters that can run a .tflite file side by side, TensorFlow's own among them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import time
+from collections.abc import Callable
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from edged.errors import ModelError
+from edged.vision.native_log import without_chatter
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+NAMES = ("litert", "tflite_runtime", "tensorflow")
+_MODULES = {"litert": "ai_edge_litert.interpreter", "tflite_runtime": "tflite_runtime.interpreter"}
+_PACKAGES = {
+    "litert": ("ai-edge-litert",),
+    "tflite_runtime": ("tflite-runtime",),
+    "tensorflow": ("tensorflow", "tensorflow-cpu", "tensorflow-aarch64"),
+}
+
+
+def is_installed(runtime: str) -> bool:
+    """Whether the runtime is there, without importing it."""
+    return importlib.util.find_spec(_MODULES.get(runtime, runtime).split(".", maxsplit=1)[0]) is not None
+
+
+def missing(runtime: str) -> str:
+    """Say that a runtime is not installed, and how it would be."""
+    extra = "'edged[tensorflow]'" if runtime == "tensorflow" else _PACKAGES[runtime][0]
+    return f"{runtime} is not installed; pip install {extra}"
+
+
+def resolve(runtime: str) -> str:
+    """Return the name of an installed runtime; "auto" prefers LiteRT.
+
+    Raises:
+        ModelError: It is unknown or not installed.
+    """
+    if runtime == "auto":
+        runtime = next((name for name in NAMES[:2] if is_installed(name)), NAMES[0])
+    if runtime not in NAMES:
+        raise ModelError(f"runtime {runtime!r}: unknown; use auto, {', '.join(NAMES)}")
+    if not is_installed(runtime):
+        raise ModelError(missing(runtime))
+    return runtime
+
+
+def version(runtime: str) -> str | None:
+    """Return the installed version of a runtime."""
+    for package in _PACKAGES[runtime]:
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def threads_available() -> int:
+    """Return the processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+class Runner:
+    """A model in one interpreter.
+
+    Args:
+        model: Content of a .tflite file.
+        runtime: A name of `NAMES`; TensorFlow belongs into a process of its own.
+        threads: For one invocation.
+        batch: Images per invocation; more than one wants a model with a free batch dimension.
+
+    Attributes:
+        dtype: Of the input.
+
+    Raises:
+        ModelError: The runtime cannot be imported, or refuses the model or the batch.
+    """
+
+    def __init__(self, model: bytes, *, runtime: str, threads: int, batch: int = 1) -> None:
+        self._interpreter = _interpreter(model, runtime, threads)
+        self._runtime = runtime
+        try:
+            with without_chatter():
+                first = self._interpreter.get_input_details()[0]
+                if batch > 1:
+                    shape = [batch, *(int(size) for size in first["shape"][1:])]
+                    self._interpreter.resize_tensor_input(first["index"], shape)
+                self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            what = "refuses the model" if batch == 1 else f"refuses a batch of {batch}"
+            raise ModelError(f"{runtime} {what}: {' '.join(str(error).split())}") from error
+        self.inputs = [int(each["index"]) for each in self._interpreter.get_input_details()]
+        self.outputs = [int(each["index"]) for each in self._interpreter.get_output_details()]
+        self.dtype: Any = first["dtype"]
+
+    def put(self, place: int, values: NDArray[Any]) -> None:
+        """Fill an input."""
+        self._interpreter.set_tensor(self.inputs[place], values)
+
+    def get(self, place: int = 0) -> NDArray[Any]:
+        """Return a copy of an output."""
+        values: NDArray[Any] = self._interpreter.get_tensor(self.outputs[place])
+        return values
+
+    def invoke(self, clock: Callable[[], int] = time.perf_counter_ns) -> float:
+        """Run once; return the time of the invocation alone by a clock in nanoseconds, milliseconds.
+
+        Raises:
+            ModelError: The runtime failed.
+        """
+        try:
+            begin = clock()
+            self._interpreter.invoke()
+            return (clock() - begin) / 1e6
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"{self._runtime} cannot run the model: {' '.join(str(error).split())}") from error
+
+    def infer(self, images: NDArray[np.uint8]) -> float:
+        """Hand over a batch of RGB images (n, height, width, 3), run, fetch the scores; return milliseconds."""
+        begin = time.perf_counter_ns()
+        self.put(0, images if images.dtype == self.dtype else (images ^ 0x80).view(self.dtype))  # int8: 128 lower
+        self.invoke()
+        self.get()
+        return (time.perf_counter_ns() - begin) / 1e6
+
+
+def _interpreter(model: bytes, runtime: str, threads: int) -> Any:
+    try:
+        if runtime == "tensorflow":
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+            module = importlib.import_module("tensorflow").lite
+        else:
+            module = importlib.import_module(_MODULES[runtime])
+    except (ImportError, OSError) as error:  # OSError: the wheel is there, its shared library does not load
+        raise ModelError(missing(runtime) if not is_installed(runtime) else f"{runtime}: {error}") from error
+    try:
+        with without_chatter():
+            return module.Interpreter(model_content=model, num_threads=threads)
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"{runtime} refuses the model: {' '.join(str(error).split())}") from error
