@@ -1,0 +1,76 @@
+"""A real `edged run` as a process of its own: started, stopped and killed at will."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PATIENCE_S = 60.0
+
+
+def wait_until(done: Callable[[], object], *, what: str, timeout_s: float = PATIENCE_S) -> None:
+    end = time.monotonic() + timeout_s
+    while not done():
+        assert time.monotonic() < end, f"{what}: not within {timeout_s:g} s"
+        time.sleep(0.005)
+
+
+class Daemon:
+    """`edged run` on the pattern camera with the shipped model.
+
+    Args:
+        folder: For its configuration, state and log.
+        url: The broker's.
+        more: Lines of TOML after the others.
+    """
+
+    def __init__(self, folder: Path, url: str, more: str = "") -> None:
+        self.state_dir = folder / "state"
+        self.log_file = folder / "edged.log"
+        self._config = folder / "edged.toml"
+        self._config.write_text(
+            f'[device]\nid = "dut"\n[mqtt]\nurl = "{url}"\n[storage]\nstate_dir = "{self.state_dir}"\n'
+            f'[cameras.main]\nsource = "pattern"\nfps = 5\n[model]\nthreads = 1\n{more}'
+        )
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
+
+    def start(self) -> Daemon:
+        ready = self.log.count("first result") if self.log_file.exists() else 0
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("EDGED_")}
+        with self.log_file.open("ab") as log:
+            command = [sys.executable, "-m", "edged", "run", "--config", str(self._config)]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+
+        def up() -> bool:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log
+            return self.log.count("first result") > ready and "connected to broker" in self.log
+
+        wait_until(up, what="edged run")
+        return self
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(PATIENCE_S)
+            self.process = None
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(PATIENCE_S)
+        self.process = None
+        return code
