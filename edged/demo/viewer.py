@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from paho.mqtt.client import Client, MQTTMessage, MQTTv311
@@ -63,7 +65,9 @@ class Viewer:
 
     def print_end(self) -> None:
         """Say what was seen."""
-        self._console.print(f"\n{self._results} results arrived. Next: edit configs/edged.toml, then `edged run`.")
+        edged = Path(sys.executable).with_name("edged")
+        edged = edged.relative_to(Path.cwd()) if edged.is_relative_to(Path.cwd()) else edged
+        self._console.print(f"\n{self._results} results arrived. Your own camera and broker: {edged} doctor, {edged} run")
 
     def _on_connect(self, client: Client, *_: Any) -> None:
         client.subscribe(f"edged/{self._device}/#", qos=1)
