@@ -85,18 +85,19 @@ def run_get(args: argparse.Namespace) -> int:
     from edged.ctl.fleet import addressed
     from edged.ctl.screen import print_json, print_line
 
+    image_id = _id(args.id)
     with open_client(args) as client:
         devices = addressed(client, args.device)
         if len(devices) > 1:
             raise ConfigError("images get: name one device (--device ID)")
-        job = _ask(client, devices[0], "images_get", {"id": _id(args.id)}, keep_image=True)
+        job = _ask(client, devices[0], "images_get", {"id": image_id}, keep_image=True)
         if job is None:
             return FAILED
         content = client.image(job.id)
         client.forget(job.id)
         report = job.report or {}
         suffix = report.get("suffix")
-        path = Path(args.output or f"{_id(args.id)}{suffix if suffix in ('.png', '.bmp', '.webp') else '.jpg'}")
+        path = Path(args.output or f"{image_id}{suffix if suffix in ('.png', '.bmp', '.webp') else '.jpg'}")
         write(path, content)
         if args.json:
             print_json({"device": devices[0], "file": str(path), **report})
