@@ -67,7 +67,9 @@ class Viewer:
         """Say what was seen."""
         edged = Path(sys.executable).with_name("edged")
         edged = edged.relative_to(Path.cwd()) if edged.is_relative_to(Path.cwd()) else edged
-        self._console.print(f"\n{self._results} results arrived. Your own camera and broker: {edged} doctor, {edged} run")
+        self._console.print(
+            f"\n{self._results} results arrived. Your own camera and broker: {edged} doctor, {edged} run"
+        )
 
     def _on_connect(self, client: Client, *_: Any) -> None:
         client.subscribe(f"edged/{self._device}/#", qos=1)

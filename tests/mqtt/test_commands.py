@@ -73,7 +73,7 @@ def test_a_bad_command_is_rejected_under_its_id(payload, id_, text):
 
 
 def test_unknown_and_retained():
-    with pytest.raises(CommandRejectedError, match="'dance': unknown command; known here: .*set, snapshot, status"):
+    with pytest.raises(CommandRejectedError, match=r"'dance': unknown command; known here: .*set, snapshot, status"):
         read({"id": "a1"}, name="dance")
     with pytest.raises(CommandRejectedError, match="was published retained"):
         read({"id": "a1"}, retained=True)
