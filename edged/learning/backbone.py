@@ -83,6 +83,8 @@ class Backbone:
 
     def prepare(self, network: Network, image: Image, view: View, sha256: str) -> Image:
         """Make the network's input from a view of an image; the image's hash is its seed."""
+        if view == "plain":
+            return network.prepare(image)
         return network.prepare(make_view(image, view, int(sha256[:8], 16)))
 
     def row(self, sha256: str, view: View, bottleneck: Bottlenecks) -> Embedding:

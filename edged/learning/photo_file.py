@@ -17,8 +17,9 @@ from edged.learning.near_duplicates import Fingerprint, fingerprint
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "WebP": ".webp"}
 """Kind, as the header's reader calls it → suffix of the files that we name."""
 READABLE = frozenset({*SUFFIXES.values(), ".jpeg"})
-_EIGHTH_FROM = 8 * 32
-"""Pixels of the shorter side from which an eighth is enough for a fingerprint: 32 pixels for 9×8."""
+_REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
+_ENOUGH = 32
+"""Pixels of the shorter side that are enough for a fingerprint of 9×8; a JPEG is decoded no larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,9 @@ def look_at(data: bytes) -> Photo:
     if header.width * header.height > MAX_PIXELS:
         limit = MAX_PIXELS // 1_000_000
         raise TrainingError(f"{header.width}×{header.height} pixels are too many; at most {limit} megapixels")
-    small = header.kind == "JPEG" and min(header.width, header.height) >= _EIGHTH_FROM
+    shorter = min(header.width, header.height) if header.kind == "JPEG" else 0
+    flags = next((flag for factor, flag in _REDUCED.items() if shorter >= factor * _ENOUGH), cv2.IMREAD_COLOR)
     try:
-        flags = cv2.IMREAD_REDUCED_COLOR_8 if small else cv2.IMREAD_COLOR
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise TrainingError(f"damaged {header.kind} image") from error
