@@ -1,0 +1,124 @@
+"""`edged sources`: which of the installed networks to start a training from."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edged.errors import TrainingError
+
+if TYPE_CHECKING:
+    from edged.learning.sources import Ranking
+    from edged.settings import Settings
+
+
+def register(subparsers: Any) -> None:
+    """Add `sources` and its subcommand."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "sources",
+        help="rank installed networks as what to retrain from",
+        description="Which of the installed networks to start a training from.",
+    )
+    commands = parser.add_subparsers(dest="sources_command", metavar="COMMAND", required=True)
+    command: argparse.ArgumentParser = commands.add_parser(
+        "rank",
+        help="rank the installed networks for labeled images",
+        description="Rank the installed networks for labeled images: by an estimate from one pass of the images "
+        "through one network, or with --exact by a head trained on each. Images of the test side are not looked at.",
+    )
+    command.add_argument("--images", type=Path, required=True, metavar="DIR", help="one folder per label; only read")
+    command.add_argument("--exact", action="store_true", help="train a head on each network and measure it")
+    command.add_argument("--workers", type=int, default=0, metavar="N", help="threads (default: one per core)")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="of the parts of --exact (%(default)s)")
+    command.add_argument("--json", action="store_true", help="one JSON object")
+    command.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Rank and print."""
+    from edged import settings
+    from edged.learning.child import limit_threads
+
+    limit_threads()
+    configuration = settings.load(args.config)
+    from edged.learning.request import RefusedError
+
+    try:
+        ranking = _rank(args, configuration)
+    except RefusedError as error:
+        raise TrainingError(str(error)) from error
+    if args.json:
+        print(json.dumps(ranking.report(), ensure_ascii=False))
+    else:
+        _print(ranking)
+    return 0
+
+
+def _rank(args: argparse.Namespace, configuration: Settings) -> Ranking:
+    from edged.errors import ModelError
+    from edged.learning.dataset import select
+    from edged.learning.folder import open_images
+    from edged.learning.sources import Ranker
+    from edged.store import Store
+
+    storage = configuration.storage
+    installed = Store(storage.state_dir)
+    try:
+        current = installed.current(configuration.model.name)
+    except ModelError:
+        current = None
+    told: list[str] = []
+
+    def tell(name: str, done: int, of: int) -> None:
+        if sys.stderr.isatty():
+            end = "\n" if done == of else "\r"
+            print(f"{name}: bottlenecks {done} of {of}", end=end, file=sys.stderr, flush=True)
+        elif told[-1:] != [name]:
+            told.append(name)
+            print(f"{name}…", file=sys.stderr, flush=True)
+
+    store = open_images(storage.state_dir, args.images, storage.images_max_mb)
+    try:
+        store.scan()
+        ranker = Ranker(
+            store,
+            select(store.labeled()),
+            installed.installed(),
+            current=current,
+            runtime=configuration.model.runtime,
+            workers=args.workers if args.workers > 0 else os.cpu_count() or 1,
+            tell=tell,
+        )
+        return ranker.measure(args.seed) if args.exact else ranker.estimate()
+    finally:
+        store.close()
+
+
+def _print(ranking: Ranking) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    columns = ["network", "trained on", "images"]
+    columns += ["accuracy", "seconds"] if ranking.exact else ["nats away", "score"]
+    for heading in columns:
+        table.add_column(heading, justify="left" if heading in ("network", "trained on") else "right", no_wrap=True)
+    table.add_column("")
+    for one in ranking.standings:
+        cells = [one.bundle.name]
+        cells += ["unknown", ""] if one.source is None else [one.source.dataset, f"{one.source.images:,}"]
+        if one.measured is not None:
+            cells += [f"{one.measured.accuracy:.1%} ±{one.measured.error:.1%}", f"{one.seconds:.1f}"]
+        elif one.score is not None:
+            cells += [f"{one.divergence:.3f}", f"{one.score:.2f}"]
+        else:
+            cells += ["", ""]
+        table.add_row(*cells, one.warning or "")
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    console.print(f"start from {ranking.best.name}: {ranking.reason} ({ranking.seconds:.1f} s)", soft_wrap=True)
