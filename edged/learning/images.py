@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 import threading
-from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from edged.learning.image_rows import COLUMNS, Grouping, Kept, LabeledImage, Sto
 from edged.learning.labels import check_label
 from edged.learning.photo_file import SUFFIXES, Photo, look_at
 from edged.learning.places import FRAMES, IMAGES, Places, Skipped
+from edged.learning.room import make_room, unlink_copies
 from edged.learning.scan import SETTLE_S, ScanReport, delete, remember, scan, skipped
 from edged.store.durable import sync_folder, write_file
 
@@ -91,13 +90,6 @@ class ImageStore:
         with self._index.reading() as database:
             (count,) = database.execute("SELECT count(*) FROM images WHERE label IS NULL").fetchone()
         return int(count)
-
-    def split_counts(self) -> dict[str, dict[str, int]]:
-        """Return label → split → number of images."""
-        counts: dict[str, Counter[str]] = {label: Counter() for label in self.counts()}
-        for image in self.labeled():
-            counts.setdefault(image.label, Counter())[image.split] += 1
-        return {label: dict(splits) for label, splits in counts.items()}
 
     def skipped(self) -> list[Skipped]:
         """Return the files that scans found unusable, and copies that lost to a later one under another label."""
@@ -192,9 +184,12 @@ class ImageStore:
     def remove(self, id_prefix: str) -> StoredImage:
         """Delete an image, its copies, and what was computed from it. Raises as `label`."""
         image = self.get(id_prefix)
-        with self._index.writing() as database:
-            self._unlink_copies(database, image.sha256, but=None)
-            delete(database, [image.sha256])
+        try:
+            with self._index.writing() as database:
+                unlink_copies(database, self.places, image.sha256)
+                delete(database, [image.sha256])
+        except OSError as error:
+            raise TrainingError(f"{image.path}: cannot be deleted: {error.strerror}") from error
         return image
 
     # -- embeddings ----------------------------------------------------------------------------------------------------
@@ -220,10 +215,11 @@ class ImageStore:
         return [StoredImage(row[0], row[0][:16], self.places.path(row[1]), *row[2:]) for row in rows]
 
     def _put(self, data: bytes, photo: Photo, label: str | None, by: str, kept: Kept | None) -> None:
-        self._make_room(photo, labeled=label is not None)
         stored = _stored(f"{photo.id}{SUFFIXES[photo.kind]}", label)
         path = self.places.path(stored)
         try:
+            with self._index.writing() as database:
+                make_room(database, self.places, photo.bytes, self._max_mb, labeled=label is not None)
             path.parent.mkdir(exist_ok=True)
             write_file(path, data)
             with self._index.writing() as database:
@@ -248,46 +244,12 @@ class ImageStore:
             with self._index.writing() as database:
                 remember(database, stored, target.stat(), image.sha256)
                 place(database, image.sha256, path=stored, label=label, by=by)
-                self._unlink_copies(database, image.sha256, but=stored)
+                unlink_copies(database, self.places, image.sha256, but=stored)
         except FileNotFoundError as error:
             raise CommandError(f"image {image.id}: its file {image.path} is gone") from error
         except OSError as error:
             raise TrainingError(f"{image.path}: cannot be moved to {target}: {error.strerror}") from error
         return self.get(image.sha256)
-
-    def _unlink_copies(self, database: sqlite3.Connection, sha256: str, *, but: str | None) -> None:
-        """Delete the files that hold the same bytes: the next scan would bring an older decision back."""
-        rows = database.execute("SELECT path FROM files WHERE sha256 = ?", (sha256,)).fetchall()
-        for (stored,) in rows:
-            if stored != but:
-                self.places.path(stored).unlink(missing_ok=True)
-                database.execute("DELETE FROM files WHERE path = ?", (stored,))
-
-    def _make_room(self, photo: Photo, *, labeled: bool) -> None:
-        """Delete the oldest unlabeled frames until the new image fits."""
-        limit = self._max_mb * 1e6
-        with self._index.writing() as database:
-            total, labeled_bytes = database.execute(
-                "SELECT total(bytes), total(CASE WHEN label IS NOT NULL THEN bytes END) FROM images"
-            ).fetchone()
-            if labeled_bytes + photo.bytes > limit:
-                what = "the labeled images" if labeled else "a kept frame beside the labeled images"
-                raise CommandError(
-                    f"storage.images_max_mb = {self._max_mb:g}: no room for {what}, which take "
-                    f"{labeled_bytes / 1e6:.1f} MB; raise it, or remove some (edgectl images remove ID)"
-                )
-            doomed = []
-            if total + photo.bytes > limit:
-                for sha256, stored, size in database.execute(
-                    "SELECT sha256, path, bytes FROM images WHERE label IS NULL ORDER BY added_at, seq"
-                ).fetchall():
-                    doomed.append(sha256)
-                    self.places.path(stored).unlink(missing_ok=True)
-                    database.execute("DELETE FROM files WHERE path = ?", (stored,))
-                    total -= size
-                    if total + photo.bytes <= limit:
-                        break
-            delete(database, doomed)
 
 
 def _stored(name: str, label: str | None) -> str:

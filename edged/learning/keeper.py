@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -33,7 +32,8 @@ class _Track:
     seen_at: float
     kept_at: float = -math.inf
     label: int | None = None
-    kept: deque[Vector] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    kept: Vector | None = None  # (REMEMBERED, features), each of length 1; a ring
+    next: int = 0
 
 
 class FrameKeeper:
@@ -59,7 +59,7 @@ class FrameKeeper:
         """Forget predictions and embeddings: another model answers. Rates go on."""
         for track in self._tracks.values():
             track.label = None
-            track.kept.clear()
+            track.kept = None
 
     def consider(self, camera: str, scores: Vector, embedding: Vector, now_s: float) -> Reason | None:
         """Tell why a frame should be kept; None: it should not. What is told to be kept counts as kept.
@@ -79,9 +79,12 @@ class FrameKeeper:
         if reason is None or now_s - track.kept_at < self._interval_s or track.budget < 1:
             return None
         direction = embedding / max(float(np.linalg.norm(embedding)), 1e-12)
-        if any(1 - float(direction @ kept) < DUPLICATE_DISTANCE for kept in track.kept):
+        if track.kept is None or track.kept.shape[1] != len(direction):
+            track.kept, track.next = np.zeros((REMEMBERED, len(direction)), np.float32), 0
+        if float((track.kept @ direction).max()) > 1 - DUPLICATE_DISTANCE:
             return None
-        track.kept.append(direction)
+        track.kept[track.next] = direction
+        track.next = (track.next + 1) % REMEMBERED
         track.kept_at = now_s
         track.budget -= 1
         return reason

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from edged.errors import ConfigError
 from edged.mqtt.messages import Ack, CommandMessage
 from tests.ctl.conftest import Edgectl
 from tests.ctl.device import ScriptedDevice
+from tests.mosquitto import Mosquitto
 from tests.photos import photo
 
 
@@ -136,6 +138,18 @@ def test_rejections_are_named_and_are_1(broker_port: int, edgectl: Edgectl, albu
     assert done.stderr.count(": no room\n") == 20
     told = json.loads(machine.stdout)
     assert (told["present"], len(told["rejected"]), told["rejected"][0]["reason"]) == (20, 20, "no room")
+
+
+def test_a_photo_that_the_broker_would_not_take_is_not_sent(
+    mosquitto: Callable[..., Mosquitto], edgectl: Edgectl, album: Path
+) -> None:
+    port = mosquitto(extra="max_packet_size 40000").port
+    (album / "roses/large.bmp").write_bytes(photo(7, suffix=".bmp", width=400, height=300))
+    with AlbumDevice(port):
+        done = edgectl("--broker", f"mqtt://127.0.0.1:{port}", "images", "push", str(album))
+    assert done.returncode == 1
+    assert "40 pushed" in done.stdout
+    assert "large.bmp: larger than the broker's maximum packet size" in done.stderr
 
 
 def test_only_the_label_is_sent_for_what_is_there(broker_port: int, edgectl: Edgectl, album: Path) -> None:
