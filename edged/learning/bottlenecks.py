@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edged.learning.images import ImageStore
 
 _COMMIT_S = 1.0
+_TELL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ def complete(
     committed = time.monotonic()
     done = len(images) - len(tasks)
     tell(done, len(images))
+    told = 0.0
     try:
         for result in extract(tasks, backbone, workers=workers):
             done += 1
@@ -80,10 +82,12 @@ def complete(
                 unreadable.append(result)
             else:
                 rows += result
-            if time.monotonic() - committed >= _COMMIT_S:
-                rows = _keep(store, rows)
-                committed = time.monotonic()
-            tell(done, len(images))
+            now = time.monotonic()
+            if now - committed >= _COMMIT_S:
+                rows, committed = _keep(store, rows), now
+            if now - told >= _TELL_S:
+                told = now
+                tell(done, len(images))
     finally:
         _keep(store, rows)
     return unreadable

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from edged.learning.dataset import Examples, KeptBottlenecks, Selection, select,
 from edged.learning.evaluation import Evaluation, Verdict, decide, evaluate
 from edged.learning.head import export
 from edged.learning.images import ImageStore
-from edged.learning.learning_curve import learning_curve
+from edged.learning.learning_curve import LearningCurve, learning_curve
 from edged.learning.output import write_bundle
 from edged.learning.request import Outcome, Progress, RefusedError, Stage, TrainingRequest
 from edged.learning.softmax_regression import EpochReport, Fitted, Recipe, fit
@@ -95,13 +96,17 @@ class _Training:
             }
         with self._stage("training"):
             fitted = self._fit(train_set, validation, backbone, len(selection.labels))
+        # Beside the next stages: it needs none of them, and a second core may be idle.
+        curve = self._stack.enter_context(ThreadPoolExecutor(1)).submit(
+            self._learning_curve, fitted, selection, backbone, train_set, validation, test
+        )
         with self._stage("export"):
             model = export(backbone.model, fitted, train_set.features)
         with self._stage("evaluation"):
             judged = self._evaluate(model, fitted, selection, backbone, test, validation)
             verdict = self._compare(judged, store, kept, backbone, test)
         with self._stage("learning curve"):
-            self._learning_curve(fitted, selection, backbone, train_set, validation, test)
+            self._report["learning_curve"] = report.curve(curve.result())
         if not verdict.promote:
             self._finish(began)
             return Outcome("rejected", self._report, verdict.reason)
@@ -227,8 +232,8 @@ class _Training:
         train_set: Examples,
         validation: Examples,
         test: Examples,
-    ) -> None:
-        learned = learning_curve(
+    ) -> LearningCurve:
+        return learning_curve(
             train_set.features,
             train_set.labels,
             (test.features, test.labels),
@@ -238,7 +243,6 @@ class _Training:
             validation=(validation.features, validation.labels),
             recipe=self._recipe(),
         )
-        self._report["learning_curve"] = report.curve(learned)
 
     def _write(self, model: bytes, selection: Selection, backbone: Backbone) -> Bundle:
         request, source = self._request, backbone.bundle.manifest
