@@ -6,6 +6,7 @@ import logging
 import os
 import queue
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ JPEG_QUALITY = 95
 _WAITING = 4
 """Frames that may wait for the disk; a full HD frame is 6 MB."""
 _NICENESS = 10
+_STOP_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,10 @@ class FrameWriter:
         self._store = store
         self._queue: queue.Queue[tuple[Seen, str] | None] = queue.Queue(_WAITING)
         self._said: str | None = None
-        self._thread = threading.Thread(target=self._run, name="kept-frames")
+        self._stopping = False
+        # A daemon thread: the first look at thousands of new photos must not keep the process from ending. What it
+        # writes is whole at every moment.
+        self._thread = threading.Thread(target=self._run, name="kept-frames", daemon=True)
 
     def start(self) -> None:
         """Start the thread; first it looks for images that were put into the folders."""
@@ -110,10 +115,12 @@ class FrameWriter:
             log.debug("camera %s: frame %d is not kept, the disk is behind", seen.frame.camera, seen.frame.seq)
 
     def stop(self) -> None:
-        """Write what was handed over, then end the thread."""
+        """Write what was handed over and end the thread, waiting a few seconds at most."""
+        self._stopping = True
         if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
+            with suppress(queue.Full):
+                self._queue.put(None, timeout=_STOP_S)
+            self._thread.join(_STOP_S)
 
     def _run(self) -> None:
         try:
@@ -128,7 +135,8 @@ class FrameWriter:
         try:
             report = self._store.scan(workers=1)
         except EdgedError as error:
-            log.error("%s", error)
+            if not self._stopping:
+                log.error("%s", error)
             return
         for skipped in report.skipped[:20]:
             log.warning("%s: %s", skipped.file, skipped.reason)
