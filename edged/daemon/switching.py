@@ -59,8 +59,12 @@ class ModelSwitch:
         """The bundle that answers."""
         return self._loop.engine.bundle
 
-    def use(self, bundle: Bundle) -> Bundle:
+    def use(self, bundle: Bundle, tick: Callable[[], None] = lambda: None) -> Bundle:
         """Make a bundle current and let it answer.
+
+        Args:
+            bundle: Which.
+            tick: Called many times a second while this waits for the new model's first frames.
 
         Returns:
             The version that answers from now on.
@@ -76,7 +80,7 @@ class ModelSwitch:
             version = self._store.promote(bundle, name)
             if version.path != bundle.path:
                 engine = Engine(version, engine.network)
-            self._swap(engine, lambda: self._back_to(before, version))
+            self._swap(engine, lambda: self._back_to(before, version), tick)
             self._prune()
         return version
 
@@ -97,7 +101,7 @@ class ModelSwitch:
             self._swap(engine, lambda: self._back_to(failing, previous))
         return previous
 
-    def _swap(self, engine: Engine, undo: Callable[[], None]) -> None:
+    def _swap(self, engine: Engine, undo: Callable[[], None], tick: Callable[[], None] = lambda: None) -> None:
         """Hand the engine to the frame loop and wait until it has proved itself, if frames come."""
         failure: list[ModelError] = []
         failed = threading.Event()
@@ -112,12 +116,14 @@ class ModelSwitch:
         deadline = time.monotonic() + SETTLE_S
         while self._loop.engine is not engine and not failed.is_set() and time.monotonic() < deadline:
             time.sleep(_TICK_S)
+            tick()
         self._publish_model()
         first = self._statistics.frames
         while (
             not failed.is_set() and self._statistics.frames - first <= PROBATION_FRAMES and time.monotonic() < deadline
         ):
             time.sleep(_TICK_S)
+            tick()
         if failure:
             raise ModelError(f"model {engine.bundle.id} fails ({failure[0]}); the old one is back")
 
@@ -154,5 +160,5 @@ class ModelSwitch:
 def _load(bundle: Bundle, settings: Settings) -> Engine:
     """Load an engine and run it once: the first invocation packs weights and takes far longer than the others."""
     engine = load_engine(bundle, settings.model)
-    engine.infer(np.full((engine.network.height, engine.network.width, 3), 127, np.uint8))
+    engine.invoke(np.full((engine.network.height, engine.network.width, 3), 127, np.uint8))
     return engine

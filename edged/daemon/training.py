@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PUBLISH_S = 0.4
+PUBLISH_S = 0.3
 """The job's state is published this often, also when nothing has changed."""
 _LISTEN_S = 0.1
 
@@ -44,6 +44,7 @@ class _Running:
     stage: str | None = None
     progress: float = 0.0
     detail: dict[str, Any] = field(default_factory=dict)
+    published: float = 0.0
 
 
 class Training:
@@ -149,7 +150,6 @@ class Training:
         """Run the child to its end; None: cancelled."""
         process = TrainingProcess(running.request)
         log.info("training %s runs in process %s", running.id, process.pid)
-        published = 0.0
         try:
             while True:
                 message = process.receive(_LISTEN_S)
@@ -162,12 +162,10 @@ class Training:
                     limit = self._settings.retrain.timeout_s
                     return Outcome("failed", error=f"not done after retrain.timeout_s = {limit:g} s")
                 if isinstance(message, Progress):
-                    changed = message.stage != running.stage
+                    if message.stage != running.stage:
+                        running.published = 0.0
                     running.stage, running.progress, running.detail = message.stage, message.fraction, message.detail
-                    published = 0.0 if changed else published
-                if now - published >= PUBLISH_S:
-                    published = now
-                    self._publish(running)
+                self._publish(running)
         finally:
             process.close()
 
@@ -177,11 +175,11 @@ class Training:
             return None
         if outcome.bundle is None:
             raise EdgedError("the trainer names no bundle")
-        running.stage, running.progress, running.detail = "swap", 1.0, {}
+        running.stage, running.progress, running.detail, running.published = "swap", 1.0, {}, 0.0
         self._publish(running)
         swapped = time.monotonic()
         try:
-            self._switch.use(read_bundle(outcome.bundle))
+            self._switch.use(read_bundle(outcome.bundle), lambda: self._publish(running))
         except EdgedError as error:
             return Outcome("failed", outcome.report, error=str(error))
         seconds = dict(outcome.report.get("seconds", {}))
@@ -190,6 +188,11 @@ class Training:
         return Outcome("succeeded", {**outcome.report, "seconds": seconds}, bundle=outcome.bundle)
 
     def _publish(self, running: _Running) -> None:
+        """Publish the job's state, if the last one is not too fresh."""
+        now = time.monotonic()
+        if now - running.published < PUBLISH_S:
+            return
+        running.published = now
         self._link.job(
             Job(
                 id=running.id,
