@@ -117,7 +117,7 @@ class RetrainSettings(_Section):
     epochs: int = Field(default=100, ge=1, le=10000)
     batch: int = Field(default=64, ge=1, le=4096)
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    l2: float = Field(default=1e-4, ge=0)
+    l2: float = Field(default=3e-5, ge=0)
     patience: int = Field(default=10, ge=1)
     augment: bool = False
     seed: int = 0
