@@ -134,17 +134,20 @@ class _Truth:
                 self._places.setdefault(name.strip().casefold(), place)
 
     def of(self, photo: Photo) -> int | None:
-        """Return the output's index, None where the model has no such class. The label, where it is known, decides."""
-        if photo.label is not None:
-            names = (photo.label, photo.label.split(",", maxsplit=1)[0])
-            found = next(
-                (place for name in names if (place := self._places.get(name.strip().casefold())) is not None), None
-            )
-            if found is not None:
-                return found
-        index = None if photo.class_index is None else photo.class_index + self._offset
-        # Only ImageNet's own networks share its numbers.
-        return index if index is not None and self._classes in (1000, _BACKGROUND) and index < self._classes else None
+        """Return the output's index, None where the model has no such class.
+
+        ImageNet's networks share its numbers, and some of its names stand for two classes ("crane"): there the number
+        decides, elsewhere the label.
+        """
+        index = photo.class_index
+        if index is not None and (self._classes in (1000, _BACKGROUND) or photo.label is None):
+            index += self._offset
+            return index if index < self._classes else None
+        if photo.label is None:
+            return None
+        names = (photo.label, photo.label.split(",", maxsplit=1)[0])
+        places = (self._places.get(name.strip().casefold()) for name in names)
+        return next((place for place in places if place is not None), None)
 
 
 def _judge(candidate: Candidate, scores: Vector, right: int) -> None:

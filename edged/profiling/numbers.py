@@ -31,3 +31,11 @@ def short_op(op: str) -> str:
     return {"DEPTHWISE_CONV_2D": "DEPTHWISE", "FULLY_CONNECTED": "DENSE", "CONCATENATION": "CONCAT"}.get(
         op, op.removesuffix("_2D") if len(op) > 9 else op
     )
+
+
+def short_name(name: str) -> str:
+    """Shorten a tensor's name to what tells layers apart: without a converter's suffixes, fused names after the first."""
+    first, *_ = name.split(";")
+    for suffix in ("/ReadVariableOp", "/BiasAdd", "/FusedBatchNormV3", "/Conv2D"):
+        first = first.removesuffix(suffix)
+    return first or name

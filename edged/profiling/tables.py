@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from edged.profiling.numbers import count, milliseconds, shape, short_op
+from edged.profiling.numbers import count, milliseconds, shape, short_name, short_op
 
 _BAR = 10
 _WIDE = 112
@@ -109,7 +109,7 @@ def _layers(
         table.add_row(
             Text(f"▶{place}" if layer["slowest"] else str(place)),
             short_op(layer["op"]),
-            *([_fitted(layer["name"], 34)] if wide else []),
+            *([_fitted(short_name(layer["name"]), 34)] if wide else []),
             shape(layer["input_shape"]),
             shape(layer["output_shape"]),
             count(layer["params"]) if layer["params"] else "",

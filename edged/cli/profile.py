@@ -1,0 +1,262 @@
+"""`edged profile`: where the time goes, per layer, online, in batches; and models side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edged.errors import ConfigError, EdgedError, ModelError
+
+if TYPE_CHECKING:
+    from edged.profiling.compare import Candidate
+    from edged.profiling.request import ProfileRequest
+    from edged.settings import Settings
+
+_PLAIN_WIDTH = 120
+"""Columns where there is no terminal."""
+
+
+def register(subparsers: Any) -> None:
+    """Add `profile`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "profile",
+        help="where a model's time goes: per layer, online, in batches; models side by side",
+        description="Time models on this machine: per layer; one inference end to end; 10, 100 and 1,000 images one "
+        "after another; in batches; on 1 to all threads; on each runtime installed; on a GPU where LiteRT finds one. "
+        "Or, with --compare, put models in one table.",
+    )
+    parser.add_argument(
+        "models", nargs="*", metavar="MODEL", help="name or id, a bundle's folder, or a .tflite file (what runs)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object per model and line")
+    parser.add_argument("--only", type=_parts, metavar="PART,…", help="some of: " + ", ".join(_part_names()))
+    parser.add_argument("--images", type=Path, metavar="DIR", help="photos (default: those that edged ships)")
+    parser.add_argument("--online", type=_numbers, metavar="N,…", help="images one after another (10,100,1000)")
+    parser.add_argument("--batches", type=_numbers, metavar="N,…", help="batch sizes (1,20,40,100,200)")
+    parser.add_argument("--batch-images", type=_number, metavar="N", help="images for each batch size (1000)")
+    parser.add_argument(
+        "--seconds", type=_seconds, metavar="S", help="end each measurement after so long, and say what it had (20)"
+    )
+    parser.add_argument("--runtime", metavar="R", help="auto, litert, tflite_runtime or tensorflow (model.runtime)")
+    parser.add_argument("--threads", type=_number, default=1, metavar="N", help="for one inference (1)")
+    parser.add_argument("--top", type=int, default=20, metavar="N", help="layers to print, the slowest; 0: all (20)")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the layers (of one model)")
+    parser.add_argument("--source", metavar="S", help="camera, clip or folder of the end-to-end part (--images)")
+    parser.add_argument("--no-publish", action="store_true", help="leave the broker out of the end-to-end part")
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="trace the end-to-end part, for ui.perfetto.dev")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
+    group = parser.add_argument_group("models in one table")
+    group.add_argument("--compare", action="store_true", help="accuracy, ms, MB, MACs and accuracy per ms")
+    group.add_argument(
+        "--labels", type=Path, metavar="CSV", help="file,class_index|label (default: a folder per label)"
+    )
+    group.add_argument("--limit", type=int, default=0, metavar="N", help="so many photos, evenly spread (all)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Profile each model, or compare them; models that cannot be profiled get a line on stderr and exit code 1."""
+    from edged import settings, tracing
+
+    configuration = settings.load(args.config)
+    if args.compare:
+        return _compare(args, configuration)
+    if args.labels or args.limit:
+        raise ConfigError("--labels and --limit belong to --compare")
+    if args.svg and len(args.models) > 1:
+        raise ConfigError(f"--svg draws one model; {len(args.models)} are named")
+    if args.trace:
+        tracing.start(args.trace)
+    try:
+        return _profile_all(args, configuration)
+    finally:
+        tracing.stop()
+
+
+def _profile_all(args: argparse.Namespace, configuration: Settings) -> int:
+    from edged.profiling.profile import profile
+    from edged.profiling.svg import layers_svg
+
+    worst = 0
+    for wanted in args.models or [None]:
+        try:
+            request = _request(wanted, args, configuration)
+            with _shown(request.name) as tell:
+                report = profile(request, tell)
+        except ConfigError:
+            raise
+        except EdgedError as error:
+            print(f"edged: {error}", file=sys.stderr)
+            worst = 1
+            continue
+        if args.svg and "layers" in report:
+            _write(args.svg, layers_svg(report))
+        if args.json:
+            print(json.dumps(report, ensure_ascii=False), flush=True)
+        else:
+            _print(report, args.top)
+    return worst
+
+
+def _request(wanted: str | None, args: argparse.Namespace, configuration: Settings) -> ProfileRequest:
+    from edged.profiling.request import ProfileRequest
+
+    name, path, id_, crop, _ = _find(wanted, configuration)
+    given = {
+        "parts": args.only if args.only is not None else ["end_to_end"] if args.trace else None,
+        "runtime": args.runtime or configuration.model.runtime,
+        "online": args.online,
+        "batches": args.batches,
+        "batch_images": args.batch_images,
+        "seconds": args.seconds,
+        "images": args.images,
+        "source": args.source,
+        "mqtt": None if args.no_publish else configuration.mqtt,
+    }
+    chosen = {key: value for key, value in given.items() if value is not None}
+    return ProfileRequest(
+        name=name, id=id_, model=path, crop=crop, threads=args.threads, device=configuration.device.id, **chosen
+    )
+
+
+def _find(wanted: str | None, configuration: Settings) -> tuple[str, Path, str | None, float, Sequence[str]]:
+    """Return name, .tflite file, bundle id, crop and labels of what was asked for."""
+    from edged.store import Store, read_bundle
+
+    if wanted is not None and wanted.endswith(".tflite"):
+        path = Path(wanted)
+        if not path.is_file():
+            raise ModelError(f"{path}: no such file")
+        return path.stem, path, None, 0.875, ()
+    store = Store(configuration.storage.state_dir)
+    if wanted is None:
+        bundle = store.current(configuration.model.name)
+    elif os.sep in wanted or wanted in (".", ".."):
+        bundle = read_bundle(Path(wanted))
+    else:
+        bundle = store.find(wanted)
+    bundle.read_model()  # tells of damage
+    return bundle.name, bundle.path / "model.tflite", bundle.id, bundle.manifest.input.crop, bundle.labels
+
+
+def _compare(args: argparse.Namespace, configuration: Settings) -> int:
+    from edged.profiling.compare import compare, labeled_photos, spread
+    from edged.profiling.photos import shipped_photos
+
+    if args.labels and not args.images:
+        raise ConfigError("--labels needs --images, the folder that its files are in")
+    photos = spread(labeled_photos(args.images or shipped_photos(), args.labels), args.limit)
+    rows: list[dict[str, Any]] = []
+    candidates: list[Candidate] = []
+    for wanted in args.models or [None]:
+        try:
+            candidates.append(_candidate(wanted, args, configuration))
+        except ModelError as error:
+            print(f"edged: {error}", file=sys.stderr)
+    if not candidates:
+        return 1
+    with _shown("compare") as tell:
+        rows = compare(candidates, photos, tell)
+    if args.json:
+        print(json.dumps({"v": 1, "images": str(args.images or shipped_photos()), "compare": rows}, ensure_ascii=False))
+    else:
+        from edged.profiling.tables import print_comparison
+
+        print_comparison(_console(), rows)
+    return 0 if len(candidates) == len(args.models or [None]) else 1
+
+
+def _candidate(wanted: str | None, args: argparse.Namespace, configuration: Settings) -> Candidate:
+    from edged.profiling.compare import Candidate
+    from edged.vision.network import Network
+
+    name, path, _, crop, labels = _find(wanted, configuration)
+    runtime = args.runtime or configuration.model.runtime
+    if runtime not in ("auto", "litert", "tflite_runtime"):
+        raise ConfigError(f"--runtime {runtime}: models are compared on auto, litert or tflite_runtime")
+    try:
+        model = path.read_bytes()
+        return Candidate(name, model, Network(model, runtime=runtime, threads=args.threads, crop=crop), labels)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def _print(report: dict[str, Any], top: int) -> None:
+    from edged.profiling.tables import print_profile
+
+    console = _console()
+    print_profile(console, report, top=max(top, 0))
+    console.print()
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--svg {path}: cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def _shown(name: str) -> Iterator[Callable[[str, float], None]]:
+    """Show a bar on a terminal, nothing elsewhere; on stderr."""
+    if not sys.stderr.isatty():
+        yield lambda _, __: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    columns = (
+        TextColumn(escape(name)),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda stage, fraction: bar.update(task, completed=fraction, description=stage)
+
+
+def _part_names() -> tuple[str, ...]:
+    return ("layers", "end_to_end", "online", "batch", "threads", "runtimes", "gpu")
+
+
+def _parts(text: str) -> list[str]:
+    names = [name.strip().replace("-", "_") for name in text.split(",")]
+    if unknown := [name for name in names if name not in _part_names()]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(_part_names())}")
+    return names
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def _numbers(text: str) -> list[int]:
+    return [_number(part.strip()) for part in text.split(",")]
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
