@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from edged import tracing
 from edged.camera.opening import open_source, public_source
 from edged.camera.pace import Pace, backoff_s
 from edged.camera.roi import crop_roi
@@ -206,6 +207,9 @@ class Capture:
         prepare = self._prepare
         prepared = prepare(image) if prepare is not None else None
         done_ns = time.monotonic_ns()
+        if (tracer := tracing.active) is not None:
+            tracer.span(f"capture {self.name}", "capture", started_ns, captured_ns, seq=self._seq)
+            tracer.span(f"prepare {self.name}", "prepare", captured_ns, done_ns, seq=self._seq)
         frame = Frame(
             camera=self.name,
             seq=self._seq,

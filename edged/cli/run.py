@@ -14,12 +14,13 @@ def register(subparsers: Any) -> None:
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
     parser.add_argument("--verbose", action="store_true", help="log per-frame detail")
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="write a trace that opens in ui.perfetto.dev")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Load the configuration and run until a signal."""
-    from edged import settings
+    from edged import settings, tracing
     from edged.logs import configure_logging
 
     configuration = settings.load(args.config)
@@ -27,4 +28,9 @@ def run(args: argparse.Namespace) -> int:
 
     from edged.daemon import Daemon
 
-    return Daemon(configuration).run()
+    if args.trace:
+        tracing.start(args.trace)
+    try:
+        return Daemon(configuration).run()
+    finally:
+        tracing.stop()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from edged import tracing
 from edged.errors import ModelError
 
 if TYPE_CHECKING:
@@ -94,11 +95,14 @@ class FrameLoop:
             prepared = engine.prepare(frame.image)
             preprocess_ms = (time.perf_counter_ns() - begin) / 1e6
             frame = replace(frame, prepared=prepared, preprocess_ms=preprocess_ms, prepared_by=engine.prepare)
+        begin_ns = time.monotonic_ns()
         try:
             outputs = engine.invoke(prepared)
         except ModelError as error:
             self._failed(frame, error)
             return
+        if (tracer := tracing.active) is not None:
+            tracer.span("invoke", "invoke", begin_ns, time.monotonic_ns(), camera=frame.camera, seq=frame.seq)
         self._failures = 0
         if self._probation is not None:
             self._probation_left -= 1

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from edged import tracing
 from edged.daemon.results import ResultFilter, make_result
 from edged.vision.scores import top_k
 
@@ -81,6 +82,7 @@ class Publisher:
             self._on_failure()
 
     def _publish(self, frame: Frame, outputs: Outputs, engine: Engine) -> None:
+        begin_ns = time.monotonic_ns()
         inference = engine.decode(outputs)
         if engine is not self._engine:
             self._engine = engine
@@ -99,3 +101,5 @@ class Publisher:
         self.latest[frame.camera] = (frame, result)
         for observer in self.observers:
             observer(frame, inference, engine)
+        if (tracer := tracing.active) is not None:
+            tracer.span("publish", "publish", begin_ns, time.monotonic_ns(), camera=frame.camera, seq=frame.seq)

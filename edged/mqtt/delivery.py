@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edged import tracing
 from edged.mqtt.outbox import Outbox, Stored
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,9 @@ class Delivery:
         pending = self._inflight.pop(mid, None)
         if pending is None:
             return False
+        if (tracer := tracing.active) is not None:
+            sent_ns = round(pending.sent_at * 1e9)
+            tracer.overlapping("mqtt", pending.topic, sent_ns, time.monotonic_ns(), bytes=len(pending.payload))
         if error is not None:
             log.error("broker refused a message on %s (%s); it is given up", pending.topic, error)
         if pending.row is None:

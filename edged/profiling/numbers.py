@@ -34,7 +34,7 @@ def short_op(op: str) -> str:
 
 
 def short_name(name: str) -> str:
-    """Shorten a tensor's name to what tells layers apart: without a converter's suffixes, fused names after the first."""
+    """Shorten a tensor's name to what tells layers apart: the first of fused ones, without suffixes."""
     first, *_ = name.split(";")
     for suffix in ("/ReadVariableOp", "/BiasAdd", "/FusedBatchNormV3", "/Conv2D"):
         first = first.removesuffix(suffix)
