@@ -41,7 +41,7 @@ class TrainingRequest:
     epochs: int = 100
     batch: int = 64
     momentum: float = 0.9
-    l2: float = 1e-4
+    l2: float = 3e-5
     patience: int = 10
     seed: int = 0
     augment: bool = False

@@ -1,0 +1,203 @@
+"""A whole training in this process, on drawn pictures and the model that ships."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edged.camera.photo import read_image
+from edged.errors import TrainingError
+from edged.learning.backbone import Backbone
+from edged.learning.bottlenecks import Task, extract
+from edged.learning.choice import choose_backbone
+from edged.learning.images import ImageStore
+from edged.learning.pipeline import train
+from edged.learning.request import Progress, RefusedError, TrainingRequest
+from edged.store import Store, read_bundle
+from edged.vision.network import Network
+from tests.albums import LABELS, make_album, picture, put
+from tests.conftest import REPOSITORY
+
+SHIPPED = REPOSITORY / "models" / "mobilenet_v2"
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> TrainingRequest:
+    """20 pictures of each label in the device's own folder."""
+    make_album(tmp_path / "images")
+    return TrainingRequest(
+        state_dir=tmp_path, backbone=SHIPPED, current=SHIPPED, run="job-1", epochs=40, lr=0.1, batch=16, workers=2
+    )
+
+
+def quiet(_: Progress) -> None:
+    pass
+
+
+def test_a_training_ends_with_a_bundle_that_is_what_the_report_says(request_: TrainingRequest) -> None:
+    told: list[Progress] = []
+    outcome = train(request_, told.append)
+    report = outcome.report
+    assert outcome.status == "succeeded"
+    assert outcome.bundle is not None
+    assert report["counts"] == dict.fromkeys(LABELS, 20)
+    assert sum(report["splits"].values()) == 60
+    assert report["accuracy"]["quantized"] >= 0.75
+    assert report["spot_checks"] >= min(8, report["splits"]["test"])
+    assert report["skipped"] == []
+    assert set(report["seconds"]) >= {"scan", "bottlenecks", "training", "export", "evaluation", "total"}
+    assert set(report["classes"]) == set(LABELS)
+    assert [point["images"] for point in report["learning_curve"]["points"]][-1] == report["splits"]["train"]
+    assert report["decision"]["against"] == read_bundle(SHIPPED).id
+
+    bundle = read_bundle(outcome.bundle)
+    assert bundle.id == report["model"]
+    assert bundle.labels == LABELS
+    assert bundle.accuracy == report["accuracy"]["quantized"]
+    assert bundle.manifest.backbone_sha256 == read_bundle(SHIPPED).manifest.sha256
+    assert bundle.manifest.parent == read_bundle(SHIPPED).id
+    assert Store(request_.state_dir).current("mobilenet_v2").id == bundle.manifest.parent  # nothing is promoted
+
+    # The reported accuracy is that of the file: every test image through the whole network.
+    store = ImageStore(request_.state_dir, images_max_mb=100)
+    tests = [image for image in store.labeled() if image.split == "test"]
+    store.close()
+    network = Network(bundle.read_model(), crop=bundle.manifest.input.crop)
+    right = [
+        bundle.labels[int(network.infer(network.prepare(read_image(image.path))).scores.argmax())] == image.label
+        for image in tests
+    ]
+    assert report["accuracy"]["quantized"] == pytest.approx(np.mean(right), abs=1e-4)
+
+    assert list(dict.fromkeys(one.stage for one in told)) == [
+        "scan", "bottlenecks", "training", "export", "evaluation", "learning curve", "writing",
+    ]  # fmt: skip
+    fractions = [one.fraction for one in told]
+    assert fractions == sorted(fractions)
+    assert {"epoch", "loss", "accuracy"} <= set(next(one.detail for one in told if "epoch" in one.detail))
+    assert len(list((request_.state_dir / "runs" / "job-1").glob("*/events.out.tfevents.*"))) == 2
+
+
+def test_the_same_images_and_seed_give_the_same_model_and_no_bottleneck_is_computed_twice(
+    request_: TrainingRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train(request_, quiet)
+    monkeypatch.setattr("edged.learning.bottlenecks.decode", None)  # whoever calls it now fails
+    second = train(replace(request_, run="job-2"), quiet)
+    monkeypatch.undo()
+    other = train(replace(request_, run="job-3", seed=7), quiet)
+    assert second.report["model"] == first.report["model"]
+    assert other.report["model"] != first.report["model"]
+
+
+def test_a_retrained_model_is_retrained_again(request_: TrainingRequest) -> None:
+    first = train(request_, quiet)
+    assert first.bundle is not None
+    make_album(request_.state_dir / "images", per_label=6, first=100)
+    again = train(replace(request_, backbone=first.bundle, current=first.bundle, run="job-2"), quiet)
+    assert again.report["decision"]["against"] == first.report["model"]
+    assert again.report["accuracy"]["previous"] is not None
+    assert again.bundle is not None
+    bundle = read_bundle(again.bundle)
+    assert (bundle.backbone, bundle.name) == ("mobilenet_v2", "mobilenet_v2-retrained")
+    assert bundle.manifest.backbone_sha256 == read_bundle(SHIPPED).manifest.sha256
+
+
+def test_augmented_views_are_kept_too(request_: TrainingRequest) -> None:
+    outcome = train(replace(request_, augment=True), quiet)
+    assert outcome.report["accuracy"]["quantized"] >= 0.75
+    store = ImageStore(request_.state_dir, images_max_mb=100)
+    backbone = Backbone.of(read_bundle(SHIPPED), "auto")
+    kept = {view: store.embeddings(backbone.sha256, backbone.variant(view)) for view in ("plain", "flip", "crop")}
+    store.close()
+    assert len(kept["plain"]) == 60
+    assert len(kept["flip"]) == len(kept["crop"]) == outcome.report["splits"]["train"]
+
+
+def test_a_model_that_is_not_good_enough_is_refused(request_: TrainingRequest) -> None:
+    outcome = train(replace(request_, min_accuracy=1.0, epochs=1, lr=1e-6), quiet)
+    assert outcome.status == "rejected"
+    assert "min_accuracy" in (outcome.error or "")
+    assert outcome.report["accuracy"]["quantized"] is not None
+    assert Store(request_.state_dir).versions() == []
+
+
+def test_a_model_that_is_worse_than_the_current_one_is_refused(request_: TrainingRequest) -> None:
+    good = train(request_, quiet)
+    worse = train(replace(request_, current=good.bundle, min_accuracy=0.0, epochs=1, lr=1e-9, run="job-2"), quiet)
+    assert worse.status == "rejected"
+    assert "lower by more than the noise" in (worse.error or "")
+
+
+def test_files_that_cannot_be_used_are_named(request_: TrainingRequest) -> None:
+    images = request_.state_dir / "images"
+    put(images / "discs" / "cut.jpg", picture("discs", 500)[:-200])
+    put(images / "discs" / "empty.jpg", b"")
+    put(images / "discs" / "text.jpg", b"hello")
+    put(images / "discs" / "notes.txt", b"hello")
+    put(images / "rare" / "one.jpg", picture("checks", 600))
+    outcome = train(request_, quiet)
+    assert outcome.status == "succeeded"
+    skipped = {one["file"]: one["reason"] for one in outcome.report["skipped"]}
+    assert {Path(file).name for file in skipped} == {"cut.jpg", "empty.jpg", "text.jpg", "notes.txt"}
+    assert all(skipped.values())
+    assert list(outcome.report["left_out"]) == ["rare"]
+
+
+def test_an_image_that_breaks_after_the_scan_is_skipped(tmp_path: Path) -> None:
+    backbone = Backbone.of(read_bundle(SHIPPED), "auto")
+    good = put(tmp_path / "good.jpg", picture("discs", 1))
+    bad = put(tmp_path / "bad.jpg", b"\xff\xd8\xff broken")
+    tasks = [Task("a" * 64, good, ("plain", "flip")), Task("b" * 64, bad, ("plain",)),
+             Task("c" * 64, tmp_path / "gone.jpg", ("plain",))]  # fmt: skip
+    results = list(extract(tasks, backbone, workers=2))
+    rows = [row for result in results if isinstance(result, list) for row in result]
+    reasons = {result.task.path.name: result.reason for result in results if not isinstance(result, list)}
+    assert set(reasons) == {"bad.jpg", "gone.jpg"}
+    network = backbone.network()
+    expected = network.embed(network.prepare(read_image(good)))
+    assert [row.variant for row in rows] == ["crop=0.875", "crop=0.875,flip"]
+    assert rows[0].data == expected.tobytes()
+    assert rows[1].data != rows[0].data
+
+
+@pytest.mark.parametrize("labels", [(), ("discs",)])
+def test_too_few_labels_are_refused(tmp_path: Path, labels: tuple[str, ...]) -> None:
+    make_album(tmp_path / "images", 8, labels)
+    with pytest.raises(RefusedError, match="at least two labels"):
+        train(TrainingRequest(state_dir=tmp_path, backbone=SHIPPED, run="job"), quiet)
+
+
+def test_somebody_s_folder_is_only_read(tmp_path: Path) -> None:
+    album = make_album(tmp_path / "album")
+    before = {path: hashlib.sha256(path.read_bytes()).digest() for path in album.rglob("*.jpg")}
+    request = TrainingRequest(
+        state_dir=tmp_path / "state", images=album, backbone=SHIPPED, run="job", out=tmp_path / "out", batch=16
+    )
+    outcome = train(request, quiet)
+    assert outcome.bundle == tmp_path / "out"
+    assert read_bundle(tmp_path / "out").id == outcome.report["model"]
+    assert {path: hashlib.sha256(path.read_bytes()).digest() for path in album.rglob("*") if path.is_file()} == before
+    assert not (tmp_path / "state" / "images").exists()
+    train(request, quiet)  # a bundle may be replaced
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("mine")
+    with pytest.raises(TrainingError, match="is no bundle"):
+        train(replace(request, out=tmp_path / "mine"), quiet)
+    with pytest.raises(RefusedError, match="no such folder"):
+        train(replace(request, images=tmp_path / "nowhere"), quiet)
+
+
+def test_the_backbone_is_what_was_installed(tmp_path: Path, request_: TrainingRequest) -> None:
+    store = Store(tmp_path)
+    trained = train(request_, quiet)
+    assert trained.bundle is not None
+    current = read_bundle(trained.bundle)
+    assert choose_backbone(store, current, None).path == SHIPPED
+    assert choose_backbone(store, current, "mobilenet_v2").path == SHIPPED
+    with pytest.raises(RefusedError, match=r"resnet.*installed: mobilenet_v2"):
+        choose_backbone(store, current, "resnet")
