@@ -23,6 +23,7 @@ from edged.daemon.images import ImageCommands
 from edged.daemon.kept_frames import FrameObserver, FrameWriter
 from edged.daemon.loop import FrameLoop
 from edged.daemon.models import ModelCommands
+from edged.daemon.profiling import Profiling
 from edged.daemon.publisher import Publisher
 from edged.daemon.results import ResultFilter
 from edged.daemon.statistics import Statistics
@@ -104,6 +105,7 @@ class Daemon:
         self.image_commands = ImageCommands(self.images, observer, self.link)
         switch = ModelSwitch(settings, self.store, self.loop, self.statistics, self.publish_model)
         self.training = Training(settings, self.store, switch, self.link)
+        self.profiling = Profiling(settings, self.store, lambda: switch.running, self.link, cancel=self.training.cancel)
         self.model_commands = ModelCommands(settings, self.store, switch)
         frame_commands = FrameCommands(self.cameras, self.publisher, self.link)
         handlers: dict[str, Handler] = {
@@ -112,6 +114,7 @@ class Daemon:
             "set": frame_commands.set,
             **self.image_commands.handlers,
             **self.training.handlers,
+            **self.profiling.handlers,
             **self.model_commands.handlers,
         }
         self.commands = CommandWorker(self.link, handlers)
@@ -148,6 +151,7 @@ class Daemon:
         stop.callback(self.telemetry.stop)
         self.telemetry.start()
         stop.callback(self.training.stop)
+        stop.callback(self.profiling.stop)
         stop.callback(self.commands.stop)
         self.commands.start()
         stop.callback(self.kept_frames.stop)

@@ -325,6 +325,29 @@ class ModelsAddArgs(Args):
     replace: bool = False
 
 
+ProfilePart = Literal["layers", "end_to_end", "online", "batch", "threads", "runtimes", "gpu"]
+
+
+class ProfileArgs(Args):
+    """`cmd/profile`: time a model on the device, beside its live classification and behind it in priority.
+
+    The job's report at the end: `layers` [{name, op, ms, share, macs, params, input_shape, output_shape, slowest}] and
+    `layers_sum`, `end_to_end`, `online` {images: {total_ms, mean_ms, p50_ms, p95_ms, p99_ms}}, `batch` {size:
+    {images_per_s, peak_mb}}, `threads`, `runtimes`, `gpu`; `only` chooses among these.
+    """
+
+    lasting: ClassVar[bool] = True
+
+    model: str | None = Field(default=None, min_length=1, max_length=64)
+    only: list[ProfilePart] | None = Field(default=None, min_length=1)
+    online: list[Annotated[int, Field(ge=1, le=100_000)]] | None = Field(default=None, min_length=1, max_length=20)
+    batches: list[Annotated[int, Field(ge=1, le=100_000)]] | None = Field(default=None, min_length=1, max_length=20)
+    batch_images: int | None = Field(default=None, ge=1, le=100_000)
+    seconds: float | None = Field(default=None, gt=0, le=600)
+    runtime: Literal["auto", "litert", "tflite_runtime", "tensorflow"] | None = None
+    threads: int | None = Field(default=None, ge=1, le=64)
+
+
 COMMANDS: dict[str, type[Args]] = {
     "status": StatusArgs,
     "snapshot": SnapshotArgs,
@@ -337,6 +360,7 @@ COMMANDS: dict[str, type[Args]] = {
     "images_unlabel": ImagesUnlabelArgs,
     "images_remove": ImagesRemoveArgs,
     "retrain": RetrainArgs,
+    "profile": ProfileArgs,
     "cancel": CancelArgs,
     "jobs": JobsArgs,
     "rollback": RollbackArgs,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edged.mqtt.messages import ProfilePart
 from edged.settings import MqttSettings
 
-Part = Literal["layers", "end_to_end", "online", "batch", "threads", "runtimes", "gpu"]
-PARTS: tuple[Part, ...] = ("layers", "end_to_end", "online", "batch", "threads", "runtimes", "gpu")
+PARTS: tuple[ProfilePart, ...] = ("layers", "end_to_end", "online", "batch", "threads", "runtimes", "gpu")
 ONLINE = (10, 100, 1000)
 BATCHES = (1, 20, 40, 100, 200)
 
@@ -42,7 +41,7 @@ class ProfileRequest(BaseModel):
     id: str | None = None
     model: Path
     crop: float = 0.875
-    parts: tuple[Part, ...] = PARTS
+    parts: tuple[ProfilePart, ...] = PARTS
     runtime: str = "auto"
     threads: int = Field(default=1, ge=1, le=64)
     online: tuple[int, ...] = ONLINE
