@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from edged.errors import TrainingError
+from edged.learning.recipe import Recipe as Recipe  # callers of `fit` find it here
+from edged.learning.standardisation import ROWS, Standardisation, smoothness
 from edged.vision.quantization import Affine
 
 if TYPE_CHECKING:
@@ -25,48 +27,8 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float32]
 
 _REAL = Affine(1.0, 0)
-_ROWS = 512
-"""Rows that are turned into floats at once where no batch is: bounds the memory, long past the cost of a call."""
 _DECAY = 0.3
 """Factor on the learning rate when the validation loss has not fallen for half of `patience` epochs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How to train.
-
-    Attributes:
-        lr: Learning rate, in units of 1 / smoothness of the mini-batch loss; see `smoothness`.
-        epochs: At most this many passes.
-        batch: Examples per step.
-        momentum: Of the heavy ball, 0..1.
-        l2: Weight of ½‖W‖² in the loss, for features whose mean squared norm is 1.
-        patience: Epochs without a lower validation loss after which training ends.
-        seed: Of the order of the examples.
-        class_weights: "balanced" gives every class the same total weight in the loss.
-    """
-
-    lr: float = 0.1
-    epochs: int = 100
-    batch: int = 64
-    momentum: float = 0.9
-    l2: float = 3e-5
-    patience: int = 10
-    seed: int = 0
-    class_weights: Literal["balanced"] | None = "balanced"
-
-    def __post_init__(self) -> None:
-        for name, allowed, low, high in (
-            ("lr", "a number above 0", 0.0, math.inf),
-            ("epochs", "1 or more", 0.5, math.inf),
-            ("batch", "1 or more", 0.5, math.inf),
-            ("momentum", "0 or more and below 1", -1e-300, 1.0),
-            ("l2", "0 or more", -1e-300, math.inf),
-            ("patience", "1 or more", 0.5, math.inf),
-        ):
-            value = getattr(self, name)
-            if not low < value < high:
-                raise TrainingError(f"{name} = {value}: must be {allowed}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +121,7 @@ def fit(
             raise TrainingError(f"validation has {held_out[0].shape[1]} features, training {rows.shape[1]}")
     if np.count_nonzero(np.bincount(targets, minlength=classes)) < 2:
         raise TrainingError("training needs labeled images of at least two classes")
-    scaling = _Standardisation.of(rows)
+    scaling = Standardisation.of(rows)
     training = _Descent(rows, targets, classes, scaling, recipe)
     history: list[EpochReport] = []
     best, best_epoch, best_loss, stale = training.snapshot(), 0, math.inf, 0
@@ -196,22 +158,6 @@ def fit(
     )
 
 
-def smoothness(mean_squared_norm: float, largest_eigenvalue: float, batch: int) -> float:
-    """Return the expected smoothness of the mini-batch softmax loss.
-
-    The cross-entropy's Hessian in the logits is at most ½ I (Böhning 1992, "Multinomial logistic regression
-    algorithm"), so the whole loss is ½ λmax(E[x xᵀ])-smooth and that of one example ½ ‖x‖²-smooth. A batch of b drawn
-    from many examples lies between: ½ ((1 − 1/b) λmax + ‖x‖² / b) (Gower et al. 2019, "SGD: general analysis and
-    improved rates", proposition 3.8, for n → ∞ and the mean norm in place of the largest).
-
-    Args:
-        mean_squared_norm: E‖x‖².
-        largest_eigenvalue: Of E[x xᵀ].
-        batch: Examples per step.
-    """
-    return 0.5 * ((1 - 1 / batch) * largest_eigenvalue + mean_squared_norm / batch)
-
-
 def as_rows(features: Features, labels: Labels, classes: int) -> tuple[Features, NDArray[np.intp]]:
     """Return (n · views, d) features and one label for each, checked; no copy of the features."""
     if features.ndim not in (2, 3) or labels.shape != features.shape[:1]:
@@ -235,62 +181,16 @@ class _Linear:
 
     def logits(self, features: Features, affine: Affine = _REAL) -> Vector:
         logits = np.empty((len(features), len(self.bias)), np.float32)
-        for begin in range(0, len(features), _ROWS):
-            logits[begin : begin + _ROWS] = affine.dequantize(features[begin : begin + _ROWS]) @ self.weights.T
+        for begin in range(0, len(features), ROWS):
+            logits[begin : begin + ROWS] = affine.dequantize(features[begin : begin + ROWS]) @ self.weights.T
         return logits + self.bias
-
-
-@dataclass(frozen=True, slots=True)
-class _Standardisation:
-    """x = (stored − mean) · gain, with mean 0 and a mean squared norm of 1 over the training examples."""
-
-    mean: Vector
-    gain: Vector
-    largest_eigenvalue: float
-
-    @classmethod
-    def of(cls, rows: Features) -> _Standardisation:
-        total = np.zeros(rows.shape[1])
-        squares = np.zeros(rows.shape[1])
-        for begin in range(0, len(rows), _ROWS):
-            part = rows[begin : begin + _ROWS].astype(np.float64)
-            total += part.sum(axis=0)
-            squares += np.einsum("ij,ij->j", part, part)
-        mean = total / len(rows)
-        variance = np.maximum(squares / len(rows) - mean**2, 0.0)
-        typical = variance.mean()
-        if not typical > 0:
-            raise TrainingError("all bottlenecks are the same; the images cannot be told apart")
-        # A feature that hardly ever fires would be blown up to noise: half of the typical variance is added to each.
-        gain = 1 / np.sqrt(variance + 0.5 * typical)
-        gain /= np.sqrt((variance * gain**2).sum())
-        scaling = cls(mean.astype(np.float32), gain.astype(np.float32), 0.0)
-        return cls(scaling.mean, scaling.gain, scaling._power_iteration(rows))
-
-    def apply(self, rows: Features) -> Vector:
-        return (rows.astype(np.float32) - self.mean) * self.gain
-
-    def _power_iteration(self, rows: Features, iterations: int = 8) -> float:
-        """Estimate the largest eigenvalue of E[x xᵀ], from below; a few percent are enough for a step size."""
-        rows = rows[:: max(1, len(rows) // (4 * _ROWS))]
-        direction = np.random.default_rng(0).standard_normal(rows.shape[1]).astype(np.float32)
-        eigenvalue = 0.0
-        for _ in range(iterations):
-            direction /= np.float32(np.linalg.norm(direction))
-            image = np.zeros_like(direction)
-            for begin in range(0, len(rows), _ROWS):
-                part = self.apply(rows[begin : begin + _ROWS])
-                image += part.T @ (part @ direction)
-            eigenvalue = float(direction @ image) / len(rows)
-            direction = image
-        return eigenvalue
 
 
 class _Descent:
     """The state of mini-batch SGD with momentum (Polyak's heavy ball)."""
 
     def __init__(
-        self, rows: Features, targets: NDArray[np.intp], classes: int, scaling: _Standardisation, recipe: Recipe
+        self, rows: Features, targets: NDArray[np.intp], classes: int, scaling: Standardisation, recipe: Recipe
     ) -> None:
         self._rows, self._targets, self._scaling, self._recipe = rows, targets, scaling, recipe
         self._batch = min(recipe.batch, len(rows))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from edged.errors import TrainingError
-from edged.learning.softmax_regression import EpochReport, Recipe, fit, smoothness
+from edged.learning.softmax_regression import EpochReport, Recipe, fit
+from edged.learning.standardisation import smoothness
 from edged.vision.quantization import Affine
 
 if TYPE_CHECKING:

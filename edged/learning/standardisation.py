@@ -1,0 +1,87 @@
+"""Features on one scale, and how large a step on them may be: what makes one learning rate fit every network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edged.errors import TrainingError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Features = NDArray[np.uint8] | NDArray[np.int8] | NDArray[np.float32]
+    Vector = NDArray[np.float32]
+
+ROWS = 512
+"""Rows that are turned into floats at once where no batch is: bounds the memory, long past the cost of a call."""
+
+
+def smoothness(mean_squared_norm: float, largest_eigenvalue: float, batch: int) -> float:
+    """Return the expected smoothness of the mini-batch softmax loss.
+
+    The cross-entropy's Hessian in the logits is at most ½ I (Böhning 1992, "Multinomial logistic regression
+    algorithm"), so the whole loss is ½ λmax(E[x xᵀ])-smooth and that of one example ½ ‖x‖²-smooth. A batch of b drawn
+    from many examples lies between: ½ ((1 − 1/b) λmax + ‖x‖² / b) (Gower et al. 2019, "SGD: general analysis and
+    improved rates", proposition 3.8, for n → ∞ and the mean norm in place of the largest).
+
+    Args:
+        mean_squared_norm: E‖x‖².
+        largest_eigenvalue: Of E[x xᵀ].
+        batch: Examples per step.
+    """
+    return 0.5 * ((1 - 1 / batch) * largest_eigenvalue + mean_squared_norm / batch)
+
+
+@dataclass(frozen=True, slots=True)
+class Standardisation:
+    """x = (stored − mean) · gain, with mean 0 and a mean squared norm of 1 over the training examples."""
+
+    mean: Vector
+    gain: Vector
+    largest_eigenvalue: float
+
+    @classmethod
+    def of(cls, rows: Features) -> Standardisation:
+        """Measure training examples (n, features), a part at a time.
+
+        Raises:
+            TrainingError: All of them are the same.
+        """
+        total = np.zeros(rows.shape[1])
+        squares = np.zeros(rows.shape[1])
+        for begin in range(0, len(rows), ROWS):
+            part = rows[begin : begin + ROWS].astype(np.float64)
+            total += part.sum(axis=0)
+            squares += np.einsum("ij,ij->j", part, part)
+        mean = total / len(rows)
+        variance = np.maximum(squares / len(rows) - mean**2, 0.0)
+        typical = variance.mean()
+        if not typical > 0:
+            raise TrainingError("all bottlenecks are the same; the images cannot be told apart")
+        # A feature that hardly ever fires would be blown up to noise: half of the typical variance is added to each.
+        gain = 1 / np.sqrt(variance + 0.5 * typical)
+        gain /= np.sqrt((variance * gain**2).sum())
+        scaling = cls(mean.astype(np.float32), gain.astype(np.float32), 0.0)
+        return cls(scaling.mean, scaling.gain, scaling._power_iteration(rows))
+
+    def apply(self, rows: Features) -> Vector:
+        """Return (n, features) stored values as the trainer sees them."""
+        return (rows.astype(np.float32) - self.mean) * self.gain
+
+    def _power_iteration(self, rows: Features, iterations: int = 8) -> float:
+        """Estimate the largest eigenvalue of E[x xᵀ], from below; a few percent are enough for a step size."""
+        rows = rows[:: max(1, len(rows) // (4 * ROWS))]
+        direction = np.random.default_rng(0).standard_normal(rows.shape[1]).astype(np.float32)
+        eigenvalue = 0.0
+        for _ in range(iterations):
+            direction /= np.float32(np.linalg.norm(direction))
+            image = np.zeros_like(direction)
+            for begin in range(0, len(rows), ROWS):
+                part = self.apply(rows[begin : begin + ROWS])
+                image += part.T @ (part @ direction)
+            eigenvalue = float(direction @ image) / len(rows)
+            direction = image
+        return eigenvalue
