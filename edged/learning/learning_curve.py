@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edged.learning.softmax_regression import Fitted, Recipe, fit
+from edged.learning.recipe import Recipe
+from edged.learning.softmax_regression import Fitted, fit
 from edged.vision.quantization import Affine
 
 if TYPE_CHECKING:

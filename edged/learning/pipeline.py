@@ -23,8 +23,9 @@ from edged.learning.head import export
 from edged.learning.images import ImageStore
 from edged.learning.learning_curve import LearningCurve, learning_curve
 from edged.learning.output import write_bundle
+from edged.learning.recipe import Recipe
 from edged.learning.request import Outcome, Progress, RefusedError, Stage, TrainingRequest
-from edged.learning.softmax_regression import EpochReport, Fitted, Recipe, fit
+from edged.learning.softmax_regression import EpochReport, Fitted, fit
 from edged.store import Bundle, Manifest, Store, read_bundle
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from edged.errors import TrainingError
-from edged.learning.recipe import Recipe as Recipe  # callers of `fit` find it here
+from edged.learning.recipe import Recipe
 from edged.learning.standardisation import ROWS, Standardisation, smoothness
 from edged.vision.quantization import Affine
 

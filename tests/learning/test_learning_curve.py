@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from edged.learning.learning_curve import CurvePoint, _gain_per_100, learning_curve, stratified_rank
-from edged.learning.softmax_regression import Recipe, fit
+from edged.learning.recipe import Recipe
+from edged.learning.softmax_regression import fit
 from edged.vision.quantization import Affine
 from tests.learning.test_softmax_regression import AFFINE, relu_bytes
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from edged.errors import TrainingError
-from edged.learning.softmax_regression import EpochReport, Recipe, fit
+from edged.learning.recipe import Recipe
+from edged.learning.softmax_regression import EpochReport, fit
 from edged.learning.standardisation import smoothness
 from edged.vision.quantization import Affine
 
