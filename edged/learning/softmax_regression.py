@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     Labels = NDArray[np.integer[Any]]
     Vector = NDArray[np.float32]
 
+__all__ = ["EpochReport", "Fitted", "Recipe", "as_rows", "fit"]  # callers of `fit` find its recipe here too
+
 _REAL = Affine(1.0, 0)
 _DECAY = 0.3
 """Factor on the learning rate when the validation loss has not fallen for half of `patience` epochs."""
