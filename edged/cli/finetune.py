@@ -29,7 +29,7 @@ def register(subparsers: Any) -> None:
         "--multiplier", type=float, default=0.01, metavar="F",
         help="learning rate of the layers before the head, as a part of the head's (%(default)s)",
     )  # fmt: skip
-    parser.add_argument("--lr", type=float, default=0.1, metavar="R", help="learning rate of the head (%(default)s)")
+    parser.add_argument("--lr", type=float, default=0.05, metavar="R", help="learning rate of the head (%(default)s)")
     parser.add_argument("--epochs", type=int, default=10, metavar="N", help="at most so many passes (%(default)s)")
     parser.add_argument("--batch", type=int, default=32, metavar="N", help="images per step (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of order and flips (%(default)s)")

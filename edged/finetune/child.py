@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _NICENESS = 10
 _SIDE = 224
-_CALIBRATION = 100
+_CALIBRATION = 64
 """Photos that ranges and biases are taken from."""
 
 

@@ -26,7 +26,7 @@ class Hyperparameters:
 
     layers: str = "last-block"
     multiplier: float = 0.01
-    lr: float = 0.1
+    lr: float = 0.05
     epochs: int = 10
     batch: int = 32
     patience: int = 4

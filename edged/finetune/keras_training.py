@@ -18,12 +18,19 @@ import tensorflow as tf
 
 from edged.finetune.depth import Depth
 from edged.finetune.job import Hyperparameters
+from edged.learning.recipe import Recipe
 from edged.learning.softmax_regression import fit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOMENTUM = 0.9
+_SMOOTHING = 0.1
+"""Of the labels (Szegedy et al. 2016): a few images are soon told apart, and then no gradient would be left."""
+_CLIP = 1.0
+"""Greatest norm of the inner layers' gradient: one odd image must not undo what ImageNet has taught."""
+_HEAD_L2 = 1e-3
+"""Of the head's first fit, more than where it is the last one: a sure head sends large gradients."""
 _FORWARD = 32  # images at once where nothing is learned
 
 
@@ -43,7 +50,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass: mean loss and accuracy of training (before each step) and validation (after the pass)."""
+    """One pass: mean loss (smoothed labels) and accuracy of training, before each step; validation after the pass."""
 
     epoch: int
     lr: float
@@ -166,7 +173,7 @@ class Training:
         """Fit the head alone, and choose what brings its input to mean 0 and a mean squared norm of 1."""
         train = np.stack([self._all_features(view) for view in self._train.inputs], axis=1)
         validation = (self._all_features(self._validation.inputs[0]), self._validation.labels)
-        fitted = fit(train, self._train.labels, classes=classes, validation=validation)
+        fitted = fit(train, self._train.labels, classes=classes, validation=validation, recipe=Recipe(l2=_HEAD_L2))
         rows = train.reshape(-1, train.shape[-1])
         self._mean = rows.mean(axis=0)
         self._gain = np.float32(1 / math.sqrt(float(np.square(rows - self._mean).sum(axis=1).mean()) + 1e-12))
@@ -205,8 +212,13 @@ class Training:
     def _step(self, inputs: Any, labels: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
             logits = self._logits(inputs)
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+            targets = tf.one_hot(labels, logits.shape[-1])
+            targets = (1 - _SMOOTHING) * targets + _SMOOTHING / logits.shape[-1]
+            loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
         gradients = tape.gradient(loss, self._variables)
+        if self._inner:
+            inner, _ = tf.clip_by_global_norm(gradients[2:], _CLIP)
+            gradients = [*gradients[:2], *inner]
         for number, (variable, speed, gradient) in enumerate(
             zip(self._variables, self._speeds, gradients, strict=True)
         ):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edged.learning.softmax_regression import Recipe, fit
+from edged.learning.recipe import Recipe
+from edged.learning.softmax_regression import fit
 from edged.vision.quantization import Affine
 
 if TYPE_CHECKING:
