@@ -67,10 +67,13 @@ class Cascade:
     Attributes:
         stages: Cheapest first.
         thresholds: Per operating point one number for each stage but the last, from the cheapest point to the dearest.
+        default: The operating point to run at: the cheapest one that was, in the fit, more accurate than the best
+            single network by one standard error; where there is none, the most accurate one.
     """
 
     stages: tuple[Stage, ...]
     thresholds: tuple[tuple[float, ...], ...]
+    default: int
 
     def classify(self, run: Callable[[int], NDArray[np.float32]], point: int) -> tuple[NDArray[np.float32], int]:
         """Classify one frame.

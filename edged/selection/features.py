@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -73,7 +73,7 @@ class View:
 
 def _n_keypoints(view: View) -> Sequence[float]:
     """FAST corners."""
-    return [float(len(cv2.FastFeatureDetector_create(threshold=_FAST_THRESHOLD).detect(view.grey)))]
+    return [float(len(cv2.FastFeatureDetector.create(threshold=_FAST_THRESHOLD).detect(view.grey)))]
 
 
 def _mean_and_rms(values: NDArray[np.uint8]) -> tuple[float, float]:
@@ -100,7 +100,9 @@ def _edges(view: View) -> Sequence[float]:
     """Straight edges (probabilistic Hough transform): how many of each length, and the share of each direction."""
     height, width = view.grey.shape
     diagonal = math.hypot(height, width)
-    lines = cv2.HoughLinesP(view.edges, 1, math.pi / 90, _HOUGH_VOTES, None, diagonal / 32, _HOUGH_GAP)
+    lines: Any = cv2.HoughLinesP(  # OpenCV's stubs forget that there may be no line
+        view.edges, 1, math.pi / 90, _HOUGH_VOTES, None, diagonal / 32, _HOUGH_GAP
+    )
     if lines is None:
         return [0.0] * (2 * BINS)
     ends = lines.reshape(-1, 4).astype(np.float32)
@@ -153,7 +155,8 @@ def extract(image: Image, names: Sequence[str] = FEATURES) -> Vector:
         (len(names),) float32, in the order of `names`.
     """
     view = View(image)
-    wanted, values = set(names), {}
+    wanted = set(names)
+    values: dict[str, float] = {}
     for group, members in GROUPS.items():
         if not wanted.isdisjoint(members):
             values.update(zip(members, _EXTRACTORS[group](view), strict=True))

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_GRID = {1: 200, 2: 48, 3: 16}
+_GRID = {1: 200, 2: 32, 3: 14}
 """Number of stages that decide → thresholds tried for each."""
 
 
@@ -37,6 +37,18 @@ def outcomes(
         correct[going] = now[going]
         mean_ms += cost * float(going.mean())
     return float(correct.mean()), float(mean_ms)
+
+
+def correct(
+    doubts: Sequence[NDArray[np.float32]], right: Sequence[NDArray[np.bool_]], thresholds: Sequence[float]
+) -> NDArray[np.bool_]:
+    """Return for each photo whether a cascade with these thresholds answers right, (photos,); as in `outcomes`."""
+    going = np.ones(len(right[0]), bool)
+    answers = right[0].copy()
+    for doubt, threshold, now in zip(doubts, thresholds, right[1:], strict=True):
+        going &= doubt > threshold
+        answers[going] = now[going]
+    return answers
 
 
 def search(
