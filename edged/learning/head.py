@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 _VISIBLE = math.log(512)
 """A class whose logit is this far below the best has a score under 1/512, which 8 bits show as 0."""
 _OUTLIERS = 0.02
-"""The share of images whose logits may saturate visibly, at either end. On real photos it halves the predictions that
-8 bits change, against 0, and leaves the mean error of the scores as it is."""
+"""The share of images whose logits may saturate visibly, at either end. Measured on flower photos against 0: of the
+predictions, 8 bits change 0.17 % instead of 0.33 % with MobileNetV2, 0.24 % instead of 0.33 % with Inception v3, and the
+same 0.15 % with EfficientNet-Lite0; the mean error of the scores stays as it is."""
 
 
 def calibrate(logits: NDArray[np.float32]) -> tuple[float, float]:
