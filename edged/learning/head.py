@@ -18,7 +18,7 @@ _VISIBLE = math.log(512)
 """A class whose logit is this far below the best has a score under 1/512, which 8 bits show as 0."""
 _OUTLIERS = 0.02
 """The share of images whose logits may saturate visibly, at either end. Measured on flower photos against 0: of the
-predictions, 8 bits change 0.17 % instead of 0.33 % with MobileNetV2, 0.24 % instead of 0.33 % with Inception v3, and the
+predictions, 8 bits change 0.17 instead of 0.33 % with MobileNetV2, 0.24 instead of 0.33 % with Inception v3, and the
 same 0.15 % with EfficientNet-Lite0; the mean error of the scores stays as it is."""
 
 
