@@ -1,0 +1,267 @@
+"""Retraining over a real broker: the command, its job, the new model on live results, and the way back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edged.ctl.client import FINAL, Client
+from edged.ctl.errors import RejectedError
+from edged.mqtt.broker import broker as broker_of
+from edged.mqtt.messages import Job, ModelInfo, Result
+from edged.settings import MqttSettings
+from edged.store import Store
+from tests.albums import LABELS, make_album, picture, put
+from tests.conftest import REPOSITORY
+from tests.daemon.process import Daemon, wait_until
+from tests.mosquitto import Mosquitto
+
+RETRAIN = "[retrain]\nkeep_frames = false\nbatch = 16\nmin_accuracy = 0.4\n"
+Edgectl = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def client(broker: Mosquitto) -> Iterator[Client]:
+    with Client(broker_of(MqttSettings(url=broker.url)), timeout_s=60) as opened:
+        yield opened
+
+
+@pytest.fixture
+def device(daemon: Callable[..., Daemon], tmp_path: Path) -> Daemon:
+    """A daemon with 12 pictures of each label."""
+    make_album(tmp_path / "state" / "images", 12)
+    return daemon(RETRAIN)
+
+
+def call(client: Client, name: str, args: dict[str, Any] | None = None) -> list[Job]:
+    """Every state of the command's job; the last one is final."""
+    ack = client.command("dut", name, args or {})
+    return list(client.jobs(ack.id))
+
+
+def retrain(client: Client, **args: Any) -> Job:
+    return call(client, "retrain", args)[-1]
+
+
+def model_id(client: Client) -> str:
+    with client.subscribe("dut/model") as answers:
+        message = answers.get(30)
+        assert message is not None
+        model = message.decode(ModelInfo)
+        assert model is not None
+        return model.id
+
+
+def results(client: Client, count: int = 3) -> list[Result]:
+    """The next results."""
+    with client.subscribe("dut/result/+") as answers:
+        found = []
+        while len(found) < count:
+            message = answers.get(30)
+            assert message is not None, "no live results"
+            result = message.decode(Result)
+            assert result is not None
+            found.append(result)
+    return found
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=100)
+    return process.returncode, out, err
+
+
+def test_a_new_final_layer_answers_and_the_old_one_comes_back(device: Daemon, client: Client) -> None:
+    before = model_id(client)
+    with client.subscribe("dut/result/+") as live:
+        states = call(client, "retrain", {"lr": 0.1})
+        last = states[-1]
+        assert last.status == "succeeded", last.error
+        report = last.report
+        assert report is not None
+        new = report["model"]
+        # No result is lost at the swap: seq has no gap beyond frames that were never classified, each camera frame
+        # is answered by the old or the new model, and labels belong to the model that is named.
+        wait_until(lambda: live.arrived.qsize() > 0, what="results")
+        seen = []
+        while (message := live.get(3)) is not None:
+            result = message.decode(Result)
+            assert result is not None
+            seen.append(result)
+            if result.model == new and len(seen) > 12:
+                break
+    assert {result.model for result in seen} == {before, new}
+    assert all((result.label in LABELS) == (result.model == new) for result in seen)
+    sequence = [result.seq for result in seen]
+    assert sequence == list(range(sequence[0], sequence[0] + len(sequence)))
+
+    stages = list(dict.fromkeys(job.stage for job in states if job.stage))
+    assert stages[:2] == ["scan", "bottlenecks"]
+    assert "swap" in stages
+    assert [job.progress for job in states] == sorted(job.progress for job in states)
+    assert report["counts"] == dict.fromkeys(LABELS, 12)
+    assert {"scan", "bottlenecks", "training", "swap", "total"} <= set(report["seconds"])
+    assert report["decision"]["against"] == before
+    assert model_id(client) == new
+
+    listed = call(client, "models_list")[-1].report
+    assert listed is not None
+    assert [(one["id"], one["current"], one["previous"]) for one in listed["models"] if one["kind"] == "version"] == [
+        (new, True, False), (before, False, True),
+    ]  # fmt: skip
+    assert call(client, "rollback")[-1].status == "succeeded"
+    assert model_id(client) == before
+    assert results(client)[-1].model == before
+    assert call(client, "models_use", {"model": new})[-1].status == "succeeded"
+    assert results(client)[-1].model == new
+    assert device.stop() == 0
+    assert Store(device.state_dir).current("mobilenet_v2").id == new
+    assert "Traceback" not in device.log
+
+
+def test_edgectl_shows_a_training_to_its_end(device: Daemon, edgectl: Edgectl, client: Client) -> None:
+    code, out, err = finish(edgectl("retrain", "--lr", "0.1", "--json"))
+    assert code == 0, err
+    (line,) = out.splitlines()
+    job = json.loads(line)
+    assert (job["device"], job["status"]) == ("dut", "succeeded")
+    assert {"float", "quantized"} <= set(job["report"]["accuracy"])
+    code, out, err = finish(edgectl("retrain", "--lr", "0.5", "--seed", "3"))
+    assert code == 0, err
+    assert "test accuracy" in out
+    assert all(label in out for label in LABELS)
+    assert "bottlenecks" in err
+    code, out, err = finish(edgectl("jobs", "--json"))
+    assert [json.loads(line)["status"] for line in out.splitlines()] == ["succeeded", "succeeded"]
+    assert "report" not in out
+    code, out, err = finish(edgectl("models", "list"))
+    assert job["report"]["model"] in out
+    code, out, err = finish(edgectl("rollback"))
+    assert (code, job["report"]["model"] in out) == (0, True), err
+    code, out, err = finish(edgectl("rollback", "--json"))
+    assert json.loads(out)["report"]["name"] == "mobilenet_v2"
+    code, out, err = finish(edgectl("rollback"))
+    assert code == 1
+    assert "nothing to roll back to" in err
+    code, out, err = finish(edgectl("models", "use", "nonsense"))
+    assert code == 1
+    assert "installed: mobilenet_v2" in err
+
+
+def test_one_training_at_a_time_and_a_command_runs_once(device: Daemon, client: Client) -> None:
+    first = client.command("dut", "retrain", {"epochs": 10000, "lr": 0.0001})
+    second = call(client, "retrain")[-1]
+    assert (second.status, second.error) == ("rejected", f"a training is running: {first.id}")
+    payload = json.dumps({"id": first.id, "args": {}}).encode()
+    with client.subscribe(f"dut/ack/{first.id}") as acks:
+        client.publish("dut/cmd/retrain", payload)
+        assert acks.get(30) is not None  # answered again…
+    assert device.log.count(f"training {first.id} runs") == 1  # …not run again
+    assert call(client, "cancel", {"job": "feed"})[-1].status == "failed"
+    assert call(client, "cancel", {"job": first.id[:6]})[-1].status == "succeeded"
+    (*_, last) = client.jobs(first.id)
+    assert last.status == "cancelled"
+    assert results(client)
+    assert retrain(client).status == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("args", "reason"),
+    [
+        ({"lr": 0}, "args.lr = 0: .*greater than 0"),
+        ({"lr": -1}, "args.lr = -1: .*greater than 0"),
+        ({"lr": "NaN"}, "args.lr = 'NaN': .*finite"),
+        ({"epochs": 0}, "args.epochs = 0"),
+        ({"colour": 1}, "args.colour: unknown field; allowed: lr, epochs"),
+    ],
+)
+def test_wrong_values_are_refused_at_once(device: Daemon, client: Client, args: dict[str, Any], reason: str) -> None:
+    with pytest.raises(RejectedError, match=reason):
+        client.command("dut", "retrain", args)
+
+
+def test_what_cannot_be_learned_from_is_refused(daemon: Callable[..., Daemon], client: Client) -> None:
+    device = daemon(RETRAIN)
+    before = model_id(client)
+    empty = retrain(client)
+    assert (empty.status, "no labeled image" in (empty.error or "")) == ("rejected", True)
+    images = make_album(device.state_dir / "images", 12, LABELS[:1])
+    put(images / LABELS[1] / "1.jpg", picture(LABELS[1], 1))
+    put(images / LABELS[1] / "2.jpg", picture(LABELS[1], 2))
+    one = retrain(client)
+    assert one.status == "rejected"
+    assert one.error == "training needs at least two labels of 5 images or more each; there are: checks 12, discs 2"
+    wrong = retrain(client, backbone="resnet_9000")
+    assert wrong.status == "rejected"
+    assert "installed: mobilenet_v2" in (wrong.error or "")
+    assert model_id(client) == before
+    assert results(client)[-1].model == before
+
+
+def test_a_broker_that_goes_during_the_training_hears_of_its_end(
+    device: Daemon, client: Client, broker: Mosquitto
+) -> None:
+    job_id = client.command("dut", "retrain", {"seed": 4}).id
+    broker.stop()
+    wait_until(lambda: f"training {job_id}: succeeded" in device.log, what="the end of the training")
+    broker.start()
+    wait_until(lambda: client.connected, what="our own connection")
+    with client.subscribe("dut/job") as retained:
+        message = retained.get(60)
+        while message is not None and (job := message.decode(Job)) is not None and job.status not in FINAL:
+            message = retained.get(60)
+    assert message is not None
+    assert (job.id, job.status) == (job_id, "succeeded")
+
+
+def test_a_training_that_takes_too_long_ends(daemon: Callable[..., Daemon], client: Client, tmp_path: Path) -> None:
+    make_album(tmp_path / "state" / "images", 12)
+    daemon(RETRAIN + "timeout_s = 0.05\n")
+    last = retrain(client)
+    assert (last.status, last.error) == ("failed", "not done after retrain.timeout_s = 0.05 s")
+
+
+def test_a_daemon_that_stops_ends_its_training(device: Daemon, client: Client) -> None:
+    job_id = client.command("dut", "retrain", {"epochs": 10000, "lr": 0.0001}).id
+    wait_until(lambda: f"training {job_id} runs" in device.log, what="the training")
+    began = time.monotonic()
+    assert device.stop() == 0
+    assert time.monotonic() - began < 30
+    (*_, last) = client.jobs(job_id)
+    assert (last.status, last.error) == ("cancelled", "the daemon stopped")
+
+
+def test_only_the_last_versions_stay(daemon: Callable[..., Daemon], client: Client, tmp_path: Path) -> None:
+    make_album(tmp_path / "state" / "images", 12)
+    device = daemon(RETRAIN + "keep_versions = 3\n")
+    ids = [(retrain(client, seed=seed, epochs=5).report or {})["model"] for seed in range(4)]
+    assert [version.id for version in Store(device.state_dir).versions()] == ids[:0:-1]
+
+
+def test_a_model_is_pushed_and_answers(
+    device: Daemon, edgectl: Edgectl, client: Client, shared_data: Path, tmp_path: Path
+) -> None:
+    source = shared_data / "models" / "mobilenet_v1_0.25_128_quant.tflite"
+    labels = shared_data / "models" / "imagenet_labels.txt"
+    code, out, err = finish(edgectl("models", "push", str(source), "--labels", str(labels), "--name", "small"))
+    assert code == 0, err
+    assert "small" in out
+    code, out, err = finish(edgectl("models", "push", str(source), "--labels", str(labels), "--name", "small"))
+    assert code == 1
+    assert "a model named small is installed already" in err
+    code, out, err = finish(edgectl("models", "use", "small"))
+    assert code == 0, err
+    assert model_id(client) in out
+    code, out, err = finish(edgectl("models", "push", str(REPOSITORY / "models" / "mobilenet_v2"), "--name", "again"))
+    assert code == 0, err
+    code, out, err = finish(edgectl("models", "push", str(labels), "--labels", str(labels)))
+    assert (code, err) == (2, f"edgectl: {labels}: is no TensorFlow Lite model\n")
+    trained = retrain(client, backbone="small", lr=0.3)
+    assert trained.status == "succeeded", trained.error
+    assert (trained.report or {})["backbone"] == "small"
+    assert not list((device.state_dir / "uploads").iterdir())
