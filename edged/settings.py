@@ -5,16 +5,27 @@ from __future__ import annotations
 import os
 import re
 import socket
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from edged.errors import ConfigError
 
 SYSTEM_CONFIG = Path("/etc/edged/edged.toml")
+_PREFIX = "EDGED_"
+_MAX_CONFIG_BYTES = 1_000_000
+_SHOWN = 200
+"""Of a wrong value, characters."""
 
 
 class _Section(BaseModel):
@@ -38,7 +49,10 @@ def _host_name() -> str:
 def _default_state_dir() -> Path:
     if systemd := os.environ.get("STATE_DIRECTORY"):
         return Path(systemd.split(":")[0])
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    try:
+        base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    except RuntimeError as error:  # neither $HOME nor an entry in the password file
+        raise ConfigError("storage.state_dir: this user has no home folder; set storage.state_dir or $HOME") from error
     return Path(base) / "edged"
 
 
@@ -131,13 +145,16 @@ class StorageSettings(_Section):
     """Where state lives and how large it may grow, in megabytes (10^6 bytes)."""
 
     state_dir: Path = Field(default_factory=_default_state_dir)
-    outbox_max_mb: float = Field(default=64.0, gt=0)
-    images_max_mb: float = Field(default=512.0, gt=0)
+    outbox_max_mb: float = Field(default=64.0, gt=0, le=1e6)
+    images_max_mb: float = Field(default=512.0, gt=0, le=1e6)
 
     @field_validator("state_dir")
     @classmethod
     def _expand(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        try:
+            return value.expanduser().absolute()
+        except RuntimeError as error:  # ~somebody
+            raise ValueError("there is no such user, or they have no home folder") from error
 
 
 class Settings(BaseSettings):
@@ -146,7 +163,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         extra="forbid",
-        env_prefix="EDGED_",
+        env_prefix=_PREFIX,
         env_nested_delimiter="__",
         nested_model_default_partial_update=True,
     )
@@ -170,10 +187,11 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
     Raises:
         ConfigError: One line that names the file, the key, the value and what is allowed.
     """
-    if config is None and SYSTEM_CONFIG.is_file():
+    if config is None and SYSTEM_CONFIG.exists():
         config = SYSTEM_CONFIG
-    if config is not None and not config.is_file():
-        raise ConfigError(f"{config}: no such configuration file")
+    if config is not None:
+        _check_file(config)
+    _check_environment()
 
     class _Loaded(Settings):
         @classmethod
@@ -193,23 +211,59 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
     try:
         return _Loaded(**dict(flags or {}))
     except ValidationError as error:
-        raise ConfigError(f"{origin}: {_first_line(error)}") from error
+        raise ConfigError(_first_line(origin, error)) from error
+    except SettingsError as error:  # a whole section in one variable, which has to be JSON
+        variable = next(
+            (name for name in os.environ if f'"{name[len(_PREFIX) :].lower()}"' in str(error)), "environment"
+        )
+        raise ConfigError(f"{variable}: not JSON; use {_PREFIX}SECTION__KEY=value for a single key") from error
     except OSError as error:
         raise ConfigError(f"{origin}: {error.strerror}") from error
-    except ValueError as error:  # TOML syntax; an environment value that should have been JSON
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{origin}: byte {error.start} is not UTF-8 text; a TOML file is needed") from error
+    except ValueError as error:  # TOML syntax
         raise ConfigError(f"{origin}: {' '.join(str(error).split())}") from error
 
 
-def _first_line(error: ValidationError) -> str:
-    """Tell a person the first mistake: key, value, what is allowed."""
+def _check_file(config: Path) -> None:
+    """Look at the file before all of it is read."""
+    try:
+        status = config.stat()
+    except FileNotFoundError as error:
+        raise ConfigError(f"{config}: no such configuration file") from error
+    except OSError as error:
+        raise ConfigError(f"{config}: {error.strerror}") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise ConfigError(f"{config}: is a folder; a TOML file is needed")
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigError(f"{config}: not a regular file; a TOML file is needed")
+    if status.st_size > _MAX_CONFIG_BYTES:
+        raise ConfigError(f"{config}: {status.st_size} bytes; a configuration has at most {_MAX_CONFIG_BYTES}")
+
+
+def _check_environment() -> None:
+    """Refuse EDGED_SECTION__KEY of sections that there are not: pydantic-settings passes over them."""
+    for name in sorted(os.environ):
+        section, separator, _ = name[len(_PREFIX) :].lower().partition("__")
+        if name.upper().startswith(_PREFIX) and separator and section not in Settings.model_fields:
+            raise ConfigError(f"{name}: no such section; sections: {', '.join(sorted(Settings.model_fields))}")
+
+
+def _first_line(origin: str, error: ValidationError) -> str:
+    """Tell a person the first mistake: where it stands, key, value, what is allowed."""
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"]]
+    path = [str(part) for part in first["loc"] if part != "[key]"]
     key = ".".join(path)
+    variable = f"{_PREFIX}{'__'.join(path)}".upper()
+    if (name := next((name for name in os.environ if name.upper() == variable), None)) is not None:
+        origin = name
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        return f"{key}: unknown key; allowed here: {', '.join(_allowed(path[:-1]))}{more}"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{key} = {first.get('input')!r}: {message}{more}"
+        return f"{origin}: {key}: unknown key; allowed here: {', '.join(_allowed(path[:-1]))}{more}"
+    value = repr(first.get("input"))
+    value = re.sub(r"(://[^/@:\s]*):[^/\s]*@", r"\1:***@", value)  # a password in a URL stays out of the log
+    shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
+    return f"{origin}: {key} = {shown}: {first['msg'].removeprefix('Value error, ')}{more}"
 
 
 def _allowed(path: list[str]) -> list[str]:

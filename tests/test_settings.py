@@ -1,0 +1,129 @@
+"""What a mistaken configuration is answered with: one line that names the place, the key and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+
+from edged import settings
+from edged.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(settings.os.environ):
+        if name.upper().startswith("EDGED_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(settings, "SYSTEM_CONFIG", tmp_path / "none.toml")
+
+
+def mistake(config: Path | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        settings.load(config)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert len(text) < 500
+    return text
+
+
+@pytest.mark.parametrize(
+    ("toml", "parts"),
+    [
+        ("[model]\nnam = 'x'", ("model.nam: unknown key; allowed here: name, runtime, threads, top",)),
+        ("[modle]\nname = 'x'", ("modle: unknown key; allowed here: ", "model")),
+        ("[model]\nthreads = 'many'", ("model.threads = 'many'", "integer")),
+        ("[model]\nthreads = 0", ("model.threads = 0", "greater than or equal to 1")),
+        ("[model]\nruntime = 'onnx'", ("model.runtime = 'onnx'", "'litert'")),
+        ("[cameras.main]\nsorce = '0'", ("cameras.main.sorce: unknown key; allowed here: fps, loop, roi, source",)),
+        ("[cameras.main]\nsorce = '0'\nfps = -1", ("cameras.main.fps = -1", "(and 1 more)")),
+        ("[cameras.main]\nroi = [0.5, 0, 0.6, 1]", ("cameras.main.roi", "stay inside the frame")),
+        ("[cameras.'a/b']\nsource = '0'", ("cameras.a/b = 'a/b'", "letters, digits")),
+        ("[cameras]\nmain = 'pattern'", ("cameras.main = 'pattern'",)),
+        ("[cameras]", ("cameras = {}", "at least 1")),
+        ("[device]\nid = 'all'", ("device.id = 'all'", "whole fleet")),
+        ("[mqtt]\nurl = 'http://x'", ("mqtt.url = 'http://x'", "mqtts://HOST")),
+        ("[storage]\noutbox_max_mb = inf", ("storage.outbox_max_mb = inf", "less than")),
+        ("[storage]\nstate_dir = '~no-such-user/x'", ("storage.state_dir", "no such user")),
+        ("[device]\nid = = 3", ("line 2",)),
+    ],
+)
+def test_a_mistake_names_file_key_value_and_what_is_allowed(tmp_path: Path, toml: str, parts: tuple[str, ...]) -> None:
+    config = tmp_path / "edged.toml"
+    config.write_text(toml)
+    text = mistake(config)
+    assert text.startswith(f"{config}: ")
+    for part in parts:
+        assert part in text
+
+
+def test_a_password_in_a_url_is_not_repeated(tmp_path: Path) -> None:
+    config = tmp_path / "edged.toml"
+    config.write_text("[mqtt]\nurl = 'mqtt://joe:s3cret@host'")
+    assert "s3cret" not in mistake(config)
+
+
+def test_a_long_value_is_cut(tmp_path: Path) -> None:
+    config = tmp_path / "edged.toml"
+    config.write_text(f"[model]\nthreads = '{'x' * 100_000}'")
+    assert "xxx…" in mistake(config)
+
+
+def test_what_is_no_configuration_file(tmp_path: Path) -> None:
+    assert "no such configuration file" in mistake(tmp_path / "missing.toml")
+    assert "is a folder" in mistake(tmp_path)
+    assert "not a regular file" in mistake(Path("/dev/zero"))
+    assert "File name too long" in mistake(Path("x" * 300))
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\x89PNG\r\n\x1a\n\x00")
+    assert "byte 0 is not UTF-8 text" in mistake(binary)
+    huge = tmp_path / "huge.toml"
+    with huge.open("wb") as file:
+        file.truncate(8 * 10**9)
+    assert "8000000000 bytes" in mistake(huge)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "parts"),
+    [
+        ("EDGED_MODEL__THREADS", "lots", ("model.threads = 'lots'",)),
+        ("EDGED_MODEL__FOO", "1", ("model.foo: unknown key; allowed here: name",)),
+        ("EDGED_MODLE__NAME", "x", ("no such section; sections: cameras, device",)),
+        ("EDGED_CAMERAS__DOOR__FPS", "x", ("cameras.door.fps = 'x'",)),
+        ("EDGED_MODEL", "mobilenet_v2", ("not JSON", "EDGED_SECTION__KEY")),
+    ],
+)
+def test_a_mistake_in_the_environment_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str, parts: tuple[str, ...]
+) -> None:
+    config = tmp_path / "edged.toml"
+    config.write_text("[model]\nthreads = 1\n")
+    monkeypatch.setenv(name, value)
+    text = mistake(config)
+    assert text.startswith(f"{name}: ")
+    for part in parts:
+        assert part in text
+
+
+def test_the_environment_wins_over_the_file_and_flags_over_both(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "edged.toml"
+    config.write_text("[model]\nthreads = 1\ntop = 1\nname = 'a'\n[cameras.door]\nsource = 'pattern'\n")
+    monkeypatch.setenv("EDGED_MODEL__TOP", "2")
+    monkeypatch.setenv("EDGED_MODEL__NAME", "b")
+    monkeypatch.setenv("EDGED_CAMERAS__DOOR__FPS", "7")
+    monkeypatch.setenv("EDGED_SOMETHING_ELSE", "x")
+    loaded = settings.load(config, {"model": {"name": "c"}})
+    assert (loaded.model.threads, loaded.model.top, loaded.model.name) == (1, 2, "c")
+    assert (loaded.cameras["door"].source, loaded.cameras["door"].fps) == ("pattern", 7)
+
+
+def test_without_a_home_folder_the_state_needs_a_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert "storage.state_dir" in mistake()
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    assert settings.load().storage.state_dir == tmp_path
