@@ -102,6 +102,9 @@ def _worst(report: Mapping[str, Any]) -> list[RenderableType]:
 
 def _lines(report: Mapping[str, Any]) -> list[RenderableType]:
     lines: list[str] = []
+    choice = _mapping(report.get("choice"))
+    if choice:
+        lines.append(f"backbone: {choice.get('chosen')}: {choice.get('reason')}")
     training = _mapping(report.get("training"))
     if training:
         lines.append(

@@ -34,7 +34,7 @@ def register(subparsers: Any) -> None:
         help="train on flipped, cropped and brighter or darker views too (retrain.augment, no)",
     )
     parser.add_argument("--min-accuracy", type=float, metavar="A", help="refuse below (retrain.min_accuracy, 0.5)")
-    parser.add_argument("--backbone", metavar="NAME", help="an installed model (default: that of what runs)")
+    parser.add_argument("--backbone", metavar="NAME", help="an installed model, or auto (default: that of what runs)")
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="threads (default: one per core)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write the bundle there (default: a new version)")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON line")
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     configuration = settings.load(args.config, {"retrain": flags} if flags else None)
 
     from edged.learning.child import run_here
-    from edged.learning.choice import choose_backbone
+    from edged.learning.choice import candidates, choose_backbone
     from edged.learning.request import Outcome, RefusedError, TrainingRequest
     from edged.store import Store
 
@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         request = TrainingRequest(
             state_dir=configuration.storage.state_dir,
             backbone=choose_backbone(store, current, args.backbone).path,
+            candidates=candidates(store, args.backbone),
             run=time.strftime("retrain-%Y%m%dT%H%M%S"),
             images=args.images,
             lr=chosen.lr,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edged.errors import CommandError, EdgedError
-from edged.learning.choice import choose_backbone
+from edged.learning.choice import candidates, choose_backbone
 from edged.learning.process import TrainingProcess
 from edged.learning.request import Outcome, Progress, RefusedError, TrainingRequest
 from edged.mqtt.messages import COMMANDS, Job
@@ -115,6 +115,7 @@ class Training:
         return TrainingRequest(
             state_dir=state_dir,
             backbone=choose_backbone(self._store, current, args.backbone).path,
+            candidates=candidates(self._store, args.backbone),
             current=current.path,
             run=id_,
             images_max_mb=self._settings.storage.images_max_mb,

@@ -19,16 +19,17 @@ from edged.learning.bottlenecks import complete
 from edged.learning.curves import Curves
 from edged.learning.dataset import Examples, KeptBottlenecks, Selection, select, views_of
 from edged.learning.evaluation import Evaluation, Verdict, decide, evaluate
+from edged.learning.folder import open_images
 from edged.learning.head import export
-from edged.learning.images import ImageStore
 from edged.learning.learning_curve import LearningCurve, learning_curve
 from edged.learning.output import write_bundle
 from edged.learning.recipe import Recipe
-from edged.learning.request import Outcome, Progress, RefusedError, Stage, TrainingRequest
+from edged.learning.request import Outcome, Progress, Stage, TrainingRequest
 from edged.learning.softmax_regression import EpochReport, Fitted, fit
 from edged.store import Bundle, Manifest, Store, read_bundle
 
 if TYPE_CHECKING:
+    from edged.learning.images import ImageStore
     from edged.types import Vector
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class _Training:
         with self._stage("scan"):
             store, selection = self._scan()
         with self._stage("bottlenecks"):
-            backbone = Backbone.of(read_bundle(request.backbone), request.runtime)
+            backbone = Backbone.of(self._choose(store, selection), request.runtime)
             selection = self._bottlenecks(store, selection, backbone)
             kept = KeptBottlenecks(store, backbone)
             train_set = kept.examples(selection, "train", augment=request.augment)
@@ -122,14 +123,7 @@ class _Training:
 
     def _scan(self) -> tuple[ImageStore, Selection]:
         request = self._request
-        index_dir = request.state_dir
-        if request.images is not None:
-            if not request.images.is_dir():
-                raise RefusedError(f"{request.images}: no such folder; one with a folder per label is needed")
-            # An index of its own: the device's images and somebody's folder must not be taken for one another.
-            name = hashlib.sha256(os.fsencode(request.images.resolve())).hexdigest()[:16]
-            index_dir = request.state_dir / "datasets" / name
-        store = ImageStore(index_dir, images_max_mb=request.images_max_mb, folder=request.images)
+        store = open_images(request.state_dir, request.images, request.images_max_mb)
         self._stack.callback(store.close)
         scanned = store.scan()
         self._report["skipped"] = [
@@ -140,6 +134,30 @@ class _Training:
         ]
         return store, select(store.labeled())
 
+    def _choose(self, store: ImageStore, selection: Selection) -> Bundle:
+        """Return the bundle to start from; where it has to be chosen, images pass through the reference network."""
+        request = self._request
+        if not request.candidates:
+            return read_bundle(request.backbone)
+        from edged.learning.sources import Ranker
+
+        ranking = Ranker(
+            store,
+            selection,
+            [read_bundle(folder) for folder in request.candidates],
+            current=None if request.current is None else read_bundle(request.current),
+            runtime=request.runtime,
+            workers=self._workers,
+            tell=lambda _name, done, of: self._pass(0, done, of),
+        ).estimate()
+        self._report["choice"] = ranking.report()
+        return ranking.best
+
+    def _pass(self, number: int, done: int, of: int) -> None:
+        """Tell how far one of the passes over the images is: two, where the first one chooses the backbone."""
+        passes = 2 if self._request.candidates else 1
+        self._progress("bottlenecks", (number + done / max(of, 1)) / passes, {"done": done, "of": of})
+
     def _bottlenecks(self, store: ImageStore, selection: Selection, backbone: Backbone) -> Selection:
         unreadable = complete(
             store,
@@ -147,7 +165,7 @@ class _Training:
             lambda image: views_of(image.split, self._request.augment),
             backbone,
             workers=self._workers,
-            tell=lambda done, of: self._progress("bottlenecks", done / max(of, 1), {"done": done, "of": of}),
+            tell=lambda done, of: self._pass(1 if self._request.candidates else 0, done, of),
         )
         for one in unreadable:
             path = one.task.path

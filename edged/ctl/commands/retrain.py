@@ -31,7 +31,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--epochs", metavar="N", type=count, help="at most so many passes over the images (100)")
     parser.add_argument("--batch", metavar="N", type=count, help="images per step (64)")
     parser.add_argument("--seed", metavar="N", type=_seed, help="same images and seed: same weights (0)")
-    parser.add_argument("--backbone", metavar="NAME", help="an installed model (else that of what runs)")
+    parser.add_argument("--backbone", metavar="NAME", help="an installed model, or auto (else that of what runs)")
     parser.add_argument(
         "--augment", action=argparse.BooleanOptionalAction, help="train on flipped, cropped, darker views too"
     )
