@@ -5,14 +5,13 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
 from __future__ import annotations
 
-import argparse
-import importlib
+import io
 import os
 import sys
-from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from edged import __version__
-from edged.errors import ConfigError, EdgedError
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _COMMANDS = ("run", "classify", "models", "retrain", "sources", "finetune", "profile", "check", "doctor", "demo")
 """Modules of this package, in the order of `edged --help`."""
@@ -20,6 +19,35 @@ _COMMANDS = ("run", "classify", "models", "retrain", "sources", "finetune", "pro
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run the subcommand, turn errors into one line on stderr."""
+    try:  # imports included: Ctrl-C may come at any moment
+        from edged.errors import ConfigError, EdgedError
+
+        _open_standard_streams()
+        try:
+            args = _parser().parse_args(argv)
+            code = int(args.run(args))
+            sys.stdout.flush()  # what cannot be written shows itself here and not when the interpreter ends
+            return code
+        except EdgedError as error:
+            print(f"edged: {error}", file=sys.stderr)
+            return 2 if isinstance(error, ConfigError) else 1
+        except BrokenPipeError:  # the reader of a pipe has gone (`| head`): that is its right
+            _discard_output()
+            return 0
+        except OSError as error:  # a full disk behind stdout, too many open files
+            _discard_output()
+            print(f"edged: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+            return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> Any:
+    import argparse
+    import importlib
+
+    from edged import __version__
+
     parser = argparse.ArgumentParser(
         prog="edged", description="Classify camera frames on this machine; see the README."
     )
@@ -27,14 +55,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in _COMMANDS:
         importlib.import_module(f"edged.cli.{name}").register(subparsers)
-    args = parser.parse_args(argv)
-    try:
-        return int(args.run(args))
-    except EdgedError as error:
-        print(f"edged: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # the reader of a pipe has gone (`| head`): that is its right
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return parser
+
+
+def _open_standard_streams() -> None:
+    """Give closed standard streams (`>&-`) a place: the next file opened would take theirs, and get what is printed."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the end
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() not in ("utf-8", "utf8"):
+        sys.stdout.reconfigure(errors="replace")  # a bar in a terminal that knows only ASCII
+
+
+def _discard_output() -> None:
+    """Keep the interpreter from writing what is left in the buffer when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
