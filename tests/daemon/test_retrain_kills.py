@@ -1,0 +1,128 @@
+"""SIGKILL at random points, fifty times: the trainer, and the daemon with it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from edged.ctl.client import Client
+from edged.mqtt.broker import broker as broker_of
+from edged.mqtt.messages import Job, Result
+from edged.settings import MqttSettings
+from edged.store import Store
+from tests.albums import LABELS, make_album
+from tests.daemon.process import Daemon, wait_until
+from tests.mosquitto import Mosquitto
+
+CHILD_KILLS, DAEMON_KILLS = 36, 14
+LONGEST_S = 1.6
+"""About what a training takes here: the points of death spread over all its stages."""
+
+
+@pytest.fixture
+def client(broker: Mosquitto) -> Iterator[Client]:
+    with Client(broker_of(MqttSettings(url=broker.url)), timeout_s=60) as opened:
+        yield opened
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        f"{path.parent.name}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.glob("*/*.jpg")
+    }
+
+
+def trainers(daemon_pid: int) -> list[psutil.Process]:
+    """Trainer processes of a daemon; the other child of multiprocessing looks after its semaphores."""
+    found = []
+    for child in psutil.Process(daemon_pid).children():
+        try:
+            if any("spawn_main" in part for part in child.cmdline()):
+                found.append(child)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def check_live(client: Client, known: set[str]) -> str:
+    """A result comes, of a model that may run; returns which."""
+    with client.subscribe("dut/result/+") as answers:
+        message = answers.get(60)
+    assert message is not None, "no live results"
+    result = message.decode(Result)
+    assert result is not None
+    assert result.model in known
+    return result.model
+
+
+@pytest.mark.timeout(900)
+def test_fifty_kills_at_random_points(daemon: Callable[..., Daemon], client: Client, tmp_path: Path) -> None:
+    dice = random.Random(20)
+    images = make_album(tmp_path / "state" / "images", 8)
+    device = daemon("[retrain]\nkeep_frames = false\nbatch = 16\nmin_accuracy = 0.0\n")
+    store = Store(device.state_dir)
+    known = {store.current("mobilenet_v2").id}
+    stages: set[str | None] = set()
+    rounds = ["child"] * CHILD_KILLS + ["daemon"] * DAEMON_KILLS
+    dice.shuffle(rounds)
+    drawn, hits = 8, 0
+
+    def new_images() -> None:
+        nonlocal drawn
+        make_album(images, 1, first=drawn)
+        drawn += 1
+
+    for number, victim in enumerate(rounds):
+        new_images()
+        job_id = client.command("dut", "retrain", {"seed": number}).id
+        assert device.process is not None
+        pid = device.process.pid
+        wait_until(lambda pid=pid: trainers(pid), what="the trainer")  # type: ignore[misc]  # mypy: default arguments
+        children = trainers(pid)
+        time.sleep(dice.uniform(0, LONGEST_S))
+        if victim == "child":
+            for child in children:
+                try:
+                    child.kill()
+                except psutil.NoSuchProcess:  # it was done
+                    continue
+        else:
+            os.kill(pid, signal.SIGKILL)
+            device.kill()
+            wait_until(lambda children=children: not any(c.is_running() for c in children), what="its end")  # type: ignore[misc]  # the same
+            device.start()
+        last: Job | None = None
+        for last in client.jobs(job_id, device="dut"):
+            if last.status == "running":
+                stages.add(last.stage)
+        client.forget(job_id)
+        assert last is not None
+        assert last.status in ("succeeded", "failed"), last.error
+        if last.status == "failed":
+            hits += 1
+            expected = "was killed by signal 9" if victim == "child" else "the daemon was restarted"
+            assert expected in (last.error or "")
+        known |= {version.id for version in store.versions()}
+        check_live(client, known)
+        assert store.current("mobilenet_v2").id in known
+
+    assert {"scan", "bottlenecks", "training"} <= stages
+    assert hits >= 15
+    before = contents(images)
+    assert len(before) == 3 * drawn
+    (*_, last) = client.jobs(client.command("dut", "retrain", {}).id)
+    assert last.status == "succeeded", last.error
+    assert (last.report or {})["counts"] == dict.fromkeys(LABELS, drawn)
+    assert contents(images) == before
+    assert check_live(client, {(last.report or {})["model"]})
+    assert len(store.versions()) <= 6
+    assert device.stop() == 0
+    assert "Traceback" not in device.log
