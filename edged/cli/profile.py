@@ -101,6 +101,12 @@ def _profile_all(args: argparse.Namespace, configuration: Settings) -> int:
             print(json.dumps(report, ensure_ascii=False), flush=True)
         else:
             _print(report, args.top)
+        if args.batches:  # asked for by size: one that cannot be had is a failure
+            for entry in report.get("batch", {}).values():
+                if "error" in entry:
+                    worst = 1
+                    if args.json:
+                        print(f"edged: {request.name}: {entry['error']}", file=sys.stderr)
     return worst
 
 

@@ -175,6 +175,8 @@ def _row(candidate: Candidate, unreadable: int) -> dict[str, Any]:
     }
     if accuracy is None:
         row["note"] = f"{candidate.name}: no image's label is among its classes; accuracy is left out"
+    elif candidate.judged < row["images"]:
+        row["note"] = f"{candidate.name}: {candidate.judged} of {row['images']} images show one of its classes"
     elif unreadable:
         row["note"] = f"{unreadable} images cannot be read and do not count"
     return row

@@ -18,7 +18,7 @@ from edged.profiling.children import run_child
 from edged.profiling.costs import arena_bytes, costs
 from edged.profiling.endtoend import profile_end_to_end
 from edged.profiling.layers import profile_layers
-from edged.profiling.photos import read_prepared, shipped_photos
+from edged.profiling.photos import photo_files, read_prepared, shipped_photos
 from edged.profiling.request import ProfileRequest
 from edged.profiling.tasks import available_bytes
 from edged.vision.flatbuffer import unpack
@@ -64,7 +64,8 @@ class _Profile:
             raise ModelError(f"{request.model}: {error}") from error
         size = self._graph.input
         self._images = read_prepared(request.images, width=size.width, height=size.height, crop=request.crop)
-        self._photos = str(request.images or shipped_photos())
+        # A camera of photos reads one folder, without its subfolders.
+        self._photos = photo_files(request.images or shipped_photos())[0].parent
 
     def run(self) -> dict[str, Any]:
         parts: dict[str, Callable[[Path], dict[str, Any]]] = {

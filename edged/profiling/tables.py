@@ -32,9 +32,7 @@ def print_profile(console: Console, report: Mapping[str, Any], *, top: int = 20)
 def print_comparison(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the rows of `compare.compare`; the best of each column is bold."""
     judged = any(row.get("accuracy") is not None for row in rows)
-    table = _table(
-        "model", "top-1" if judged else "", "top-5" if judged else "", "ms", "MB", "MACs", "params", "top-1/ms"
-    )
+    table = _table("model", "top-1" if judged else "", "top-5" if judged else "", "ms", "MB", "MACs", "params", "%/ms")
     best = {
         key: choose((row[key] for row in rows if row.get(key) is not None), default=None)
         for key, choose in (("accuracy", max), ("ms", min), ("mb", min), ("accuracy_per_ms", max))
@@ -59,7 +57,7 @@ def print_comparison(console: Console, rows: Sequence[Mapping[str, Any]]) -> Non
             cell(row, "mb", f"{row['mb']:.1f}"),
             count(row["macs"]),
             count(row["params"]),
-            cell(row, "accuracy_per_ms", f"{100 * (rate or 0):.1f} %"),
+            cell(row, "accuracy_per_ms", f"{100 * (rate or 0):.1f}"),
         )
     console.print(table)
     for note in dict.fromkeys(row["note"] for row in rows if row.get("note")):
@@ -87,9 +85,11 @@ def _parts(report: Mapping[str, Any], top: int, width: int) -> Iterator[Renderab
         if key in report:
             yield Text(f"\n{title}", style="bold")
             yield _times(report[key], heading)
+            yield from _errors(report[key])
     if "batch" in report:
         yield Text("\nbatches", style="bold")
         yield _batches(report["batch"])
+        yield from _errors(report["batch"])
     if "gpu" in report:
         gpu = report["gpu"]
         yield Text("\nGPU", style="bold")
@@ -170,22 +170,19 @@ def _end_to_end(entry: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 
 def _times(entries: Mapping[str, Mapping[str, Any]], heading: str) -> Table:
-    table = _table(heading, "measured", "total ms", "mean", "p50", "p95", "p99", "images/s")
+    table = _table(heading, "measured", "total ms", "mean", "p50", "p95", "p99", "CPU", "images/s")
     for name, entry in entries.items():
         if "error" in entry:
-            table.add_row(name, Text("–"), *[""] * 5, "")
+            table.add_row(name, Text("–"), *[""] * 6, "")
             continue
         version = f" {entry['version']}" if heading == "runtime" and entry.get("version") else ""
         table.add_row(
             name + version,
             str(entry["images"]),
             f"{entry['total_ms']:.0f}",
-            *(milliseconds(entry[key]) for key in ("mean_ms", "p50_ms", "p95_ms", "p99_ms")),
+            *(milliseconds(entry[key]) for key in ("mean_ms", "p50_ms", "p95_ms", "p99_ms", "cpu_ms")),
             f"{1e3 / entry['mean_ms']:.1f}",
         )
-    errors = [entry["error"] for entry in entries.values() if "error" in entry]
-    table.caption = Text("\n".join(errors), style="dim") if errors else None
-    table.caption_justify = "left"
     return table
 
 
@@ -204,10 +201,12 @@ def _batches(entries: Mapping[str, Mapping[str, Any]]) -> Table:
             f"{entry['peak_mb']:.0f}",
             Text(_bar(entry["images_per_s"] / most, 20), style="cyan"),
         )
-    errors = [entry["error"] for entry in entries.values() if "error" in entry]
-    table.caption = Text("\n".join(dict.fromkeys(errors)), style="dim") if errors else None
-    table.caption_justify = "left"
     return table
+
+
+def _errors(entries: Mapping[str, Mapping[str, Any]]) -> Iterator[Text]:
+    for error in dict.fromkeys(entry["error"] for entry in entries.values() if "error" in entry):
+        yield Text(error, style="yellow")
 
 
 def _table(*headings: str) -> Table:

@@ -43,11 +43,11 @@ class Daemon:
     def log(self) -> str:
         return self.log_file.read_text(errors="replace")
 
-    def start(self) -> Daemon:
+    def start(self, *arguments: str) -> Daemon:
         ready = self.log.count("first result") if self.log_file.exists() else 0
         environment = {key: value for key, value in os.environ.items() if not key.startswith("EDGED_")}
         with self.log_file.open("ab") as log:
-            command = [sys.executable, "-m", "edged", "run", "--config", str(self._config)]
+            command = [sys.executable, "-m", "edged", "run", "--config", str(self._config), *arguments]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
         def up() -> bool:
