@@ -5,8 +5,6 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +19,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run the subcommand, turn errors into one line on stderr."""
     try:  # imports included: Ctrl-C may come at any moment
         from edged.errors import ConfigError, EdgedError
+        from edged.streams import discard_output, open_standard_streams
 
-        _open_standard_streams()
+        open_standard_streams()
         try:
             args = _parser().parse_args(argv)
             code = int(args.run(args))
@@ -32,10 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"edged: {error}", file=sys.stderr)
             return 2 if isinstance(error, ConfigError) else 1
         except BrokenPipeError:  # the reader of a pipe has gone (`| head`): that is its right
-            _discard_output()
+            discard_output()
             return 0
         except OSError as error:  # a full disk behind stdout, too many open files
-            _discard_output()
+            discard_output()
             print(f"edged: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
             return 1
     except KeyboardInterrupt:
@@ -56,20 +55,3 @@ def _parser() -> Any:
     for name in _COMMANDS:
         importlib.import_module(f"edged.cli.{name}").register(subparsers)
     return parser
-
-
-def _open_standard_streams() -> None:
-    """Give closed standard streams (`>&-`) a place: the next file opened would take theirs, and get what is printed."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the end
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() not in ("utf-8", "utf8"):
-        sys.stdout.reconfigure(errors="replace")  # a bar in a terminal that knows only ASCII
-
-
-def _discard_output() -> None:
-    """Keep the interpreter from writing what is left in the buffer when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +12,7 @@ from edged.ctl.errors import DONE, exit_code
 from edged.ctl.options import add_common
 from edged.ctl.registry import Commands, Parser
 from edged.errors import EdgedError
+from edged.streams import discard_output, open_standard_streams
 
 _INTERRUPTED = 130  # what a shell reports for a process that SIGINT ended
 
@@ -53,11 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 the device refused or failed, 2 wrong usage or configuration, 3 no answer in time,
         130 interrupted.
     """
-    args = build_parser().parse_args(argv)
-    for stream in (sys.stdout, sys.stderr):
-        if reconfigure := getattr(stream, "reconfigure", None):
-            reconfigure(errors="replace")  # a label or a degree sign must not end edgectl in an ASCII locale
+    open_standard_streams()
     try:
+        args = build_parser().parse_args(argv)
         code: int = args.run(args)
         sys.stdout.flush()
         return code
@@ -69,5 +67,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:  # `edgectl watch | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return DONE

@@ -20,6 +20,7 @@ from edged.camera import Cameras
 from edged.daemon.commands import CommandWorker, FrameCommands, Handler
 from edged.daemon.engine import load_engine
 from edged.daemon.images import ImageCommands
+from edged.daemon.instance import claim
 from edged.daemon.kept_frames import FrameObserver, FrameWriter
 from edged.daemon.loop import FrameLoop
 from edged.daemon.models import ModelCommands
@@ -30,6 +31,7 @@ from edged.daemon.statistics import Statistics
 from edged.daemon.switching import ModelSwitch
 from edged.daemon.telemetry import TelemetryThread
 from edged.daemon.training import Training
+from edged.errors import ConfigError, ModelError
 from edged.learning.images import ImageStore
 from edged.learning.keeper import FrameKeeper
 from edged.mqtt import open_link
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from edged.camera import CameraState
+    from edged.daemon.engine import Engine
     from edged.settings import Settings
     from edged.types import Command
 
@@ -60,8 +63,8 @@ class Daemon:
         settings: The whole configuration.
 
     Raises:
-        ModelError: No model can be loaded.
-        ConfigError: A file that the settings name cannot be used.
+        ConfigError: The model or another file that the settings name cannot be used.
+        EdgedError: Another daemon runs on the same state folder.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -76,9 +79,11 @@ class Daemon:
         self._ready = False
         self._watchdog = supervision.Watchdog()
         self._camera_news: dict[str, tuple[str, str | None]] = {}
+        self._info_lock = threading.Lock()
 
+        self._claim = claim(settings.storage.state_dir)
         self.store = Store(settings.storage.state_dir)
-        engine = load_engine(self.store.current(settings.model.name), settings.model)
+        engine = self._first_engine()
         self.statistics = Statistics()
         self.sensors = open_sensors()
         self.link = open_link(settings, on_command=self._accept)
@@ -119,6 +124,12 @@ class Daemon:
         }
         self.commands = CommandWorker(self.link, handlers)
 
+    def _first_engine(self) -> Engine:
+        try:
+            return load_engine(self.store.current(self._settings.model.name), self._settings.model)
+        except ModelError as error:  # starting again would not heal it
+            raise ConfigError(f"model.name = {self._settings.model.name!r}: {error}") from error
+
     def run(self, *, seconds: float | None = None) -> int:
         """Classify until SIGTERM or SIGINT (twice: at once), or for so many seconds; return the exit code."""
         deadline = None if seconds is None else time.monotonic() + seconds
@@ -141,6 +152,7 @@ class Daemon:
             self._settings.device.id,
             self._settings.storage.state_dir,
         )
+        stop.callback(self._claim.close)
         stop.callback(self.images.close)
         stop.callback(self.link.stop, DRAIN_S)
         self._publish_info()
@@ -215,18 +227,19 @@ class Daemon:
         return report
 
     def _publish_info(self) -> Info:
-        cameras = {name: CameraInfo(**asdict(state)) for name, state in self.cameras.states.items()}
-        degraded = any(camera.state == "degraded" for camera in cameras.values())
-        info = Info(
-            device=self._settings.device.id,
-            state="degraded" if degraded else "running",
-            versions=_versions(),
-            cameras=cameras,
-            runtime=self.loop.engine.network.runtime,
-            sensors=self.sensors.name,
-            commands=sorted(COMMANDS),
-        )
-        self.link.retained("info", info.encode())
+        with self._info_lock:  # camera threads come here too; what is seen last must be sent last
+            cameras = {name: CameraInfo(**asdict(state)) for name, state in self.cameras.states.items()}
+            degraded = any(camera.state == "degraded" for camera in cameras.values())
+            info = Info(
+                device=self._settings.device.id,
+                state="degraded" if degraded else "running",
+                versions=_versions(),
+                cameras=cameras,
+                runtime=self.loop.engine.network.runtime,
+                sensors=self.sensors.name,
+                commands=sorted(COMMANDS),
+            )
+            self.link.retained("info", info.encode())
         return info
 
     def publish_model(self) -> ModelInfo:

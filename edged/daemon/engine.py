@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edged.errors import ModelError
+from edged.store.bundle import LABELS, MODEL
 from edged.vision.network import Network
 
 if TYPE_CHECKING:
@@ -46,17 +47,20 @@ def load_engine(bundle: Bundle, settings: ModelSettings) -> Engine:
         ModelError: The bundle is damaged, no classifier, or has another number of labels than outputs.
     """
     begin = time.monotonic()
+    model = bundle.read_model()
     try:
         network = Network(
-            bundle.read_model(),
+            model,
             runtime=settings.runtime,
             threads=settings.threads,
             crop=bundle.manifest.input.crop,
         )
     except ModelError as error:
-        raise ModelError(f"{bundle.path}: {error}") from error
+        raise ModelError(f"{bundle.path / MODEL}: {error}") from error
     if network.classes != len(bundle.labels):
-        raise ModelError(f"{bundle.path}: {len(bundle.labels)} labels for a model with {network.classes} outputs")
+        raise ModelError(
+            f"{bundle.path / LABELS}: {len(bundle.labels)} labels for a model with {network.classes} outputs"
+        )
     log.info(
         "model %s (%s) ready on %s after %.0f ms",
         bundle.name,

@@ -83,11 +83,10 @@ class FrameLoop:
         frame = self._cameras.take(TAKE_TIMEOUT_S)
         if self._pending is not None:
             self._begin_swap()
-        if frame is not None:
-            self._classify(frame)
-        self._on_step(frame is not None)
+        self._on_step(frame is not None and self._classify(frame))
 
-    def _classify(self, frame: Frame) -> None:
+    def _classify(self, frame: Frame) -> bool:
+        """Return whether the network has answered."""
         engine = self.engine
         prepared = frame.prepared
         if prepared is None or frame.prepared_by != engine.prepare:
@@ -99,8 +98,7 @@ class FrameLoop:
         try:
             outputs = engine.invoke(prepared)
         except ModelError as error:
-            self._failed(frame, error)
-            return
+            return self._failed(frame, error)
         if (tracer := tracing.active) is not None:
             tracer.span("invoke", "invoke", begin_ns, time.monotonic_ns(), camera=frame.camera, seq=frame.seq)
         self._failures = 0
@@ -109,6 +107,7 @@ class FrameLoop:
             if self._probation_left <= 0:
                 self._probation = None
         self._sink(frame, outputs, engine)
+        return True
 
     def _begin_swap(self) -> None:
         with self._lock:
@@ -119,17 +118,17 @@ class FrameLoop:
         self.engine = swap.engine
         log.info("model %s (%s) answers from now on", swap.engine.bundle.name, swap.engine.bundle.id)
 
-    def _failed(self, frame: Frame, error: ModelError) -> None:
+    def _failed(self, frame: Frame, error: ModelError) -> bool:
         """Go back to the old engine while the new one is on probation, and classify the frame with that one."""
         if self._probation is not None:
             (self.engine, swap), self._probation = self._probation, None
             self._cameras.set_prepare(self.engine.prepare)
             log.error("model %s fails (%s); going back to %s", swap.engine.bundle.id, error, self.engine.bundle.id)
             swap.on_failure(error)
-            self._classify(frame)
-            return
+            return self._classify(frame)
         self._failures += 1
         if self._failures == 1:
             log.error("%s", error)
         if self._failures >= _GIVE_UP_FRAMES:
             raise error
+        return False

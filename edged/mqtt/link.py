@@ -297,7 +297,7 @@ class Link:
             log.info("%s; trying MQTT %s", self.last_error, self._retry.protocol)
         elif text != self.last_error or now - at > REMIND_S:
             self._reminded = (self.last_error, now)
-            log.warning("%s; next attempt in %.0f s", self.last_error, delay_s)
+            log.warning("%s; next attempt in %.1f s", self.last_error, delay_s)
         else:
             log.debug("%s; next attempt in %.1f s", self.last_error, delay_s)
 
