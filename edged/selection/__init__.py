@@ -1,0 +1,1 @@
+"""Which network for this frame: features, premodels, cascades, what they reach on measured photos, and a governor."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from edged.camera.photo import read_image
 from edged.errors import CameraError, ConfigError
-from edged.selection.features import FEATURES, costs_ms, extract
+from edged.selection.features import costs_ms, extract
 from edged.selection.measurement import Measurements
 from edged.selection.pool import common_labels
 
@@ -61,7 +61,9 @@ def measure(
         raise ConfigError(f"{len(photos)} photos are too many for {len(members)} networks; use at most {most}")
     scores = np.empty((len(members), len(photos), classes), np.float32)
     times = np.empty((len(members), len(photos)))
-    features, kept, some_images = [], [], []
+    features: list[NDArray[np.float32]] = []
+    kept: list[LabeledPhoto] = []
+    some_images: list[NDArray[np.uint8]] = []
     for number, photo in enumerate(photos):
         progress("measuring", number / len(photos))
         try:

@@ -1,0 +1,199 @@
+"""Fitted selections on disk: `<state_dir>/premodels/<name>/` with JSON, plain arrays and the report; never a pickle."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edged.errors import ConfigError, ModelError
+from edged.selection.cascade import Cascade, Doubt, Stage
+from edged.selection.premodels import KINDS, Premodel
+from edged.selection.strategy import ByCascade, ByPremodel
+from edged.store import durable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edged.selection.strategy import Strategy
+    from edged.store import Bundle, Store
+
+    Arrays = dict[str, NDArray[Any]]
+
+MANIFEST, ARRAYS, REPORT, CURVE = "manifest.json", "arrays.npz", "report.json", "curve.svg"
+_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A fitted selection.
+
+    Attributes:
+        name: Of its folder.
+        networks: Names of the pool, cheapest first.
+        ids: Their bundles' ids.
+        labels: Fingerprint of the common labels.
+        strategies: By name.
+        chosen: "premodel", "cascade" or "learned" → name of the strategy that stands for it.
+        decisions_ms: By name.
+        feature_ms: By feature.
+        points: By name: per operating point {"top1", "mean_ms"}.
+    """
+
+    name: str
+    networks: tuple[str, ...]
+    ids: tuple[str, ...]
+    labels: str
+    strategies: dict[str, Strategy]
+    chosen: dict[str, str]
+    decisions_ms: dict[str, float]
+    feature_ms: dict[str, float]
+    points: dict[str, list[dict[str, float]]]
+
+    def bundles(self, store: Store) -> list[Bundle]:
+        """Find the pool's networks.
+
+        Raises:
+            ConfigError: One is no longer installed, or another network has its name now.
+        """
+        by_id = {bundle.id: bundle for bundle in [*store.versions(), *store.installed()]}
+        for name, id_ in zip(self.networks, self.ids, strict=True):
+            if id_ not in by_id:
+                raise ConfigError(
+                    f"premodel {self.name} was fitted for {name} ({id_}), which is not installed any more; "
+                    "install it again, or fit anew with `edged premodel train`"
+                )
+        return [by_id[id_] for id_ in self.ids]
+
+
+def folder_of(state_dir: Path, name: str) -> Path:
+    """Return where a selection lies."""
+    return state_dir / "premodels" / name
+
+
+def save(fitted: Fitted, report: Mapping[str, Any], curve: str, state_dir: Path) -> Path:
+    """Write a fitted selection in place of an older one of its name: wholly or not at all.
+
+    Raises:
+        ModelError: It cannot be written.
+    """
+    arrays: Arrays = {}
+    strategies = {name: _encode(name, strategy, arrays) for name, strategy in fitted.strategies.items()}
+    plain = {field.name: getattr(fitted, field.name) for field in dataclasses.fields(fitted)}
+    manifest = {"v": _VERSION, **plain, "strategies": strategies}
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)
+    path = folder_of(state_dir, fitted.name)
+    files = {
+        MANIFEST: _json(manifest),
+        ARRAYS: packed.getvalue(),
+        REPORT: _json(report),
+        CURVE: curve.encode(),
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.clear(path.parent)
+        durable.write_folder(path, files, aside=_aside(path))
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be written: {error.strerror}") from error
+    return path
+
+
+def load(state_dir: Path, name: str) -> Fitted:
+    """Read a fitted selection.
+
+    Raises:
+        ConfigError: There is none of this name.
+        ModelError: It is damaged.
+    """
+    path = _existing(state_dir, name)
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+        if manifest.pop("v") != _VERSION:
+            raise ModelError(f"{path}: of another version of edged; fit it again with `edged premodel train`")
+        with np.load(path / ARRAYS, allow_pickle=False) as file:
+            arrays = dict(file)
+        strategies = {each: _decode(each, tree, arrays) for each, tree in manifest.pop("strategies").items()}
+        manifest["networks"], manifest["ids"] = tuple(manifest["networks"]), tuple(manifest["ids"])
+        return Fitted(strategies=strategies, **manifest)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise ModelError(
+            f"{path}: damaged ({type(error).__name__}); fit it again with `edged premodel train`"
+        ) from error
+
+
+def load_report(state_dir: Path, name: str) -> dict[str, Any]:
+    """Read the report that was made when it was fitted. Raises as `load`."""
+    path = _existing(state_dir, name) / REPORT
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{path}: damaged; fit it again with `edged premodel train`") from error
+
+
+def _existing(state_dir: Path, name: str) -> Path:
+    path = folder_of(state_dir, name)
+    if _aside(path).is_dir() and not path.is_dir():  # a replacement was cut off between its two renames
+        path = _aside(path)
+    if not path.is_dir():
+        raise ConfigError(
+            f"no premodel {name!r} is fitted here; run `edged premodel train --images DIR --labels CSV` first"
+        )
+    return path
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".old.{path.name}")
+
+
+def _json(tree: Mapping[str, Any]) -> bytes:
+    return (json.dumps(tree, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _encode(name: str, strategy: Strategy, arrays: Arrays) -> dict[str, Any]:
+    if isinstance(strategy, ByPremodel):
+        premodel = strategy.premodel
+        arrays[f"{name}/low"], arrays[f"{name}/span"] = premodel.low, premodel.span
+        for field in dataclasses.fields(KINDS[premodel.kind]):
+            arrays[f"{name}/{field.name}"] = getattr(premodel.classifier, field.name)
+        return {"premodel": premodel.kind, "names": list(premodel.names), "pool": list(premodel.pool)}
+    if not isinstance(strategy, ByCascade):
+        raise TypeError(f"{name}: not a fitted strategy")
+    stages = []
+    for number, stage in enumerate(strategy.cascade.stages):
+        tree: dict[str, Any] = {"network": stage.network, "weights": list(stage.weights)}
+        if stage.doubt is not None:
+            for part in ("mean", "scale", "weights"):
+                arrays[f"{name}/{number}/{part}"] = getattr(stage.doubt, part)
+            tree["bias"] = stage.doubt.bias
+        stages.append(tree)
+    # JSON knows no infinity: null stands for "never ask the next network".
+    thresholds = [[each if np.isfinite(each) else None for each in point] for point in strategy.cascade.thresholds]
+    return {"stages": stages, "thresholds": thresholds, "default": strategy.default}
+
+
+def _decode(name: str, tree: Mapping[str, Any], arrays: Arrays) -> Strategy:
+    if "premodel" in tree:
+        kind = KINDS[tree["premodel"]]
+        classifier = kind(**{field.name: arrays[f"{name}/{field.name}"] for field in dataclasses.fields(kind)})
+        low, span = arrays[f"{name}/low"], arrays[f"{name}/span"]
+        return ByPremodel(Premodel(tree["premodel"], tuple(tree["names"]), low, span, tuple(tree["pool"]), classifier))
+    stages = []
+    for number, stage in enumerate(tree["stages"]):
+        doubt = None
+        if "bias" in stage:
+            parts = (arrays[f"{name}/{number}/{part}"] for part in ("mean", "scale", "weights"))
+            doubt = Doubt(*parts, stage["bias"])
+        stages.append(Stage(stage["network"], tuple(stage["weights"]), doubt))
+    return ByCascade(Cascade(tuple(stages), _thresholds(tree["thresholds"]), tree["default"]))
+
+
+def _thresholds(points: Sequence[Sequence[float | None]]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(np.inf if each is None else each for each in point) for point in points)
