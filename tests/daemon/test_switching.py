@@ -1,0 +1,149 @@
+"""Changing the model under a running frame loop, and a new one that fails."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edged.daemon import switching
+from edged.daemon.engine import Engine, load_engine
+from edged.daemon.loop import FrameLoop
+from edged.daemon.statistics import Statistics
+from edged.daemon.switching import ModelSwitch
+from edged.errors import ModelError
+from edged.settings import RetrainSettings, Settings, StorageSettings
+from edged.store import Bundle, Store
+from edged.types import Frame
+from edged.vision.network import Network
+from tests.daemon.process import wait_until
+
+
+class StillCamera:
+    """The cameras' port as the frame loop sees it: always the same grey frame."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+
+    def take(self, _: float) -> Frame:
+        self.seq += 1
+        time.sleep(0.002)
+        grey = np.full((120, 160, 3), 127, np.uint8)
+        return Frame("main", self.seq, grey, time.monotonic_ns(), time.time(), 0.0)
+
+    def set_prepare(self, _: Callable[..., Any]) -> None:
+        pass
+
+
+class Weakling(Network):
+    """Runs once, to be let in, and never again."""
+
+    runs = 0
+
+    def invoke(self, prepared: Any) -> Any:
+        self.runs += 1
+        if self.runs > 1:
+            raise ModelError("the delegate has gone")
+        return super().invoke(prepared)
+
+
+class Bench:
+    """A frame loop on a thread, and the switch beside it."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.settings = Settings(storage=StorageSettings(state_dir=tmp_path), retrain=RetrainSettings(keep_versions=2))
+        self.store = Store(tmp_path)
+        self.statistics = Statistics()
+        self.answered: list[str] = []
+        self.published = 0
+        engine = load_engine(self.store.current("mobilenet_v2"), self.settings.model)
+        self.camera = StillCamera()
+        self.loop = FrameLoop(self.camera, engine, self._sink, lambda _: None)  # type: ignore[arg-type]  # the port's part
+        self.switch = ModelSwitch(self.settings, self.store, self.loop, self.statistics, self._publish)
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _sink(self, _: Frame, __: Any, engine: Engine) -> None:
+        self.answered.append(engine.bundle.id)
+        self.statistics.add(1.0)
+
+    def _publish(self) -> None:
+        self.published += 1
+
+    def _run(self) -> None:
+        while not self._end.is_set():
+            self.loop.step()
+
+    def close(self) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def trained(self, name: str) -> Bundle:
+        """A version that differs from the shipped model in one byte that nothing reads."""
+        shipped = self.store.find("mobilenet_v2")
+        model = shipped.read_model() + name.encode()
+        digest = hashlib.sha256(model).hexdigest()
+        manifest = shipped.manifest.model_copy(update={"sha256": digest, "name": name})
+        return self.store.write_version(model, shipped.labels, manifest)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.close()
+
+
+def test_every_frame_is_answered_by_the_old_or_the_new_model(bench: Bench) -> None:
+    before, new = bench.switch.running.id, bench.trained("new")
+    ticks: list[int] = []
+    bench.switch.use(new, lambda: ticks.append(1))
+    assert bench.switch.running.id == new.id
+    assert bench.published == 1
+    assert ticks
+    switched = bench.answered.index(new.id)
+    assert set(bench.answered[:switched]) == {before}
+    assert set(bench.answered[switched:]) == {new.id}
+    assert abs(len(bench.answered) - bench.camera.seq) <= 1
+    assert bench.store.current("mobilenet_v2").id == new.id
+    assert bench.switch.rollback().id == before
+    assert bench.store.current("mobilenet_v2").id == before
+    with pytest.raises(ModelError, match="nothing to roll back to"):
+        bench.switch.rollback()
+
+
+def test_a_new_model_that_fails_goes_and_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, new = bench.switch.running.id, bench.trained("weak")
+    monkeypatch.setattr(
+        switching, "load_engine", lambda bundle, _: Engine(bundle, Weakling(bundle.read_model(), threads=1))
+    )
+    with pytest.raises(ModelError, match=rf"{new.id} fails \(the delegate has gone\); the old one is back"):
+        bench.switch.use(new)
+    wait_until(lambda: bench.published == 2, what="the model published again")
+    assert bench.switch.running.id == before
+    assert bench.store.current("mobilenet_v2").id == before
+    assert set(bench.answered) == {before}  # the frame that failed was answered too
+    seen = len(bench.answered)
+    wait_until(lambda: len(bench.answered) > seen, what="further frames")
+
+
+def test_a_model_that_cannot_be_loaded_changes_nothing(bench: Bench) -> None:
+    new = bench.trained("cut")
+    (new.path / "model.tflite").write_bytes(b"short")
+    with pytest.raises(ModelError, match="damaged"):
+        bench.switch.use(replace(new))
+    assert bench.published == 0
+    assert bench.store.previous("mobilenet_v2") is None
+
+
+def test_only_some_versions_stay(bench: Bench) -> None:
+    ids = [bench.switch.use(bench.trained(f"v{number}")).id for number in range(3)]
+    assert {version.id for version in bench.store.versions()} == set(ids[1:])
