@@ -1,0 +1,72 @@
+"""`edged retrain` as people type it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edged.store import Store, read_bundle
+from tests.albums import LABELS, make_album, picture, put
+
+
+def edged(tmp_path: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("EDGED_")}
+    environment["EDGED_STORAGE__STATE_DIR"] = str(tmp_path / "state")
+    return subprocess.run(
+        [sys.executable, "-m", "edged", "retrain", *args],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+        timeout=100,
+    )
+
+
+def test_a_folder_becomes_a_bundle(tmp_path: Path) -> None:
+    album = make_album(tmp_path / "album", 12)
+    put(album / LABELS[0] / "cut.jpg", picture(LABELS[0], 99)[:-100])
+    done = edged(tmp_path, "--images", str(album), "--lr", "0.1", "--batch", "16", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["status"] == "succeeded"
+    assert [Path(one["file"]).name for one in told["report"]["skipped"]] == ["cut.jpg"]
+    assert Store(tmp_path / "state").find(told["report"]["model"]).labels == LABELS
+
+    out = tmp_path / "out"
+    done = edged(tmp_path, "--images", str(album), "--lr", "0.1", "--batch", "16", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert read_bundle(out).id == told["report"]["model"]
+    assert "test accuracy" in done.stdout
+    assert str(out) in done.stdout
+    assert done.stderr.splitlines()[:2] == ["scan…", "bottlenecks…"]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "error"),
+    [
+        (["--lr", "0"], 2, "edged: configuration: retrain.lr = 0.0: Input should be greater than 0\n"),
+        (["--lr", "nan"], 2, "edged: configuration: retrain.lr = nan: Input should be "),
+        (["--lr", "-1"], 2, "edged: configuration: retrain.lr = -1.0: "),
+        (["--backbone", "resnet"], 1, "edged: backbone: no model 'resnet' is installed; installed: mobilenet_v2"),
+        ([], 1, "edged: training needs at least two labels of 5 images or more each; there are: checks 8\n"),
+    ],
+)
+def test_mistakes_get_one_line(tmp_path: Path, args: list[str], code: int, error: str) -> None:
+    album = make_album(tmp_path / "album", 8, LABELS[:1])
+    done = edged(tmp_path, "--images", str(album), *args)
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert done.stderr.removeprefix("scan…\n").startswith(error)
+    assert done.stderr.removeprefix("scan…\n").count("\n") == 1
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    done = edged(tmp_path, "--images", str(tmp_path / "nowhere"), "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["status"] == "rejected"
+    assert "no such folder" in done.stderr
