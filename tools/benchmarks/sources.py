@@ -2,8 +2,8 @@
 
     cd tools && python -m benchmarks.sources --state DIR --work DIR [--data ../../shared/data] --out sources.json
 
-`--state` is a state directory in which the networks are installed (`edged models add`, `edged models pull`). Targets are
-photos of ../shared/data, linked into `--work`. Bottlenecks are kept, so a second run takes seconds.
+`--state` is a state directory in which the networks are installed (`edged models add`, `edged models pull`). Targets
+are photos of ../shared/data, linked into `--work`. Bottlenecks are kept, so a second run takes seconds.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from edged.store import Bundle, Store
 from edged.vision.network import HeadNetwork
 
 PER_FLOWER = 200
+LEAST = 35  # photos that no ImageNet network was trained on, to measure them alone too
 IN_THE_TABLE = "eli"  # photos that edged/learning/known_sources.json was made of: no target is estimated from them
 
 
@@ -136,6 +137,8 @@ def main() -> int:
         folder = make_imagenet(data, work / name, groups)
         fresh = make_imagenet(data, work / f"{name}-fresh", groups, without=IN_THE_TABLE)
         results.append(measure(name, folder, fresh, store, args.state, args.seed))
+        if results[-1]["estimated_from"] >= LEAST:
+            results.append(measure(f"{name}-fresh", fresh, fresh, store, args.state, args.seed))
     flowers = make_flowers(data, work / "flowers", PER_FLOWER)
     results.append(measure("flowers", flowers, flowers, store, args.state, args.seed))
     args.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
