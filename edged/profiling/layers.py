@@ -137,7 +137,7 @@ def profile_layers(
     slowest = int(times.argmax())
     layers = [
         {
-            **asdict(cost),
+            **{key: list(value) if isinstance(value, tuple) else value for key, value in asdict(cost).items()},
             "ms": round(float(ms), 5),
             "share": round(float(ms) / total, 5) if total else 0.0,
             "slowest": place == slowest,

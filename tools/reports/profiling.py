@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+"""Measures what tools/reports/profiling.md shows, and writes that page and its pictures.
+
+    .venv/bin/python tools/reports/profiling.py [--data ../shared/data] [--seconds 20] [--limit 400]
+
+Every number comes from the command that stands beside its table: this only runs `edged profile` and formats. The raw
+reports are kept in a folder of the system's temporary files, so that `--render` can format again without measuring.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edged.profiling.numbers import count, milliseconds, shape, short_name
+from edged.profiling.svg import layers_svg, lines_svg, scatter_svg
+
+HERE = Path(__file__).resolve().parent
+PICTURES = HERE / "profiling"
+Reports = Mapping[str, Mapping[str, Any]]
+
+
+def main() -> int:
+    """Measure, draw, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=HERE.parents[2] / "shared" / "data")
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each single measurement")
+    parser.add_argument("--limit", type=int, default=400, help="photos for the comparison")
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "edged-profiling")
+    parser.add_argument(
+        "--render", action="store_true", help="format what the cache holds; measure only what is missing"
+    )
+    args = parser.parse_args()
+    args.cache.mkdir(parents=True, exist_ok=True)
+    models = {"mobilenet_v2": "mobilenet_v2"}
+    models |= {path.stem: str(path) for path in sorted((args.data / "models").glob("*.tflite"))}
+    reports = {name: _profile(name, model, args) for name, model in models.items()}
+    comparison = _compare(models, args)
+    PICTURES.mkdir(exist_ok=True)
+    for name, report in reports.items():
+        (PICTURES / f"{name}.svg").write_text(layers_svg(report), encoding="utf-8")
+    (PICTURES / "batches.svg").write_text(_batch_lines(reports), encoding="utf-8")
+    points = {row["name"]: (row["ms"], row["accuracy"]) for row in comparison if row["accuracy"] is not None}
+    (PICTURES / "comparison.svg").write_text(
+        scatter_svg("Accuracy against time", "ms per image, one thread, LiteRT", "top-1 accuracy", points),
+        encoding="utf-8",
+    )
+    (HERE / "profiling.md").write_text("\n".join(page(reports, comparison, args)) + "\n", encoding="utf-8")
+    return 0
+
+
+def _profile(name: str, model: str, args: argparse.Namespace) -> dict[str, Any]:
+    command = [model, "--json", "--seconds", f"{args.seconds:g}", "--images", str(args.data / "imagenet" / "eli")]
+    return _cached(args, name, command)
+
+
+def _compare(models: Mapping[str, str], args: argparse.Namespace) -> list[dict[str, Any]]:
+    images = args.data / "imagenet"
+    command = ["--compare", *models.values(), "--images", str(images), "--labels", str(images / "labels.csv")]
+    rows: list[dict[str, Any]] = _cached(args, "compare", [*command, "--limit", str(args.limit), "--json"])["compare"]
+    return rows
+
+
+def _cached(args: argparse.Namespace, name: str, arguments: list[str]) -> dict[str, Any]:
+    file = args.cache / f"{name}.json"
+    if not (args.render and file.is_file()):
+        print(f"measuring {name} …", flush=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "edged", "profile", *arguments], stdout=subprocess.PIPE, check=True
+        )
+        file.write_bytes(done.stdout)
+    report: dict[str, Any] = json.loads(file.read_bytes())
+    return report
+
+
+def _batch_lines(reports: Reports) -> str:
+    series = {
+        name: [(float(size), entry["images_per_s"]) for size, entry in report["batch"].items() if "error" not in entry]
+        for name, report in reports.items()
+    }
+    return lines_svg("Batches: throughput", "images per batch", "images per second, one thread", series)
+
+
+def page(reports: Reports, comparison: Sequence[Mapping[str, Any]], args: argparse.Namespace) -> Iterator[str]:
+    """Yield the page's lines."""
+    machine = next(iter(reports.values()))["machine"]
+    loads = sorted(report["machine"]["load"] for report in reports.values())
+    template = (HERE / "profiling.template.md").read_text(encoding="utf-8")
+    values = {
+        "machine": f"{machine['processor']}, {machine['architecture']}, {machine['threads']} virtual processors, "
+        f"{machine['memory_mb'] / 1000:.0f} GB",
+        "loads": f"{loads[0]:.1f} to {loads[-1]:.1f}",
+        "python": machine["python"],
+        "seconds": f"{args.seconds:g}",
+        "limit": str(args.limit),
+        "explained": "\n".join(_explained(reports)),
+        "slowest": "\n".join(_slowest(reports)),
+        "operators": "\n".join(_operators(reports)),
+        "pictures": "\n".join(f"![{name}: time per layer](profiling/{name}.svg)\n" for name in reports),
+        "end_to_end": "\n".join(_end_to_end(reports)),
+        "online": "\n".join(_online(reports)),
+        "batches": "\n".join(_batches(reports)),
+        "memory": "\n".join(_memory(reports)),
+        "threads": "\n".join(_threads(reports)),
+        "runtimes": "\n".join(_runtimes(reports)),
+        "gpu": next(iter(reports.values()))["gpu"].get("error", "a GPU was found"),
+        "comparison": "\n".join(_comparison(comparison)),
+    }
+    for key, value in values.items():
+        template = template.replace("{{" + key + "}}", value)
+    yield template.rstrip()
+
+
+def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(heading) + " |"
+    yield "|---|" + "---:|" * (len(heading) - 1)
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+
+
+def _explained(reports: Reports) -> Iterator[str]:
+    rows = []
+    for name, report in reports.items():
+        model, whole = report["model"], report["layers_sum"]
+        rows.append(
+            [
+                name,
+                *(str(model["operators"]), count(model["params"]), count(model["macs"])),
+                *(f"{whole['sum_ms']:.3f}", f"{whole['whole_ms']:.3f}", f"{whole['explained']:.1%}"),
+                "yes" if whole["exact"] else "**no**",
+            ]
+        )
+    yield from _table(["model", "layers", "parameters", "MACs", "sum ms", "whole ms", "explained", "same scores"], rows)
+
+
+def _slowest(reports: Reports) -> Iterator[str]:
+    rows = []
+    for name, report in reports.items():
+        layer = max(report["layers"], key=lambda layer: layer["ms"])
+        place = report["layers"].index(layer)
+        way = f"{shape(layer['input_shape'])} → {shape(layer['output_shape'])}"
+        what = f"{place}: {layer['op']}, `{short_name(layer['name'])}`"
+        rows.append([name, what, way, milliseconds(layer["ms"]), f"{layer['share']:.1%}"])
+    yield from _table(["model", "slowest layer", "shapes", "ms", "share"], rows)
+
+
+def _operators(reports: Reports) -> Iterator[str]:
+    kinds = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "PAD", "QUANTIZE")
+    rows = []
+    for name, report in reports.items():
+        sums = dict.fromkeys((*kinds, "others"), 0.0)
+        for layer in report["layers"]:
+            sums[layer["op"] if layer["op"] in kinds else "others"] += layer["share"]
+        rows.append([name, *(f"{share:.1%}" if share else "" for share in sums.values())])
+    yield from _table(["model", *kinds, "others"], rows)
+
+
+def _end_to_end(reports: Reports) -> Iterator[str]:
+    steps = ("capture", "preprocess", "invoke", "publish", "total")
+    rows = []
+    for name, report in reports.items():
+        entry = report["end_to_end"]
+        cells = ["" if (ms := entry[f"{step}_ms"]) is None else milliseconds(ms) for step in steps]
+        rows.append([name, *cells])
+    yield from _table(["model", *steps], rows)
+
+
+def _online(reports: Reports) -> Iterator[str]:
+    rows = [
+        [name, number, str(entry["images"]), f"{entry['total_ms']:.0f}"]
+        + [milliseconds(entry[key]) for key in ("mean_ms", "p50_ms", "p95_ms", "p99_ms", "cpu_ms")]
+        for name, report in reports.items()
+        for number, entry in report["online"].items()
+    ]
+    yield from _table(["model", "asked", "measured", "total ms", "mean", "p50", "p95", "p99", "CPU"], rows)
+
+
+def _batches(reports: Reports) -> Iterator[str]:
+    sizes = list(next(iter(reports.values()))["batch"])
+    rows = [[name, *(_rate(report["batch"][size]) for size in sizes)] for name, report in reports.items()]
+    yield from _table(["images/s in batches of", *sizes], rows)
+
+
+def _memory(reports: Reports) -> Iterator[str]:
+    sizes = list(next(iter(reports.values()))["batch"])
+    rows = [
+        [name, *(f"{report['batch'][size].get('peak_mb', 0):.0f}" for size in sizes)]
+        for name, report in reports.items()
+    ]
+    yield from _table(["peak MB in batches of", *sizes], rows)
+
+
+def _rate(entry: Mapping[str, Any]) -> str:
+    return "–" if "error" in entry else f"{entry['images_per_s']:.1f}"
+
+
+def _threads(reports: Reports) -> Iterator[str]:
+    numbers = list(next(iter(reports.values()))["threads"])
+    rows = []
+    for name, report in reports.items():
+        medians = [report["threads"][number]["p50_ms"] for number in numbers]
+        rows.append([name, *map(milliseconds, medians), f"{medians[0] / medians[-1]:.2f}"])
+    yield from _table(["p50 ms on threads", *numbers, "gain"], rows)
+
+
+def _runtimes(reports: Reports) -> Iterator[str]:
+    names = list(next(iter(reports.values()))["runtimes"])
+    versions = next(iter(reports.values()))["runtimes"]
+    heading = [f"{name} {versions[name].get('version') or ''}".strip() for name in names]
+    rows = [
+        [name, *("–" if "error" in (entry := report["runtimes"][each]) else _both(entry) for each in names)]
+        for name, report in reports.items()
+    ]
+    yield from _table(["p50 ms (CPU ms)", *heading], rows)
+
+
+def _both(entry: Mapping[str, Any]) -> str:
+    return f"{milliseconds(entry['p50_ms'])} ({milliseconds(entry['cpu_ms'])})"
+
+
+def _comparison(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    cells = []
+    for row in rows:
+        accuracy, top5, rate = row["accuracy"], row["top5"], row["accuracy_per_ms"]
+        cells.append(
+            [
+                row["name"],
+                *("–" if share is None else f"{share:.1%}" for share in (accuracy, top5)),
+                *(milliseconds(row["ms"]), f"{row['mb']:.1f}", count(row["macs"])),
+                "–" if rate is None else f"{100 * rate:.1f}",
+            ]
+        )
+    yield from _table(["model", "top-1", "top-5", "ms", "MB", "MACs", "top-1 points per ms"], cells)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
