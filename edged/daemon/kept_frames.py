@@ -16,6 +16,7 @@ import numpy as np
 from edged.errors import CommandError, EdgedError
 from edged.learning.embeddings import Embedding, variant
 from edged.learning.image_rows import Kept
+from edged.logs import Rarely
 
 if TYPE_CHECKING:
     from edged.daemon.engine import Engine
@@ -97,7 +98,7 @@ class FrameWriter:
     def __init__(self, store: ImageStore) -> None:
         self._store = store
         self._queue: queue.Queue[tuple[Seen, str] | None] = queue.Queue(_WAITING)
-        self._said: str | None = None
+        self._failures = Rarely(log)
         self._stopping = False
         # A daemon thread: the first look at thousands of new photos must not keep the process from ending. What it
         # writes is whole at every moment.
@@ -150,11 +151,9 @@ class FrameWriter:
             if sha256 is not None:
                 self._store.put_embeddings([seen.embedding(sha256)])
                 log.debug("camera %s: frame %d kept (%s)", seen.frame.camera, seen.frame.seq, reason)
-            self._said = None
-        except EdgedError as error:  # a full disk stays full for a while
-            if str(error) != self._said:
-                self._said = str(error)
-                log.warning("frames are not kept: %s", error)
+            self._failures.reset()
+        except EdgedError as error:  # a full disk stays full for a while, and the text names another file every time
+            self._failures.log("frames are not kept: %s", error)
 
 
 def encode(image: Image) -> bytes:

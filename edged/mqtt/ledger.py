@@ -9,9 +9,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from edged.errors import ConfigError
 from edged.mqtt.messages import Job
-from edged.mqtt.outbox import set_aside
+from edged.mqtt.outbox import refused, set_aside
 
 KEEP_S = 30 * 86400.0
 KEEP_ROWS = 100_000
@@ -53,6 +52,7 @@ class Ledger:
 
     Raises:
         ConfigError: The folder cannot be written to.
+        LinkError: The disk is full.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,8 +64,7 @@ class Ledger:
             self._database = self._open_or_renew()
             self._prune()
         except (OSError, sqlite3.Error) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            raise ConfigError(f"storage.state_dir: cannot keep the commands in {path}: {reason}") from error
+            raise refused("the commands", path, error) from error
 
     def accept(self, id_: str, name: str, ack: bytes, *, finished: bool = False) -> None:
         """Remember a command, durably, before it runs; `finished`: it has run and has no job.

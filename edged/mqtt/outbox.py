@@ -6,6 +6,7 @@ Written to only while the broker is away (or slow), so that a healthy link does 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import sqlite3
 import time
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edged.errors import ConfigError
+from edged.errors import ConfigError, EdgedError, LinkError
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,13 @@ def set_aside(path: Path, reason: str) -> None:
     log.error("%s: unusable (%s); set aside as %s and begun anew", path, reason, aside.name)
 
 
+def refused(what: str, path: Path, error: OSError | sqlite3.Error) -> EdgedError:
+    """Say why a database cannot be opened: a full disk may heal by itself, all else asks for another folder."""
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    full = error.errno == errno.ENOSPC if isinstance(error, OSError) else "full" in reason
+    return (LinkError if full else ConfigError)(f"storage.state_dir: cannot keep {what} in {path}: {reason}")
+
+
 class Outbox:
     """A bounded first-in-first-out store of messages. Not for several threads at once: the link's thread owns it.
 
@@ -68,6 +76,7 @@ class Outbox:
 
     Raises:
         ConfigError: The folder cannot be written to.
+        LinkError: The disk is full.
     """
 
     def __init__(self, path: Path, max_mb: float) -> None:
@@ -84,8 +93,7 @@ class Outbox:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = self._open_or_renew()
         except (OSError, sqlite3.Error) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            raise ConfigError(f"storage.state_dir: cannot keep the outbox {path}: {reason}") from error
+            raise refused("the outbox", path, error) from error
 
     def __len__(self) -> int:
         """Messages not yet acknowledged, on disk and in memory."""
