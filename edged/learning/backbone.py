@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from edged.vision.network import Bottlenecks
     from edged.vision.quantization import Affine
 
+TRAINING_CROP = 1.0
+"""Images are trained on up to their short side: on flower photos 0.4 points better in cross-validation than the 0.875
+that ImageNet evaluation, and so most installed models, ask for. The new bundle's manifest says so to the daemon."""
+
 _NARROWEST = 0.75
 """The smallest part of an image's side that a view shows, see `augment.make_view`."""
 
@@ -34,6 +38,7 @@ class Backbone:
         features: Width of the bottleneck.
         affine, dtype: What its bytes mean.
         runtime: Which interpreter.
+        crop: The centre crop that images, and later live frames, get.
     """
 
     bundle: Bundle
@@ -42,9 +47,10 @@ class Backbone:
     affine: Affine
     dtype: Literal["uint8", "int8"]
     runtime: Runtime
+    crop: float
 
     @classmethod
-    def of(cls, bundle: Bundle, runtime: Runtime) -> Backbone:
+    def of(cls, bundle: Bundle, runtime: Runtime, *, crop: float = TRAINING_CROP) -> Backbone:
         """Read the bundle's model.
 
         Raises:
@@ -56,17 +62,12 @@ class Backbone:
             model = graph.expose_bottleneck()
         except ModelError as error:
             raise ModelError(f"{bundle.name}: {error}") from error
-        return cls(bundle, model, graph.head.features, graph.bottleneck_quantization, dtype, runtime)
+        return cls(bundle, model, graph.head.features, graph.bottleneck_quantization, dtype, runtime, crop)
 
     @property
     def sha256(self) -> str:
         """Under which embeddings are kept."""
         return self.bundle.manifest.backbone_sha256
-
-    @property
-    def crop(self) -> float:
-        """The centre crop of live frames."""
-        return self.bundle.manifest.input.crop
 
     def variant(self, view: View) -> str:
         """Return the name under which a view's embeddings are kept."""

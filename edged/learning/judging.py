@@ -108,7 +108,7 @@ def judge_incumbent(
     images = [image for image, known in zip(examples.images, shared, strict=True) if known]
     if not images:
         return Incumbent(shared, np.zeros(0, bool))
-    own = Backbone.of(current, backbone.runtime)
+    own = Backbone.of(current, backbone.runtime, crop=current.manifest.input.crop)
     if (own.sha256, own.crop) != (backbone.sha256, backbone.crop):
         lost = {
             one.task.sha256 for one in complete(store, images, lambda _: ("plain",), own, workers=workers, tell=tell)

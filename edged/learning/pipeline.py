@@ -269,7 +269,7 @@ class _Training:
             {
                 "name": f"{source.backbone}-retrained"[-64:],
                 "sha256": hashlib.sha256(model).hexdigest(),
-                "input": source.input.model_dump(),
+                "input": {**source.input.model_dump(), "crop": backbone.crop},
                 "backbone": source.backbone,
                 "backbone_sha256": source.backbone_sha256,
                 "parent": backbone.bundle.id,

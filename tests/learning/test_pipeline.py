@@ -160,7 +160,7 @@ def test_an_image_that_breaks_after_the_scan_is_skipped(tmp_path: Path) -> None:
     assert set(reasons) == {"bad.jpg", "gone.jpg"}
     network = backbone.network()
     expected = network.embed(network.prepare(read_image(good)))
-    assert [row.variant for row in rows] == ["crop=0.875", "crop=0.875,flip"]
+    assert [row.variant for row in rows] == ["crop=1", "crop=1,flip"]
     assert rows[0].data == expected.tobytes()
     assert rows[1].data != rows[0].data
 
