@@ -188,15 +188,16 @@ def _times(entries: Mapping[str, Mapping[str, Any]], heading: str) -> Table:
 
 def _batches(entries: Mapping[str, Mapping[str, Any]]) -> Table:
     most = max((entry["images_per_s"] for entry in entries.values() if "error" not in entry), default=1.0)
-    table = _table("batch", "measured", "ms", "images/s", "peak MB", "")
+    table = _table("batch", "measured", "ms", "CPU/image", "images/s", "peak MB", "")
     for size, entry in entries.items():
         if "error" in entry:
-            table.add_row(size, "–", "", "", "", "")
+            table.add_row(size, "–", *[""] * 5)
             continue
         table.add_row(
             size,
             str(entry["images"]),
             milliseconds(entry["batch_ms"]),
+            milliseconds(entry["cpu_ms"]),
             f"{entry['images_per_s']:.1f}",
             f"{entry['peak_mb']:.0f}",
             Text(_bar(entry["images_per_s"] / most, 20), style="cyan"),
