@@ -82,8 +82,9 @@ def h_score(features: Floats, labels: Labels) -> float:
     """Return the H-score tr(Σ⁻¹ Σ_B) (Bao et al. 2019, "An Information-Theoretic Approach to Transferability in Task
     Transfer Learning"), where Σ is the covariance of features and Σ_B that of their class means.
 
-    Σ is shrunk to σ² I with the weight of Ledoit and Wolf 2004, without which few images of many features give any set
-    the same score (Ibrahim, Ponomareva, Mazumder 2021, "Newer is not always better", shrink both).
+    Shrunk as by Ibrahim, Ponomareva, Mazumder 2021, "Newer is not always better: Rethinking transferability metrics":
+    (1 − w) tr(((1 − w) Σ + w σ² I)⁻¹ Σ_B) with the w of Ledoit and Wolf 2004; without it any few images of many features
+    seem perfectly separable.
 
     Returns:
         0..classes − 1; higher is better.
@@ -105,7 +106,8 @@ def h_score(features: Floats, labels: Labels) -> float:
     # means = A · centred with A averaging over the class, so they lie in the same span: means · V = A U S.
     of_class = {int(label): left[labels == label].mean(axis=0) for label in np.unique(labels)}
     averaged = np.stack([of_class[int(label)] for label in labels]) * singular
-    return float((np.square(averaged).mean(axis=0) / np.maximum(shrunk, 1e-12)).sum())
+    between = np.square(averaged).mean(axis=0)
+    return float((1 - weight) * (between / np.maximum(shrunk, 1e-12)).sum())
 
 
 def log_evidence(features: Floats, labels: Labels, iterations: int = 20) -> float:

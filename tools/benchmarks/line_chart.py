@@ -103,13 +103,23 @@ def _drawn(line: Line, colour: str, place: Callable[[float, float], tuple[float,
     if line.spread:
         upper = [place(x, y + off) for (x, y), off in zip(line.points, line.spread, strict=True)]
         lower = [place(x, y - off) for (x, y), off in zip(line.points, line.spread, strict=True)]
-        area = " ".join(f"{x:.1f},{y:.1f}" for x, y in [*upper, *reversed(lower)])
-        parts.append(f'<polygon points="{area}" fill="{colour}" fill-opacity="0.15"/>')
+        parts.append(f'<path d="{_path([*upper, *reversed(lower)])}Z" fill="{_pale(colour)}" stroke="none"/>')
     places = [place(x, y) for x, y in line.points]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2.2"/>')
+    parts.append(
+        f'<path d="{_path(places)}" fill="none" stroke="{colour}" stroke-width="2.2" stroke-linejoin="round"/>'
+    )
     parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{colour}"/>' for x, y in places if len(places) <= 20]
     return parts
+
+
+def _path(places: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+
+
+def _pale(colour: str) -> str:
+    """A tint without opacity, which not every renderer of SVG knows."""
+    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(255 - 0.2 * (255 - part)):02x}" for part in parts)
 
 
 def _ticks(low: float, high: float) -> list[float]:
