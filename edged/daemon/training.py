@@ -183,8 +183,8 @@ class Training:
             self._switch.use(read_bundle(outcome.bundle), lambda: self._publish(running))
         except EdgedError as error:
             return Outcome("failed", outcome.report, error=str(error))
-        seconds = dict(outcome.report.get("seconds", {}))
         now = time.monotonic()
+        seconds = {stage: took for stage, took in outcome.report.get("seconds", {}).items() if stage != "total"}
         seconds |= {"swap": round(now - swapped, 3), "total": round(now - began, 3)}
         return Outcome("succeeded", {**outcome.report, "seconds": seconds}, bundle=outcome.bundle)
 

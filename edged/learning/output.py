@@ -1,15 +1,44 @@
-"""A bundle outside the store, for `edged retrain --out`."""
+"""What becomes of a trained model: its manifest, and a bundle outside the store for `edged retrain --out`."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from edged.errors import TrainingError
 from edged.store import Bundle, Manifest, read_bundle
 from edged.store.bundle import LABELS, MANIFEST, MODEL, encode_labels
 from edged.store.durable import write_folder
 from edged.store.lock import aside
+
+if TYPE_CHECKING:
+    from edged.learning.backbone import Backbone
+
+
+def new_manifest(model: bytes, backbone: Backbone, report: dict[str, Any]) -> Manifest:
+    """Return the manifest of a retrained model.
+
+    Args:
+        model: Content of the .tflite file.
+        backbone: What it was retrained from.
+        report: Of its training.
+    """
+    source = backbone.bundle.manifest
+    return Manifest.model_validate(
+        {
+            "name": f"{source.backbone}-retrained"[-64:],
+            "sha256": hashlib.sha256(model).hexdigest(),
+            "input": {**source.input.model_dump(), "crop": backbone.crop},
+            "backbone": source.backbone,
+            "backbone_sha256": source.backbone_sha256,
+            "parent": backbone.bundle.id,
+            "training": report,
+            "source": f"retrained from {source.backbone} on labeled images",
+            "licence": source.licence,
+        }
+    )
 
 
 def write_bundle(folder: Path, model: bytes, labels: Sequence[str], manifest: Manifest) -> Bundle:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
-import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from edged.errors import TrainingError
 from edged.learning import judging, report
 from edged.learning.backbone import Backbone
 from edged.learning.bottlenecks import complete
@@ -22,30 +17,16 @@ from edged.learning.evaluation import Evaluation, Verdict, decide, evaluate
 from edged.learning.folder import open_images
 from edged.learning.head import export
 from edged.learning.learning_curve import LearningCurve, learning_curve
-from edged.learning.output import write_bundle
+from edged.learning.output import new_manifest, write_bundle
 from edged.learning.recipe import Recipe
-from edged.learning.request import Outcome, Progress, Stage, TrainingRequest
+from edged.learning.request import Outcome, TrainingRequest
 from edged.learning.softmax_regression import EpochReport, Fitted, fit
-from edged.store import Bundle, Manifest, Store, read_bundle
+from edged.learning.stages import Stages, Tell
+from edged.store import Bundle, Store, read_bundle
 
 if TYPE_CHECKING:
     from edged.learning.images import ImageStore
     from edged.types import Vector
-
-log = logging.getLogger(__name__)
-
-Tell = Callable[[Progress], None]
-
-_SHARE: dict[Stage, tuple[float, float]] = {
-    "scan": (0.0, 0.04),
-    "bottlenecks": (0.04, 0.8),
-    "training": (0.8, 0.9),
-    "export": (0.9, 0.91),
-    "evaluation": (0.91, 0.93),
-    "learning curve": (0.93, 0.99),
-    "writing": (0.99, 1.0),
-}
-"""Where each stage begins and ends on the way from 0 to 1."""
 
 
 def train(request: TrainingRequest, tell: Tell) -> Outcome:
@@ -71,19 +52,17 @@ class _Training:
 
     def __init__(self, request: TrainingRequest, tell: Tell, stack: ExitStack) -> None:
         self._request = request
-        self._tell = tell
+        self._stages = Stages(tell)
         self._stack = stack
         self._workers = request.workers or os.cpu_count() or 1
-        self._seconds: dict[str, float] = {}
         self._report: dict[str, Any] = {"hyperparameters": report.hyperparameters(request)}
 
     def run(self) -> Outcome:
         """Go through the stages."""
-        began = time.monotonic()
-        request = self._request
-        with self._stage("scan"):
+        request, stage = self._request, self._stages.stage
+        with stage("scan"):
             store, selection = self._scan()
-        with self._stage("bottlenecks"):
+        with stage("bottlenecks"):
             backbone = Backbone.of(self._choose(store, selection), request.runtime)
             selection = self._bottlenecks(store, selection, backbone)
             kept = KeptBottlenecks(store, backbone)
@@ -96,27 +75,27 @@ class _Training:
                 "splits": selection.split_counts(),
                 "left_out": selection.left_out,
             }
-        with self._stage("training"):
+        with stage("training"):
             fitted = self._fit(train_set, validation, backbone, len(selection.labels))
         # Beside the next stages: it needs none of them, and a second core may be idle.
         curve = self._stack.enter_context(ThreadPoolExecutor(1)).submit(
             self._learning_curve, fitted, selection, backbone, train_set, validation, test
         )
-        with self._stage("export"):
+        with stage("export"):
             model = export(backbone.model, fitted, train_set.features)
-        with self._stage("evaluation"):
+        with stage("evaluation"):
             judged = self._evaluate(model, fitted, selection, backbone, test, validation)
             verdict = self._compare(judged, store, kept, backbone, test)
-        with self._stage("learning curve"):
+        with stage("learning curve"):
             self._report["learning_curve"] = report.curve(curve.result())
         if not verdict.promote:
-            self._finish(began)
+            self._finish()
             return Outcome("rejected", self._report, verdict.reason)
-        with self._stage("writing"):
+        with stage("writing"):
             self._report["model"] = hashlib.sha256(model).hexdigest()[:12]
-            self._finish(began)
+            self._finish()
             bundle = self._write(model, selection, backbone)
-        self._finish(began)
+        self._finish()
         return Outcome("succeeded", self._report, bundle=bundle.path)
 
     # -- stages --------------------------------------------------------------------------------------------------------
@@ -156,7 +135,7 @@ class _Training:
     def _pass(self, number: int, done: int, of: int) -> None:
         """Tell how far one of the passes over the images is: two, where the first one chooses the backbone."""
         passes = 2 if self._request.candidates else 1
-        self._progress("bottlenecks", (number + done / max(of, 1)) / passes, {"done": done, "of": of})
+        self._stages.progress("bottlenecks", (number + done / max(of, 1)) / passes, {"done": done, "of": of})
 
     def _bottlenecks(self, store: ImageStore, selection: Selection, backbone: Backbone) -> Selection:
         unreadable = complete(
@@ -179,7 +158,7 @@ class _Training:
 
         def after_epoch(epoch: EpochReport) -> None:
             curves.add(epoch)
-            self._progress("training", epoch.epoch / request.epochs, _detail(epoch))
+            self._stages.progress("training", epoch.epoch / request.epochs, report.epoch(epoch))
 
         fitted = fit(
             train_set.features,
@@ -230,7 +209,7 @@ class _Training:
             incumbent = judging.judge_incumbent(
                 current, test, kept, store, backbone,
                 workers=self._workers,
-                tell=lambda done, of: self._progress("evaluation", done / max(of, 1), {"done": done, "of": of}),
+                tell=lambda done, of: self._stages.progress("evaluation", done / max(of, 1), {"done": done, "of": of}),
             )  # fmt: skip
             self._report["accuracy"]["previous"] = report.rounded(incumbent.accuracy)
         verdict = decide(
@@ -264,20 +243,8 @@ class _Training:
         )
 
     def _write(self, model: bytes, selection: Selection, backbone: Backbone) -> Bundle:
-        request, source = self._request, backbone.bundle.manifest
-        manifest = Manifest.model_validate(
-            {
-                "name": f"{source.backbone}-retrained"[-64:],
-                "sha256": hashlib.sha256(model).hexdigest(),
-                "input": {**source.input.model_dump(), "crop": backbone.crop},
-                "backbone": source.backbone,
-                "backbone_sha256": source.backbone_sha256,
-                "parent": backbone.bundle.id,
-                "training": self._report,
-                "source": f"retrained from {source.backbone} on labeled images",
-                "licence": source.licence,
-            }
-        )
+        request = self._request
+        manifest = new_manifest(model, backbone, self._report)
         if request.out is not None:
             return write_bundle(request.out, model, selection.labels, manifest)
         return Store(request.state_dir).write_version(model, selection.labels, manifest)
@@ -296,38 +263,5 @@ class _Training:
             seed=request.seed,
         )
 
-    @contextmanager
-    def _stage(self, stage: Stage) -> Iterator[None]:
-        self._progress(stage, 0.0)
-        began = time.monotonic()
-        yield
-        self._seconds[stage] = round(time.monotonic() - began, 3)
-
-    def _progress(self, stage: Stage, fraction: float, detail: dict[str, Any] | None = None) -> None:
-        begin, end = _SHARE[stage]
-        self._tell(Progress(stage, begin + (end - begin) * min(fraction, 1.0), detail or {}))
-
-    def _finish(self, began: float) -> None:
-        self._report["seconds"] = {**self._seconds, "total": round(time.monotonic() - began, 3)}
-        self._report["peak_memory_mb"] = peak_memory_mb()
-
-
-def _detail(epoch: EpochReport) -> dict[str, Any]:
-    values = {
-        "loss": epoch.loss,
-        "accuracy": epoch.accuracy,
-        "validation_loss": epoch.validation_loss,
-        "validation_accuracy": epoch.validation_accuracy,
-    }
-    return {"epoch": epoch.epoch} | {key: report.rounded(value) for key, value in values.items() if value is not None}
-
-
-def peak_memory_mb() -> float:
-    """Return the most memory that this process has held, 10^6 bytes.
-
-    Not getrusage's ru_maxrss: that begins with what the parent held when it started this process.
-    """
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return round(int(line.split()[1]) * 1024 / 1e6, 1)
-    raise TrainingError("/proc/self/status has no VmHWM")
+    def _finish(self) -> None:
+        self._report |= {"seconds": self._stages.seconds(), "peak_memory_mb": report.peak_memory_mb()}

@@ -1,8 +1,9 @@
-"""What a training tells of itself, as JSON values: pure."""
+"""What a training tells of itself, as JSON values."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from edged.learning.evaluation import Evaluation, Verdict
     from edged.learning.learning_curve import LearningCurve
     from edged.learning.request import TrainingRequest
-    from edged.learning.softmax_regression import Fitted
+    from edged.learning.softmax_regression import EpochReport, Fitted
     from edged.types import Vector
 
 MOST_CONFUSED = 10
@@ -87,6 +88,28 @@ def verdict(decision: Verdict, incumbent: str | None, compared: int) -> dict[str
         "difference": rounded(decision.difference),
         "noise": rounded(decision.noise),
     }
+
+
+def epoch(one: EpochReport) -> dict[str, Any]:
+    """Return what a running job tells of an epoch."""
+    values = {
+        "loss": one.loss,
+        "accuracy": one.accuracy,
+        "validation_loss": one.validation_loss,
+        "validation_accuracy": one.validation_accuracy,
+    }
+    return {"epoch": one.epoch} | {name: rounded(value) for name, value in values.items() if value is not None}
+
+
+def peak_memory_mb() -> float | None:
+    """Return the most memory that this process has held, 10^6 bytes; None where the kernel does not tell.
+
+    Not getrusage's ru_maxrss: that begins with what the parent held when it started this process.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return round(int(line.split()[1]) * 1024 / 1e6, 1)
+    return None
 
 
 def rounded(value: float | None, digits: int = 4) -> float | None:
