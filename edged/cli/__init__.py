@@ -6,39 +6,53 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # importing typing takes longer than all the rest of this file, and Ctrl-C may come meanwhile
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
+
+    from edged.cli.interrupts import Interrupts
 
 _COMMANDS = ("run", "classify", "models", "retrain", "sources", "finetune", "profile", "check", "doctor", "demo")
 """Modules of this package, in the order of `edged --help`."""
+_AT_ONCE = ("run", "classify", "check")
+"""Those with nothing to clear up, or, like the daemon, with a handler of their own for SIGINT once there is."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run the subcommand, turn errors into one line on stderr."""
-    try:  # imports included: Ctrl-C may come at any moment
-        from edged.errors import ConfigError, EdgedError
-        from edged.streams import discard_output, open_standard_streams
+    try:
+        from edged.cli.interrupts import Interrupts
 
-        open_standard_streams()
-        try:
-            args = _parser().parse_args(argv)
-            code = int(args.run(args))
-            sys.stdout.flush()  # what cannot be written shows itself here and not when the interpreter ends
-            return code
-        except EdgedError as error:
-            print(f"edged: {error}", file=sys.stderr)
-            return 2 if isinstance(error, ConfigError) else 1
-        except BrokenPipeError:  # the reader of a pipe has gone (`| head`): that is its right
-            discard_output()
-            return 0
-        except OSError as error:  # a full disk behind stdout, too many open files
-            discard_output()
-            print(f"edged: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
-            return 1
+        with Interrupts() as interrupts:
+            return _main(argv, interrupts)
     except KeyboardInterrupt:
         return 130
+
+
+def _main(argv: Sequence[str] | None, interrupts: Interrupts) -> int:
+    from edged.errors import ConfigError, EdgedError
+    from edged.streams import discard_output, open_standard_streams
+
+    open_standard_streams()
+    try:
+        args = _parser().parse_args(argv)
+        if args.command not in _AT_ONCE:
+            interrupts.raise_from_now_on()
+        code = int(args.run(args))
+        sys.stdout.flush()  # what cannot be written shows itself here and not when the interpreter ends
+        return code
+    except EdgedError as error:
+        print(f"edged: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    except BrokenPipeError:  # the reader of a pipe has gone (`| head`): that is its right
+        discard_output()
+        return 0
+    except OSError as error:  # a full disk behind stdout, too many open files
+        discard_output()
+        print(f"edged: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+        return 1
 
 
 def _parser() -> Any:
