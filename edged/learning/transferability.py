@@ -83,8 +83,8 @@ def h_score(features: Floats, labels: Labels) -> float:
     Transfer Learning"), where Σ is the covariance of features and Σ_B that of their class means.
 
     Shrunk as by Ibrahim, Ponomareva, Mazumder 2021, "Newer is not always better: Rethinking transferability metrics":
-    (1 − w) tr(((1 − w) Σ + w σ² I)⁻¹ Σ_B) with the w of Ledoit and Wolf 2004; without it any few images of many features
-    seem perfectly separable.
+    (1 − w) tr(((1 − w) Σ + w σ² I)⁻¹ Σ_B) with the w of Ledoit and Wolf 2004; without it a few images of many features
+    always seem perfectly separable.
 
     Returns:
         0..classes − 1; higher is better.
