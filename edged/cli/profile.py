@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edged.cli.profile_options import PARTS, number, numbers, parts, seconds, threads
 from edged.errors import ConfigError, EdgedError, ModelError
 
 if TYPE_CHECKING:
@@ -35,16 +36,16 @@ def register(subparsers: Any) -> None:
         "models", nargs="*", metavar="MODEL", help="name or id, a bundle's folder, or a .tflite file (what runs)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object per model and line")
-    parser.add_argument("--only", type=_parts, metavar="PART,…", help="some of: " + ", ".join(_part_names()))
+    parser.add_argument("--only", type=parts, metavar="PART,…", help="some of: " + ", ".join(PARTS))
     parser.add_argument("--images", type=Path, metavar="DIR", help="photos (default: those that edged ships)")
-    parser.add_argument("--online", type=_numbers, metavar="N,…", help="images one after another (10,100,1000)")
-    parser.add_argument("--batches", type=_numbers, metavar="N,…", help="batch sizes (1,20,40,100,200)")
-    parser.add_argument("--batch-images", type=_number, metavar="N", help="images for each batch size (1000)")
+    parser.add_argument("--online", type=numbers, metavar="N,…", help="images one after another (10,100,1000)")
+    parser.add_argument("--batches", type=numbers, metavar="N,…", help="batch sizes (1,20,40,100,200)")
+    parser.add_argument("--batch-images", type=number, metavar="N", help="images for each batch size (1000)")
     parser.add_argument(
-        "--seconds", type=_seconds, metavar="S", help="end each measurement after so long, and say what it had (20)"
+        "--seconds", type=seconds, metavar="S", help="end each measurement after so long, and say what it had (20)"
     )
     parser.add_argument("--runtime", metavar="R", help="auto, litert, tflite_runtime or tensorflow (model.runtime)")
-    parser.add_argument("--threads", type=_number, default=1, metavar="N", help="for one inference (1)")
+    parser.add_argument("--threads", type=threads, default=1, metavar="N", help="for one inference (1)")
     parser.add_argument("--top", type=int, default=20, metavar="N", help="layers to print, the slowest; 0: all (20)")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the layers (of one model)")
     parser.add_argument("--source", metavar="S", help="camera, clip or folder of the end-to-end part (--images)")
@@ -65,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     from edged import settings, tracing
 
     configuration = settings.load(args.config)
+    if args.compare and args.trace:
+        raise ConfigError("--trace belongs to the profile of a model, not to --compare")
     if args.compare:
         return _compare(args, configuration)
     if args.labels or args.limit:
@@ -235,34 +238,3 @@ def _shown(name: str) -> Iterator[Callable[[str, float], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=1.0)
         yield lambda stage, fraction: bar.update(task, completed=fraction, description=stage)
-
-
-def _part_names() -> tuple[str, ...]:
-    return ("layers", "end_to_end", "online", "batch", "threads", "runtimes", "gpu")
-
-
-def _parts(text: str) -> list[str]:
-    names = [name.strip().replace("-", "_") for name in text.split(",")]
-    if unknown := [name for name in names if name not in _part_names()]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(_part_names())}")
-    return names
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
-
-
-def _numbers(text: str) -> list[int]:
-    return [_number(part.strip()) for part in text.split(",")]
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return value

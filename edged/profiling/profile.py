@@ -158,8 +158,9 @@ class _Profile:
             return run_child("batch", wanted, memory=free + _LIBRARIES)
         except MemoryError:
             return {"error": f"a batch of {size} does not fit into the {free / 1e6:.0f} MB of memory that are free"}
-        except ModelError as error:
-            return {"error": str(error)}
+        except ModelError as error:  # the runtimes have many words for a lack of memory
+            tight = f"; it needs about {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free" if 2 * needed > free else ""
+            return {"error": f"{error}{tight}"}
 
     def _threads(self, images: Path) -> dict[str, Any]:
         counts = thread_counts(runtimes.threads_available())
