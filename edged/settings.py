@@ -141,6 +141,17 @@ class RetrainSettings(_Section):
     keep_versions: int = Field(default=5, ge=1)
 
 
+class SelectionSettings(_Section):
+    """Several networks that take turns; `pool` names them (none: all that are installed for the same labels)."""
+
+    strategy: Literal["none", "premodel", "cascade", "learned"] = "none"
+    premodel: TopicLevel = "default"
+    pool: tuple[TopicLevel, ...] = ()
+    max_mean_ms: float | None = Field(default=None, gt=0)
+    max_power_mw: float | None = Field(default=None, gt=0)
+    max_temp_c: float | None = Field(default=None, gt=0)
+
+
 class StorageSettings(_Section):
     """Where state lives and how large it may grow, in megabytes (10^6 bytes)."""
 
@@ -174,6 +185,7 @@ class Settings(BaseSettings):
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     retrain: RetrainSettings = Field(default_factory=RetrainSettings)
+    selection: SelectionSettings = Field(default_factory=SelectionSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
 
 

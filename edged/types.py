@@ -50,11 +50,13 @@ class Inference:
         scores: Class probabilities, float32, (classes,), summing to about 1.
         embedding: The bottleneck (the classifier head's input), float32, (features,).
         invoke_ms: Time of the invocation alone.
+        network: Name of the network that answered, where several take turns.
     """
 
     scores: Vector
     embedding: Vector
     invoke_ms: float
+    network: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from edged.daemon.models import ModelCommands
 from edged.daemon.profiling import Profiling
 from edged.daemon.publisher import Publisher
 from edged.daemon.results import ResultFilter
+from edged.daemon.selection import SelectingEngine, open_selection
 from edged.daemon.statistics import Statistics
 from edged.daemon.switching import ModelSwitch
 from edged.daemon.telemetry import TelemetryThread
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from edged.camera import CameraState
     from edged.daemon.engine import Engine
     from edged.settings import Settings
-    from edged.types import Command
+    from edged.types import Command, Reading
 
 log = logging.getLogger(__name__)
 
@@ -102,10 +103,13 @@ class Daemon:
             self.statistics,
             dropped=lambda: self.cameras.dropped,
             interval_s=settings.telemetry.interval_s,
+            selection=self._selection_state,
         )
         self.images = ImageStore(settings.storage.state_dir, images_max_mb=settings.storage.images_max_mb)
         self.kept_frames = FrameWriter(self.images)
-        observer = FrameObserver(FrameKeeper() if settings.retrain.keep_frames else None, self.kept_frames)
+        # A premodel's networks give embeddings that cannot be compared with each other; a cascade's first sees all.
+        keeps = settings.retrain.keep_frames and settings.selection.strategy != "premodel"
+        observer = FrameObserver(FrameKeeper() if keeps else None, self.kept_frames)
         self.publisher.observers.append(observer)
         self.image_commands = ImageCommands(self.images, observer, self.link)
         switch = ModelSwitch(settings, self.store, self.loop, self.statistics, self.publish_model)
@@ -125,10 +129,17 @@ class Daemon:
         self.commands = CommandWorker(self.link, handlers)
 
     def _first_engine(self) -> Engine:
+        name = self._settings.model.name
         try:
-            return load_engine(self.store.current(self._settings.model.name), self._settings.model)
+            current = self.store.current(name)
+            if self._settings.selection.strategy == "none":
+                return load_engine(current, self._settings.model)
         except ModelError as error:  # starting again would not heal it
-            raise ConfigError(f"model.name = {self._settings.model.name!r}: {error}") from error
+            raise ConfigError(f"model.name = {name!r}: {error}") from error
+        try:
+            return open_selection(self._settings, self.store, current) or load_engine(current, self._settings.model)
+        except ModelError as error:
+            raise ConfigError(f"selection.strategy = {self._settings.selection.strategy!r}: {error}") from error
 
     def run(self, *, seconds: float | None = None) -> int:
         """Classify until SIGTERM or SIGINT (twice: at once), or for so many seconds; return the exit code."""
@@ -205,6 +216,16 @@ class Daemon:
             self.model_commands.receive(command)
         else:
             self.commands.put(command)
+
+    def _selection_state(self, reading: Reading) -> dict[str, Any] | None:
+        """Return what telemetry says of the selection; None where none is configured."""
+        if self._settings.selection.strategy == "none":
+            return None
+        engine = self.loop.engine
+        if isinstance(engine, SelectingEngine):
+            return engine.selection.telemetry(reading)
+        name = engine.bundle.name
+        return {"strategy": "none", "state": "off", "reason": f"{name} ({engine.bundle.id}) answers alone", "mix": {}}
 
     def _camera_changed(self, name: str, state: CameraState) -> None:
         # A folder's photos differ in size: that alone is no news for everybody who watches `info`.

@@ -31,13 +31,17 @@ class Engine:
         """Make the network's input from an RGB frame of any size."""
         return self.network.prepare(image)
 
-    def invoke(self, prepared: Image) -> Outputs:
-        """Run the network; ModelError when the runtime fails."""
+    def invoke(self, prepared: Image, image: Image | None = None) -> Outputs:  # noqa: ARG002 - for engines of several networks
+        """Run the network; ModelError when the runtime fails. `image` is what `prepared` was made from."""
         return self.network.invoke(prepared)
 
     def decode(self, outputs: Outputs) -> Inference:
         """Make real numbers from what an invocation left; on the publisher's thread."""
         return self.network.decode(outputs)
+
+    def witness(self, outputs: Outputs) -> Engine:  # noqa: ARG002 - as in `invoke`
+        """Return the engine of the network whose embedding `decode` gives."""
+        return self
 
 
 def load_engine(bundle: Bundle, settings: ModelSettings) -> Engine:
@@ -54,6 +58,7 @@ def load_engine(bundle: Bundle, settings: ModelSettings) -> Engine:
             runtime=settings.runtime,
             threads=settings.threads,
             crop=bundle.manifest.input.crop,
+            outputs=bundle.manifest.outputs,
         )
     except ModelError as error:
         raise ModelError(f"{bundle.path / MODEL}: {error}") from error

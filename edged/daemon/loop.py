@@ -96,7 +96,7 @@ class FrameLoop:
             frame = replace(frame, prepared=prepared, preprocess_ms=preprocess_ms, prepared_by=engine.prepare)
         begin_ns = time.monotonic_ns()
         try:
-            outputs = engine.invoke(prepared)
+            outputs = engine.invoke(prepared, frame.image)
         except ModelError as error:
             return self._failed(frame, error)
         if (tracer := tracing.active) is not None:

@@ -94,12 +94,13 @@ class Publisher:
             top_k(scores, engine.bundle.labels, self.top),
             model=engine.bundle.id,
             now_ns=time.monotonic_ns(),
+            network=inference.network,
         )
         if publish:
             self._link.publish(f"result/{frame.camera}", result.encode())
         self._statistics.add(result.latency_ms.total)
         self.latest[frame.camera] = (frame, result)
         for observer in self.observers:
-            observer(frame, inference, engine)
+            observer(frame, inference, engine.witness(outputs))
         if (tracer := tracing.active) is not None:
             tracer.span("publish", "publish", begin_ns, time.monotonic_ns(), camera=frame.camera, seq=frame.seq)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edged.mqtt.messages import Telemetry
 
@@ -27,6 +27,7 @@ class TelemetryThread:
         statistics: Rolled once per interval.
         dropped: Returns the frames dropped since the start.
         interval_s: Between two messages.
+        selection: Returns `telemetry.selection` for this reading; None where one network answers alone.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class TelemetryThread:
         *,
         dropped: Callable[[], int],
         interval_s: float,
+        selection: Callable[[Reading], dict[str, Any] | None] = lambda _: None,
     ) -> None:
         self.newest: Telemetry | None = None
         self._sensors = sensors
@@ -44,6 +46,7 @@ class TelemetryThread:
         self._statistics = statistics
         self._dropped = dropped
         self._interval_s = interval_s
+        self._selection = selection
         self._stop = threading.Event()
         # A daemon thread: a sensor service that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
@@ -82,4 +85,5 @@ class TelemetryThread:
             frames=self._statistics.frames,
             dropped=self._dropped(),
             outbox=self._link.backlog,
+            selection=self._selection(reading),
         )

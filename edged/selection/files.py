@@ -189,8 +189,8 @@ def _decode(name: str, tree: Mapping[str, Any], arrays: Arrays) -> Strategy:
     for number, stage in enumerate(tree["stages"]):
         doubt = None
         if "bias" in stage:
-            parts = (arrays[f"{name}/{number}/{part}"] for part in ("mean", "scale", "weights"))
-            doubt = Doubt(*parts, stage["bias"])
+            mean, scale, weights = (arrays[f"{name}/{number}/{part}"] for part in ("mean", "scale", "weights"))
+            doubt = Doubt(mean, scale, weights, stage["bias"])
         stages.append(Stage(stage["network"], tuple(stage["weights"]), doubt))
     return ByCascade(Cascade(tuple(stages), _thresholds(tree["thresholds"]), tree["default"]))
 

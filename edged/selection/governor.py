@@ -1,4 +1,4 @@
-"""Moves along the measured accuracy/cost curve to keep a budget, and back with hysteresis. Pure: no clock of its own."""
+"""Moves along the measured accuracy/cost curve to keep a budget, and back with hysteresis. Pure: it reads no clock."""
 
 from __future__ import annotations
 

@@ -26,9 +26,11 @@ def draw(rows: Sequence[dict[str, Any]], curves: dict[str, list[dict[str, Any]]]
         curves: Strategy → its operating points: one line each.
         title: One line.
     """
-    points = [row for row in [*rows, *(each for curve in curves.values() for each in curve)] if row["mean_ms"] > 0]
-    low = 10 ** (math.floor(10 * math.log10(min(point["mean_ms"] for point in points))) / 10)
-    high = 10 ** (math.ceil(10 * math.log10(max(point["mean_ms"] for point in points))) / 10)
+    points: list[dict[str, Any]] = [
+        row for row in [*rows, *(each for curve in curves.values() for each in curve)] if row["mean_ms"] > 0
+    ]
+    low = 10.0 ** (math.floor(10 * math.log10(min(point["mean_ms"] for point in points))) / 10)
+    high = 10.0 ** (math.ceil(10 * math.log10(max(point["mean_ms"] for point in points))) / 10)
     bottom = math.floor(min(point["top1"] for point in points) * 20) / 20
     top = min(1.0, math.ceil(max(point["top1"] for point in points) * 20) / 20)
     if top <= bottom:
@@ -37,10 +39,10 @@ def draw(rows: Sequence[dict[str, Any]], curves: dict[str, list[dict[str, Any]]]
         high = low * 2
 
     def x(ms: float) -> float:
-        return _LEFT + (WIDTH - _LEFT - _RIGHT) * math.log(max(ms, low) / low) / math.log(high / low)
+        return float(_LEFT + (WIDTH - _LEFT - _RIGHT) * math.log(max(ms, low) / low) / math.log(high / low))
 
     def y(accuracy: float) -> float:
-        return HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * (accuracy - bottom) / (top - bottom)
+        return float(HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * (accuracy - bottom) / (top - bottom))
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '

@@ -1,0 +1,226 @@
+"""Several networks that take turns: the engine that asks a fitted strategy, and the governor that keeps the budget."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edged.daemon.engine import Engine
+from edged.errors import ConfigError
+from edged.selection.features import extract
+from edged.selection.files import load
+from edged.selection.governor import Budget, Governor, Measured, hottest
+from edged.selection.measuring import total_power_mw
+from edged.selection.pool import common_labels, find_bundles, fingerprint, open_member
+from edged.types import Inference
+from edged.vision.network import Outputs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edged.selection.files import Fitted
+    from edged.selection.pool import Member
+    from edged.selection.strategy import Strategy
+    from edged.settings import Settings
+    from edged.store import Bundle, Store
+    from edged.types import Image, Reading, Vector
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Selected(Outputs):
+    """What is left of a frame that a strategy has classified.
+
+    `scores` are the answering network's own, `bottleneck` the witness's; `invoke_ms` is the time of all networks,
+    features and decisions.
+
+    Attributes:
+        answer: (classes,) the strategy's scores, in the pool's order of classes.
+        network: Name of the network that answered.
+        witness: The engine whose bottleneck it is.
+    """
+
+    answer: Vector
+    network: str
+    witness: Engine
+
+
+class _Frame:
+    """One frame, as a strategy sees it: a network runs when it is asked, and its input is made then."""
+
+    def __init__(self, image: Image, prepared: Image, first: int, selection: Selection) -> None:
+        self._image, self._prepared, self._first, self._selection = image, prepared, first, selection
+        self.outputs: dict[int, Outputs] = {}
+
+    def run(self, network: int) -> Vector:
+        member = self._selection.members[network]
+        prepared = self._prepared if network == self._first else member.network.prepare(self._image)
+        outputs = self.outputs[network] = member.network.invoke(prepared)
+        return member.common(member.network.decode(outputs))
+
+    def features(self, names: Sequence[str]) -> Vector:
+        return extract(self._image, names)
+
+
+class Selection:
+    """The pool, the strategy, the operating point, and what telemetry says of them.
+
+    The main thread classifies and counts; the telemetry thread reads the counts and sets the point.
+
+    Args:
+        strategy: Name and strategy.
+        members: The pool's networks that it may run, by index.
+        costs_ms: Mean time of each operating point, as measured when it was fitted.
+        budget: See `[selection]`.
+    """
+
+    def __init__(
+        self, name: str, strategy: Strategy, members: dict[int, Member], costs_ms: Sequence[float], budget: Budget
+    ) -> None:
+        self.name, self.strategy, self.members = name, strategy, members
+        self.first = strategy.networks[0]
+        self._budget = budget
+        self._governor = Governor(costs_ms, strategy.default, budget)
+        self.point = self._governor.point
+        self._answers = dict.fromkeys(members, 0)
+        self._busy_ms = 0.0
+        self._seen: tuple[dict[int, int], float] = (dict(self._answers), 0.0)
+        self._told: set[str] = set()
+        self.witnesses = {
+            index: Engine(replace(member.bundle, labels=common_labels(member.bundle.labels)), member.network)
+            for index, member in members.items()
+        }
+
+    def classify(self, prepared: Image, image: Image) -> Selected:
+        """Classify one frame; called on the main thread."""
+        begin = time.perf_counter_ns()
+        frame = _Frame(image, prepared, self.first, self)
+        answer, network = self.strategy.classify(frame, self.point)
+        elapsed_ms = (time.perf_counter_ns() - begin) / 1e6
+        self._answers[network] += 1
+        self._busy_ms += elapsed_ms
+        # The first stage of a cascade sees every frame: its bottleneck is the one that is always there.
+        witness = self.first if self.first in frame.outputs else network
+        return Selected(
+            frame.outputs[network].scores,
+            frame.outputs[witness].bottleneck,
+            elapsed_ms,
+            answer,
+            self.members[network].name,
+            self.witnesses[witness],
+        )
+
+    def telemetry(self, reading: Reading) -> dict[str, Any]:
+        """Let the governor decide and return `telemetry.selection`; called on the telemetry thread."""
+        answers, busy_ms = dict(self._answers), self._busy_ms
+        before, busy_before = self._seen
+        self._seen = answers, busy_ms
+        counts = {index: answers[index] - before[index] for index in answers}
+        frames = sum(counts.values())
+        mean_ms = (busy_ms - busy_before) / frames if frames else None
+        power = total_power_mw(reading.power_mw)
+        temperature = hottest(reading)
+        self._tell_unreadable(power, temperature)
+        now = Measured(mean_ms, power, temperature, reading.throttled)
+        self.point = self._governor.step(now, time.monotonic())
+        message: dict[str, Any] = {
+            "strategy": self.name,
+            "state": self._governor.state,
+            "reason": self._governor.reason,
+            "point": self.point,
+            "points": self.strategy.points,
+            "mix": {self.members[index].name: round(n / frames, 4) for index, n in counts.items() if n},
+        }
+        if mean_ms is not None:
+            message["mean_ms"] = round(mean_ms, 3)
+        return message
+
+    def _tell_unreadable(self, power: float | None, temperature: float | None) -> None:
+        for key, limit, value, what in (
+            ("max_power_mw", self._budget.max_power_mw, power, "power"),
+            ("max_temp_c", self._budget.max_temp_c, temperature, "temperature"),
+        ):
+            if limit is not None and value is None and key not in self._told:
+                self._told.add(key)
+                log.warning("selection.%s = %g: this machine has no %s sensor; the limit is not kept", key, limit, what)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SelectingEngine(Engine):
+    """An engine in front of several networks; `network` is the one whose input cameras prepare."""
+
+    selection: Selection
+
+    def invoke(self, prepared: Image, image: Image | None = None) -> Outputs:
+        """Classify a frame by as many networks as the strategy asks; ModelError when the runtime fails."""
+        return self.selection.classify(prepared, prepared if image is None else image)
+
+    def decode(self, outputs: Outputs) -> Inference:
+        """Return the strategy's answer with the witness's embedding."""
+        if not isinstance(outputs, Selected):
+            raise TypeError("outputs of another engine")
+        affine = outputs.witness.network.bottleneck_affine
+        return Inference(outputs.answer, affine.dequantize(outputs.bottleneck), outputs.invoke_ms, outputs.network)
+
+    def witness(self, outputs: Outputs) -> Engine:
+        """Return the engine of the network whose embedding `decode` gives."""
+        return outputs.witness if isinstance(outputs, Selected) else self
+
+
+def open_selection(settings: Settings, store: Store, current: Bundle) -> SelectingEngine | None:
+    """Load the configured strategy and its networks.
+
+    Returns:
+        None where the model that runs names other classes than the strategy was fitted for (one line in the log says
+        so): a retrained model goes before.
+
+    Raises:
+        ConfigError: Nothing is fitted, a network is gone, or `selection.pool` names another pool.
+        ModelError: A network or the fitted files are damaged.
+    """
+    wanted = settings.selection
+    fitted = load(settings.storage.state_dir, wanted.premodel)
+    bundles = fitted.bundles(store)
+    _check_pool(settings, store, fitted)
+    if fingerprint(current.labels) != fitted.labels:
+        log.warning(
+            "selection is off: %s (%s) names other classes than premodel %s was fitted for; "
+            "fit one for it with `edged premodel train`",
+            current.name,
+            current.id,
+            fitted.name,
+        )
+        return None
+    name = fitted.chosen[wanted.strategy]
+    strategy = fitted.strategies[name]
+    grey = np.full((64, 64, 3), 127, np.uint8)
+    members = {
+        index: open_member(bundles[index], fitted.networks[index], settings.model, grey) for index in strategy.networks
+    }
+    costs = [point["mean_ms"] for point in fitted.points[name]]
+    budget = Budget(wanted.max_mean_ms, wanted.max_power_mw, wanted.max_temp_c)
+    selection = Selection(name, strategy, members, costs, budget)
+    log.info(
+        "selection %s of %s, %.0f MB",
+        name,
+        ", ".join(member.name for member in members.values()),
+        sum(member.memory_mb for member in members.values()),
+    )
+    bundle = replace(current, labels=common_labels(current.labels))
+    return SelectingEngine(bundle, members[selection.first].network, selection)
+
+
+def _check_pool(settings: Settings, store: Store, fitted: Fitted) -> None:
+    if not settings.selection.pool:
+        return
+    named, _ = find_bundles(store, settings.selection.pool, settings.model.name)
+    if {bundle.id for bundle in named} != set(fitted.ids):
+        raise ConfigError(
+            f"selection.pool names {', '.join(bundle.name for bundle in named)}, but premodel {fitted.name} was fitted "
+            f"for {', '.join(fitted.networks)}; fit it anew with `edged premodel train`"
+        )
