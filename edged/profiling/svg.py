@@ -10,7 +10,18 @@ from typing import Any
 from edged.profiling.numbers import count, milliseconds, shape
 
 _FONT = 'font-family="DejaVu Sans, Helvetica, Arial, sans-serif"'
-_COLOURS = ("#2a78b5", "#e07b39", "#3a9a5b", "#b5485d", "#7d62b3", "#8a6d4f", "#c9a227", "#4aa3a2", "#777777")
+_COLOURS = (
+    "#2a78b5",
+    "#e07b39",
+    "#3a9a5b",
+    "#b5485d",
+    "#7d62b3",
+    "#8a6d4f",
+    "#c9a227",
+    "#4aa3a2",
+    "#d066a8",
+    "#777777",
+)
 _WIDTH = 860
 
 
@@ -129,11 +140,17 @@ def scatter_svg(title: str, x_label: str, y_label: str, points: Mapping[str, tup
         place, _ = at(x, low)
         parts.append(f'<path d="M{place:.1f} {top}V{top + height}" stroke="#eee"/>')
         parts.append(_text(place, top + height + 18, f"{x:g}", size=10, anchor="middle", colour="#555"))
-    for number, (name, point) in enumerate(points.items()):
+    taken: list[tuple[float, float, float]] = []
+    for number, (name, point) in enumerate(sorted(points.items(), key=lambda item: -item[1][1])):
         x, y = at(*point)
         flipped = x > left + width * 0.7
+        length = 6.5 * len(name) + 9
+        begin, line = x - length if flipped else x, y
+        while any(begin < to and begin + length > since and abs(line - other) < 12 for since, to, other in taken):
+            line += 12
+        taken.append((begin, begin + length, line))
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{_COLOURS[number % len(_COLOURS)]}"/>')
-        parts.append(_text(x - 9 if flipped else x + 9, y + 4, name, size=11, anchor="end" if flipped else "start"))
+        parts.append(_text(x - 9 if flipped else x + 9, line + 4, name, size=11, anchor="end" if flipped else "start"))
     return _document(_WIDTH, top + height + 54, parts)
 
 
