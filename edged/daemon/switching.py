@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edged.daemon.engine import Engine, load_engine
-from edged.daemon.loop import PROBATION_FRAMES, FrameLoop, Swap
+from edged.daemon.loop import FrameLoop, Swap
 from edged.errors import EdgedError, ModelError
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 SETTLE_S = 3.0
 """How long a change waits for the new model's first frames; without a camera there are none."""
+SETTLE_FRAMES = 3
+"""So many frames of the new model are waited for. One that fails later, on probation, is still taken back, and the
+log and `model` say so."""
 _TICK_S = 0.01
 
 
@@ -119,9 +122,7 @@ class ModelSwitch:
             tick()
         self._publish_model()
         first = self._statistics.frames
-        while (
-            not failed.is_set() and self._statistics.frames - first <= PROBATION_FRAMES and time.monotonic() < deadline
-        ):
+        while not failed.is_set() and self._statistics.frames - first <= SETTLE_FRAMES and time.monotonic() < deadline:
             time.sleep(_TICK_S)
             tick()
         if failure:
