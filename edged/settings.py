@@ -56,6 +56,14 @@ def _default_state_dir() -> Path:
     return Path(base) / "edged"
 
 
+def check_name(key: str, value: str) -> None:
+    """Raise ConfigError where a name from the command line is no safe file name."""
+    try:
+        _topic_level(value)
+    except ValueError as error:
+        raise ConfigError(f"{key} = {value!r}: {error}") from error
+
+
 class DeviceSettings(_Section):
     """Who this device is."""
 

@@ -14,7 +14,19 @@ if TYPE_CHECKING:
 
     from edged.cli.interrupts import Interrupts
 
-_COMMANDS = ("run", "classify", "models", "retrain", "sources", "finetune", "profile", "check", "doctor", "demo")
+_COMMANDS = (
+    "run",
+    "classify",
+    "models",
+    "retrain",
+    "sources",
+    "finetune",
+    "profile",
+    "premodel",
+    "check",
+    "doctor",
+    "demo",
+)
 """Modules of this package, in the order of `edged --help`."""
 _AT_ONCE = ("run", "classify", "check")
 """Those with nothing to clear up, or, like the daemon, with a handler of their own for SIGINT once there is."""

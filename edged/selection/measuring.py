@@ -36,6 +36,7 @@ def measure(
     sensors: Sensors,
     progress: Callable[[str, float], None],
     on_unreadable: Callable[[str], None],
+    order: Sequence[str] | None = None,
 ) -> Measurements:
     """Measure a pool.
 
@@ -48,9 +49,10 @@ def measure(
         sensors: For power.
         progress: Told the stage and the share done.
         on_unreadable: Told the one line about a photo that cannot be read; it is left out.
+        order: Names in the order that fitted strategies know; None: by cost.
 
     Returns:
-        Measurements with networks sorted by cost.
+        Measurements with networks in that order.
 
     Raises:
         ConfigError: Too few photos can be read, or the scores would not fit into memory.
@@ -86,16 +88,17 @@ def measure(
         raise ConfigError(f"only {len(kept)} photos can be read; at least {MIN_PHOTOS} are needed")
     progress("measuring", 1.0)
     median = np.median(times[:, : len(kept)], axis=1)
-    order = np.argsort(median, kind="stable")
+    by_cost = np.argsort(median, kind="stable").tolist()
+    places = by_cost if order is None else [[member.name for member in members].index(name) for name in order]
     return Measurements(
-        networks=tuple(members[index].name for index in order),
-        scores=scores[order, : len(kept)],
+        networks=tuple(members[index].name for index in places),
+        scores=scores[places, : len(kept)],
         classes=np.array([photo.class_index for photo in kept], np.int64),
         features=np.stack(features),
-        network_ms=median[order],
+        network_ms=median[places],
         feature_ms=costs_ms(some_images[: 2 * _TIMED_PHOTOS]),
-        memory_mb=np.array([members[index].memory_mb for index in order]),
-        power_mw=_power([members[index] for index in order], some_images[0], sensors),
+        memory_mb=np.array([members[index].memory_mb for index in places]),
+        power_mw=_power([members[index] for index in places], some_images[0], sensors),
         sources=np.array([photo.source for photo in kept], np.str_),
     )
 

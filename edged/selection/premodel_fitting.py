@@ -147,6 +147,11 @@ def _fit_svm(rows: NDArray[np.float32], targets: NDArray[np.int32]) -> SupportVe
     )
 
 
+def require_sklearn() -> None:
+    """Raise ConfigError where scikit-learn is not installed."""
+    _sklearn("tree")
+
+
 def _sklearn(module: str) -> Any:
     import importlib
 

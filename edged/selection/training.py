@@ -12,7 +12,7 @@ from edged.selection.cascade_fitting import fit_cascade
 from edged.selection.evaluation import Outcome, decision_ms, play, play_oracle, summary
 from edged.selection.measurement import folds
 from edged.selection.pool_choice import choose_pool
-from edged.selection.premodel_fitting import choose_features, fit_premodel
+from edged.selection.premodel_fitting import choose_features, fit_premodel, require_sklearn
 from edged.selection.premodels import KINDS
 from edged.selection.strategy import ByCascade, ByPremodel, Single
 
@@ -41,6 +41,11 @@ class Fit:
     strategies: dict[str, Strategy]
     importance: dict[str, float]
     decisions_ms: dict[str, float]
+
+
+def require_fitting() -> None:
+    """Make sure, before hours of measuring, that premodels can be fitted. Raises ConfigError where they cannot."""
+    require_sklearn()
 
 
 def kind_of(name: str) -> str:

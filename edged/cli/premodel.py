@@ -1,0 +1,241 @@
+"""`edged premodel`: fit the choice among several networks to labeled photos, and show what it reaches."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edged.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from edged.selection.measurement import Measurements
+    from edged.selection.pool import Member
+    from edged.selection.training import Progress
+    from edged.settings import Settings
+    from edged.store import Bundle, Store
+
+
+def register(subparsers: Any) -> None:
+    """Add `premodel` and its subcommands."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "premodel",
+        help="fit which network answers which frame, and show what that reaches",
+        description="Choose among several networks by frame: fit to labeled photos, show the measured table.",
+    )
+    commands = parser.add_subparsers(dest="premodel_command", metavar="COMMAND", required=True)
+
+    def add(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")
+        command.add_argument(
+            "--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)"
+        )
+        command.add_argument("--name", metavar="NAME", help="of the premodel (default: selection.premodel)")
+        command.add_argument(
+            "--labels",
+            type=Path,
+            metavar="CSV",
+            help="columns file, class_index, label (default: labels.csv in the folder)",
+        )
+        command.add_argument("--threads", type=int, metavar="N", help="for one inference (default: model.threads)")
+        command.add_argument("--curve", type=Path, metavar="FILE.svg", help="draw the accuracy/cost curve there too")
+        command.set_defaults(run=run)
+        return command
+
+    command = add("train", _train, "fit every strategy to labeled photos")
+    command.add_argument("--images", type=Path, required=True, metavar="DIR", help="the photos")
+    command.add_argument("--folds", type=int, default=10, metavar="K", help="of the cross-validation (%(default)s)")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="of the folds (%(default)s)")
+    command = add("report", _report, "print the table of every network, strategy and the oracle")
+    command.add_argument(
+        "--images", type=Path, metavar="DIR", help="measure on these photos (default: cross-validated on the training)"
+    )
+    command.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def _train(args: argparse.Namespace) -> int:
+    from edged.selection.files import Fitted, save
+    from edged.selection.photos import read_labels
+    from edged.selection.pool import common_labels, find_bundles, fingerprint, member_names
+    from edged.selection.report import compose, operating_points
+    from edged.selection.training import cross_validate, fit, require_fitting
+
+    configuration, store = _open(args)
+    if not 2 <= args.folds <= 50:
+        raise ConfigError(f"--folds {args.folds}: use 2 to 50")
+    require_fitting()
+    bundles, left_out = find_bundles(store, configuration.selection.pool, configuration.model.name)
+    for bundle in left_out:
+        _say(f"{bundle.name} ({bundle.id}) is left out: it names other classes")
+    photos = read_labels(args.images, args.labels, common_labels(bundles[0].labels))
+    members = _load(bundles, member_names(bundles), configuration)
+    with _progress() as progress:
+        measured = _measure(members, photos, progress)
+        progress("fitting", 0.0)
+        fitted = fit(measured, args.seed)
+        progress("fitting", 1.0)
+        outcomes = cross_validate(measured, fitted.decisions_ms, progress, parts=args.folds, seed=args.seed)
+    name = args.name or configuration.selection.premodel
+    report, picture = compose(
+        measured,
+        fitted,
+        outcomes,
+        how=f"{args.folds}-fold cross-validation on {len(measured)} photos",
+        name=name,
+        threads=configuration.model.threads,
+    )
+    by_name = {member.name: member.bundle.id for member in members}
+    kept = Fitted(
+        name=name,
+        networks=measured.networks,
+        ids=tuple(by_name[network] for network in measured.networks),
+        labels=fingerprint(bundles[0].labels),
+        strategies=fitted.strategies,
+        chosen=report["chosen"],
+        decisions_ms=fitted.decisions_ms,
+        feature_ms=measured.feature_ms,
+        points=operating_points(measured, fitted, report),
+    )
+    path = save(kept, report, picture, configuration.storage.state_dir)
+    if args.curve is not None:
+        _write(args.curve, picture)
+    _print(report)
+    print(f"premodel {name} fitted: {path}")
+    return 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    from edged.selection.files import CURVE, folder_of, load, load_report
+    from edged.selection.photos import read_labels
+    from edged.selection.pool import common_labels
+    from edged.selection.report import compose
+    from edged.selection.training import Fit, on_photos
+
+    configuration, store = _open(args)
+    name, state_dir = args.name or configuration.selection.premodel, configuration.storage.state_dir
+    kept = load(state_dir, name)
+    bundles = kept.bundles(store)
+    if args.images is None:
+        if args.labels is not None:
+            raise ConfigError("--labels needs --images: the folder that its files are in")
+        report = load_report(state_dir, name)
+        picture = (folder_of(state_dir, name) / CURVE).read_text(encoding="utf-8")
+    else:
+        photos = read_labels(args.images, args.labels, common_labels(bundles[0].labels))
+        members = _load(bundles, list(kept.networks), configuration)
+        with _progress() as progress:
+            measured = _measure(members, photos, progress, order=kept.networks)
+        fitted = Fit(kept.strategies, {}, kept.decisions_ms)
+        report, picture = compose(
+            measured,
+            fitted,
+            on_photos(fitted, measured),
+            how=f"fitted before, measured on {len(measured)} photos of {args.images}",
+            name=name,
+            threads=configuration.model.threads,
+        )
+    if args.curve is not None:
+        _write(args.curve, picture)
+    if args.json:
+        print(json.dumps(report, ensure_ascii=False))
+    else:
+        _print(report)
+    return 0
+
+
+def _open(args: argparse.Namespace) -> tuple[Settings, Store]:
+    from edged import settings
+    from edged.store import Store
+
+    flags = {} if args.threads is None else {"model": {"threads": args.threads}}
+    configuration = settings.load(args.config, flags)
+    if args.name is not None:
+        settings.check_name("--name", args.name)
+    return configuration, Store(configuration.storage.state_dir)
+
+
+def _load(bundles: list[Bundle], names: list[str], configuration: Settings) -> list[Member]:
+    import cv2
+    import numpy as np
+
+    from edged.selection.pool import open_member
+
+    cv2.setNumThreads(1)  # as in the daemon
+    grey = np.full((64, 64, 3), 127, np.uint8)
+    members = zip(bundles, names, strict=True)
+    return [open_member(bundle, name, configuration.model, grey) for bundle, name in members]
+
+
+def _measure(
+    members: list[Member], photos: list[Any], progress: Progress, order: tuple[str, ...] | None = None
+) -> Measurements:
+    from edged.selection.measuring import measure
+    from edged.sensors import open_sensors
+
+    sensors = open_sensors()
+    try:
+        return measure(members, photos, sensors=sensors, progress=progress, on_unreadable=_say, order=order)
+    finally:
+        sensors.close()
+
+
+def _say(line: str) -> None:
+    print(f"edged: {line}", file=sys.stderr)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Show a bar on a terminal, one line per stage elsewhere; both on stderr."""
+    if not sys.stderr.isatty():
+        told: set[str] = set()
+
+        def tell(stage: str, _share: float) -> None:
+            if stage not in told:
+                told.add(stage)
+                print(f"{stage}…", file=sys.stderr)
+
+        yield tell
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(stage: str, share: float) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=1.0)
+            bar.update(tasks[stage], completed=share)
+
+        yield show
+
+
+def _print(report: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    energy = any("energy_mj" in row for row in report["rows"])
+    table = Table(title=report["how"], title_justify="left", box=None, pad_edge=False)
+    for heading in ("", "top-1", "top-5", "mean ms", "p95 ms", *(["mJ"] if energy else []), "MB", "who answers"):
+        table.add_column(heading, justify="left" if heading in ("", "who answers") else "right")
+    for row in report["rows"]:
+        mix = "" if row["kind"] == "single" else ", ".join(f"{name} {share:.0%}" for name, share in row["mix"].items())
+        measures = [f"{row['top1']:.1%}", f"{row['top5']:.1%}", f"{row['mean_ms']:.1f}", f"{row['p95_ms']:.1f}"]
+        measures += [f"{row['energy_mj']:.0f}"] if energy else []
+        table.add_row(row["name"], *measures, f"{row['memory_mb']:.0f}", mix)
+    console = Console()
+    console.print(table)
+    if not energy:
+        console.print("energy: this machine has no power sensor that can be read", highlight=False)
+    console.print(report["verdict"], highlight=False, soft_wrap=True)
