@@ -18,9 +18,10 @@ import numpy as np
 from edged.errors import EdgedError, TrainingError
 from edged.finetune.depth import parse_depth
 from edged.finetune.job import Job
+from edged.learning.backbone import TRAINING_CROP
 from edged.learning.decoding import decode
 from edged.learning.photo_file import read_photo
-from edged.vision.preprocess import IMAGENET_CROP, fit
+from edged.vision.preprocess import fit
 
 if TYPE_CHECKING:
     from edged.types import Image
@@ -156,7 +157,7 @@ class _FineTuning:
 
 def _read(path: Path) -> Image:
     try:
-        return fit(decode(read_photo(path), _SIDE, _SIDE, IMAGENET_CROP), _SIDE, _SIDE, IMAGENET_CROP)
+        return fit(decode(read_photo(path), _SIDE, _SIDE, TRAINING_CROP), _SIDE, _SIDE, TRAINING_CROP)
     except (TrainingError, FileNotFoundError) as error:
         raise TrainingError(f"{path}: {error}") from error
 

@@ -23,6 +23,7 @@ from edged.errors import TrainingError
 from edged.finetune.depth import parse_depth
 from edged.finetune.job import Hyperparameters, Job
 from edged.finetune.weights import PACKAGE, SHA256, find_weights
+from edged.learning.backbone import TRAINING_CROP
 from edged.learning.curves import Curves
 from edged.learning.dataset import Selection, select
 from edged.learning.folder import open_images
@@ -179,7 +180,7 @@ def _tuned_bundle(folder: Path, model: bytes, labels: tuple[str, ...], weights: 
         {
             "name": NAME,
             "sha256": hashlib.sha256(model).hexdigest(),
-            "input": {"width": 224, "height": 224, "crop": 0.875},
+            "input": {"width": 224, "height": 224, "crop": TRAINING_CROP},
             "source": f"Keras MobileNetV2 1.0 224, fine-tuned on labeled images from {source}",
             "licence": "Apache-2.0",
         }

@@ -44,11 +44,11 @@ class KnownSources:
     """The table.
 
     Attributes:
-        reference_sha256: Of the network whose bottlenecks the means are.
+        reference_sha256: Of the network whose bottlenecks the means are; several files may hold the same one.
         by_sha256: sha256 of a network → its source.
     """
 
-    reference_sha256: str
+    reference_sha256: frozenset[str]
     by_sha256: dict[str, KnownSource]
 
     def of(self, bundle: Bundle) -> KnownSource | None:
@@ -67,4 +67,4 @@ def read_known_sources(path: Path = TABLE) -> KnownSources:
             by_sha256[network["sha256"]] = KnownSource(
                 name, dataset["images"], network["imagenet_top1"], mean, dataset["photos"]
             )
-    return KnownSources(table["reference"]["sha256"], by_sha256)
+    return KnownSources(frozenset(table["reference"]["sha256"]), by_sha256)

@@ -154,10 +154,10 @@ class Ranker:
         """
         began = time.monotonic()
         known = read_known_sources()
-        reference = next((one for one in self._bundles if one.manifest.sha256 == known.reference_sha256), None)
+        reference = next((one for one in self._bundles if one.manifest.sha256 in known.reference_sha256), None)
         if reference is None:
             raise RefusedError(
-                f"the reference network {known.reference_sha256[:12]} (the shipped mobilenet_v2) is not installed; "
+                "the reference network (the shipped mobilenet_v2) is not installed; "
                 "`edged sources rank --exact` does without it"
             )
         images, features, affine = self._bottlenecks(reference)

@@ -1,3 +1,4 @@
+import csv
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from edged.learning.pipeline import train
 from edged.learning.request import RefusedError, TrainingRequest
 from edged.learning.sources import Ranker
 from edged.store import Store, read_bundle, read_labels
-from edged.vision.graph import Graph
 from edged.zoo import install
 from tests.albums import make_album
 
@@ -24,7 +24,7 @@ SHIPPED = resources.shipped("models") / "mobilenet_v2"
 def store(tmp_path: Path) -> Store:
     """The shipped network, and the same one as a file of other bytes, whose origin edged cannot know."""
     store = Store(tmp_path / "state")
-    model = Graph(read_bundle(SHIPPED).read_model()).expose_bottleneck()
+    model = read_bundle(SHIPPED).read_model() + bytes(16)
     install(store, model, read_bundle(SHIPPED).labels, name="other", origin="other")
     return store
 
@@ -48,7 +48,7 @@ def ranker(store: Store, album: Path, bundles=None) -> Ranker:
 def test_the_table_knows_the_shipped_network():
     known = read_known_sources()
     shipped = known.of(read_bundle(SHIPPED))
-    assert known.reference_sha256 == read_bundle(SHIPPED).manifest.sha256
+    assert read_bundle(SHIPPED).manifest.sha256 in known.reference_sha256
     assert shipped is not None
     assert shipped.dataset == "ImageNet"
     assert shipped.mean.shape == (1280,)
@@ -134,16 +134,25 @@ def test_auto_trains_on_what_it_chose(store, tmp_path):
 
 
 def test_real_networks_on_real_photos(shared_data, tmp_path):
-    """ImageNet is nearer to flowers than iNaturalist's birds are, and heads say the same."""
+    """ImageNet is nearer to vehicles than iNaturalist's birds are, and heads say the same."""
     store = Store(tmp_path / "state")
     for name, labels in (("mobilenet_v1_0.25_128", "imagenet"), ("mobilenet_v2_1.0_224_inat_bird", "inat_bird")):
         model = (shared_data / "models" / f"{name}_quant.tflite").read_bytes()
         install(store, model, read_labels(shared_data / "models" / f"{labels}_labels.txt"), name=name, origin=name)
+    kinds = {
+        "aircraft": {404, 405, 417, 895},
+        "bicycles": {444, 665, 670, 671, 880},
+        "boats": {472, 484, 510, 554, 576, 625, 628, 724, 780, 814, 833, 871, 914},
+        "cars": {407, 436, 468, 511, 609, 627, 656, 661, 717, 751, 779, 817},
+        "trains": {466, 547, 565, 705, 820, 829, 874},
+    }
     album = tmp_path / "album"
-    for kind in ("daisy", "dandelion", "roses", "sunflowers", "tulips"):
-        (album / kind).mkdir(parents=True)
-        for file in sorted((shared_data / "flowers" / kind).glob("*.jpg"))[:16]:
-            (album / kind / file.name).symlink_to(file.resolve())
+    with (shared_data / "imagenet" / "labels.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            for kind in (kind for kind, classes in kinds.items() if int(row["class_index"]) in classes):
+                photo = shared_data / "imagenet" / row["file"]
+                (album / kind).mkdir(parents=True, exist_ok=True)
+                (album / kind / photo.name).symlink_to(photo.resolve())
     one = ranker(store, album)
     estimated, measured = one.estimate(), one.measure()
     one.close()
