@@ -19,7 +19,7 @@ class Cut:
     Attributes:
         model: Content of a .tflite file.
         inputs: Indices, in the whole model, of the tensors that became its inputs, in order.
-        outputs: The same of its outputs.
+        outputs: The same of its outputs; the whole model's own come first.
     """
 
     model: bytes
@@ -40,13 +40,13 @@ def cut_out(model: Any, positions: Collection[int]) -> Cut:
         chosen = [subgraph.operators[position] for position in sorted(positions)]
         made = [int(index) for operator in chosen for index in operator.outputs]
         wanted = {int(index) for operator in others for index in operator.inputs}
-        wanted |= {int(index) for index in subgraph.outputs}
+        final = [int(index) for index in subgraph.outputs if int(index) in made]
         inputs: list[int] = []
         for operator in chosen:
             for index in map(int, operator.inputs):
                 if index >= 0 and index not in made and index not in inputs and not is_constant(model, index):
                     inputs.append(index)
-        outputs = [index for index in made if index in wanted]
+        outputs = final + [index for index in made if index in wanted and index not in final]
         subgraph.operators, subgraph.inputs, subgraph.outputs = chosen, inputs, outputs
         drop_stale_descriptions(part)
         drop_unused(part)
