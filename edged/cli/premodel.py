@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from edged.store import Bundle, Store
 
 
+_PLAIN_WIDTH = 180
+"""Columns where there is no terminal."""
+
+
 def register(subparsers: Any) -> None:
     """Add `premodel` and its subcommands."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
@@ -228,13 +232,17 @@ def _print(report: dict[str, Any]) -> None:
     energy = any("energy_mj" in row for row in report["rows"])
     table = Table(title=report["how"], title_justify="left", box=None, pad_edge=False)
     for heading in ("", "top-1", "top-5", "mean ms", "p95 ms", *(["mJ"] if energy else []), "MB", "who answers"):
-        table.add_column(heading, justify="left" if heading in ("", "who answers") else "right")
+        table.add_column(heading, justify="left" if heading in ("", "who answers") else "right", no_wrap=True)
     for row in report["rows"]:
-        mix = "" if row["kind"] == "single" else ", ".join(f"{name} {share:.0%}" for name, share in row["mix"].items())
+        mix = (
+            ""
+            if row["kind"] == "single"
+            else ", ".join(f"{name} {share:.0%}" for name, share in row["mix"].items() if share >= 0.005)
+        )
         measures = [f"{row['top1']:.1%}", f"{row['top5']:.1%}", f"{row['mean_ms']:.1f}", f"{row['p95_ms']:.1f}"]
         measures += [f"{row['energy_mj']:.0f}"] if energy else []
         table.add_row(row["name"], *measures, f"{row['memory_mb']:.0f}", mix)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
     console.print(table)
     if not energy:
         console.print("energy: this machine has no power sensor that can be read", highlight=False)

@@ -27,6 +27,8 @@ _LONGEST = 4
 _INNER_FOLDS = 5
 _L2 = 0.01  # per photo, on normalised evidence
 _NEWTON_STEPS, _NEWTON_ENOUGH = 8, 0.005
+_POOLED_PHOTOS = 600
+"""Plenty for a handful of weights; more only take time."""
 _GAIN = 0.001
 """A longer cascade must be that much more accurate."""
 
@@ -147,6 +149,8 @@ def pool_weights(scores: Sequence[NDArray[np.float32]], classes: NDArray[np.int6
     """
     if len(scores) == 1:
         return (1.0,)
+    step = -(-len(classes) // _POOLED_PHOTOS)
+    scores, classes = [each[::step] for each in scores], classes[::step]
     count = len(classes)
     logs = np.log(np.maximum(np.stack(scores, axis=2), FLOOR))  # (photos, classes, networks)
     flat = logs.reshape(-1, len(scores))
@@ -159,11 +163,11 @@ def pool_weights(scores: Sequence[NDArray[np.float32]], classes: NDArray[np.int6
         mean = np.matmul(p[:, np.newaxis], logs)[:, 0]
         second = (p.reshape(-1, 1) * flat).T @ flat - mean.T @ mean
         gradient = (mean - true).mean(axis=0)
-        step = np.linalg.solve(second / count + 1e-6 * np.eye(len(scores)), gradient)
-        weights = np.maximum(weights - step, 0.0).astype(np.float32)
+        change = np.linalg.solve(second / count + 1e-6 * np.eye(len(scores)), gradient)
+        weights = np.maximum(weights - change, 0.0).astype(np.float32)
         if not weights.any():  # all networks are worse than chance: equal voices
             return tuple(1.0 for _ in scores)
-        if np.abs(step).max() < _NEWTON_ENOUGH:
+        if np.abs(change).max() < _NEWTON_ENOUGH:
             break
     return tuple(float(w) for w in weights)
 

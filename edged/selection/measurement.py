@@ -21,7 +21,7 @@ class Measurements:
         scores: (m, n, c) float32 probabilities, in the pool's common order of classes.
         classes: (n,) the true class of each photo.
         features: (n, len(FEATURES)) float32.
-        network_ms: (m,) what one run costs: preparing the input and invoking, median, milliseconds.
+        network_ms: (m,) what one run costs: preparing the input and invoking, milliseconds.
         feature_ms: Name → what it costs by itself, milliseconds; names of one group cost once.
         memory_mb: (m,) what the process grows by with this network loaded.
         power_mw: (m,) mean power of the whole machine while it runs; None where no sensor tells.

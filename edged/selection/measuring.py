@@ -40,8 +40,9 @@ def measure(
 ) -> Measurements:
     """Measure a pool.
 
-    Networks run in turn on each photo, so that a busy moment of the machine slows all of them; a network's cost is the
-    median over the photos of preparing its input and invoking it. Decoding the photo is the camera's cost.
+    Networks run in turn on each photo, so that a busy moment of the machine meets all of them. A network's cost is the
+    median time of preparing its input and the lower decile of the invocation's: that takes equally long for every
+    photo, and what is longer was disturbed by another process. Decoding the photo is the camera's cost.
 
     Args:
         members: The networks.
@@ -62,7 +63,7 @@ def measure(
         most = _MEMORY_MAX // (len(members) * classes * 4)
         raise ConfigError(f"{len(photos)} photos are too many for {len(members)} networks; use at most {most}")
     scores = np.empty((len(members), len(photos), classes), np.float32)
-    times = np.empty((len(members), len(photos)))
+    prepare_ms, invoke_ms = np.empty((2, len(members), len(photos)))
     features: list[NDArray[np.float32]] = []
     kept: list[LabeledPhoto] = []
     some_images: list[NDArray[np.uint8]] = []
@@ -76,10 +77,10 @@ def measure(
         for index, member in enumerate(members):
             begin = time.perf_counter_ns()
             prepared = member.network.prepare(image)
-            prepare_ms = (time.perf_counter_ns() - begin) / 1e6
+            prepare_ms[index, len(kept)] = (time.perf_counter_ns() - begin) / 1e6
             inference = member.network.infer(prepared)
             scores[index, len(kept)] = member.common(inference)
-            times[index, len(kept)] = prepare_ms + inference.invoke_ms
+            invoke_ms[index, len(kept)] = inference.invoke_ms
         features.append(extract(image))
         if number % max(1, len(photos) // _TIMED_PHOTOS) == 0:
             some_images.append(image)
@@ -87,15 +88,15 @@ def measure(
     if len(kept) < MIN_PHOTOS:
         raise ConfigError(f"only {len(kept)} photos can be read; at least {MIN_PHOTOS} are needed")
     progress("measuring", 1.0)
-    median = np.median(times[:, : len(kept)], axis=1)
-    by_cost = np.argsort(median, kind="stable").tolist()
+    costs = np.median(prepare_ms[:, : len(kept)], axis=1) + np.quantile(invoke_ms[:, : len(kept)], 0.1, axis=1)
+    by_cost = np.argsort(costs, kind="stable").tolist()
     places = by_cost if order is None else [[member.name for member in members].index(name) for name in order]
     return Measurements(
         networks=tuple(members[index].name for index in places),
         scores=scores[places, : len(kept)],
         classes=np.array([photo.class_index for photo in kept], np.int64),
         features=np.stack(features),
-        network_ms=median[places],
+        network_ms=costs[places],
         feature_ms=costs_ms(some_images[: 2 * _TIMED_PHOTOS]),
         memory_mb=np.array([members[index].memory_mb for index in places]),
         power_mw=_power([members[index] for index in places], some_images[0], sensors),
