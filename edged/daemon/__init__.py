@@ -77,7 +77,7 @@ class Daemon:
         self._signals = 0
         self._failed = threading.Event()
         self._began = time.monotonic()
-        self._ready = False
+        self._ready = self._classifying = False
         self._watchdog = supervision.Watchdog()
         self._camera_news: dict[str, tuple[str, str | None]] = {}
         self._info_lock = threading.Lock()
@@ -200,9 +200,10 @@ class Daemon:
 
     def _stepped(self, classified: bool) -> None:
         self._watchdog.ping()
-        if self._ready or not (classified or time.monotonic() - self._began > _READY_WITHOUT_FRAMES_S):
+        waited = not self._ready and time.monotonic() - self._began > _READY_WITHOUT_FRAMES_S
+        if self._classifying or not (classified or waited):
             return
-        self._ready = True
+        self._ready, self._classifying = True, classified  # a first frame that comes late is told too
         what = "classifying" if classified else "no frame from any camera yet"
         supervision.notify_ready(f"{what}, model {self.loop.engine.bundle.name}")
         log.info("%s after %.2f s", "first result" if classified else what, time.monotonic() - self._began)

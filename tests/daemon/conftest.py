@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.process import Daemon
+from tests.daemon.running import Running, Systemd, Watcher
 from tests.mosquitto import Mosquitto
 
 
@@ -48,3 +49,39 @@ def edgectl(broker: Mosquitto) -> Callable[..., subprocess.Popen[str]]:
         )
 
     return start
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """A factory of `edged run`s, started; options: see `Running`, and `environment`, more variables."""
+    made: list[Running] = []
+
+    def factory(
+        url: str, *, folder: str = "device", environment: dict[str, str] | None = None, **options: object
+    ) -> Running:
+        made.append(Running(tmp_path / folder, url, **options))  # type: ignore[arg-type]  # passed through
+        return made[-1].start(**(environment or {}))
+
+    yield factory
+    for one in made:
+        one.kill()
+
+
+@pytest.fixture
+def watch() -> Iterator[Callable[..., Watcher]]:
+    watchers: list[Watcher] = []
+
+    def factory(broker: Mosquitto, device: str = "dut") -> Watcher:
+        watchers.append(Watcher(broker.port, device))
+        return watchers[-1]
+
+    yield factory
+    for watcher in watchers:
+        watcher.close()
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[Systemd]:
+    one = Systemd(tmp_path / "notify")
+    yield one
+    one.close()
