@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,7 @@ class Candidate:
     network: Network
     labels: Sequence[str]
     times_ms: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
     judged: int = 0
     first: int = 0
     fifth: int = 0
@@ -94,9 +96,9 @@ def compare(
     """Show every photo to every model, in turn, so that a busy machine slows all alike.
 
     Returns:
-        Per model {name, images, accuracy, top5, ms, mb, macs, params, accuracy_per_ms, note}: top-1 and top-5 accuracy
-        0..1 and None where no photo's label is among the model's, `ms` the median invocation, `accuracy_per_ms` their
-        ratio.
+        Per model {name, images, accuracy, top5, ms, cpu_ms, mb, macs, params, accuracy_per_ms, note}: top-1 and top-5 accuracy
+        0..1 and None where no photo's label is among the model's, `ms` the median invocation, `cpu_ms` its
+        processor time, `accuracy_per_ms` the ratio of top-1 and `ms`.
 
     Raises:
         ConfigError: None of the photos can be read.
@@ -111,7 +113,10 @@ def compare(
             continue
         read += 1
         for candidate, classes in zip(candidates, truth, strict=True):
-            inference = candidate.network.infer(candidate.network.prepare(image))
+            prepared = candidate.network.prepare(image)
+            begin = time.process_time()
+            inference = candidate.network.infer(prepared)
+            candidate.cpu_s.append(time.process_time() - begin)
             candidate.times_ms.append(inference.invoke_ms)
             if (right := classes.of(photo)) is not None:
                 _judge(candidate, inference.scores, right)
@@ -168,6 +173,7 @@ def _row(candidate: Candidate, unreadable: int) -> dict[str, Any]:
         "accuracy": None if accuracy is None else round(accuracy, 4),
         "top5": round(candidate.fifth / candidate.judged, 4) if candidate.judged else None,
         "ms": round(ms, 4),
+        "cpu_ms": round(float(np.median(candidate.cpu_s)) * 1e3, 4),
         "mb": round(len(candidate.model) / 1e6, 3),
         "macs": sum(cost.macs for cost in counted),
         "params": sum(cost.params for cost in counted),

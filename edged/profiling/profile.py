@@ -32,6 +32,8 @@ _WORKSPACE = 1.6
 """What a batch takes for each byte of live activations: the arena, XNNPACK's copy of it, and padding (measured)."""
 _LIBRARIES = 512 * 2**20
 """Address space of libraries and thread stacks, which a limit on it counts too."""
+_GPU_S = 60.0
+"""For a driver to answer, or to hang."""
 _TIMED = 100
 """Images for each number of threads and each runtime."""
 
@@ -183,7 +185,9 @@ class _Profile:
 
     def _gpu(self, images: Path) -> dict[str, Any]:
         try:
-            return {"gpu": run_child("gpu", self._basic(images, count=_TIMED))}
+            return {
+                "gpu": run_child("gpu", self._basic(images, count=_TIMED), timeout_s=_GPU_S + self._request.seconds)
+            }
         except EdgedError as error:
             return {"gpu": {"available": False, "error": str(error)}}
 

@@ -32,7 +32,9 @@ def print_profile(console: Console, report: Mapping[str, Any], *, top: int = 20)
 def print_comparison(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the rows of `compare.compare`; the best of each column is bold."""
     judged = any(row.get("accuracy") is not None for row in rows)
-    table = _table("model", "top-1" if judged else "", "top-5" if judged else "", "ms", "MB", "MACs", "params", "%/ms")
+    table = _table(
+        "model", "top-1" if judged else "", "top-5" if judged else "", "ms", "CPU", "MB", "MACs", "params", "%/ms"
+    )
     best = {
         key: choose((row[key] for row in rows if row.get(key) is not None), default=None)
         for key, choose in (("accuracy", max), ("ms", min), ("mb", min), ("accuracy_per_ms", max))
@@ -54,6 +56,7 @@ def print_comparison(console: Console, rows: Sequence[Mapping[str, Any]]) -> Non
             cell(row, "accuracy", f"{accuracy or 0:.1%}"),
             "" if fifth is None else f"{fifth:.1%}",
             cell(row, "ms", milliseconds(row["ms"])),
+            milliseconds(row["cpu_ms"]),
             cell(row, "mb", f"{row['mb']:.1f}"),
             count(row["macs"]),
             count(row["params"]),
