@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edged.errors import TrainingError
 
 if TYPE_CHECKING:
-    from edged.learning.sources import Ranking
+    from edged.learning.ranking import Ranking
     from edged.settings import Settings
 
 
@@ -28,10 +28,13 @@ def register(subparsers: Any) -> None:
         "rank",
         help="rank the installed networks for labeled images",
         description="Rank the installed networks for labeled images: by an estimate from one pass of the images "
-        "through one network, or with --exact by a head trained on each. Images of the test side are not looked at.",
+        "through one network, with --evidence by one pass through each, or with --exact by a head trained on each. "
+        "Images of the test side are not looked at.",
     )
     command.add_argument("--images", type=Path, required=True, metavar="DIR", help="one folder per label; only read")
-    command.add_argument("--exact", action="store_true", help="train a head on each network and measure it")
+    way = command.add_mutually_exclusive_group()
+    way.add_argument("--evidence", action="store_true", help="by LogME on each network's own bottlenecks")
+    way.add_argument("--exact", action="store_true", help="train a head on each network and measure it")
     command.add_argument("--workers", type=int, default=0, metavar="N", help="threads (default: one per core)")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of the parts of --exact (%(default)s)")
     command.add_argument("--json", action="store_true", help="one JSON object")
@@ -94,7 +97,9 @@ def _rank(args: argparse.Namespace, configuration: Settings) -> Ranking:
             workers=args.workers if args.workers > 0 else os.cpu_count() or 1,
             tell=tell,
         )
-        return ranker.measure(args.seed) if args.exact else ranker.estimate()
+        if args.exact:
+            return ranker.measure(args.seed)
+        return ranker.evidence() if args.evidence else ranker.estimate()
     finally:
         store.close()
 
@@ -115,7 +120,7 @@ def _print(ranking: Ranking) -> None:
         if one.measured is not None:
             cells += [f"{one.measured.accuracy:.1%} ±{one.measured.error:.1%}", f"{one.seconds:.1f}"]
         elif one.score is not None:
-            cells += [f"{one.divergence:.3f}", f"{one.score:.2f}"]
+            cells += ["" if one.divergence is None else f"{one.divergence:.3f}", f"{one.score:.3f}"]
         else:
             cells += ["", ""]
         table.add_row(*cells, one.warning or "")

@@ -1,16 +1,16 @@
-"""Which of the installed networks to start from: ranked by an estimate, or exactly, by a head on each."""
+"""Which of the installed networks to start from: ranked by estimates, or exactly, by a head on each."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edged.errors import ModelError, TrainingError
+from edged.errors import TrainingError
 from edged.learning.backbone import Backbone
 from edged.learning.bottlenecks import complete
 from edged.learning.cross_validation import CrossValidation, cross_validate
@@ -19,8 +19,9 @@ from edged.learning.decoding import decode
 from edged.learning.evaluation import decide
 from edged.learning.known_sources import KnownSource, read_known_sources
 from edged.learning.photo_file import read_photo
+from edged.learning.ranking import Ranking, Standing, accuracy_of
 from edged.learning.request import RefusedError
-from edged.learning.transferability import divergence, p2l, profile
+from edged.learning.transferability import divergence, log_evidence, p2l, profile
 from edged.vision.preprocess import fit as fit_image
 from edged.vision.quantization import Affine
 
@@ -37,68 +38,6 @@ Tell = Callable[[str, int, int], None]
 """Told which network's bottlenecks are computed, how many images are done, and of how many."""
 _SIDE = 16
 """Of the pixels that stand for "no transfer"."""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """One source and what is known of it. None: unknown, or not measured.
-
-    Attributes:
-        bundle: The installed network.
-        source: What it was trained on.
-        divergence: Of the target's images from the source's, nats; see `transferability.divergence`.
-        score: Estimate, higher is better; see `transferability.p2l`.
-        measured: With `exact`: heads on its bottlenecks, cross-validated.
-        seconds: With `exact`: what bottlenecks and heads took.
-        warning: Why to keep away from it.
-    """
-
-    bundle: Bundle
-    source: KnownSource | None = None
-    divergence: float | None = None
-    score: float | None = None
-    measured: CrossValidation | None = None
-    seconds: float | None = None
-    warning: str | None = None
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """Sources, the best first.
-
-    Attributes:
-        standings: Those without a score last.
-        images: Labeled images that were looked at; the test side was not.
-        exact: Whether accuracies were measured.
-        baseline: With `exact`: accuracy without any transfer, 0..1: the larger one of always saying the most frequent
-            label, and the same head on 16×16 pixels.
-        reason: Why the first one is the first, one line.
-        seconds: In all.
-    """
-
-    standings: tuple[Standing, ...]
-    images: int
-    exact: bool
-    baseline: float | None
-    reason: str
-    seconds: float
-
-    @property
-    def best(self) -> Bundle:
-        """What to start from."""
-        return self.standings[0].bundle
-
-    def report(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return {
-            "chosen": self.best.name,
-            "reason": self.reason,
-            "exact": self.exact,
-            "images": self.images,
-            "no_transfer": _rounded(self.baseline),
-            "seconds": round(self.seconds, 2),
-            "sources": [_row(standing) for standing in self.standings],
-        }
 
 
 class Ranker:
@@ -174,6 +113,28 @@ class Ranker:
         )
         return Ranking(tuple(standings), len(images), False, None, reason, time.monotonic() - began)
 
+    def evidence(self) -> Ranking:
+        """Rank by `transferability.log_evidence`: one pass of the images through every network, no training.
+
+        Raises:
+            EdgedError: An image set or a model fails.
+        """
+        began = time.monotonic()
+        standings = []
+        for bundle in self._bundles:
+            started = time.monotonic()
+            images, features, affine = self._bottlenecks(bundle)
+            score = log_evidence(affine.dequantize(features), self._labels(images))
+            source = read_known_sources().of(bundle)
+            standings.append(Standing(bundle, source, score=score, seconds=time.monotonic() - started))
+        standings = self._warn_of_lower_scores(standings)
+        standings.sort(key=lambda one: (-(one.score or 0.0), one.bundle.name))
+        reason = (
+            f"its bottlenecks of {len(self._images)} images explain the labels best: log evidence "
+            f"{standings[0].score:.3f} per image, then {standings[1].bundle.name} {standings[1].score:.3f}"
+        )
+        return Ranking(tuple(standings), len(self._images), False, None, reason, time.monotonic() - began)
+
     def measure(self, seed: int = 0) -> Ranking:
         """Rank by what a head on each network's bottlenecks does on images that it was not trained on.
 
@@ -191,11 +152,11 @@ class Ranker:
             standings.append(Standing(bundle, source, measured=measured, seconds=time.monotonic() - started))
         baseline = self._no_transfer(seed)
         standings = [self._warned(one, baseline, standings) for one in standings]
-        standings.sort(key=lambda one: (-_accuracy(one), one.bundle.name))
+        standings.sort(key=lambda one: (-accuracy_of(one), one.bundle.name))
         first, second = standings[0], standings[1]
         reason = (
-            f"measured by cross-validation on {len(self._images)} images: {_accuracy(first):.1%}, "
-            f"then {second.bundle.name} {_accuracy(second):.1%}; without transfer {baseline:.1%}"
+            f"measured by cross-validation on {len(self._images)} images: {accuracy_of(first):.1%}, "
+            f"then {second.bundle.name} {accuracy_of(second):.1%}; without transfer {baseline:.1%}"
         )
         return Ranking(tuple(standings), len(self._images), True, baseline, reason, time.monotonic() - began)
 
@@ -254,7 +215,7 @@ class Ranker:
 
     def _warned(self, one: Standing, baseline: float, standings: list[Standing]) -> Standing:
         running = next((each for each in standings if each.bundle.manifest.backbone_sha256 == self._current), None)
-        if _accuracy(one) <= baseline:
+        if accuracy_of(one) <= baseline:
             return replace(one, warning=f"negative transfer: no better than no transfer at all ({baseline:.1%})")
         if one.measured is None or running is None or running.measured is None or one is running:
             return one
@@ -271,24 +232,3 @@ def _pixels(image: LabeledImage) -> NDArray[np.uint8]:
     except FileNotFoundError as error:
         raise TrainingError(f"{image.path}: is gone") from error
     return pixels.reshape(-1)
-
-
-def _accuracy(standing: Standing) -> float:
-    if standing.measured is None:
-        raise ModelError(f"{standing.bundle.name}: has not been measured")
-    return standing.measured.accuracy
-
-
-def _row(one: Standing) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": one.bundle.name, "id": one.bundle.id}
-    if one.source is not None:
-        row |= {"dataset": one.source.dataset, "source_images": one.source.images}
-    row |= {"divergence": _rounded(one.divergence), "score": _rounded(one.score)}
-    if one.measured is not None:
-        row |= {"accuracy": _rounded(one.measured.accuracy), "error": _rounded(one.measured.error)}
-    row |= {"seconds": _rounded(one.seconds), "warning": one.warning}
-    return {key: value for key, value in row.items() if value is not None}
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)

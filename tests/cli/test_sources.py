@@ -41,6 +41,10 @@ def test_rank(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     text = capsys.readouterr().out
     assert "start from mobilenet_v2: estimated from one pass of" in text
     assert "1,281,167" in text
+    assert main([*command, "--evidence", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["sources"][0]["score"] == told["sources"][1]["score"]  # the same network twice
+    assert "log evidence" in told["reason"]
     assert main([*command, "--exact"]) == 0
     text = capsys.readouterr().out
     assert "measured by cross-validation on" in text

@@ -23,7 +23,8 @@ from edged.learning.bottlenecks import complete
 from edged.learning.dataset import KeptBottlenecks, Selection
 from edged.learning.folder import open_images
 from edged.learning.images import ImageStore
-from edged.learning.sources import Ranker, Ranking
+from edged.learning.ranking import Ranking
+from edged.learning.sources import Ranker
 from edged.learning.transferability import h_score, leep, log_evidence
 from edged.store import Bundle, Store
 from edged.vision.network import HeadNetwork
