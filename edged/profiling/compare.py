@@ -96,9 +96,9 @@ def compare(
     """Show every photo to every model, in turn, so that a busy machine slows all alike.
 
     Returns:
-        Per model {name, images, accuracy, top5, ms, cpu_ms, mb, macs, params, accuracy_per_ms, note}: top-1 and top-5 accuracy
-        0..1 and None where no photo's label is among the model's, `ms` the median invocation, `cpu_ms` its
-        processor time, `accuracy_per_ms` the ratio of top-1 and `ms`.
+        Per model {name, images, judged, accuracy, top5, ms, cpu_ms, mb, macs, params, accuracy_per_ms, note}: top-1
+        and top-5 accuracy 0..1, None where no photo's label is among the model's; `ms` the median invocation, `cpu_ms`
+        its processor time, `accuracy_per_ms` the ratio of top-1 and `ms`.
 
     Raises:
         ConfigError: None of the photos can be read.
