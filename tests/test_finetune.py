@@ -113,14 +113,23 @@ def test_without_tensorflow_one_line_says_what_to_install(
 # -- with TensorFlow ---------------------------------------------------------------------------------------------------
 
 
+RANDOM_WEIGHTS = """
+import sys
+import tensorflow as tf
+tf.keras.utils.set_random_seed(0)
+network = getattr(tf.keras.applications, sys.argv[1])(weights=None)
+for layer in network.layers:
+    layer.momentum = 0.0  # so that one pass gives batch normalization its statistics; else all signals would die out
+network(tf.random.uniform((16, 224, 224, 3), -1, 1), training=True)
+network.save_weights(sys.argv[2])
+"""
+
+
 def save_weights(path: Path, network: str) -> Path:
     """Write random weights of a network of Keras; in a process of its own, as everything that imports TensorFlow."""
-    code = (
-        "import sys, tensorflow as tf; tf.keras.utils.set_random_seed(0); "
-        "getattr(tf.keras.applications, sys.argv[1])(weights=None).save_weights(sys.argv[2])"
-    )
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    subprocess.run([sys.executable, "-c", code, network, str(path)], check=True, env=environment, capture_output=True)
+    command = [sys.executable, "-c", RANDOM_WEIGHTS, network, str(path)]
+    subprocess.run(command, check=True, env=environment, capture_output=True)
     return path
 
 
