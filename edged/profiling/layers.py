@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _WARM_ROUNDS = 2
 _LEAST_ROUNDS = 3
-_IDLE_CALLS = 5
+_IDLE = 9
 _QUIET = 25
 """The percentile that counts: whoever ran in between has emptied the caches, which costs processor time too."""
 
@@ -64,7 +64,8 @@ class LayerTimer:
             cut = cut_out(graph, [position])
             self._steps.append(self._open(cut, values, runtime))
         output = int(graph.subgraphs[0].outputs[0])
-        self._idle = Runner(nothing(graph, output), runtime=runtime, threads=1)
+        empty = nothing(graph, output)
+        self._idle = [Runner(empty, runtime=runtime, threads=1) for _ in range(_IDLE)]
         self._whole.put(0, given)
         self._whole.invoke()
         self.exact = bool(np.array_equal(self._whole.get(), values[output]))
@@ -76,8 +77,8 @@ class LayerTimer:
             for place, value in enumerate(inputs):
                 runner.put(place, value)
             times.append(runner.invoke(time.thread_time_ns))
-        # Right behind the last operator, and warm: the first calls would pay for caches that the whole has emptied.
-        call = min(self._idle.invoke(time.thread_time_ns) for _ in range(_IDLE_CALLS))
+        # Right behind the last operator, each an interpreter that was not touched for a round: as the operators were.
+        call = float(np.median([runner.invoke(time.thread_time_ns) for runner in self._idle]))
         self._whole.put(0, self._image)
         return times, self._whole.invoke(time.thread_time_ns), call
 
@@ -133,7 +134,7 @@ def profile_layers(
         wholes.append(whole)
         calls.append(call)
         tell(max(len(parts) / rounds, min((time.monotonic() - began) / seconds, 1.0)))
-    call_ms = float(np.median(calls))
+    call_ms = float(np.percentile(calls, _QUIET))
     times = np.maximum(np.percentile(np.asarray(parts), _QUIET, axis=0) - call_ms, 0.0)
     total, whole_ms = float(times.sum()), float(np.percentile(wholes, _QUIET)) - call_ms
     slowest = int(times.argmax())
