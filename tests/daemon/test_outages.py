@@ -1,0 +1,238 @@
+"""What happens to a running daemon from outside: brokers that come, go and refuse, rivals, full disks, restarts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edged.mqtt.ledger import Ledger
+from edged.mqtt.messages import Ack
+from tests.daemon.process import wait_until
+from tests.daemon.running import Running, Watcher, environment
+from tests.mosquitto import Mosquitto
+
+Run = Callable[..., Running]
+Watch = Callable[..., Watcher]
+ALL = '[cameras.main]\nsource = "pattern"\nfps = 0'
+"""Waits for the network instead of dropping frames, so that each seq must arrive."""
+
+
+def seqs(seen: Watcher) -> list[int]:
+    """Of the results, without what was delivered twice."""
+    return list(dict.fromkeys(result["seq"] for result in seen.decoded("result/main")))
+
+
+def test_a_broker_that_is_down_at_start_gets_everything_later(broker: Mosquitto, run: Run, watch: Watch) -> None:
+    broker.stop()
+    device = run(broker.url, cameras=ALL)
+    device.wait_for_log("first result")
+    assert device.log.count("Connection refused; next attempt") == 1
+    broker.start()
+    seen = watch(broker)
+    seen.wait("result/main", 30)
+    seen.wait_for_state("online")
+    assert {"info", "model"} <= {topic for topic in ("info", "model") if seen.of(topic)}
+    assert seqs(seen)[:30] == list(range(30))
+    assert device.stop() == 0
+
+
+def test_what_a_stopped_daemon_could_not_send_is_sent_by_the_next(broker: Mosquitto, run: Run, watch: Watch) -> None:
+    broker.stop()
+    device = run(broker.url, cameras=ALL)
+    device.wait_for_log("first result")
+    assert device.stop() == 0, "it does not wait for a broker that is away"
+    frames = int(device.log.split("stopped after ")[1].split()[0])
+    broker.start()
+    seen = watch(broker)
+    device.start()
+    seen.wait("result/main", frames + 3)
+    results = [result["seq"] for result in seen.decoded("result/main")]
+    assert results[: frames + 3] == [*range(frames), 0, 1, 2]
+    assert device.stop() == 0
+
+
+def test_a_broker_that_is_killed_misses_nothing(broker: Mosquitto, run: Run, watch: Watch) -> None:
+    device = run(broker.url, cameras=ALL)
+    seen = watch(broker)
+    seen.wait("result/main", 20)
+    for _ in range(2):
+        device.signal(signal.SIGSTOP)  # our subscriber shall be the first to come back
+        broker.kill()
+        wait_until(lambda: not seen.ready.is_set(), what="the subscriber to notice")
+        broker.start()
+        wait_until(seen.ready.is_set, what="the subscriber back")
+        device.signal(signal.SIGCONT)
+        before = len(seen.of("result/main"))
+        seen.wait("result/main", before + 60)
+    assert device.stop() == 0
+    seen.wait_for_state("offline")
+    arrived = seqs(seen)
+    assert sorted(arrived) == list(range(arrived[0], arrived[0] + len(arrived)))
+    assert arrived == sorted(arrived)
+
+
+def test_a_broker_that_refuses_the_login_lets_us_in_later(
+    mosquitto: Callable[..., Mosquitto], run: Run, tmp_path: Path
+) -> None:
+    broker = mosquitto(users={"joe": "right"}, allow_anonymous=False)
+    password = tmp_path / "password"
+    password.write_text("wrong\n")
+    password.chmod(0o600)
+    device = run(broker.url, mqtt=f'username = "joe"\npassword_file = "{password}"')
+    device.wait_for_log("first result")
+    device.wait_for_log("refused user 'joe'")
+    assert "check mqtt.username and mqtt.password_file" in device.log
+    password.write_text("right\n")
+    device.wait_for_log("connected to broker")
+    assert device.log.count("refused user 'joe'") == 1
+    assert device.stop() == 0
+
+
+def test_two_daemons_with_one_id_say_so_and_go_on(broker: Mosquitto, run: Run) -> None:
+    one = run(broker.url, folder="one")
+    one.wait_for_log("connected to broker")
+    other = run(broker.url, folder="other")
+    other.wait_for_log("first result")
+    one.wait_for_log("another client uses device id 'dut'; give each device an id of its own (device.id)")
+    assert one.running
+    assert other.running
+    assert one.stop() == 0
+    assert other.stop() == 0
+
+
+def test_two_daemons_on_one_state_folder_are_one_too_many(broker: Mosquitto, run: Run, watch: Watch) -> None:
+    seen = watch(broker)
+    one = run(broker.url, folder="one")
+    seen.wait("result/main", 1)
+    assert one.process is not None
+    other = run(broker.url, folder="other", device="other", state_dir=one.state_dir)
+    assert other.wait() == 1
+    assert other.log == (
+        f"edged: another edged (process {one.process.pid}) uses {one.state_dir}; stop it, or set another "
+        "storage.state_dir\n"
+    )
+    one.kill()  # a lock that outlived its owner would keep it from starting again
+    one.start()
+    one.wait_for_log("first result", count=2)
+    assert one.stop() == 0
+
+
+def test_a_job_that_a_restart_cut_off_has_failed(broker: Mosquitto, run: Run, watch: Watch, tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "device/state/commands.sqlite")
+    ledger.accept("t1", "retrain", Ack(id="t1", status="accepted").encode())
+    ledger.accept("s1", "snapshot", Ack(id="s1", status="accepted").encode())
+    ledger.close()
+    seen = watch(broker)
+    device = run(broker.url)
+    for id_, name in (("t1", "retrain"), ("s1", "snapshot")):
+        job = seen.wait(f"job/{id_}")[0]
+        assert (job["status"], job["cmd"]) == ("failed", name)
+        assert "restarted" in job["error"]
+    newest = seen.wait("job")[-1]
+    assert (newest["id"], newest["status"]) == ("t1", "failed")
+    device.wait_for_log("first result")
+    assert device.stop() == 0
+    device.start()
+    device.wait_for_log("first result", count=2)
+    assert device.stop() == 0
+    assert len(seen.of("job/t1")) == 1, "told once"
+
+
+def fill_up(file: Path) -> None:
+    with file.open("wb", buffering=0) as fill:
+        for _ in range(1000):
+            fill.write(bytes(4096))
+
+
+@pytest.fixture
+def own_mounts() -> list[str]:
+    """The beginning of a command that may mount what only it sees."""
+    prefix = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+    if shutil.which("unshare") is None or subprocess.run([*prefix, "true"], check=False).returncode != 0:
+        pytest.skip("needs unshare --mount: user namespaces, or root")
+    return prefix
+
+
+def test_a_disk_that_fills_up_costs_nothing(
+    broker: Mosquitto, run: Run, watch: Watch, tmp_path: Path, own_mounts: list[str]
+) -> None:
+    device = Running(tmp_path / "device", broker.url, more="", cameras=ALL)
+    device.config.write_text(device.config.read_text().replace("keep_frames = false", "keep_frames = true"))
+    device.state_dir.mkdir()
+    small = f'mount -t tmpfs -o size=1200k tmpfs "{device.state_dir}" && exec "$@"'
+    broker.stop()
+    device.start(*own_mounts, "sh", "-c", small, "sh")
+    try:
+        device.wait_for_log("first result")
+        assert device.process is not None
+        inside = Path(f"/proc/{device.process.pid}/root{device.state_dir}")
+        with pytest.raises(OSError, match="No space left"):
+            fill_up(inside / "fill")
+        device.wait_for_log("unacknowledged messages stay in memory")
+        broker.start()
+        seen = watch(broker)
+        seen.wait("result/main", 100)
+        assert seqs(seen)[:100] == list(range(100))
+        _, job, _ = seen.command("status")
+        assert job is None or job["status"] == "succeeded"  # a disk that takes nothing may also refuse commands
+        (inside / "fill").unlink()
+        _, job, _ = seen.command("status")
+        assert job is not None
+        assert job["status"] == "succeeded"
+        assert device.log.count("frames are not kept") <= 1
+        assert device.stop() == 0
+    finally:
+        device.kill()
+
+
+def test_a_disk_that_is_full_at_start_is_worth_another_try(
+    broker: Mosquitto, tmp_path: Path, own_mounts: list[str]
+) -> None:
+    device = Running(tmp_path / "device", broker.url)
+    device.state_dir.mkdir()
+    full = (
+        f'mount -t tmpfs -o size=16k tmpfs "{device.state_dir}" && '
+        f'{{ cat /dev/zero > "{device.state_dir}/fill" 2>/dev/null; exec "$@"; }}'
+    )
+    device.start(*own_mounts, "sh", "-c", full, "sh")
+    try:
+        assert device.wait() == 1  # not 2: systemd starts it again
+        line = device.log.splitlines()[-1]
+        assert line.startswith("edged: storage.state_dir: cannot keep")
+        assert "full" in line
+    finally:
+        device.kill()
+
+
+def test_standard_streams_may_be_closed(broker: Mosquitto, run: Run, watch: Watch, tmp_path: Path) -> None:
+    device = Running(tmp_path / "device", broker.url)
+    seen = watch(broker)
+    device.process = subprocess.Popen(
+        [
+            "sh",
+            "-c",
+            'exec "$@" <&- >&- 2>&-',
+            "sh",
+            sys.executable,
+            "-m",
+            "edged",
+            "run",
+            "--config",
+            str(device.config),
+        ],
+        env=environment(),
+    )
+    try:
+        seen.wait("result/main", 3)
+        device.signal(signal.SIGTERM)
+        assert device.process.wait(60) == 0
+        seen.wait_for_state("online", "offline")
+    finally:
+        device.kill()
