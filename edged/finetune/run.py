@@ -13,7 +13,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +108,7 @@ def fine_tune(request: FineTuneRequest, tell: Callable[[Step], None]) -> Outcome
         report = outcome.report | {"finetune": dataclasses.asdict(request.hyperparameters) | result}
         if outcome.bundle is None:
             return dataclasses.replace(outcome, report=report)
-        bundle = _finish(read_bundle(outcome.bundle), report, training)
+        bundle = _finish(read_bundle(outcome.bundle), tuned.manifest, report, training)
     return dataclasses.replace(outcome, report=report, bundle=bundle.path)
 
 
@@ -188,12 +187,18 @@ def _tuned_bundle(folder: Path, model: bytes, labels: tuple[str, ...], weights: 
     return write_bundle(folder, model, labels, manifest)
 
 
-def _finish(made: Bundle, report: dict[str, Any], training: TrainingRequest) -> Bundle:
-    """Write the bundle to where it is wanted, under its own name and with the whole report."""
+def _finish(made: Bundle, tuned: Manifest, report: dict[str, Any], training: TrainingRequest) -> Bundle:
+    """Write the bundle to where it is wanted, as a network of its own and with the whole report."""
     model = made.read_model()
     report["model"] = made.id
     manifest = made.manifest.model_copy(
-        update={"name": NAME, "parent": None, "training": report, "finetuned_at": int(time.time())}
+        update={
+            "name": NAME,
+            "backbone_sha256": made.manifest.sha256,  # what the child made is not kept
+            "parent": None,
+            "source": tuned.source,
+            "training": report,
+        }
     )
     if training.out is not None:
         return write_bundle(training.out, model, made.labels, manifest)
