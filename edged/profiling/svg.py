@@ -115,7 +115,7 @@ def lines_svg(title: str, x_label: str, y_label: str, series: Mapping[str, Seque
         parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in dots]
         parts.append(_text(left + width + 10, labels[name] + 4, name, size=11, colour=colour))
-    return _document(_WIDTH, top + height + 54, parts)
+    return _document(left + width + 20 + 7 * max(map(len, series)), top + height + 54, parts)
 
 
 def scatter_svg(title: str, x_label: str, y_label: str, points: Mapping[str, tuple[float, float]]) -> str:
