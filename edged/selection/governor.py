@@ -81,9 +81,9 @@ class Governor:
         """
         since = float("inf") if self._moved_s is None else now_s - self._moved_s
         if excess := self._excess(now):
+            self.reason = excess if self.point > 0 else f"{excess}; the cheapest point runs already"
             if self.point > 0 and since >= _SETTLE_S:
                 self._move(self.point - 1, now_s)
-            self.reason = excess if self.point > 0 else f"{excess}; the cheapest point runs already"
         elif self.point < self._ceiling and since >= _HOLD_S and self._relieved(now):
             self._move(self.point + 1, now_s)
             self.reason = "recovering" if self.point < self._ceiling else self._ceiling_reason

@@ -1,0 +1,186 @@
+"""Networks that take turns in a real daemon: who answers, what telemetry says, what a wrong configuration says."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edged.cli import main
+from edged.daemon.selection import Selection
+from edged.selection.cascade import Cascade, Stage
+from edged.selection.governor import Budget
+from edged.selection.pool import open_member
+from edged.selection.strategy import ByCascade
+from edged.settings import ModelSettings, SelectionSettings
+from edged.store import Store
+from edged.types import Reading
+from tests.daemon.process import wait_until
+from tests.daemon.running import Running, Watcher
+from tests.mosquitto import Mosquitto
+from tests.selection import retrained
+
+Run = Callable[..., Running]
+Watch = Callable[..., Watcher]
+
+POOL = {"scenes_a", "scenes_b"}
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder with two retrained networks and a premodel for them."""
+    pytest.importorskip("sklearn")
+    folder = tmp_path_factory.mktemp("fitted")
+    retrained.install(folder / "state")
+    config = folder / "edged.toml"
+    config.write_text(f'[storage]\nstate_dir = "{folder / "state"}"\n[model]\nname = "scenes_a"\nthreads = 1\n')
+    photos = retrained.write_photos(folder / "photos")
+    assert main(["premodel", "train", "--config", str(config), "--images", str(photos), "--folds", "2"]) == 0
+    return folder
+
+
+def start(run: Run, broker: Mosquitto, fitted: Path, selection: str, model: str = "scenes_a") -> Running:
+    return run(
+        broker.url,
+        cameras=f'[cameras.photos]\nsource = "dir://{fitted / "photos"}"\nfps = 40',
+        more=f"[selection]\n{selection}",
+        state_dir=fitted / "state",
+        environment={"EDGED_MODEL__NAME": model},
+    )
+
+
+@pytest.mark.parametrize("strategy", ["learned", "cascade", "premodel"])
+def test_results_name_who_answered(strategy: str, broker: Mosquitto, run: Run, watch: Watch, fitted: Path) -> None:
+    seen = watch(broker)
+    device = start(run, broker, fitted, f'strategy = "{strategy}"')
+    results = seen.wait("result/photos", 60)
+    assert {result["network"] for result in results} <= POOL
+    assert {result["label"] for result in results} <= set(retrained.LABELS)
+    right = sum(result["label"] == retrained.LABELS[n % 60 // 10] for n, result in enumerate(results[:60]))
+    assert right > 30, "photos come by name, ten of each class"
+    telemetry = seen.wait("telemetry", 3)[-1]["selection"]
+    assert telemetry["strategy"].startswith(strategy)
+    assert telemetry["state"] == "normal"
+    assert telemetry["reason"] == "within budget"
+    assert set(telemetry["mix"]) <= POOL
+    assert sum(telemetry["mix"].values()) == pytest.approx(1, abs=0.01)
+    assert device.stop() == 0
+
+
+def test_without_selection_nothing_is_said_of_it(broker: Mosquitto, run: Run, watch: Watch, fitted: Path) -> None:
+    seen = watch(broker)
+    device = start(run, broker, fitted, 'strategy = "none"')
+    assert "network" not in seen.wait("result/photos", 3)[-1]
+    assert "selection" not in seen.wait("telemetry")[-1]
+    assert device.stop() == 0
+
+
+def test_a_limit_without_a_sensor_is_one_warning(broker: Mosquitto, run: Run, watch: Watch, fitted: Path) -> None:
+    device = start(run, broker, fitted, 'strategy = "learned"\nmax_power_mw = 5000')
+    seen = watch(broker)
+    telemetry = seen.wait("telemetry", 3)[-1]
+    if "power_mw" in telemetry:
+        pytest.skip("this machine has a power sensor")
+    assert telemetry["selection"]["state"] == "normal"
+    device.wait_for_log("selection.max_power_mw = 5000: this machine has no power sensor; the limit is not kept")
+    assert device.stop() == 0
+    assert device.log.count("no power sensor") == 1
+
+
+def test_a_model_for_other_classes_goes_before(broker: Mosquitto, run: Run, watch: Watch, fitted: Path) -> None:
+    seen = watch(broker)
+    device = start(run, broker, fitted, 'strategy = "learned"', model="mobilenet_v2")
+    assert "network" not in seen.wait("result/photos", 3)[-1]
+    assert seen.wait("telemetry")[-1]["selection"]["state"] == "off"
+    assert device.stop() == 0
+    assert "selection is off: mobilenet_v2" in device.log
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        ('strategy = "learned"\npremodel = "other"', "no premodel 'other' is fitted here"),
+        ('strategy = "learned"\npool = ["scenes_a", "mobilenet_v2"]', "a pool must share one label set"),
+        ('strategy = "learned"\npool = ["scenes_a"]', "at least two networks"),
+        ('strategy = "best"', "selection.strategy = 'best'"),
+        ("max_temp_c = -1", "selection.max_temp_c = -1"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line(
+    selection: str, message: str, broker: Mosquitto, run: Run, fitted: Path
+) -> None:
+    device = start(run, broker, fitted, selection)
+    assert device.wait() == 2
+    assert message in device.log.splitlines()[-1]
+
+
+@pytest.fixture
+def selection(tmp_path: Path) -> Selection:
+    """Two networks of which the second always runs, but at the cheapest point."""
+    bundles = retrained.install(tmp_path / "state")
+    grey = np.full((64, 64, 3), 127, np.uint8)
+    members = {n: open_member(b, b.name, ModelSettings(threads=1), grey) for n, b in enumerate(bundles)}
+    cascade = Cascade((Stage(0, (1.0,)), Stage(1, (1.0, 1.0))), ((np.inf,), (-1.0,)), 1)
+    return Selection("cascade", ByCascade(cascade), members, [4.0, 8.0], Budget(max_temp_c=80))
+
+
+def test_heat_is_answered_by_a_cheaper_network(selection: Selection) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    prepared = selection.members[0].network.prepare(image)
+    assert selection.classify(prepared, image).network == "scenes_b"
+    said = selection.telemetry(Reading(temp_c={"cpu": 85.0}))
+    assert said["mix"] == {"scenes_b": 1.0}
+    assert (said["state"], said["reason"], said["point"]) == ("reduced", "temp_c 85 > 80", 0)
+    answer = selection.classify(prepared, image)
+    assert answer.network == "scenes_a"
+    assert selection.telemetry(Reading(temp_c={"cpu": 70.0}))["mix"] == {"scenes_a": 1.0}
+    alone = selection.members[0].network.infer(prepared)
+    assert answer.answer == pytest.approx(alone.scores)
+    affine = answer.witness.network.bottleneck_affine
+    assert affine.dequantize(answer.bottleneck) == pytest.approx(alone.embedding)
+
+
+def test_counts_hold_while_telemetry_reads_them(selection: Selection) -> None:
+    image = np.zeros((224, 224, 3), np.uint8)
+    prepared = selection.members[0].network.prepare(image)
+    frames = 40
+
+    def classify() -> None:
+        for _ in range(frames):
+            selection.classify(prepared, image)
+
+    thread = threading.Thread(target=classify)
+    thread.start()
+    said = []
+    while thread.is_alive():
+        said.append(selection.telemetry(Reading()))
+    thread.join()
+    said.append(selection.telemetry(Reading()))
+    assert all(sum(each["mix"].values()) in (0, pytest.approx(1, abs=1e-3)) for each in said)
+
+
+def test_settings_are_off_by_default() -> None:
+    assert SelectionSettings() == SelectionSettings(
+        strategy="none", premodel="default", pool=(), max_mean_ms=None, max_power_mw=None, max_temp_c=None
+    )
+
+
+def test_a_network_that_is_gone_stops_the_start(
+    broker: Mosquitto, run: Run, watch: Watch, fitted: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    shutil.copytree(fitted / "state", tmp_path / "less")
+    Store(tmp_path / "less").remove("scenes_b")
+    device = run(
+        broker.url,
+        more='[selection]\nstrategy = "learned"',
+        state_dir=tmp_path / "less",
+        environment={"EDGED_MODEL__NAME": "scenes_a"},
+    )
+    wait_until(lambda: not device.running, what="the end")
+    assert device.wait() == 2
+    assert "fitted for scenes_b" in device.log.splitlines()[-1]

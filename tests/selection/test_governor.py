@@ -1,0 +1,73 @@
+from edged.selection.governor import Budget, Governor, Measured, hottest
+from edged.types import Reading
+
+COSTS = (5.0, 10.0, 20.0, 40.0)
+
+
+def test_without_a_budget_it_stays_where_it_was_fitted_to_be():
+    governor = Governor(COSTS, 2, Budget())
+    assert governor.step(Measured(500.0, 9e4, 99.0, throttled=False), 0) == 2
+    assert (governor.state, governor.reason) == ("normal", "within budget")
+
+
+def test_a_mean_time_is_kept_from_the_start():
+    governor = Governor(COSTS, 3, Budget(max_mean_ms=21))
+    assert governor.point == 2
+    assert governor.state == "normal"
+    assert governor.reason == "max_mean_ms = 21"
+    assert Governor(COSTS, 3, Budget(max_mean_ms=1)).point == 0
+    assert "even the cheapest" in Governor(COSTS, 3, Budget(max_mean_ms=1)).reason
+
+
+def test_heat_moves_down_step_by_step_and_back_with_hysteresis():
+    governor = Governor(COSTS, 3, Budget(max_temp_c=80))
+    assert governor.step(Measured(temp_c=84), 0) == 2
+    assert governor.state == "reduced"
+    assert governor.reason == "temp_c 84 > 80"
+    assert governor.step(Measured(temp_c=84), 1) == 2, "it waits for the last move to show"
+    assert governor.step(Measured(temp_c=84), 6) == 1
+    assert governor.step(Measured(temp_c=79), 60) == 1, "just below the limit is no reason to go back"
+    assert governor.step(Measured(temp_c=74), 70) == 2
+    assert governor.reason == "recovering"
+    assert governor.step(Measured(temp_c=74), 80) == 2, "one step at a time"
+    assert governor.step(Measured(temp_c=74), 101) == 3
+    assert (governor.state, governor.reason) == ("normal", "within budget")
+
+
+def test_the_cheapest_point_is_the_end():
+    governor = Governor(COSTS, 1, Budget(max_power_mw=5000))
+    assert governor.step(Measured(power_mw=9000), 0) == 0
+    assert governor.step(Measured(power_mw=9000), 100) == 0
+    assert governor.reason == "power_mw 9000 > 5000; the cheapest point runs already"
+
+
+def test_throttling_counts_without_any_budget():
+    governor = Governor(COSTS, 3, Budget())
+    assert governor.step(Measured(throttled=True), 0) == 2
+    assert governor.reason == "throttled"
+    assert governor.step(Measured(throttled=False), 10) == 2
+    assert governor.step(Measured(throttled=False), 31) == 3
+
+
+def test_a_slow_machine_gets_no_dearer_point_than_it_can_afford():
+    governor = Governor(COSTS, 2, Budget(max_mean_ms=25))
+    assert governor.step(Measured(mean_ms=40), 0) == 1  # everything takes twice as long
+    assert governor.step(Measured(mean_ms=20), 100) == 1, "the next point would take 40 ms"
+    assert governor.step(Measured(mean_ms=11), 200) == 2
+
+
+def test_power_goes_back_only_well_below_the_limit():
+    governor = Governor(COSTS, 3, Budget(max_power_mw=5000))
+    governor.step(Measured(power_mw=5100), 0)
+    assert governor.step(Measured(power_mw=4900), 100) == 2
+    assert governor.step(Measured(power_mw=4400), 200) == 3
+
+
+def test_what_cannot_be_read_forbids_nothing():
+    governor = Governor(COSTS, 3, Budget(max_power_mw=1, max_temp_c=1))
+    assert governor.step(Measured(), 0) == 3
+
+
+def test_the_hottest_zone():
+    assert hottest(Reading(temp_c={"cpu": 40.0, "gpu": 55.5})) == 55.5
+    assert hottest(Reading()) is None
