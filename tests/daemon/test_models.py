@@ -1,0 +1,177 @@
+"""Every model at hand through one daemon, on the real clip; and models that cannot run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edged.daemon.engine import load_engine
+from edged.errors import ModelError
+from edged.resources import shipped
+from edged.settings import ModelSettings
+from edged.store import Store
+from edged.vision.network import Network
+from tests.daemon.process import wait_until
+from tests.daemon.running import PHOTOS, Running, Watcher
+from tests.mosquitto import Mosquitto
+
+Run = Callable[..., Running]
+Watch = Callable[..., Watcher]
+
+
+def add(store: Store, file: Path, labels: int) -> None:
+    model = file.read_bytes()
+    network = Network(model)
+    assert network.classes == labels
+    store.add(model, [f"label {n}" for n in range(labels)], name=file.stem, width=network.width, height=network.height)
+
+
+def test_every_model_answers_the_clip_and_photos_one_after_another(
+    broker: Mosquitto, run: Run, watch: Watch, shared_data: Path, tmp_path: Path
+) -> None:
+    models = json.loads((shared_data / "models/manifest.json").read_text())["models"]
+    assert len(models) == 9
+    store = Store(tmp_path / "device/state")
+    for model in models:
+        add(store, shared_data / "models" / model["file"], model["outputs"])
+    seen = watch(broker)
+    device = run(
+        broker.url,
+        cameras=f'[cameras.clip]\nsource = "file://{shared_data}/clips/car-detection.mp4"\n'
+        f'[cameras.photos]\nsource = "dir://{PHOTOS}"',
+    )
+    seen.wait("result/clip", 2)
+    ids = []
+    for model in models:
+        _, job, _ = seen.command("models_use", model=Path(model["file"]).stem)
+        assert job is not None
+        assert job["status"] == "succeeded", job
+        newest = seen.decoded("model")[-1]
+        assert (newest["name"], len(newest["labels"])) == (Path(model["file"]).stem, model["outputs"])
+        ids.append(newest["id"])
+
+        def answered(topic: str, id_: str = newest["id"]) -> bool:
+            return any(result["model"] == id_ for result in seen.decoded(topic)[-50:])
+
+        wait_until(lambda: answered("result/clip") and answered("result/photos"), what=f"answers of {newest['name']}")
+    assert len(set(ids)) == 9
+    assert device.stop() == 0
+    seen.wait_for_state("offline")
+    for camera in ("clip", "photos"):
+        results = seen.decoded(f"result/{camera}")
+        assert [result["seq"] for result in results] == list(range(len(results))), "no frame is lost in a switch"
+        order = list(dict.fromkeys(result["model"] for result in results))
+        assert order[1:] == ids, "one model after another, none comes back"
+        assert all(0 <= best["score"] <= 1 for result in results for best in result["top"])
+
+
+def broken(folder: Path, what: Callable[[Path], Any]) -> Path:
+    """A state folder with an installed model `m` that something has happened to."""
+    bundle = folder / "state/models/m"
+    shutil.copytree(shipped("models") / "mobilenet_v2", bundle)
+    what(bundle)
+    return bundle
+
+
+def cut(bundle: Path) -> None:
+    model = bundle / "model.tflite"
+    model.write_bytes(model.read_bytes()[:100_000])
+
+
+def without_a_label(bundle: Path) -> None:
+    labels = bundle / "labels.txt"
+    labels.write_text("".join(labels.read_text().splitlines(keepends=True)[:-1]))
+
+
+CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "truncated": (cut, "model.tflite: damaged"),
+    "missing": (lambda bundle: (bundle / "model.tflite").unlink(), "model.tflite: no such file"),
+    "empty": (lambda bundle: (bundle / "model.tflite").write_bytes(b""), "model.tflite: damaged"),
+    "a label short": (without_a_label, "labels.txt: 999 labels for a model with 1000 outputs"),
+    "no labels": (lambda bundle: (bundle / "labels.txt").unlink(), "labels.txt: no such file"),
+    "binary labels": (lambda bundle: (bundle / "labels.txt").write_bytes(b"\xff\xfe"), "labels.txt: line 1 is not"),
+    "half a manifest": (lambda bundle: (bundle / "manifest.json").write_text("{"), "manifest.json: Invalid JSON"),
+    "removed": (shutil.rmtree, "no model 'm' is installed; installed: mobilenet_v2"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_model_that_cannot_run_is_told_by_its_file(tmp_path: Path, case: str) -> None:
+    what, text = CASES[case]
+    broken(tmp_path, what)
+    with pytest.raises(ModelError) as caught:
+        load_engine(Store(tmp_path / "state").current("m"), ModelSettings())
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_configured_model_that_cannot_run_is_a_wrong_configuration(tmp_path: Path) -> None:
+    broken(tmp_path, without_a_label)
+    # Intact files that are no model: the manifest has their hash.
+    Store(tmp_path / "state").add(bytes(4) + b"TFL3" + bytes(100), ["a", "b"], name="noise", width=8, height=8)
+    for name, text in (("m", "999 labels for"), ("noise", "model.tflite: "), ("nope", "no model 'nope' is installed")):
+        device = Running(tmp_path, "mqtt://127.0.0.1:9")
+        device.config.write_text(device.config.read_text().replace("[model]", f'[model]\nname = "{name}"'))
+        device.start()
+        try:
+            assert device.wait() == 2
+            line = device.log.splitlines()[-1]
+            assert line.startswith(f"edged: model.name = {name!r}: ")
+            assert text in line
+        finally:
+            device.kill()
+    assert device.log.count("\n") == 3
+
+
+def test_a_version_that_was_damaged_gives_way_to_the_one_before(broker: Mosquitto, run: Run, watch: Watch) -> None:
+    seen = watch(broker)
+    device = run(broker.url)
+    first = seen.wait("model")[0]["id"]
+    seen.wait("result/main")
+    store = Store(device.state_dir)
+    bundle = store.find("mobilenet_v2")
+    model = bundle.read_model() + b"new"
+    store.add(model, bundle.labels, name="other", width=224, height=224)
+    _, job, _ = seen.command("models_use", model="other")
+    assert job is not None
+    assert job["status"] == "succeeded"
+    assert device.stop() == 0
+    cut(device.state_dir / "current")
+    device.start()
+    wait_until(lambda: seen.decoded("model")[-1]["id"] == first, what="the one before")
+    assert device.stop() == 0
+    assert "damaged" in device.log
+    assert "falling back to the model before it" in device.log
+
+
+def test_cameras_that_cannot_be_are_told_on_info(broker: Mosquitto, run: Run, watch: Watch) -> None:
+    sources = {
+        "folder": "dir:///no/such/folder",
+        "device": "/dev/video77",
+        "number": "77",
+        "clip": "file:///no/clip.mp4",
+        "nonsense": "nonsense",
+        "scheme": "ftp://host/path",
+        "nothing": "",
+    }
+    tables = [f'[cameras.{name}]\nsource = "{source}"' for name, source in sources.items()]
+    seen = watch(broker)
+    device = run(broker.url, cameras="\n".join([*tables, '[cameras.good]\nsource = "pattern"']))
+    seen.wait("result/good", 3)
+
+    def cameras() -> dict[str, Any]:
+        return dict(seen.decoded("info")[-1]["cameras"])
+
+    wait_until(lambda: [c["state"] for c in cameras().values()].count("degraded") == len(sources), what="degraded")
+    for name, source in sources.items():
+        error = cameras()[name]["error"]
+        assert error.startswith(f"camera {name!r}: source {source!r}: ")
+        assert "\n" not in error
+    assert seen.decoded("info")[-1]["state"] == "degraded"
+    assert cameras()["good"]["state"] == "running"
+    assert device.stop() == 0
