@@ -35,10 +35,12 @@ class Swap:
     Attributes:
         engine: Takes over with the next frame.
         on_failure: Called on the main thread with the error when it fails on probation, after the old one is back.
+        on_proof: Called on the main thread when it has answered all frames of its probation.
     """
 
     engine: Engine
     on_failure: Callable[[ModelError], None]
+    on_proof: Callable[[], None] = lambda: None
 
 
 class FrameLoop:
@@ -102,11 +104,12 @@ class FrameLoop:
         if (tracer := tracing.active) is not None:
             tracer.span("invoke", "invoke", begin_ns, time.monotonic_ns(), camera=frame.camera, seq=frame.seq)
         self._failures = 0
+        self._sink(frame, outputs, engine)
         if self._probation is not None:
             self._probation_left -= 1
             if self._probation_left <= 0:
-                self._probation = None
-        self._sink(frame, outputs, engine)
+                (_, swap), self._probation = self._probation, None
+                swap.on_proof()
         return True
 
     def _begin_swap(self) -> None:

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SETTLE_S = 3.0
-"""How long a change waits for the new model's first frames; without a camera there are none."""
-SETTLE_FRAMES = 3
-"""So many frames of the new model are waited for. One that fails later, on probation, is still taken back, and the
-log and `model` say so."""
+FIRST_FRAME_S = 5.0
+"""How long a change waits for a frame that the new model has answered; without a camera there are none."""
+PROBATION_S = 5.0
+"""How long a change waits for the end of the new model's probation, if not told otherwise. Where frames are rarer, one
+that fails later is still taken back, and the log and `model` say so."""
 _TICK_S = 0.01
 
 
@@ -62,19 +62,22 @@ class ModelSwitch:
         """The bundle that answers."""
         return self._loop.engine.bundle
 
-    def use(self, bundle: Bundle, tick: Callable[[], None] = lambda: None) -> Bundle:
+    def use(
+        self, bundle: Bundle, *, patience_s: float = PROBATION_S, enough: Callable[[], bool] = lambda: False
+    ) -> Bundle:
         """Make a bundle current and let it answer.
 
         Args:
             bundle: Which.
-            tick: Called many times a second while this waits for the new model's first frames.
+            patience_s: How long this waits for the end of the new model's probation.
+            enough: Asked many times a second meanwhile; True ends the wait.
 
         Returns:
             The version that answers from now on.
 
         Raises:
-            ModelError: It cannot be loaded or written, and the old one goes on; or it has failed on its first frames,
-                and the old one is back.
+            ModelError: It cannot be loaded or written, and the old one goes on; or it has failed on probation, and the
+                old one is back.
         """
         name = self._settings.model.name
         with self._lock:
@@ -83,7 +86,7 @@ class ModelSwitch:
             version = self._store.promote(bundle, name)
             if version.path != bundle.path:
                 engine = Engine(version, engine.network)
-            self._swap(engine, lambda: self._back_to(before, version), tick)
+            self._swap(engine, lambda: self._back_to(before, version), patience_s, enough)
             self._prune()
         return version
 
@@ -104,27 +107,36 @@ class ModelSwitch:
             self._swap(engine, lambda: self._back_to(failing, previous))
         return previous
 
-    def _swap(self, engine: Engine, undo: Callable[[], None], tick: Callable[[], None] = lambda: None) -> None:
+    def _swap(
+        self,
+        engine: Engine,
+        undo: Callable[[], None],
+        patience_s: float = PROBATION_S,
+        enough: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Hand the engine to the frame loop and wait until it has proved itself, if frames come."""
         failure: list[ModelError] = []
-        failed = threading.Event()
+        decided = threading.Event()
 
         def on_failure(error: ModelError) -> None:
             failure.append(error)
-            failed.set()
+            decided.set()
             # The main thread has frames to classify; and it must not wait for our lock.
             threading.Thread(target=self._undo, args=(undo,), name="model-undo").start()
 
-        self._loop.swap(Swap(engine, on_failure))
-        deadline = time.monotonic() + SETTLE_S
-        while self._loop.engine is not engine and not failed.is_set() and time.monotonic() < deadline:
-            time.sleep(_TICK_S)
-            tick()
-        self._publish_model()
         first = self._statistics.frames
-        while not failed.is_set() and self._statistics.frames - first <= SETTLE_FRAMES and time.monotonic() < deadline:
+        self._loop.swap(Swap(engine, on_failure, decided.set))
+        began = time.monotonic()
+        while self._loop.engine is not engine and not decided.is_set() and time.monotonic() - began < FIRST_FRAME_S:
             time.sleep(_TICK_S)
-            tick()
+        self._publish_model()
+        while not decided.wait(_TICK_S) and not enough():
+            waited = time.monotonic() - began
+            # The frame at hand when the engines changed places may have been the old one's.
+            frames_come = self._statistics.frames - first > 1
+            if waited >= patience_s or (waited >= FIRST_FRAME_S and not frames_come):
+                log.info("model %s goes on without the rest of its probation: frames are rare", engine.bundle.id)
+                break
         if failure:
             raise ModelError(f"model {engine.bundle.id} fails ({failure[0]}); the old one is back")
 

@@ -28,9 +28,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PUBLISH_S = 0.3
+PUBLISH_S = 0.25
 """The job's state is published this often, also when nothing has changed."""
+PROBATION_S = 30.0
+"""How long a promotion waits for the end of the new model's probation, as long as frames come at all."""
 _LISTEN_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What a running job tells; one value, so that no thread sees half of a change."""
+
+    stage: str | None = None
+    progress: float = 0.0
+    detail: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -41,10 +52,8 @@ class _Running:
     request: TrainingRequest
     cancelled: threading.Event = field(default_factory=threading.Event)
     why: str = "cancelled on request"
-    stage: str | None = None
-    progress: float = 0.0
-    detail: dict[str, Any] = field(default_factory=dict)
-    published: float = 0.0
+    state: _State = _State()
+    telling: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Training:
@@ -65,6 +74,7 @@ class Training:
         self._lock = threading.Lock()
         self._running: _Running | None = None
         self._thread: threading.Thread | None = None
+        self._stopping = False
         self.handlers: Mapping[str, Handler] = {"retrain": self.retrain, "cancel": self.cancel, "jobs": self.jobs}
 
     def retrain(self, command: Command) -> None:
@@ -102,6 +112,7 @@ class Training:
     def stop(self) -> None:
         """Cancel the training that runs and wait for its end."""
         with self._lock:
+            self._stopping = True
             if self._running is not None:
                 self._running.why = "the daemon stopped"
                 self._running.cancelled.set()
@@ -129,8 +140,12 @@ class Training:
     # -- on the training's own thread, which must live as long as the child --------------------------------------------
 
     def _run(self, running: _Running) -> None:
-        status: JobStatus
         began = time.monotonic()
+        ended = threading.Event()
+        # Its own thread: starting a process, loading a model or a slow disk must not make the job fall silent.
+        heart = threading.Thread(target=self._beat, args=(running, ended), name="training-progress")
+        heart.start()
+        outcome: Outcome | None = Outcome("failed", error="internal error; the daemon's log tells more")
         try:
             outcome = self._train(running, began)
             if outcome is not None and outcome.status == "succeeded":
@@ -139,13 +154,14 @@ class Training:
             outcome = Outcome("failed", error=str(error))
         except Exception:  # the top of a thread
             log.exception("training %s has failed", running.id)
-            outcome = Outcome("failed", error="internal error; the daemon's log tells more")
         finally:
+            ended.set()
+            heart.join()  # nothing may follow the final state
             with self._lock:
                 self._running = None
-        status = "cancelled" if outcome is None else outcome.status
+        status: JobStatus = "cancelled" if outcome is None else outcome.status
         final = Outcome("failed", error=running.why) if outcome is None else outcome
-        self._end(running.id, final, running.progress, status)
+        self._end(running.id, final, running.state.progress, status)
 
     def _train(self, running: _Running, began: float) -> Outcome | None:
         """Run the child to its end; None: cancelled."""
@@ -154,56 +170,66 @@ class Training:
         try:
             while True:
                 message = process.receive(_LISTEN_S)
-                now = time.monotonic()
                 if running.cancelled.is_set():
                     return None
                 if isinstance(message, Outcome):
                     return message
-                if now - began > self._settings.retrain.timeout_s:
+                if time.monotonic() - began > self._settings.retrain.timeout_s:
                     limit = self._settings.retrain.timeout_s
                     return Outcome("failed", error=f"not done after retrain.timeout_s = {limit:g} s")
                 if isinstance(message, Progress):
-                    if message.stage != running.stage:
-                        running.published = 0.0
-                    running.stage, running.progress, running.detail = message.stage, message.fraction, message.detail
-                self._publish(running)
+                    new = message.stage != running.state.stage
+                    running.state = _State(message.stage, message.fraction, message.detail)
+                    if new:
+                        self._publish(running)
         finally:
             process.close()
 
     def _promote(self, running: _Running, outcome: Outcome, began: float) -> Outcome | None:
-        """Let the new model answer; None: cancelled before that."""
+        """Let the new model answer; None: cancelled, and the old one answers."""
         if running.cancelled.is_set():
             return None
         if outcome.bundle is None:
             raise EdgedError("the trainer names no bundle")
-        running.stage, running.progress, running.detail, running.published = "swap", 1.0, {}, 0.0
+        running.state = _State("swap", 1.0)
         self._publish(running)
         swapped = time.monotonic()
+        before, new = self._switch.running, read_bundle(outcome.bundle)
         try:
-            self._switch.use(read_bundle(outcome.bundle), lambda: self._publish(running))
+            self._switch.use(new, patience_s=PROBATION_S, enough=running.cancelled.is_set)
         except EdgedError as error:
             return Outcome("failed", outcome.report, error=str(error))
+        # A daemon that stops keeps what has answered already.
+        if running.cancelled.is_set() and not self._stopping and before.id != new.id:
+            self._switch.rollback()
+            return None
         now = time.monotonic()
         seconds = {stage: took for stage, took in outcome.report.get("seconds", {}).items() if stage != "total"}
         seconds |= {"swap": round(now - swapped, 3), "total": round(now - began, 3)}
         return Outcome("succeeded", {**outcome.report, "seconds": seconds}, bundle=outcome.bundle)
 
+    def _beat(self, running: _Running, ended: threading.Event) -> None:
+        """Publish the job's state again and again."""
+        try:
+            self._publish(running)
+            while not ended.wait(PUBLISH_S):
+                self._publish(running)
+        except Exception:  # the top of a thread; the training goes on
+            log.exception("training %s: its progress is no longer told", running.id)
+
     def _publish(self, running: _Running) -> None:
-        """Publish the job's state, if the last one is not too fresh."""
-        now = time.monotonic()
-        if now - running.published < PUBLISH_S:
-            return
-        running.published = now
-        self._link.job(
-            Job(
-                id=running.id,
-                cmd="retrain",
-                status="running",
-                stage=running.stage,
-                progress=round(running.progress, 4),
-                report=running.detail or None,
+        with running.telling:  # in the order in which it happened
+            state = running.state
+            self._link.job(
+                Job(
+                    id=running.id,
+                    cmd="retrain",
+                    status="running",
+                    stage=state.stage,
+                    progress=round(state.progress, 4),
+                    report=state.detail or None,
+                )
             )
-        )
 
     def _end(self, id_: str, outcome: Outcome, progress: float, status: JobStatus | None = None) -> None:
         status = outcome.status if status is None else status

@@ -100,12 +100,15 @@ def missing(
     backbone: Backbone,
 ) -> list[Task]:
     """Return what there is to do: per image the views that were not computed yet."""
-    lacking = {
-        view: {image.sha256 for image in store.missing(backbone.sha256, backbone.variant(view))}
+    have = {
+        view: store.embedded(backbone.sha256, backbone.variant(view))
         for view in sorted({view for image in images for view in views(image)})
     }
+    if "plain" in have and backbone.live_variant is not None:
+        live = store.embedded(backbone.sha256, backbone.live_variant)
+        have["plain"] |= {image.sha256 for image in images if image.kept and image.sha256 in live}
     wanted = (
-        Task(image.sha256, image.path, tuple(view for view in views(image) if image.sha256 in lacking[view]))
+        Task(image.sha256, image.path, tuple(view for view in views(image) if image.sha256 not in have[view]))
         for image in images
     )
     return [task for task in wanted if task.views]

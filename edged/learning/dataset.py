@@ -136,6 +136,13 @@ class KeptBottlenecks:
     def array(self, images: Sequence[LabeledImage], view: View = "plain") -> Bottlenecks:
         """Return (n, features) bytes of the images' bottlenecks."""
         if view not in self._kept:
-            self._kept[view] = self._store.embeddings(self._backbone.sha256, self._backbone.variant(view))
+            self._kept[view] = self._read(view)
         kept = self._kept[view]
         return self._backbone.array([kept[image.sha256] for image in images])
+
+    def _read(self, view: View) -> dict[str, bytes]:
+        store, backbone = self._store, self._backbone
+        kept = store.embeddings(backbone.sha256, backbone.variant(view))
+        if view == "plain" and backbone.live_variant is not None:  # of frames that the device kept, see `missing`
+            return store.embeddings(backbone.sha256, backbone.live_variant) | kept
+        return kept

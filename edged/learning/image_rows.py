@@ -29,6 +29,7 @@ class LabeledImage:
         group_id: Equal for near duplicates.
         width, height: Pixels, before any EXIF rotation.
         bytes: Size of the file.
+        kept: Whether it is a frame that the device kept, with the bottleneck that the live network gave.
     """
 
     sha256: str
@@ -40,6 +41,7 @@ class LabeledImage:
     width: int
     height: int
     bytes: int
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)

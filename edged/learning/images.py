@@ -72,7 +72,7 @@ class ImageStore:
         """Return every labeled image, sorted by label, then sha256: always in the same order."""
         return [
             LabeledImage(image.sha256, image.id, image.path, image.label or "", image.split, image.group_id,
-                         image.width, image.height, image.bytes)
+                         image.width, image.height, image.bytes, image.reason is not None)
             for image in self._select("WHERE label IS NOT NULL ORDER BY label, sha256")
         ]  # fmt: skip
 
@@ -198,10 +198,9 @@ class ImageStore:
         """Return image sha256 → bottleneck bytes, of those that were put; `shas` None: of all images."""
         return self._embeddings.get(backbone_sha256, variant, shas)
 
-    def missing(self, backbone_sha256: str, variant: str) -> list[LabeledImage]:
-        """Return the labeled images without an embedding, in the order of `labeled`."""
-        known = self._embeddings.known(backbone_sha256, variant)
-        return [image for image in self.labeled() if image.sha256 not in known]
+    def embedded(self, backbone_sha256: str, variant: str) -> set[str]:
+        """Return the sha256 of every image that has an embedding."""
+        return self._embeddings.known(backbone_sha256, variant)
 
     def put_embeddings(self, rows: Iterable[Embedding]) -> None:
         """Keep embeddings, in one transaction."""

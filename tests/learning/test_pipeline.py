@@ -14,6 +14,10 @@ from edged.errors import TrainingError
 from edged.learning.backbone import Backbone
 from edged.learning.bottlenecks import Task, extract
 from edged.learning.choice import choose_backbone
+from edged.learning.dataset import KeptBottlenecks
+from edged.learning.decoding import decode
+from edged.learning.embeddings import Embedding, variant
+from edged.learning.image_rows import Kept
 from edged.learning.images import ImageStore
 from edged.learning.pipeline import train
 from edged.learning.request import Progress, RefusedError, TrainingRequest
@@ -116,6 +120,42 @@ def test_augmented_views_are_kept_too(request_: TrainingRequest) -> None:
     store.close()
     assert len(kept["plain"]) == 60
     assert len(kept["flip"]) == len(kept["crop"]) == outcome.report["splits"]["train"]
+
+
+def test_a_kept_frame_is_not_inferred_again(request_: TrainingRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = read_bundle(SHIPPED)
+    live = Network(shipped.read_model(), crop=shipped.manifest.input.crop)
+    store = ImageStore(request_.state_dir, images_max_mb=100)
+    kept: dict[str, bytes] = {}
+    for seed in range(100, 106):  # as the daemon does with a frame that it labels
+        frame = put(request_.state_dir / "frame.jpg", picture("discs", seed))
+        sha256 = store.add(frame.read_bytes(), "discs", by="last", kept=Kept("last"))
+        bottleneck = live.embed(live.prepare(read_image(frame)))
+        kept[sha256] = bottleneck.tobytes()
+        store.put_embeddings(
+            [
+                Embedding(
+                    sha256, shipped.manifest.backbone_sha256, variant(shipped.manifest.input.crop), kept[sha256],
+                    "int8" if bottleneck.dtype == np.int8 else "uint8", *live.bottleneck_affine,
+                )
+            ]
+        )  # fmt: skip
+    decoded: list[int] = []
+    monkeypatch.setattr(
+        "edged.learning.bottlenecks.decode", lambda data, *size: decoded.append(len(data)) or decode(data, *size)
+    )
+    outcome = train(request_, quiet)
+    assert len(decoded) == 60  # the drawn ones
+    backbone = Backbone.of(shipped, "auto")
+    frames = [image for image in store.labeled() if image.kept]
+    assert outcome.report["counts"]["discs"] == 26
+    assert {image.sha256 for image in frames} == set(kept)
+    assert kept.keys().isdisjoint(store.embedded(backbone.sha256, backbone.variant("plain")))
+    rows = KeptBottlenecks(store, backbone).array(frames)
+    store.close()
+    assert [row.tobytes() for row in rows] == [kept[image.sha256] for image in frames]
+    train(replace(request_, run="job-2"), quiet)
+    assert len(decoded) == 60
 
 
 def test_a_model_that_is_not_good_enough_is_refused(request_: TrainingRequest) -> None:
