@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
 from __future__ import annotations
 
+import errno
 import sys
 
 TYPE_CHECKING = False  # importing typing takes longer than all the rest of this file, and Ctrl-C may come meanwhile
@@ -63,7 +64,8 @@ def _main(argv: Sequence[str] | None, interrupts: Interrupts) -> int:
         return 0
     except OSError as error:  # a full disk behind stdout, too many open files
         discard_output()
-        print(f"edged: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+        where = error.filename or ("output" if error.errno in (errno.ENOSPC, errno.EIO) else None)
+        print(f"edged: {f'{where}: ' if where else ''}{error.strerror or error}", file=sys.stderr)
         return 1
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +18,7 @@ from edged.errors import EdgedError
 PHOTOS = Path(__file__).resolve().parent / "photos"
 DEVICE = "demo"
 _PHOTOS_PER_SECOND = 1.5
-_START_S = 30.0
+_LOG = "daemon.log"
 
 
 def demonstrate(*, seconds: float | None = None, retrain: bool = False) -> int:
@@ -27,6 +29,8 @@ def demonstrate(*, seconds: float | None = None, retrain: bool = False) -> int:
     Raises:
         EdgedError: The embedded broker is not installed, or a process did not start.
     """
+    for number in (signal.SIGTERM, signal.SIGHUP):  # like Ctrl-C: broker and daemon must not stay behind
+        signal.signal(number, signal.default_int_handler)
     with ExitStack() as stop:
         folder = Path(stop.enter_context(tempfile.TemporaryDirectory(prefix="edged-demo-")))
         port = start_broker(stop)
@@ -41,7 +45,7 @@ def demonstrate(*, seconds: float | None = None, retrain: bool = False) -> int:
                 deadline = 0.0
             while deadline is None or time.monotonic() < deadline:
                 if daemon.poll() is not None:
-                    raise EdgedError(f"the daemon ended with exit code {daemon.returncode}; its last lines are above")
+                    raise EdgedError(f"the daemon ended with exit code {daemon.returncode}: {_last_line(folder)}")
                 time.sleep(0.1)
         except KeyboardInterrupt:
             pass
@@ -72,7 +76,7 @@ def start_broker(stop: ExitStack) -> int:
 
 
 def start_daemon(stop: ExitStack, folder: Path, port: int, *, source: str | None = None) -> subprocess.Popen[bytes]:
-    """Start `edged run` on the shipped photos, with its state in `folder`; warnings and errors go to the terminal."""
+    """Start `edged run` on the shipped photos, with its state and log in `folder`."""
     configuration = folder / "edged.toml"
     configuration.write_text(
         f'[device]\nid = "{DEVICE}"\n\n'
@@ -82,13 +86,22 @@ def start_daemon(stop: ExitStack, folder: Path, port: int, *, source: str | None
         f'[storage]\nstate_dir = "{folder / "state"}"\n',
         encoding="utf-8",
     )
-    log = (folder / "daemon.log").open("wb")
+    log = (folder / _LOG).open("wb")
     stop.callback(log.close)
     daemon = subprocess.Popen(
-        [sys.executable, "-m", "edged", "run", "--config", str(configuration)], stderr=log, start_new_session=True
+        [sys.executable, "-m", "edged", "run", "--config", str(configuration)],
+        stdin=subprocess.DEVNULL,
+        stderr=log,
+        start_new_session=True,
+        env={key: value for key, value in os.environ.items() if not key.startswith("EDGED_")},  # not the user's own
     )
     stop.callback(_end, daemon)
     return daemon
+
+
+def _last_line(folder: Path) -> str:
+    lines = (folder / _LOG).read_text(errors="replace").splitlines()
+    return lines[-1] if lines else "it said nothing"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

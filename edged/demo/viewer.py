@@ -33,7 +33,7 @@ class Viewer:
         self._console = console or Console(highlight=False)
         self._lock = threading.Lock()
         self._results = 0
-        self._quiet = False
+        self._quiet = self._ended = False
         self._client = client = Client(CallbackAPIVersion.VERSION2, "edged-demo-viewer", protocol=MQTTv311)
         client.on_connect = self._on_connect
         client.on_message = self._on_message
@@ -67,9 +67,12 @@ class Viewer:
         """Say what was seen."""
         edged = Path(sys.executable).with_name("edged")
         edged = edged.relative_to(Path.cwd()) if edged.is_relative_to(Path.cwd()) else edged
-        self._console.print(
-            f"\n{self._results} results arrived. Your own camera and broker: {edged} doctor, {edged} run"
-        )
+        with self._lock:
+            self._ended = True
+            self._console.print(
+                f"\n{self._results} results arrived. Your own camera and broker: {edged} doctor, {edged} run",
+                soft_wrap=True,  # a path to copy
+            )
 
     def _on_connect(self, client: Client, *_: Any) -> None:
         client.subscribe(f"edged/{self._device}/#", qos=1)
@@ -77,6 +80,8 @@ class Viewer:
     def _on_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
         kind = message.topic.split("/")[2]
         with self._lock:
+            if self._ended:
+                return
             if self._quiet:
                 self._results += kind == "result"
             elif kind == "state":

@@ -1,0 +1,157 @@
+"""`edged demo` as a stranger starts it."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from edged.camera.photo import read_image
+from edged.cli import main
+from edged.demo import PHOTOS, viewer
+from edged.demo.crops import SIDE, write_crops
+from tests.daemon.process import wait_until
+
+needs_broker = pytest.mark.skipif(importlib.util.find_spec("amqtt") is None, reason="needs amqtt (the extra `demo`)")
+
+
+class Demo:
+    """`edged demo ARGS`, with its temporary folder where we see it."""
+
+    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
+        self.output = ""
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "edged", "demo", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "TMPDIR": str(folder), "COLUMNS": "80", "PYTHONUNBUFFERED": "1", **variables},
+        )
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output += line
+
+    def wait(self) -> int:
+        code = self.process.wait(100)
+        self._thread.join(20)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        assert "Traceback" not in self.output
+        return code
+
+    def processes(self) -> list[str]:
+        """Command lines that name our folder or are children of the demonstration."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                environment = (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if f"TMPDIR={self.folder}".encode() in environment.split(b"\0"):
+                found.append(command)
+        return found
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
+    started: list[Demo] = []
+
+    def start(*arguments: str, **variables: str) -> Demo:
+        started.append(Demo(tmp_path, *arguments, **variables))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.wait()
+
+
+@needs_broker
+def test_results_and_telemetry_are_printed_for_so_many_seconds(demo: Callable[..., Demo], tmp_path: Path) -> None:
+    shown = demo("--seconds", "12", EDGED_MODEL__NAME="not-the-demo's")
+    assert shown.wait() == 0
+    lines = shown.output.splitlines()
+    assert lines[0].startswith(f"edged demo: {len(list(PHOTOS.glob('*.jpg')))} photos → MobileNetV2 → MQTT on port ")
+    assert any("edged/demo/state  online" in line for line in lines)
+    assert any("espresso" in line and "%" in line and "ms" in line for line in lines)
+    assert any("telemetry" in line and "frames/s" in line for line in lines)
+    assert "results arrived" in lines[-1]
+    assert int(lines[-1].split()[0]) >= 1
+    assert list(tmp_path.iterdir()) == []
+    assert shown.processes() == []
+
+
+@needs_broker
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 0)])
+def test_a_signal_ends_all_of_it(demo: Callable[..., Demo], tmp_path: Path, number: int, code: int) -> None:
+    shown = demo()
+    wait_until(lambda: "%" in shown.output, what="a result")
+    shown.process.send_signal(number)
+    assert shown.wait() == code
+    assert "results arrived" in shown.output
+    assert list(tmp_path.iterdir()) == []
+    assert shown.processes() == []
+
+
+@pytest.mark.parametrize("seconds", ["-3", "0", "nan", "inf", "soon"])
+def test_seconds_must_be_some(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["demo", f"--seconds={seconds}"])
+    assert caught.value.code == 2
+    assert "use a number of seconds greater than 0" in capsys.readouterr().err
+
+
+def test_crops_have_the_photos_names_and_come_out_the_same(tmp_path: Path) -> None:
+    assert write_crops(PHOTOS, tmp_path / "a", per_photo=3) == 3 * len(list(PHOTOS.glob("*.jpg")))
+    write_crops(PHOTOS, tmp_path / "b", per_photo=3)
+    names = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").glob("*/*"))
+    assert {name.parent.name for name in names} == {photo.stem for photo in PHOTOS.glob("*.jpg")}
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+        assert read_image(tmp_path / "a" / name).shape == (SIDE, SIDE, 3)
+
+
+def test_telemetry_shows_only_what_was_read() -> None:
+    assert viewer.telemetry_line({"fps": 1.5}) == "telemetry  1.5 frames/s"
+    full = {
+        "fps": 20,
+        "latency_ms": {"p50": 5, "p95": 7.25},
+        "load": {"cpu": 0.5},
+        "temp_c": {"CPU": 41.5},
+        "power_mw": {"VDD_IN": 4200},
+    }
+    expected = "telemetry  20.0 frames/s · p50 5.0 ms, p95 7.2 ms · cpu 50% · CPU 42 °C · VDD_IN 4.2 W"
+    assert viewer.telemetry_line(full) == expected
+
+
+def test_a_result_fits_a_line() -> None:
+    result = {
+        "ts": "2026-01-31T12:00:00.000Z",
+        "label": "great white shark, white shark, man-eater",
+        "score": 1.0,
+        "latency_ms": {"total": 123.4},
+    }
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    console.print(viewer.Viewer._result(result))
+    assert isinstance(console.file, io.StringIO)
+    (line,) = console.file.getvalue().splitlines()
+    assert "12:00:00.000" in line
+    assert "great white shark" in line
+    assert "100%" in line
