@@ -232,7 +232,9 @@ def _print(report: dict[str, Any]) -> None:
     energy = any("energy_mj" in row for row in report["rows"])
     table = Table(title=report["how"], title_justify="left", box=None, pad_edge=False)
     for heading in ("", "top-1", "top-5", "mean ms", "p95 ms", *(["mJ"] if energy else []), "MB", "who answers"):
-        table.add_column(heading, justify="left" if heading in ("", "who answers") else "right", no_wrap=True)
+        table.add_column(
+            heading, justify="left" if heading in ("", "who answers") else "right", no_wrap=heading != "who answers"
+        )
     for row in report["rows"]:
         mix = (
             ""

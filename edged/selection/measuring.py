@@ -41,8 +41,9 @@ def measure(
     """Measure a pool.
 
     Networks run in turn on each photo, so that a busy moment of the machine meets all of them. A network's cost is the
-    median time of preparing its input and the lower decile of the invocation's: that takes equally long for every
-    photo, and what is longer was disturbed by another process. Decoding the photo is the camera's cost.
+    median time of preparing its input and the first percentile of the invocation's: that takes equally long for every
+    photo, what is longer was disturbed by another process, and a long invocation is disturbed more often than a short
+    one. Decoding the photo is the camera's cost.
 
     Args:
         members: The networks.
@@ -88,7 +89,7 @@ def measure(
     if len(kept) < MIN_PHOTOS:
         raise ConfigError(f"only {len(kept)} photos can be read; at least {MIN_PHOTOS} are needed")
     progress("measuring", 1.0)
-    costs = np.median(prepare_ms[:, : len(kept)], axis=1) + np.quantile(invoke_ms[:, : len(kept)], 0.1, axis=1)
+    costs = np.median(prepare_ms[:, : len(kept)], axis=1) + np.quantile(invoke_ms[:, : len(kept)], 0.01, axis=1)
     by_cost = np.argsort(costs, kind="stable").tolist()
     places = by_cost if order is None else [[member.name for member in members].index(name) for name in order]
     return Measurements(

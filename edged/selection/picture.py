@@ -73,11 +73,11 @@ def _dot(across: float, down: float, colour: str, radius: float) -> str:
 
 
 def _label(text: str, across: float, down: float, colour: str, taken: list[tuple[float, float]]) -> str:
-    """Write beside the mark, further down where another label stands already."""
+    """Write beside the mark, elsewhere beside it where another label stands already."""
     left = across > WIDTH * 0.72
-    place = down + 14
-    while any(abs(place - other) < 13 and abs(across - beside) < 150 for beside, other in taken):
-        place += 13
+    places = [down + shift for shift in (15, -8, 28, -21, 41)]
+    free = [p for p in places if not any(abs(p - y) < 13 and abs(across - x) < 150 for x, y in taken)]
+    place = (free or places)[0]
     taken.append((across, place))
     anchor, shift = ("end", -8) if left else ("start", 8)
     return (
