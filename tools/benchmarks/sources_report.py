@@ -1,4 +1,4 @@
-"""Turn what `benchmarks.sources` measured into Markdown tables: python -m benchmarks.sources_report sources.json."""
+"""Turn what `benchmarks.sources` measured into Markdown: python -m benchmarks.sources_report sources.json [SVG]."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.line_chart import Chart, Line
 from edged.learning.transferability import rank_correlation
 
 Source = dict[str, Any]
@@ -154,6 +155,18 @@ def _order(source: Source) -> str:
     return str({"ImageNet": "0"}.get(source["dataset"], source["dataset"]))
 
 
+def chart(results: list[dict[str, Any]]) -> Chart:
+    """Accuracy of the ten networks in the order of their estimates, per target."""
+    lines = {
+        result["target"]: Line(sorted((source["score"], source["accuracy"]) for source in result["sources"]))
+        for result in results
+        if result["target"] in ("animals", "birds", "dogs", "flowers", "insects", "vehicles")
+    }
+    return Chart(
+        "Estimate and cross-validated accuracy of ten networks", "edged's estimate", "accuracy of heads", lines
+    )
+
+
 def main() -> int:
     """Print the tables."""
     results = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
@@ -171,6 +184,8 @@ def main() -> int:
     ):
         print(f"### {title}\n")
         print("\n".join(lines) + "\n")
+    if len(sys.argv) > 2:
+        Path(sys.argv[2]).write_text(chart(whole).svg(), encoding="utf-8")
     return 0
 
 
