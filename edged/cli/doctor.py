@@ -79,15 +79,28 @@ def examine(configuration: Settings) -> Iterator[Finding]:
         try:
             yield check()
         except EdgedError as error:
-            yield Finding(part, "failed", str(error))
+            yield Finding(part, "failed", str(error), _advice(part))
+
+
+def _advice(part: str) -> str | None:
+    """Say what to do about a part whose error says what is wrong."""
+    if part == "model":
+        return "choose another model.name, or install this one anew: edged models list"
+    if part.startswith("camera "):
+        name = part.removeprefix("camera ")
+        return f"edged would start all the same and try again for ever; check the camera, or cameras.{name}.source"
+    if part == "broker":
+        return "correct [mqtt] in the configuration"
+    return None
 
 
 def _state(configuration: Settings) -> Finding:
     folder = configuration.storage.state_dir
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
+        nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        with tempfile.TemporaryFile(dir=nearest) as probe:  # a folder made here might not be the daemon's user's
             probe.write(b"edged")
+            probe.flush()
     except OSError as error:
         return Finding(
             "state",
@@ -95,10 +108,11 @@ def _state(configuration: Settings) -> Finding:
             f"{folder}: {error.strerror}",
             "make the folder writable for this user, or set storage.state_dir",
         )
-    free_mb = shutil.disk_usage(folder).free / 1e6
+    free_mb = shutil.disk_usage(nearest).free / 1e6
     if free_mb < _LOW_DISK_MB:
         return Finding("state", "warning", f"{folder}: only {free_mb:.0f} MB free", "free some space on this disk")
-    return Finding("state", "ok", f"{folder} is writable, {free_mb / 1000:.1f} GB free")
+    state = "is writable" if folder == nearest else "will be made"
+    return Finding("state", "ok", f"{folder} {state}, {free_mb / 1000:.1f} GB free")
 
 
 def _model(configuration: Settings) -> Finding:
@@ -124,7 +138,9 @@ def _model(configuration: Settings) -> Finding:
 
 def _camera(name: str, camera: CameraSettings) -> Finding:
     from edged.camera import open_source
+    from edged.camera.opening import public_source
 
+    shown = public_source(camera.source)
     begin = time.monotonic()
     source = open_source(name, camera)
     try:
@@ -133,10 +149,10 @@ def _camera(name: str, camera: CameraSettings) -> Finding:
         source.close()
     part = f"camera {name}"
     if image is None:
-        return Finding(part, "failed", f"{camera.source} delivers no frame", "check that the file is a video")
+        return Finding(part, "failed", f"{shown} delivers no frame", "check that the file is a video")
     height, width = image.shape[:2]
     seconds = time.monotonic() - begin
-    text = f"{camera.source}: {width}×{height}, first frame after {seconds:.1f} s"
+    text = f"{shown}: {width}×{height}, first frame after {seconds:.1f} s"
     if image.max() == image.min():
         return Finding(part, "warning", f"{text}, all of one colour", "is the lens covered?")
     return Finding(part, "ok", text)

@@ -1,0 +1,57 @@
+"""`edged doctor`: each line tells what is, and each failed one what to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edged.cli import main
+from tests.mosquitto import Mosquitto, free_port
+
+PHOTOS = Path(__file__).parents[2] / "edged" / "demo" / "photos"
+
+
+@pytest.fixture
+def doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, dict[str, dict[str, Any]]]]:
+    def examine(
+        url: str, cameras: dict[str, str], *, model: str = "mobilenet_v2", state_dir: Path | None = None
+    ) -> tuple[int, dict[str, dict[str, Any]]]:
+        config = tmp_path / "edged.toml"
+        config.write_text(
+            f'[mqtt]\nurl = "{url}"\n[model]\nname = "{model}"\n'
+            f'[storage]\nstate_dir = "{state_dir or tmp_path / "state"}"\n'
+            + "".join(f'[cameras.{name}]\nsource = "{source}"\n' for name, source in cameras.items())
+        )
+        code = main(["doctor", "--config", str(config), "--json"])
+        findings = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        return code, {finding["part"]: finding for finding in findings}
+
+    return examine
+
+
+def test_all_is_well(mosquitto: Callable[..., Mosquitto], doctor: Any, tmp_path: Path) -> None:
+    code, findings = doctor(mosquitto().url, {"main": f"dir://{PHOTOS}"})
+    assert code == 0, findings
+    assert list(findings) == ["state", "model", "camera main", "broker", "sensors", "service"]
+    assert "will be made" in findings["state"]["text"]
+    assert not (tmp_path / "state").exists(), "looking changes nothing"
+
+
+def test_what_is_broken_says_what_to_do(doctor: Any, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    cameras = {"a": "dir:///no/such", "b": "nonsense", "c": "/dev/video77"}
+    code, findings = doctor(f"mqtt://127.0.0.1:{free_port()}", cameras, model="nope", state_dir=file / "x")
+    assert code == 1
+    failed = {part for part, finding in findings.items() if finding["status"] == "failed"}
+    assert failed == {"state", "model", "camera a", "camera b", "camera c", "broker"}
+    for part in failed:
+        assert findings[part]["advice"], part
+        assert "\n" not in findings[part]["text"]
+    assert "no model 'nope'" in findings["model"]["text"]
+    assert "cameras.a.source" in findings["camera a"]["advice"]
+    assert "Connection refused" in findings["broker"]["text"]
