@@ -85,7 +85,7 @@ def demo(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
 
 @needs_broker
 def test_results_and_telemetry_are_printed_for_so_many_seconds(demo: Callable[..., Demo], tmp_path: Path) -> None:
-    shown = demo("--seconds", "12", EDGED_MODEL__NAME="not-the-demo's")
+    shown = demo("--seconds", "9", EDGED_MODEL__NAME="not-the-demo's")
     assert shown.wait() == 0
     lines = shown.output.splitlines()
     assert lines[0].startswith(f"edged demo: {len(list(PHOTOS.glob('*.jpg')))} photos → MobileNetV2 → MQTT on port ")
