@@ -111,7 +111,7 @@ def _open_model(
 def _network(model: bytes, origin: str, settings: ModelSettings, crop: float | None) -> Network:
     from edged.vision.network import Network
 
-    options = {} if crop is None else {"crop": crop}
+    options: dict[str, Any] = {} if crop is None else {"crop": crop}
     try:
         return Network(model, runtime=settings.runtime, threads=settings.threads, **options)
     except ModelError as error:
