@@ -9,8 +9,11 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from edged.errors import CommandError
 from edged.mqtt.commands import MAX_BYTES
+from edged.store import Manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +30,7 @@ log = logging.getLogger(__name__)
 CHUNK_BYTES = 2**20
 """Of a model's file in one command, at most."""
 MAX_BYTES["models_chunk"] = CHUNK_BYTES * 4 // 3 + 4096  # base64, and the rest of the command
-MAX_BYTES["models_add"] = 2**20  # a label can be long, and there may be thousands
+MAX_BYTES["models_add"] = 2 * 2**20  # a label can be long, and there may be thousands; and a training's report
 
 
 class ModelCommands:
@@ -129,6 +132,7 @@ class ModelCommands:
             crop=args.crop,
             source=args.source,
             licence=args.licence,
+            lineage=_lineage(args),
             replace=args.replace,
         )
         path.unlink(missing_ok=True)
@@ -137,6 +141,32 @@ class ModelCommands:
 
     def _upload(self, sha256: str) -> Path:
         return self._uploads / f"{sha256}.part"
+
+
+def _lineage(args: ModelsAddArgs) -> dict[str, Any]:
+    """Return what a pushed manifest says beyond what the command itself says.
+
+    Raises:
+        CommandError: It is of another model, or is no manifest; names the key.
+    """
+    if args.manifest is None:
+        return {}
+    if (sha256 := args.manifest.get("sha256", args.sha256)) != args.sha256:
+        raise CommandError(
+            f"manifest: sha256 = {str(sha256)[:12]} is of another model; that sent is {args.sha256[:12]}"
+        )
+    # A model under another name is still its own backbone, if it was.
+    own = {"name": args.name, "sha256": args.sha256}
+    try:
+        manifest = Manifest.model_validate({"input": {"width": 1, "height": 1}, **args.manifest, **own})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise CommandError(f"manifest: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+    lineage = manifest.model_dump(exclude_none=True, exclude={"name", "sha256", "input"})
+    if manifest.backbone_sha256 == args.sha256:
+        lineage.pop("backbone")
+    return lineage
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:

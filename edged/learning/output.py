@@ -12,6 +12,7 @@ from edged.store import Bundle, Manifest, read_bundle
 from edged.store.bundle import LABELS, MANIFEST, MODEL, encode_labels
 from edged.store.durable import write_folder
 from edged.store.lock import aside
+from edged.vision.graph import Graph
 
 if TYPE_CHECKING:
     from edged.learning.backbone import Backbone
@@ -31,6 +32,7 @@ def new_manifest(model: bytes, backbone: Backbone, report: dict[str, Any]) -> Ma
             "name": f"{source.backbone}-retrained"[-64:],
             "sha256": hashlib.sha256(model).hexdigest(),
             "input": {**source.input.model_dump(), "crop": backbone.crop},
+            "outputs": Graph(model).outputs,
             "backbone": source.backbone,
             "backbone_sha256": source.backbone_sha256,
             "parent": backbone.bundle.id,

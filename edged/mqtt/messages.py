@@ -313,7 +313,8 @@ class ModelsChunkArgs(Args):
 class ModelsAddArgs(Args):
     """`cmd/models_add`: install the model whose parts were sent, after it has classified one image.
 
-    `replace`: take the place of an installed model of this name.
+    `manifest`: what its bundle's `manifest.json` says, where it has one; backbone, parent, training and the like are
+    kept. `replace`: take the place of an installed model of this name.
     """
 
     sha256: Sha256
@@ -322,6 +323,7 @@ class ModelsAddArgs(Args):
     crop: float = Field(default=0.875, gt=0, le=1)
     source: str | None = Field(default=None, max_length=1000)
     licence: str | None = Field(default=None, max_length=1000)
+    manifest: dict[str, Any] | None = None
     replace: bool = False
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -95,6 +95,7 @@ class Store:
         source: str | None = None,
         licence: str | None = None,
         accuracy: dict[str, Any] | None = None,
+        lineage: Mapping[str, Any] | None = None,
         replace: bool = False,
     ) -> Bundle:
         """Install a model under a name: wholly or not at all. The caller has made sure that labels and model fit.
@@ -108,20 +109,21 @@ class Store:
             source: Where it comes from.
             licence: Of the weights.
             accuracy: Where known; see `Manifest`.
+            lineage: More of the `Manifest`: backbone, parent, training and the like; the other arguments win.
             replace: Take the place of an installed model of this name.
 
         Raises:
             ConfigError: The name is taken.
             ModelError: It cannot be written (disk full, no permission).
         """
+        said = {"source": source, "licence": licence, "accuracy": accuracy}
         manifest = Manifest.model_validate(
             {
+                **(lineage or {}),
                 "name": name,
                 "sha256": hashlib.sha256(model).hexdigest(),
                 "input": {"width": width, "height": height, "crop": crop},
-                "source": source,
-                "licence": licence,
-                "accuracy": accuracy,
+                **{key: value for key, value in said.items() if value is not None},
             }
         )
         files = _files(model, labels, manifest)

@@ -85,10 +85,16 @@ class Graph:
             self.bottleneck_dtype = dtype_name(bottleneck)
             affine_of(self._tensor(self._output))
 
+    @property
+    def outputs(self) -> tuple[Literal["scores", "logits"], Literal["bottleneck"]] | None:
+        """What a bundle's manifest says of the outputs; None where the bottleneck is not the second one."""
+        if [int(index) for index in self._subgraph.outputs][1:] != [self._bottleneck]:
+            return None
+        return "scores" if self.head.softmax else "logits", "bottleneck"
+
     def expose_bottleneck(self) -> bytes:
         """Return the model with the bottleneck as its second output; the same bytes where it is one already."""
-        outputs = [int(index) for index in self._subgraph.outputs]
-        if outputs[1:] == [self._bottleneck]:
+        if self.outputs is not None:
             return self._bytes
         model = unpack(self._bytes)
         model.subgraphs[0].outputs = [self._output, self._bottleneck]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from edged.errors import ConfigError, ModelError
 from edged.settings import TopicLevel
+from edged.vision.graph import Graph
 from edged.vision.network import Network, Runtime
 from edged.zoo.archive import extract
 from edged.zoo.catalogue import Entry, read_catalogue
@@ -36,6 +37,7 @@ def install(
     crop: float = 0.875,
     source: str | None = None,
     licence: str | None = None,
+    lineage: Mapping[str, Any] | None = None,
     replace: bool = False,
 ) -> Bundle:
     """Install a model after it has classified one image and its labels have been counted.
@@ -46,7 +48,7 @@ def install(
         labels: One per output.
         name: One level of an MQTT topic.
         origin: What messages call the file.
-        crop, source, licence, replace: See `Store.add`.
+        crop, source, licence, lineage, replace: See `Store.add`.
 
     Raises:
         ConfigError: The name or crop cannot be used, or the name is taken.
@@ -56,6 +58,7 @@ def install(
     if not 0 < crop <= 1:
         raise ConfigError(f"crop = {crop}: use a fraction above 0 and at most 1, e.g. 0.875")
     try:
+        outputs = Graph(model).outputs
         network = Network(model, crop=crop)
         _infer_grey(network)
     except ModelError as error:
@@ -70,6 +73,7 @@ def install(
         crop=crop,
         source=source,
         licence=licence,
+        lineage={**(lineage or {}), "outputs": outputs},
         replace=replace,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -259,9 +260,34 @@ def test_a_model_is_pushed_and_answers(
     assert model_id(client) in out
     code, out, err = finish(edgectl("models", "push", str(REPOSITORY / "models" / "mobilenet_v2"), "--name", "again"))
     assert code == 0, err
+    pushed = Store(device.state_dir).find("again").manifest
+    shipped = Store(device.state_dir).find("mobilenet_v2").manifest
+    assert (pushed.backbone, pushed.backbone_sha256) == ("again", shipped.sha256)
+    assert (pushed.outputs, pushed.accuracy, pushed.source) == (shipped.outputs, shipped.accuracy, shipped.source)
     code, out, err = finish(edgectl("models", "push", str(labels), "--labels", str(labels)))
     assert (code, err) == (2, f"edgectl: {labels}: is no TensorFlow Lite model\n")
     trained = retrain(client, backbone="small", lr=0.3)
     assert trained.status == "succeeded", trained.error
     assert (trained.report or {})["backbone"] == "small"
     assert not list((device.state_dir / "uploads").iterdir())
+
+
+def test_a_pushed_bundle_keeps_its_lineage(device: Daemon, edgectl: Edgectl, client: Client, tmp_path: Path) -> None:
+    trained = (retrain(client).report or {})["model"]
+    bundle = Store(device.state_dir).find(trained)
+    carried = tmp_path / "carried"
+    shutil.copytree(bundle.path, carried)
+    code, _, err = finish(edgectl("models", "push", str(carried), "--name", "carried"))
+    assert code == 0, err
+    installed = Store(device.state_dir).find("carried")
+    assert installed.manifest == bundle.manifest.model_copy(update={"name": "carried"})
+    assert installed.manifest.outputs == ("scores", "bottleneck")
+    assert installed.accuracy == bundle.accuracy is not None
+    manifest = json.loads((carried / "manifest.json").read_text())
+    (carried / "manifest.json").write_text(json.dumps({**manifest, "backbone_sha256": "feed"}))
+    code, _, err = finish(edgectl("models", "push", str(carried), "--name", "other"))
+    assert code == 1
+    assert "models_add failed: manifest: backbone_sha256: String should match pattern" in err
+    (carried / "manifest.json").write_text(json.dumps({**manifest, "sha256": "0" * 64}))
+    code, _, err = finish(edgectl("models", "push", str(carried), "--name", "other"))
+    assert (code, f"manifest.json: sha256 starts with 000000000000, that of {carried}" in err) == (2, True), err

@@ -57,3 +57,8 @@ def test_a_command_as_a_sender_writes_it():
 
 def test_every_timestamp_is_utc_with_milliseconds():
     assert m.timestamp(1769860800.0) == TS
+
+
+def test_only_what_takes_a_while_stands_on_the_retained_job():
+    assert {name for name, args in m.COMMANDS.items() if args.lasting} == {"retrain", "profile"}
+    assert not [name for name, args in m.COMMANDS.items() if args.lasting and args.at_once]

@@ -40,6 +40,13 @@ def test_the_bottleneck_becomes_the_second_output_once(real_model: bytes) -> Non
     assert again.bottleneck_quantization == Graph(real_model).bottleneck_quantization
 
 
+def test_what_the_outputs_are_is_told_where_the_bottleneck_is_one(real_model: bytes) -> None:
+    graph = Graph(real_model)
+    assert graph.outputs is None
+    exposed = graph.expose_bottleneck()
+    assert Graph(exposed).outputs == ("scores" if graph.head.softmax else "logits", "bottleneck")
+
+
 def test_a_new_head_of_another_width_is_read_back(real_model: bytes) -> None:
     graph = Graph(real_model)
     renewed = Graph(new_head(graph, 7))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -172,6 +173,11 @@ def _read_source(args: argparse.Namespace) -> tuple[bytes, dict[str, Any]]:
     name = args.name or re.sub(r"[^A-Za-z0-9_.-]", "-", str(name)).strip("-._")[:64]
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
         raise ConfigError(f"--name {name!r}: use 1 to 64 letters, digits, '.', '_' or '-', beginning with one of both")
+    digest = hashlib.sha256(model).hexdigest()
+    if (said := manifest.get("sha256", digest)) != digest:
+        raise ConfigError(
+            f"{source / 'manifest.json'}: sha256 starts with {str(said)[:12]}, that of {model_file} with {digest[:12]}"
+        )
     crop = manifest.get("input", {}).get("crop") if isinstance(manifest.get("input"), dict) else None
     licence, origin = manifest.get("licence"), manifest.get("source")
     return model, {
@@ -179,7 +185,8 @@ def _read_source(args: argparse.Namespace) -> tuple[bytes, dict[str, Any]]:
         "labels": labels,
         "crop": crop,
         "licence": licence if isinstance(licence, str) else None,
-        "source": origin if isinstance(origin, str) else f"pushed from {source.name}",
+        "source": origin if isinstance(origin, str) else None if origin else f"pushed from {source.name}",
+        "manifest": manifest or None,
         "replace": args.replace,
     }
 
