@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import platform
 import signal
 import sys
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 import cv2
 
 from edged import __version__, supervision
 from edged.camera import Cameras
+from edged.daemon.announcements import Announcements
 from edged.daemon.commands import CommandWorker, FrameCommands, Handler
 from edged.daemon.engine import load_engine
 from edged.daemon.images import ImageCommands
@@ -36,7 +34,7 @@ from edged.errors import ConfigError, ModelError
 from edged.learning.images import ImageStore
 from edged.learning.keeper import FrameKeeper
 from edged.mqtt import open_link
-from edged.mqtt.messages import COMMANDS, CameraInfo, Info, Job, ModelInfo
+from edged.mqtt.messages import Job
 from edged.sensors import open_sensors
 from edged.store import Store
 
@@ -79,8 +77,6 @@ class Daemon:
         self._began = time.monotonic()
         self._ready = self._classifying = False
         self._watchdog = supervision.Watchdog()
-        self._camera_news: dict[str, tuple[str, str | None]] = {}
-        self._info_lock = threading.Lock()
 
         self._claim = claim(settings.storage.state_dir)
         self.store = Store(settings.storage.state_dir)
@@ -105,6 +101,15 @@ class Daemon:
             interval_s=settings.telemetry.interval_s,
             selection=self._selection_state,
         )
+        self.announcements = Announcements(
+            settings,
+            self.store,
+            self.cameras,
+            self.loop,
+            self.telemetry,
+            sensors=self.sensors.name,
+            link=self.link,
+        )
         self.images = ImageStore(settings.storage.state_dir, images_max_mb=settings.storage.images_max_mb)
         self.kept_frames = FrameWriter(self.images)
         # A premodel's networks give embeddings that cannot be compared with each other; a cascade's first sees all.
@@ -112,13 +117,13 @@ class Daemon:
         observer = FrameObserver(FrameKeeper() if keeps else None, self.kept_frames)
         self.publisher.observers.append(observer)
         self.image_commands = ImageCommands(self.images, observer, self.link)
-        switch = ModelSwitch(settings, self.store, self.loop, self.statistics, self.publish_model)
+        switch = ModelSwitch(settings, self.store, self.loop, self.statistics, self.announcements.model)
         self.training = Training(settings, self.store, switch, self.link)
         self.profiling = Profiling(settings, self.store, lambda: switch.running, self.link, cancel=self.training.cancel)
         self.model_commands = ModelCommands(settings, self.store, switch)
         frame_commands = FrameCommands(self.cameras, self.publisher, self.link)
         handlers: dict[str, Handler] = {
-            "status": self._status,
+            "status": self.announcements.status,
             "snapshot": frame_commands.snapshot,
             "set": frame_commands.set,
             **self.image_commands.handlers,
@@ -166,8 +171,8 @@ class Daemon:
         stop.callback(self._claim.close)
         stop.callback(self.images.close)
         stop.callback(self.link.stop, DRAIN_S)
-        self._publish_info()
-        self.publish_model()
+        self.announcements.info()
+        self.announcements.model()
         for cut_off in self.link.ledger.unfinished():
             self.link.job(Job(id=cut_off.id, cmd=cut_off.name, status="failed", error="the daemon was restarted"))
         self.link.start()
@@ -229,63 +234,4 @@ class Daemon:
         return {"strategy": "none", "state": "off", "reason": f"{name} ({engine.bundle.id}) answers alone", "mix": {}}
 
     def _camera_changed(self, name: str, state: CameraState) -> None:
-        # A folder's photos differ in size: that alone is no news for everybody who watches `info`.
-        news = (state.state, state.error)
-        if self._camera_news.get(name) != news:
-            self._camera_news[name] = news
-            self._publish_info()
-
-    def _status(self, _: Command) -> dict[str, Any]:
-        """Publish what this device would say of itself; the report repeats it."""
-        info = self._publish_info()
-        model = self.publish_model()
-        report: dict[str, Any] = {
-            "info": info.model_dump(exclude_none=True),
-            "model": {**model.model_dump(exclude_none=True, exclude={"labels"}), "labels": len(model.labels)},
-        }
-        if (telemetry := self.telemetry.newest) is not None:
-            report["telemetry"] = telemetry.model_dump(exclude_none=True)
-            self.link.publish("telemetry", telemetry.encode(), qos=0)
-        return report
-
-    def _publish_info(self) -> Info:
-        with self._info_lock:  # camera threads come here too; what is seen last must be sent last
-            cameras = {name: CameraInfo(**asdict(state)) for name, state in self.cameras.states.items()}
-            degraded = any(camera.state == "degraded" for camera in cameras.values())
-            info = Info(
-                device=self._settings.device.id,
-                state="degraded" if degraded else "running",
-                versions=_versions(),
-                cameras=cameras,
-                runtime=self.loop.engine.network.runtime,
-                sensors=self.sensors.name,
-                commands=sorted(COMMANDS),
-            )
-            self.link.retained("info", info.encode())
-        return info
-
-    def publish_model(self) -> ModelInfo:
-        """Publish which bundle answers, retained."""
-        bundle = self.loop.engine.bundle
-        previous = self.store.previous(self._settings.model.name)
-        model = ModelInfo(
-            id=bundle.id,
-            name=bundle.name,
-            backbone=bundle.backbone,
-            labels=list(bundle.labels),
-            accuracy=bundle.accuracy,
-            previous=None if previous is None else previous.id,
-        )
-        self.link.retained("model", model.encode())
-        return model
-
-
-def _versions() -> dict[str, str]:
-    """Versions that a person asks for first when something is wrong."""
-    versions = {"edged": __version__, "python": platform.python_version()}
-    for package in ("ai-edge-litert", "tflite-runtime", "opencv-python", "numpy", "paho-mqtt"):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+        self.announcements.camera_changed(name, state)

@@ -1,0 +1,128 @@
+"""What the device says of itself: `info`, `model`, and the answer to `status`."""
+
+from __future__ import annotations
+
+import platform
+import threading
+from dataclasses import asdict
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from edged import __version__
+from edged.mqtt.messages import COMMANDS, CameraInfo, Info, ModelInfo
+
+if TYPE_CHECKING:
+    from edged.camera import Cameras, CameraState
+    from edged.daemon.loop import FrameLoop
+    from edged.daemon.telemetry import TelemetryThread
+    from edged.mqtt.link import Link
+    from edged.settings import Settings
+    from edged.store import Store
+    from edged.types import Command
+
+_PACKAGES = (
+    "ai-edge-litert",
+    "tflite-runtime",
+    "opencv-python-headless",
+    "opencv-python",
+    "numpy",
+    "paho-mqtt",
+)
+
+
+class Announcements:
+    """Publishes retained state. Methods may be called from any thread.
+
+    Args:
+        settings: The whole configuration.
+        store: Knows which bundle ran before.
+        cameras: Their states stand on `info`.
+        loop: Its engine is the one that answers.
+        telemetry: Its newest message is repeated to who asks for the status.
+        sensors: Name of the sensors in use.
+        link: Where messages go.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        cameras: Cameras,
+        loop: FrameLoop,
+        telemetry: TelemetryThread,
+        *,
+        sensors: str,
+        link: Link,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._cameras = cameras
+        self._loop = loop
+        self._telemetry = telemetry
+        self._sensors = sensors
+        self._link = link
+        self._told: dict[str, tuple[str, str | None]] = {}
+        self._lock = threading.Lock()
+
+    def camera_changed(self, name: str, state: CameraState) -> None:
+        """Publish `info` where a camera came or went; on the camera's thread."""
+        # A folder's photos differ in size: that alone is no news for everybody who watches `info`.
+        news = (state.state, state.error)
+        if self._told.get(name) != news:
+            self._told[name] = news
+            self.info()
+
+    def info(self) -> Info:
+        """Publish versions, cameras, runtime and commands."""
+        with self._lock:  # camera threads come here too; what is seen last must be sent last
+            cameras = {name: CameraInfo(**asdict(state)) for name, state in self._cameras.states.items()}
+            degraded = any(camera.state == "degraded" for camera in cameras.values())
+            info = Info(
+                device=self._settings.device.id,
+                state="degraded" if degraded else "running",
+                versions=_versions(),
+                cameras=cameras,
+                runtime=self._loop.engine.network.runtime,
+                sensors=self._sensors,
+                commands=sorted(COMMANDS),
+            )
+            self._link.retained("info", info.encode())
+        return info
+
+    def model(self) -> ModelInfo:
+        """Publish which bundle answers."""
+        bundle = self._loop.engine.bundle
+        previous = self._store.previous(self._settings.model.name)
+        model = ModelInfo(
+            id=bundle.id,
+            name=bundle.name,
+            backbone=bundle.backbone,
+            labels=list(bundle.labels),
+            accuracy=bundle.accuracy,
+            previous=None if previous is None else previous.id,
+        )
+        self._link.retained("model", model.encode())
+        return model
+
+    def status(self, _: Command) -> dict[str, Any]:
+        """Publish all of it anew; the job's report repeats it, with a count in place of the labels."""
+        info, model = self.info(), self.model()
+        report: dict[str, Any] = {
+            "info": info.model_dump(exclude_none=True),
+            "model": {**model.model_dump(exclude_none=True, exclude={"labels"}), "labels": len(model.labels)},
+        }
+        if (telemetry := self._telemetry.newest) is not None:
+            report["telemetry"] = telemetry.model_dump(exclude_none=True)
+            self._link.publish("telemetry", telemetry.encode(), qos=0)
+        return report
+
+
+def _versions() -> dict[str, str]:
+    """Versions that a person asks for first when something is wrong."""
+    versions = {"edged": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
