@@ -22,9 +22,7 @@ def run(args: argparse.Namespace) -> int:
     """Load the configuration and run until a signal."""
     from edged import settings, tracing
     from edged.logs import configure_logging
-    from edged.memory import use_little_memory
 
-    use_little_memory()
     configuration = settings.load(args.config)
     configure_logging(args.verbose)
 
