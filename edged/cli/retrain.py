@@ -45,7 +45,11 @@ def register(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train in this process; print the report."""
     from edged import settings
+    from edged.errors import ConfigError
     from edged.learning.child import limit_threads
+
+    if not args.images.is_dir():
+        raise ConfigError(f"--images {args.images}: no such folder; one with a folder per label is needed")
 
     limit_threads()
     names = ("lr", "epochs", "batch", "seed", "augment", "min_accuracy")

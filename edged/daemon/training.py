@@ -7,10 +7,10 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from edged.errors import CommandError, EdgedError
+from edged.daemon.training_job import State, TrainingJob
+from edged.errors import CommandError, EdgedError, ModelError
 from edged.learning.choice import candidates, choose_backbone
 from edged.learning.process import TrainingProcess
 from edged.learning.request import Outcome, Progress, RefusedError, TrainingRequest
@@ -28,32 +28,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PUBLISH_S = 0.25
-"""The job's state is published this often, also when nothing has changed."""
 PROBATION_S = 30.0
 """How long a promotion waits for the end of the new model's probation, as long as frames come at all."""
 _LISTEN_S = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """What a running job tells; one value, so that no thread sees half of a change."""
-
-    stage: str | None = None
-    progress: float = 0.0
-    detail: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class _Running:
-    """The training at hand."""
-
-    id: str
-    request: TrainingRequest
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    why: str = "cancelled on request"
-    state: _State = _State()
-    telling: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Training:
@@ -72,7 +49,7 @@ class Training:
         self._switch = switch
         self._link = link
         self._lock = threading.Lock()
-        self._running: _Running | None = None
+        self._running: TrainingJob | None = None
         self._thread: threading.Thread | None = None
         self._stopping = False
         self.handlers: Mapping[str, Handler] = {"retrain": self.retrain, "cancel": self.cancel, "jobs": self.jobs}
@@ -84,7 +61,8 @@ class Training:
             with self._lock:
                 if self._running is not None:
                     raise RefusedError(f"a training is running: {self._running.id}")
-                self._running = _Running(command.id, request)
+                known = frozenset(version.id for version in self._store.versions())
+                self._running = TrainingJob(request, known, self._link)
         except RefusedError as error:
             self._end(command.id, Outcome("rejected", error=str(error)), 0.0)
             return
@@ -99,6 +77,8 @@ class Training:
             if running is None or not running.id.startswith(args.job):
                 now = "none is" if running is None else f"{running.id} is"
                 raise CommandError(f"no training {args.job} is running; {now}")
+            if running.decided:
+                raise CommandError(f"training {running.id} has just ended")
             running.cancelled.set()
         return {"job": running.id}
 
@@ -139,31 +119,34 @@ class Training:
 
     # -- on the training's own thread, which must live as long as the child --------------------------------------------
 
-    def _run(self, running: _Running) -> None:
+    def _run(self, running: TrainingJob) -> None:
         began = time.monotonic()
-        ended = threading.Event()
-        # Its own thread: starting a process, loading a model or a slow disk must not make the job fall silent.
-        heart = threading.Thread(target=self._beat, args=(running, ended), name="training-progress")
-        heart.start()
-        outcome: Outcome | None = Outcome("failed", error="internal error; the daemon's log tells more")
-        try:
-            outcome = self._train(running, began)
-            if outcome is not None and outcome.status == "succeeded":
-                outcome = self._promote(running, outcome, began)
-        except EdgedError as error:
-            outcome = Outcome("failed", error=str(error))
-        except Exception:  # the top of a thread
-            log.exception("training %s has failed", running.id)
-        finally:
-            ended.set()
-            heart.join()  # nothing may follow the final state
-            with self._lock:
-                self._running = None
+        with running.pulse():
+            outcome = self._carry_out(running, began)
+        with self._lock:
+            self._running = None
         status: JobStatus = "cancelled" if outcome is None else outcome.status
         final = Outcome("failed", error=running.why) if outcome is None else outcome
         self._end(running.id, final, running.state.progress, status)
 
-    def _train(self, running: _Running, began: float) -> Outcome | None:
+    def _carry_out(self, running: TrainingJob, began: float) -> Outcome | None:
+        """Train and promote; None: cancelled."""
+        try:
+            outcome = self._train(running, began)
+            if outcome is not None and outcome.status == "succeeded":
+                outcome = self._promote(running, outcome, began)
+            elif not self._decide(running):
+                outcome = None
+            if outcome is None:
+                self._discard(running)
+        except EdgedError as error:
+            return Outcome("failed", error=str(error))
+        except Exception:  # the top of a thread
+            log.exception("training %s has failed", running.id)
+            return Outcome("failed", error="internal error; the daemon's log tells more")
+        return outcome
+
+    def _train(self, running: TrainingJob, began: float) -> Outcome | None:
         """Run the child to its end; None: cancelled."""
         process = TrainingProcess(running.request)
         log.info("training %s runs in process %s", running.id, process.pid)
@@ -178,58 +161,46 @@ class Training:
                     limit = self._settings.retrain.timeout_s
                     return Outcome("failed", error=f"not done after retrain.timeout_s = {limit:g} s")
                 if isinstance(message, Progress):
-                    new = message.stage != running.state.stage
-                    running.state = _State(message.stage, message.fraction, message.detail)
-                    if new:
-                        self._publish(running)
+                    running.reach(State(message.stage, message.fraction, message.detail))
         finally:
             process.close()
 
-    def _promote(self, running: _Running, outcome: Outcome, began: float) -> Outcome | None:
+    def _promote(self, running: TrainingJob, outcome: Outcome, began: float) -> Outcome | None:
         """Let the new model answer; None: cancelled, and the old one answers."""
         if running.cancelled.is_set():
             return None
         if outcome.bundle is None:
             raise EdgedError("the trainer names no bundle")
-        running.state = _State("swap", 1.0)
-        self._publish(running)
+        running.reach(State("swap", 1.0))
         swapped = time.monotonic()
         before, new = self._switch.running, read_bundle(outcome.bundle)
         try:
             self._switch.use(new, patience_s=PROBATION_S, enough=running.cancelled.is_set)
         except EdgedError as error:
             return Outcome("failed", outcome.report, error=str(error))
-        # A daemon that stops keeps what has answered already.
-        if running.cancelled.is_set() and not self._stopping and before.id != new.id:
-            self._switch.rollback()
+        if not self._decide(running):
+            if before.id != new.id:
+                self._switch.rollback()
             return None
         now = time.monotonic()
         seconds = {stage: took for stage, took in outcome.report.get("seconds", {}).items() if stage != "total"}
         seconds |= {"swap": round(now - swapped, 3), "total": round(now - began, 3)}
         return Outcome("succeeded", {**outcome.report, "seconds": seconds}, bundle=outcome.bundle)
 
-    def _beat(self, running: _Running, ended: threading.Event) -> None:
-        """Publish the job's state again and again."""
-        try:
-            self._publish(running)
-            while not ended.wait(PUBLISH_S):
-                self._publish(running)
-        except Exception:  # the top of a thread; the training goes on
-            log.exception("training %s: its progress is no longer told", running.id)
+    def _decide(self, running: TrainingJob) -> bool:
+        """Tell whether what has come out counts; False: it was cancelled before. A daemon that stops keeps it."""
+        with self._lock:
+            running.decided = self._stopping or not running.cancelled.is_set()
+            return running.decided
 
-    def _publish(self, running: _Running) -> None:
-        with running.telling:  # in the order in which it happened
-            state = running.state
-            self._link.job(
-                Job(
-                    id=running.id,
-                    cmd="retrain",
-                    status="running",
-                    stage=state.stage,
-                    progress=round(state.progress, 4),
-                    report=state.detail or None,
-                )
-            )
+    def _discard(self, running: TrainingJob) -> None:
+        """Remove what a cancelled training has written already: it would count among the versions that stay."""
+        for version in self._store.versions():
+            if version.id not in running.versions and (version.manifest.training or {}).get("run") == running.id:
+                try:
+                    self._store.discard(version.id)
+                except ModelError as error:
+                    log.warning("version %s stays: %s", version.id, error)
 
     def _end(self, id_: str, outcome: Outcome, progress: float, status: JobStatus | None = None) -> None:
         status = outcome.status if status is None else status

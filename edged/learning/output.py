@@ -43,6 +43,16 @@ def new_manifest(model: bytes, backbone: Backbone, report: dict[str, Any]) -> Ma
     )
 
 
+def check_folder(folder: Path) -> None:
+    """Make sure that `write_bundle` may write there: nothing, an empty folder, or an older bundle.
+
+    Raises:
+        TrainingError: Something else lies there.
+    """
+    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise TrainingError(f"{folder}: is there already and is no bundle; name a new or empty folder")
+
+
 def write_bundle(folder: Path, model: bytes, labels: Sequence[str], manifest: Manifest) -> Bundle:
     """Write a bundle's folder, whole or not at all; an older bundle at this place is replaced.
 
@@ -50,8 +60,7 @@ def write_bundle(folder: Path, model: bytes, labels: Sequence[str], manifest: Ma
         TrainingError: Something else lies there, or it cannot be written.
     """
     folder = folder.absolute()
-    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise TrainingError(f"{folder}: is there already and is no bundle; name a new or empty folder")
+    check_folder(folder)
     files = {MODEL: model, LABELS: encode_labels(labels), MANIFEST: manifest.encode()}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

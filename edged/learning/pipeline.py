@@ -17,7 +17,7 @@ from edged.learning.evaluation import Evaluation, Verdict, decide, evaluate
 from edged.learning.folder import open_images
 from edged.learning.head import export
 from edged.learning.learning_curve import LearningCurve, learning_curve
-from edged.learning.output import new_manifest, write_bundle
+from edged.learning.output import check_folder, new_manifest, write_bundle
 from edged.learning.recipe import Recipe
 from edged.learning.request import Outcome, TrainingRequest
 from edged.learning.softmax_regression import EpochReport, Fitted, fit
@@ -55,11 +55,16 @@ class _Training:
         self._stages = Stages(tell)
         self._stack = stack
         self._workers = request.workers or os.cpu_count() or 1
-        self._report: dict[str, Any] = {"hyperparameters": report.hyperparameters(request)}
+        self._report: dict[str, Any] = {
+            "run": request.run,
+            "hyperparameters": report.hyperparameters(request),
+        }
 
     def run(self) -> Outcome:
         """Go through the stages."""
         request, stage = self._request, self._stages.stage
+        if request.out is not None:  # nobody shall wait for a training that cannot be written
+            check_folder(request.out)
         with stage("scan"):
             store, selection = self._scan()
         with stage("bottlenecks"):

@@ -217,6 +217,17 @@ class Store:
         log.info("model rolled back to %s (%s)", previous.name, previous.id)
         return previous
 
+    def discard(self, version: str) -> None:
+        """Remove a version that nobody wants; the current one, and the one that a rollback would take, stay.
+
+        Raises:
+            ModelError: It cannot be removed.
+        """
+        path = self._versions / version
+        with self._lock.writing():
+            if path in self._library.version_folders() and version not in self._intact(self._read_history(None)):
+                durable.remove_folder(path)
+
     def prune(self, keep: int = 5) -> list[str]:
         """Remove the oldest versions beyond `keep`; never the current one nor the one that a rollback would take.
 

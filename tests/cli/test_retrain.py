@@ -52,6 +52,7 @@ def test_a_folder_becomes_a_bundle(tmp_path: Path) -> None:
         (["--lr", "0"], 2, "edged: configuration: retrain.lr = 0.0: Input should be greater than 0\n"),
         (["--lr", "nan"], 2, "edged: configuration: retrain.lr = nan: Input should be "),
         (["--lr", "-1"], 2, "edged: configuration: retrain.lr = -1.0: "),
+        (["--seed", "-1"], 2, "edged: configuration: retrain.seed = -1: Input should be greater than or equal to 0\n"),
         (["--backbone", "resnet"], 1, "edged: backbone: no model 'resnet' is installed; installed: mobilenet_v2"),
         ([], 1, "edged: training needs at least two labels of 5 images or more each; there are: checks 8\n"),
     ],
@@ -67,6 +68,15 @@ def test_mistakes_get_one_line(tmp_path: Path, args: list[str], code: int, error
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     done = edged(tmp_path, "--images", str(tmp_path / "nowhere"), "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr
+        == f"edged: --images {tmp_path / 'nowhere'}: no such folder; one with a folder per label is needed\n"
+    )
+
+
+def test_nobody_waits_for_a_training_that_cannot_be_written(tmp_path: Path) -> None:
+    album = make_album(tmp_path / "album", 8)
+    done = edged(tmp_path, "--images", str(album), "--out", str(album))
     assert done.returncode == 1
-    assert json.loads(done.stdout)["status"] == "rejected"
-    assert "no such folder" in done.stderr
+    assert done.stderr == f"edged: {album}: is there already and is no bundle; name a new or empty folder\n"

@@ -220,6 +220,26 @@ def test_a_broker_that_goes_during_the_training_hears_of_its_end(
     assert (job.id, job.status) == (job_id, "succeeded")
 
 
+@pytest.mark.parametrize("stage", ["scan", "bottlenecks", "training", "export", "evaluation", "writing", "swap"])
+def test_a_training_is_cancelled_at_any_stage(
+    daemon: Callable[..., Daemon], client: Client, tmp_path: Path, stage: str
+) -> None:
+    make_album(tmp_path / "state" / "images", 12)
+    device = daemon(RETRAIN + "epochs = 20\n")
+    before, cancel = model_id(client), None
+    job_id = client.command("dut", "retrain", {}).id
+    for last in client.jobs(job_id):
+        if last.stage == stage and cancel is None:
+            cancel = client.command("dut", "cancel", {"job": job_id}).id
+    assert cancel is not None
+    (*_, answer) = client.jobs(cancel)
+    if answer.status == "succeeded":  # else the stage was over when the command came
+        assert (last.status, last.error) == ("cancelled", "cancelled on request")
+        assert model_id(client) == before
+        assert {version.id for version in Store(device.state_dir).versions()} <= {before}
+    assert results(client)
+
+
 def test_a_training_that_takes_too_long_ends(daemon: Callable[..., Daemon], client: Client, tmp_path: Path) -> None:
     make_album(tmp_path / "state" / "images", 12)
     daemon(RETRAIN + "timeout_s = 0.05\n")
