@@ -87,7 +87,8 @@ class ModelSwitch:
             if version.path != bundle.path:
                 engine = Engine(version, engine.network)
             self._swap(engine, lambda: self._back_to(before, version), patience_s, enough)
-            self._prune()
+            if not enough():  # else the caller may yet go back, and an older version would be gone for nothing
+                self._prune()
         return version
 
     def rollback(self) -> Bundle:

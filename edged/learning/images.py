@@ -160,8 +160,13 @@ class ImageStore:
         return sha256
 
     def keep(self, data: bytes, kept: Kept) -> str | None:
-        """Take a frame that waits for a label; None where a near duplicate is there already. Otherwise as `add`."""
+        """Take a frame that waits for a label; None where a near duplicate is there already. Otherwise as `add`.
+
+        The very same frame again, from photos that come round or a still scene, stays as it is, with its label.
+        """
         photo = look_at(data)
+        if photo.sha256 in self.labels_of([photo.sha256]):
+            return photo.sha256
         with self._index.reading() as database:
             if self._grouping.group_of(database, photo) != photo.sha256:
                 return None

@@ -120,6 +120,10 @@ def test_a_new_final_layer_answers_and_the_old_one_comes_back(device: Daemon, cl
     assert results(client)[-1].model == before
     assert call(client, "models_use", {"model": new})[-1].status == "succeeded"
     assert results(client)[-1].model == new
+    with client.subscribe("dut/job") as retained:
+        message = retained.get(30)
+    assert message is not None
+    assert message.decode(Job) == last  # commands that are done at once have not taken its place
     assert device.stop() == 0
     assert Store(device.state_dir).current("mobilenet_v2").id == new
     assert "Traceback" not in device.log

@@ -269,6 +269,16 @@ def test_an_index_of_a_newer_edged_is_left_alone(tmp_path: Path) -> None:
     assert not (tmp_path / "images.sqlite.corrupt").exists()
 
 
+def test_a_frame_that_comes_again_keeps_its_label(store: ImageStore) -> None:
+    sha256 = store.keep(photo(1), Kept("low score", "cat", 0.3))
+    assert sha256 is not None
+    labeled = store.label(sha256, "roses")
+    assert store.keep(photo(1), Kept("new prediction", "dog", 0.6)) == sha256
+    assert store.get(sha256) == labeled
+    assert labeled.path.exists()
+    assert store.unlabeled() == 0
+
+
 def test_embeddings_are_per_backbone_and_view(store: ImageStore) -> None:
     shas = [store.add(photo(seed), "roses") for seed in range(3)]
     assert store.embedded(BACKBONE, variant(0.875)) == set()
