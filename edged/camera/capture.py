@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from edged import tracing
 from edged.camera.opening import open_source, public_source
-from edged.camera.pace import Pace, backoff_s
+from edged.camera.pace import Pace, ReadAhead, backoff_s
 from edged.camera.roi import crop_roi
 from edged.camera.state import CameraState
 from edged.errors import CameraError
@@ -69,6 +69,7 @@ class Capture:
         self._ready = ready or threading.Condition()
         self._opener = opener
         self._pace = Pace(settings.fps)
+        self._ahead = ReadAhead()
         self._slot: Frame | None = None
         self._seq = 0
         self._failures = 0
@@ -104,6 +105,7 @@ class Capture:
         if frame is not None:
             self._slot = None
             self.newest = frame
+            self._ahead.taken(time.monotonic())
             self._wake.set()
         return frame
 
@@ -191,7 +193,11 @@ class Capture:
         while not self._stopping:
             self._wake.clear()
             pace = self._pace
-            if live or (pace.fps <= 0 and self._slot is None):
+            if live:
+                break
+            if pace.fps <= 0 and self._slot is None:
+                if (early_s := self._ahead.wait_s(time.monotonic())) > 0:
+                    self._wake.wait(early_s)
                 break
             wait_s = pace.wait_s(time.monotonic()) if pace.fps > 0 else None
             if wait_s == 0:
@@ -207,6 +213,7 @@ class Capture:
         prepare = self._prepare
         prepared = prepare(image) if prepare is not None else None
         done_ns = time.monotonic_ns()
+        self._ahead.worked((done_ns - started_ns) / 1e9)
         if (tracer := tracing.active) is not None:
             tracer.span(f"capture {self.name}", "capture", started_ns, captured_ns, seq=self._seq)
             tracer.span(f"prepare {self.name}", "prepare", captured_ns, done_ns, seq=self._seq)

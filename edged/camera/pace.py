@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 BACKOFF_BASE_S = 0.5
 BACKOFF_CAP_S = 30.0
+READ_AHEAD_FRAMES = 16
+READ_AHEAD_MARGIN_S = 0.0003
 
 
 def backoff_s(attempt: int, dice: float) -> float:
@@ -52,3 +56,32 @@ class Pace:
         interval_s = 1.0 / self.fps
         behind = self._due_s is None or now_s - self._due_s > 2 * interval_s
         self._due_s = (now_s if behind or self._due_s is None else self._due_s) + interval_s
+
+
+class ReadAhead:
+    """When to begin the next frame of a file that is read as fast as it is classified.
+
+    Begun at once, it would lie ready for most of the time that the network needs for the one before, and be that much
+    older when its turn comes. So it is begun as late as the quickest turn and the slowest reading of late allow.
+    """
+
+    def __init__(self) -> None:
+        self._turns_s: deque[float] = deque(maxlen=READ_AHEAD_FRAMES)
+        self._works_s: deque[float] = deque(maxlen=READ_AHEAD_FRAMES)
+        self._taken_s: float | None = None
+
+    def taken(self, now_s: float) -> None:
+        """Note that the consumer took a frame."""
+        if self._taken_s is not None:
+            self._turns_s.append(now_s - self._taken_s)
+        self._taken_s = now_s
+
+    def worked(self, seconds: float) -> None:
+        """Note how long reading and preparing a frame took."""
+        self._works_s.append(seconds)
+
+    def wait_s(self, now_s: float) -> float:
+        """Seconds of the monotonic clock until the next frame should be begun; 0 while little is known."""
+        if self._taken_s is None or len(self._turns_s) < READ_AHEAD_FRAMES:
+            return 0.0
+        return max(0.0, self._taken_s + min(self._turns_s) - max(self._works_s) - READ_AHEAD_MARGIN_S - now_s)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import cv2
@@ -69,7 +70,7 @@ class Daemon:
     def __init__(self, settings: Settings) -> None:
         # Threads hand the interpreter lock over sooner than by default (5 ms): an invocation takes about that long,
         # and must not wait for a thread that formats JSON.
-        sys.setswitchinterval(0.0005)
+        sys.setswitchinterval(0.0001)
         cv2.setNumThreads(1)  # resizing a frame is not worth waking a thread pool beside the network's own threads
         self._settings = settings
         self._signals = 0
@@ -188,6 +189,7 @@ class Daemon:
         self.publisher.start()
         stop.callback(self.cameras.stop)
         self.cameras.start()
+        _let_main_thread_run()
 
     def _end(self) -> None:
         log.info("stopped after %d frames", self.statistics.frames)
@@ -235,3 +237,14 @@ class Daemon:
 
     def _camera_changed(self, name: str, state: CameraState) -> None:
         self.announcements.camera_changed(name, state)
+
+
+def _let_main_thread_run() -> None:
+    """Keep every other thread from taking the processor away from the network when it wakes up.
+
+    SCHED_BATCH is the kernel's ordinary policy less that privilege (sched(7)); threads started later inherit it.
+    """
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and thread.native_id is not None:
+            with suppress(OSError):  # it may have ended; some sandboxes forbid it
+                os.sched_setscheduler(thread.native_id, os.SCHED_BATCH, os.sched_param(0))
