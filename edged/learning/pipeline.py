@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from edged.learning.learning_curve import LearningCurve, learning_curve
 from edged.learning.output import check_folder, new_manifest, write_bundle
 from edged.learning.recipe import Recipe
 from edged.learning.request import Outcome, TrainingRequest
+from edged.learning.scan import SETTLE_S
 from edged.learning.softmax_regression import EpochReport, Fitted, fit
 from edged.learning.stages import Stages, Tell
 from edged.store import Bundle, Store, read_bundle
@@ -110,8 +112,13 @@ class _Training:
         store = open_images(request.state_dir, request.images, request.images_max_mb)
         self._stack.callback(store.close)
         scanned = store.scan()
+        skipped = {one.file: one.reason for one in scanned.skipped}
+        if scanned.deferred:  # just put there: whoever copies a folder and trains at once means these files too
+            time.sleep(SETTLE_S)
+            scanned = store.scan()
+            skipped |= {one.file: one.reason for one in scanned.skipped}
         self._report["skipped"] = [
-            {"file": one.file, "reason": one.reason} for one in scanned.skipped[: report.MOST_SKIPPED]
+            {"file": file, "reason": reason} for file, reason in list(skipped.items())[: report.MOST_SKIPPED]
         ]
         self._report["skipped"] += [
             {"file": file, "reason": "is being written; the next training takes it"} for file in scanned.deferred

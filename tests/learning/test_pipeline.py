@@ -241,3 +241,12 @@ def test_the_backbone_is_what_was_installed(tmp_path: Path, request_: TrainingRe
     assert choose_backbone(store, current, "mobilenet_v2").path == SHIPPED
     with pytest.raises(RefusedError, match=r"resnet.*installed: mobilenet_v2"):
         choose_backbone(store, current, "resnet")
+
+
+def test_files_that_were_put_there_this_moment_are_trained_on(tmp_path: Path) -> None:
+    request = TrainingRequest(state_dir=tmp_path, backbone=SHIPPED, run="job-1", epochs=5, batch=16, workers=2)
+    for path in make_album(tmp_path / "images", 12).rglob("*.jpg"):
+        path.touch()
+    outcome = train(request, quiet)
+    assert outcome.report["counts"] == dict.fromkeys(LABELS, 12)
+    assert outcome.report["skipped"] == []

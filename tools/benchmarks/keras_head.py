@@ -22,7 +22,7 @@ def main() -> None:
     images, weights = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "imagenet"
     begin = time.monotonic()
     train, test = tf.keras.utils.image_dataset_from_directory(
-        images, image_size=(SIZE, SIZE), batch_size=BATCH, validation_split=0.2, subset="both", seed=0, verbose=0
+        images, image_size=(SIZE, SIZE), batch_size=BATCH, validation_split=0.2, subset="both", seed=0
     )
     full = tf.keras.applications.MobileNetV2(weights=weights)
     backbone = tf.keras.Model(full.input, full.layers[-2].output)  # ends with the global average pooling

@@ -99,7 +99,8 @@ def measure(
             }
     if keras is not None:
         command = [keras, str(KERAS), str(images)] + ([str(weights)] if weights else [])
-        numbers["keras"] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        numbers["keras"] = json.loads(output.splitlines()[-1])  # Keras says first how many files it has found
     return numbers
 
 
