@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 
@@ -22,7 +22,9 @@ _ONE_THREAD = [cv2.CAP_PROP_N_THREADS, 1]
 # by themselves, at every retry of a lost camera; what matters of it becomes a CameraError.
 os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-cv2.setLogLevel(0)
+# Newer versions moved it.
+_logging: Any = cv2 if hasattr(cv2, "setLogLevel") else getattr(cv2.utils, "logging")  # noqa: B009 - unknown to the older version's types
+_logging.setLogLevel(0)
 
 
 class _VideoSource:
