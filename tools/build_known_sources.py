@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from edged.images.decoding import decode
+from edged.lab.sources.known_sources import TABLE
 from edged.learning.backbone import TRAINING_CROP
-from edged.learning.decoding import decode
-from edged.learning.known_sources import TABLE
 from edged.vision.network import Network
 
 REFERENCE = Path("models/mobilenet_v2/model.tflite")

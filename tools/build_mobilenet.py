@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 
 from edged.errors import EdgedError
-from edged.finetune.weights import MEMBER, PACKAGE, SHA256, download, extract
+from edged.lab.finetune.weights import MEMBER, PACKAGE, SHA256, download, extract
 from edged.vision.graph import Graph
 from edged.vision.preprocess import IMAGENET_CROP
 from measure_accuracy import Image, PhotoError, labeled, read, report, run
@@ -36,7 +36,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it while 
 try:
     import tensorflow as tf
 
-    from edged.finetune.keras_network import SIDE, convert, fold, keras_input, network, prepare, round_weights
+    from edged.lab.finetune.keras_network import SIDE, convert, fold, keras_input, network, prepare, round_weights
 except ImportError as error:
     print(f"build_mobilenet: {error}; pip install 'edged[tensorflow]' on Python 3.10 or 3.11", file=sys.stderr)
     sys.exit(2)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edged.finetune.run import Step
+    from edged.lab.finetune.run import Step
 
 
 def register(subparsers: Any) -> None:
@@ -45,15 +45,15 @@ def register(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fine-tune; print the report."""
     from edged import settings
-    from edged.learning.child import limit_threads
+    from edged.learning.trainer import limit_threads
 
     limit_threads()
     flags = {} if args.min_accuracy is None else {"retrain": {"min_accuracy": args.min_accuracy}}
     configuration = settings.load(args.config, flags)
     from edged.errors import ModelError
-    from edged.finetune.depth import parse_depth
-    from edged.finetune.job import Hyperparameters
-    from edged.finetune.run import FineTuneRequest, check_tensorflow, fine_tune
+    from edged.lab.finetune.depth import parse_depth
+    from edged.lab.finetune.job import Hyperparameters
+    from edged.lab.finetune.run import FineTuneRequest, check_tensorflow, fine_tune
     from edged.learning.request import Outcome, RefusedError, TrainingRequest
     from edged.store import Store
 
@@ -107,7 +107,7 @@ def _tell() -> Any:
 
     def tell(step: Step) -> None:
         if "validation_loss" in step.detail or told[-1:] != [step.stage]:
-            from edged.training_report import describe
+            from edged.terminal.training import describe
 
             told.append(step.stage)
             print(describe(step.stage, step.detail), file=sys.stderr, flush=True)
@@ -118,7 +118,7 @@ def _tell() -> Any:
 def _print(outcome: Any) -> None:
     from rich.console import Console
 
-    from edged.training_report import report_tables
+    from edged.terminal.training import report_tables
 
     Console(highlight=False).print(*report_tables(outcome.report), sep="\n")
     tuned = outcome.report["finetune"]

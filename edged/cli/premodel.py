@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from edged.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
-    from edged.selection.measurement import Measurements
+    from edged.lab.selection.measurement import Measurements
+    from edged.lab.selection.training import Progress
     from edged.selection.pool import Member
-    from edged.selection.training import Progress
     from edged.settings import Settings
     from edged.store import Bundle, Store
 
@@ -62,11 +62,11 @@ def register(subparsers: Any) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
+    from edged.lab.selection.photos import read_labels
+    from edged.lab.selection.report import compose, operating_points
+    from edged.lab.selection.training import cross_validate, fit, require_fitting
     from edged.selection.files import Fitted, save
-    from edged.selection.photos import read_labels
     from edged.selection.pool import common_labels, find_bundles, fingerprint, member_names
-    from edged.selection.report import compose, operating_points
-    from edged.selection.training import cross_validate, fit, require_fitting
 
     configuration, store = _open(args)
     if not 2 <= args.folds <= 50:
@@ -113,11 +113,11 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
+    from edged.lab.selection.photos import read_labels
+    from edged.lab.selection.report import compose
+    from edged.lab.selection.training import Fit, on_photos
     from edged.selection.files import CURVE, folder_of, load, load_report
-    from edged.selection.photos import read_labels
     from edged.selection.pool import common_labels
-    from edged.selection.report import compose
-    from edged.selection.training import Fit, on_photos
 
     configuration, store = _open(args)
     name, state_dir = args.name or configuration.selection.premodel, configuration.storage.state_dir
@@ -177,7 +177,7 @@ def _load(bundles: list[Bundle], names: list[str], configuration: Settings) -> l
 def _measure(
     members: list[Member], photos: list[Any], progress: Progress, order: tuple[str, ...] | None = None
 ) -> Measurements:
-    from edged.selection.measuring import measure
+    from edged.lab.selection.measuring import measure
     from edged.sensors import open_sensors
 
     sensors = open_sensors()

@@ -15,8 +15,8 @@ from edged.cli.profile_options import PARTS, number, numbers, parts, seconds, th
 from edged.errors import ConfigError, EdgedError, ModelError
 
 if TYPE_CHECKING:
-    from edged.profiling.compare import Candidate
-    from edged.profiling.request import ProfileRequest
+    from edged.lab.profiling.compare import Candidate
+    from edged.lab.profiling.request import ProfileRequest
     from edged.settings import Settings
 
 _PLAIN_WIDTH = 120
@@ -83,8 +83,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _profile_all(args: argparse.Namespace, configuration: Settings) -> int:
-    from edged.profiling.profile import profile
-    from edged.profiling.svg import layers_svg
+    from edged.lab.profiling.profile import profile
+    from edged.lab.profiling.svg import layers_svg
 
     worst = 0
     for wanted in args.models or [None]:
@@ -114,7 +114,7 @@ def _profile_all(args: argparse.Namespace, configuration: Settings) -> int:
 
 
 def _request(wanted: str | None, args: argparse.Namespace, configuration: Settings) -> ProfileRequest:
-    from edged.profiling.request import ProfileRequest
+    from edged.lab.profiling.request import ProfileRequest
 
     name, path, id_, crop, _ = _find(wanted, configuration)
     given = {
@@ -155,8 +155,8 @@ def _find(wanted: str | None, configuration: Settings) -> tuple[str, Path, str |
 
 
 def _compare(args: argparse.Namespace, configuration: Settings) -> int:
-    from edged.profiling.compare import compare, labeled_photos, spread
-    from edged.profiling.photos import shipped_photos
+    from edged.lab.profiling.compare import compare, labeled_photos, spread
+    from edged.lab.profiling.photos import shipped_photos
 
     if args.labels and not args.images:
         raise ConfigError("--labels needs --images, the folder that its files are in")
@@ -175,14 +175,14 @@ def _compare(args: argparse.Namespace, configuration: Settings) -> int:
     if args.json:
         print(json.dumps({"v": 1, "images": str(args.images or shipped_photos()), "compare": rows}, ensure_ascii=False))
     else:
-        from edged.profiling.tables import print_comparison
+        from edged.lab.profiling.tables import print_comparison
 
         print_comparison(_console(), rows)
     return 0 if len(candidates) == len(args.models or [None]) else 1
 
 
 def _candidate(wanted: str | None, args: argparse.Namespace, configuration: Settings) -> Candidate:
-    from edged.profiling.compare import Candidate
+    from edged.lab.profiling.compare import Candidate
     from edged.vision.network import Network
 
     name, path, _, crop, labels = _find(wanted, configuration)
@@ -199,7 +199,7 @@ def _candidate(wanted: str | None, args: argparse.Namespace, configuration: Sett
 
 
 def _print(report: dict[str, Any], top: int) -> None:
-    from edged.profiling.tables import print_profile
+    from edged.lab.profiling.tables import print_profile
 
     console = _console()
     print_profile(console, report, top=max(top, 0))

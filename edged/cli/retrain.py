@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     """Train in this process; print the report."""
     from edged import settings
     from edged.errors import ConfigError
-    from edged.learning.child import limit_threads
+    from edged.learning.trainer import limit_threads
 
     if not args.images.is_dir():
         raise ConfigError(f"--images {args.images}: no such folder; one with a folder per label is needed")
@@ -56,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
     flags = {name: value for name in names if (value := getattr(args, name)) is not None}
     configuration = settings.load(args.config, {"retrain": flags} if flags else None)
 
-    from edged.learning.child import run_here
     from edged.learning.choice import candidates, choose_backbone
     from edged.learning.request import Outcome, RefusedError, TrainingRequest
+    from edged.learning.trainer import run_here
     from edged.store import Store
 
     store = Store(configuration.storage.state_dir)
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     elif outcome.report.get("accuracy"):
         from rich.console import Console
 
-        from edged.training_report import report_tables
+        from edged.terminal.training import report_tables
 
         Console(highlight=False).print(*report_tables(outcome.report), sep="\n")
         if outcome.bundle is not None:
@@ -131,7 +131,7 @@ def _shown() -> Iterator[Callable[[Progress], None]]:
         task = bar.add_task("", total=1.0)
 
         def tell_bar(progress: Progress) -> None:
-            from edged.training_report import describe
+            from edged.terminal.training import describe
 
             bar.update(task, completed=progress.fraction, description=describe(progress.stage, progress.detail))
 

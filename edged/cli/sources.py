@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edged.errors import TrainingError
 
 if TYPE_CHECKING:
-    from edged.learning.ranking import Ranking
+    from edged.lab.sources.ranking import Ranking
     from edged.settings import Settings
 
 
@@ -45,7 +45,7 @@ def register(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Rank and print."""
     from edged import settings
-    from edged.learning.child import limit_threads
+    from edged.learning.trainer import limit_threads
 
     limit_threads()
     configuration = settings.load(args.config)
@@ -64,9 +64,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _rank(args: argparse.Namespace, configuration: Settings) -> Ranking:
     from edged.errors import ModelError
+    from edged.images.folder import open_images
+    from edged.lab.sources.ranker import Ranker
     from edged.learning.dataset import select
-    from edged.learning.folder import open_images
-    from edged.learning.sources import Ranker
     from edged.store import Store
 
     storage = configuration.storage

@@ -10,9 +10,9 @@ from edged import __version__
 from edged.ctl.commands import GROUPS
 from edged.ctl.errors import DONE, exit_code
 from edged.ctl.options import add_common
-from edged.ctl.registry import Commands, Parser
 from edged.errors import EdgedError
 from edged.streams import discard_output, open_standard_streams
+from edged.terminal.registry import Commands, Parser
 
 _INTERRUPTED = 130  # what a shell reports for a process that SIGINT ended
 
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except EdgedError as error:
-        from edged.ctl.screen import clean
+        from edged.terminal.text import clean
 
         print(f"edgectl: {clean(str(error))}", file=sys.stderr)
         return exit_code(error)

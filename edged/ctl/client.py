@@ -15,11 +15,11 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edged.contract.messages import Ack, CommandMessage, Job, timestamp
 from edged.ctl.connect import establish
 from edged.ctl.errors import AccessRefusedError, NoAnswerError, RejectedError, UnreachableError
 from edged.ctl.subscription import Incoming, Subscription
 from edged.mqtt.broker import Broker
-from edged.mqtt.messages import Ack, CommandMessage, Job, timestamp
 
 FINAL = frozenset({"succeeded", "rejected", "failed", "cancelled"})
 """Statuses after which a job says nothing more."""

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+from edged.contract.messages import Info, Job, ModelInfo, Telemetry
 from edged.ctl.client import FINAL, Client, command_json
 from edged.ctl.errors import NoAnswerError
 from edged.ctl.options import ALL
 from edged.ctl.subscription import Incoming, Subscription
 from edged.errors import ConfigError
-from edged.mqtt.messages import Info, Job, ModelInfo, Telemetry
 
 QUIET_S = 0.5
 """Retained messages follow the broker's SUBACK at once; after this pause there are no more."""

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from edged.contract.messages import Job
 from edged.ctl.client import Client
 from edged.ctl.errors import DONE, FAILED
-from edged.ctl.screen import clean, console, note, print_json
-from edged.mqtt.messages import Job
+from edged.terminal.text import clean, console, note, print_json
 
 Describe = Callable[[Job], str]
 _LINE_STEP = 0.1

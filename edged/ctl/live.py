@@ -17,8 +17,8 @@ from edged.ctl.client import Client
 from edged.ctl.errors import DONE, NoAnswerError
 from edged.ctl.fleet import where
 from edged.ctl.options import ALL, open_client
-from edged.ctl.screen import console, note, print_json, print_line, text
 from edged.ctl.subscription import Incoming
+from edged.terminal.text import console, note, print_json, print_line, text
 
 _TICK_S = 0.25
 _HINT_S = 5.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edged.errors import CommandError, ConfigError
-from edged.learning.labels import check_label
+from edged.images.labels import check_label
 
 MAX_IMAGE_BYTES = 8 * 2**20
 """What devices take."""

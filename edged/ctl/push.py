@@ -11,11 +11,11 @@ from uuid import uuid4
 
 import paho.mqtt.client as paho
 
+from edged.contract.messages import Ack
 from edged.ctl.client import Client, command_json
 from edged.ctl.errors import NoAnswerError, RejectedError
 from edged.ctl.photos import LocalPhoto
 from edged.ctl.subscription import Incoming
-from edged.mqtt.messages import Ack
 
 WINDOW = 16
 """Commands without an ack at most: enough to hide a round trip, few enough for a small broker's queue."""

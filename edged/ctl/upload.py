@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import uuid4
 
+from edged.contract.messages import Ack
 from edged.ctl.client import Client, command_json
 from edged.ctl.errors import NoAnswerError, RejectedError
-from edged.mqtt.messages import Ack
 
 PART_BYTES = 256 * 1024
 WINDOW = 4
@@ -85,7 +85,7 @@ def _shown(name: str, total: int) -> Iterator[Callable[[int], None]]:
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    from edged.ctl.screen import clean, console
+    from edged.terminal.text import clean, console
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:

@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from edged import __version__
-from edged.mqtt.messages import COMMANDS, CameraInfo, Info, ModelInfo
+from edged.contract.messages import COMMANDS, CameraInfo, Info, ModelInfo
 
 if TYPE_CHECKING:
     from edged.camera import Cameras, CameraState

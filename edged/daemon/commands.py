@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 
+from edged.contract.messages import Job
 from edged.errors import CommandError, EdgedError
-from edged.mqtt.messages import Job
 
 if TYPE_CHECKING:
     from edged.camera import Cameras
+    from edged.contract.messages import SetArgs, SnapshotArgs
     from edged.daemon.publisher import Publisher
     from edged.mqtt.link import Link
-    from edged.mqtt.messages import SetArgs, SnapshotArgs
     from edged.types import Command
 
 log = logging.getLogger(__name__)

@@ -8,20 +8,15 @@ import hashlib
 import logging
 from typing import TYPE_CHECKING, Any
 
+from edged.contract.commands import MAX_BYTES
+from edged.contract.messages import timestamp
 from edged.daemon.kept_frames import encode
 from edged.errors import CommandError, TrainingError
-from edged.mqtt.commands import MAX_BYTES
-from edged.mqtt.messages import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edged.daemon.commands import Handler
-    from edged.daemon.kept_frames import FrameObserver
-    from edged.learning.image_rows import StoredImage
-    from edged.learning.images import ImageStore
-    from edged.mqtt.link import Link
-    from edged.mqtt.messages import (
+    from edged.contract.messages import (
         ImageArgs,
         ImagesGetArgs,
         ImagesHaveArgs,
@@ -30,6 +25,11 @@ if TYPE_CHECKING:
         ImagesRemoveArgs,
         ImagesUnlabelArgs,
     )
+    from edged.daemon.commands import Handler
+    from edged.daemon.kept_frames import FrameObserver
+    from edged.images.rows import StoredImage
+    from edged.images.store import ImageStore
+    from edged.mqtt.link import Link
     from edged.types import Command
 
 log = logging.getLogger(__name__)

@@ -14,14 +14,14 @@ import cv2
 import numpy as np
 
 from edged.errors import CommandError, EdgedError
-from edged.learning.embeddings import Embedding, variant
-from edged.learning.image_rows import Kept
+from edged.images.embeddings import Embedding, variant
+from edged.images.rows import Kept
 from edged.logs import Rarely
 
 if TYPE_CHECKING:
     from edged.daemon.engine import Engine
-    from edged.learning.images import ImageStore
-    from edged.learning.keeper import FrameKeeper
+    from edged.images.sampling import FrameKeeper
+    from edged.images.store import ImageStore
     from edged.types import Frame, Image, Inference
 
 log = logging.getLogger(__name__)

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from edged.contract.commands import MAX_BYTES
 from edged.errors import CommandError
-from edged.mqtt.commands import MAX_BYTES
 from edged.store import Manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edged.contract.messages import ModelsAddArgs, ModelsChunkArgs, ModelsUseArgs
     from edged.daemon.commands import Handler
     from edged.daemon.switching import ModelSwitch
-    from edged.mqtt.messages import ModelsAddArgs, ModelsChunkArgs, ModelsUseArgs
     from edged.settings import Settings
     from edged.store import Bundle, Store
     from edged.types import Command

@@ -16,16 +16,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from edged.contract.messages import Job
 from edged.errors import CommandError, EdgedError, ModelError
-from edged.mqtt.messages import Job
-from edged.profiling.request import ProfileRequest
+from edged.lab.profiling.request import ProfileRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edged.contract.messages import CancelArgs, ProfileArgs
     from edged.daemon.commands import Handler
     from edged.mqtt.link import Link
-    from edged.mqtt.messages import CancelArgs, ProfileArgs
     from edged.settings import Settings
     from edged.store import Bundle, Store
     from edged.types import Command
@@ -152,7 +152,7 @@ class Profiling:
         """Run the child to its end; return its last word."""
         message = {"parent": os.getpid(), "request": running.request.model_dump(mode="json")}
         child = subprocess.Popen(
-            [sys.executable, "-m", "edged.profiling.job"],
+            [sys.executable, "-m", "edged.lab.profiling.job"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # its own children end with it

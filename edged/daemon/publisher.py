@@ -14,10 +14,10 @@ from edged.daemon.results import ResultFilter, make_result
 from edged.vision.scores import top_k
 
 if TYPE_CHECKING:
+    from edged.contract.messages import Result
     from edged.daemon.engine import Engine
     from edged.daemon.statistics import Statistics
     from edged.mqtt.link import Link
-    from edged.mqtt.messages import Result
     from edged.types import Frame, Inference
     from edged.vision.network import Outputs
 

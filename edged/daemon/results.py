@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from edged.mqtt.messages import Result, ResultLatency, Score, timestamp
+from edged.contract.messages import Result, ResultLatency, Score, timestamp
 
 if TYPE_CHECKING:
     from edged.types import Frame, Inference, LabelScore, Vector

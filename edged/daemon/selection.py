@@ -11,10 +11,10 @@ import numpy as np
 
 from edged.daemon.engine import Engine
 from edged.errors import ConfigError
+from edged.lab.selection.measuring import total_power_mw
 from edged.selection.features import extract
 from edged.selection.files import load
 from edged.selection.governor import Budget, Governor, Measured, hottest
-from edged.selection.measuring import total_power_mw
 from edged.selection.pool import common_labels, find_bundles, fingerprint, open_member
 from edged.types import Inference
 from edged.vision.network import Outputs

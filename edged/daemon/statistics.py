@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from edged.mqtt.messages import Latency
+from edged.contract.messages import Latency
 
 
 class Statistics:

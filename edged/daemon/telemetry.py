@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from edged.mqtt.messages import Telemetry
+from edged.contract.messages import Telemetry
 
 if TYPE_CHECKING:
     from edged.daemon.statistics import Statistics

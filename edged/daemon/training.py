@@ -9,19 +9,19 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from edged.contract.messages import COMMANDS, Job
 from edged.daemon.training_job import State, TrainingJob
 from edged.errors import CommandError, EdgedError, ModelError
+from edged.jobs.process import TrainingProcess
 from edged.learning.choice import candidates, choose_backbone
-from edged.learning.process import TrainingProcess
 from edged.learning.request import Outcome, Progress, RefusedError, TrainingRequest
-from edged.mqtt.messages import COMMANDS, Job
 from edged.store import read_bundle
 
 if TYPE_CHECKING:
+    from edged.contract.messages import CancelArgs, JobsArgs, JobStatus, RetrainArgs
     from edged.daemon.commands import Handler
     from edged.daemon.switching import ModelSwitch
     from edged.mqtt.link import Link
-    from edged.mqtt.messages import CancelArgs, JobsArgs, JobStatus, RetrainArgs
     from edged.settings import Settings
     from edged.store import Store
     from edged.types import Command

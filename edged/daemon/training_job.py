@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from edged.mqtt.messages import Job
+from edged.contract.messages import Job
 
 if TYPE_CHECKING:
     from edged.learning.request import TrainingRequest

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from edged.errors import ModelError
+from edged.images.embeddings import Embedding, variant
 from edged.learning.augment import View, make_view
-from edged.learning.embeddings import Embedding, variant
 from edged.vision.graph import Graph
 from edged.vision.network import Network, Runtime
 

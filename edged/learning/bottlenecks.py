@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edged.errors import TrainingError
+from edged.images.decoding import decode
+from edged.images.photo_file import read_photo
 from edged.learning.augment import View
-from edged.learning.decoding import decode
-from edged.learning.photo_file import read_photo
 
 if TYPE_CHECKING:
+    from edged.images.embeddings import Embedding
+    from edged.images.rows import LabeledImage
+    from edged.images.store import ImageStore
     from edged.learning.backbone import Backbone
-    from edged.learning.embeddings import Embedding
-    from edged.learning.image_rows import LabeledImage
-    from edged.learning.images import ImageStore
 
 _COMMIT_S = 1.0
 _TELL_S = 0.1

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from edged.images.split import SPLITS, Split
 from edged.learning.augment import AUGMENTED, View
 from edged.learning.request import RefusedError
-from edged.learning.split import SPLITS, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edged.images.rows import LabeledImage
+    from edged.images.store import ImageStore
     from edged.learning.backbone import Backbone
-    from edged.learning.image_rows import LabeledImage
-    from edged.learning.images import ImageStore
     from edged.vision.network import Bottlenecks
 
 MIN_IMAGES = 5

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edged.errors import TrainingError
+from edged.images.decoding import decode
+from edged.images.photo_file import read_photo
 from edged.learning.backbone import Backbone
 from edged.learning.bottlenecks import complete
 from edged.learning.dataset import Examples, KeptBottlenecks
-from edged.learning.decoding import decode
-from edged.learning.photo_file import read_photo
 from edged.vision.network import HeadNetwork, Network
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edged.learning.images import ImageStore
+    from edged.images.store import ImageStore
     from edged.store import Bundle
     from edged.types import Vector
 

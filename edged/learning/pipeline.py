@@ -9,25 +9,25 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from edged.images.folder import open_images
+from edged.images.scan import SETTLE_S
 from edged.learning import judging, report
 from edged.learning.backbone import Backbone
 from edged.learning.bottlenecks import complete
 from edged.learning.curves import Curves
 from edged.learning.dataset import Examples, KeptBottlenecks, Selection, select, views_of
 from edged.learning.evaluation import Evaluation, Verdict, decide, evaluate
-from edged.learning.folder import open_images
-from edged.learning.head import export
+from edged.learning.export import export
 from edged.learning.learning_curve import LearningCurve, learning_curve
 from edged.learning.output import check_folder, new_manifest, write_bundle
 from edged.learning.recipe import Recipe
 from edged.learning.request import Outcome, TrainingRequest
-from edged.learning.scan import SETTLE_S
 from edged.learning.softmax_regression import EpochReport, Fitted, fit
 from edged.learning.stages import Stages, Tell
 from edged.store import Bundle, Store, read_bundle
 
 if TYPE_CHECKING:
-    from edged.learning.images import ImageStore
+    from edged.images.store import ImageStore
     from edged.types import Vector
 
 
@@ -130,7 +130,7 @@ class _Training:
         request = self._request
         if not request.candidates:
             return read_bundle(request.backbone)
-        from edged.learning.sources import Ranker
+        from edged.lab.sources.ranker import Ranker
 
         ranking = Ranker(
             store,

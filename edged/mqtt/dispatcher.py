@@ -9,11 +9,11 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 
+from edged.contract.commands import UNKNOWN_ID, CommandRejectedError, command_id, parse
+from edged.contract.messages import Ack, Args, Job
 from edged.errors import CommandError
-from edged.mqtt.commands import UNKNOWN_ID, CommandRejectedError, command_id, parse
 from edged.mqtt.events import Received
 from edged.mqtt.ledger import Ledger
-from edged.mqtt.messages import Ack, Args, Job
 from edged.types import Command
 
 log = logging.getLogger(__name__)

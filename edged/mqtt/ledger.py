@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from edged.mqtt.messages import Job
+from edged.contract.messages import Job
 from edged.mqtt.outbox import refused, set_aside
 
 KEEP_S = 30 * 86400.0

@@ -13,13 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from edged.contract.messages import COMMANDS, Args, Job
 from edged.mqtt.broker import broker
 from edged.mqtt.connection import Connection
 from edged.mqtt.delivery import Delivery
 from edged.mqtt.dispatcher import Dispatcher
 from edged.mqtt.events import Acknowledged, Closed, Event, Opened
 from edged.mqtt.ledger import Ledger
-from edged.mqtt.messages import COMMANDS, Args, Job
 from edged.mqtt.outbox import Outbox
 from edged.mqtt.retry import HANDSHAKE_S, Retry
 from edged.settings import MqttSettings

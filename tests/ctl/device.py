@@ -9,7 +9,7 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from edged.mqtt.messages import (
+from edged.contract.messages import (
     Ack,
     CameraInfo,
     CommandMessage,

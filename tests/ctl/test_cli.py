@@ -9,7 +9,7 @@ import pytest
 
 from edged.ctl.cli import build_parser, main
 from edged.ctl.options import add_common
-from edged.ctl.registry import Commands, Parser
+from edged.terminal.registry import Commands, Parser
 from tests.ctl.conftest import environment
 
 HEAVY = ("cv2", "numpy", "ai_edge_litert", "tflite_runtime", "tensorflow", "paho", "rich", "pydantic")

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from edged.contract.messages import Job
 from edged.ctl.client import Client
 from edged.ctl.errors import AccessRefusedError, NoAnswerError, RejectedError, UnreachableError
 from edged.ctl.jobs import finish, follow
 from edged.mqtt.broker import broker
-from edged.mqtt.messages import Job
 from edged.settings import MqttSettings
 from tests.ctl.device import JPEG, ScriptedDevice
 from tests.mosquitto import Mosquitto

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from edged.contract.messages import Ack, CommandMessage
 from edged.ctl.photos import gather
 from edged.errors import ConfigError
-from edged.mqtt.messages import Ack, CommandMessage
 from tests.ctl.conftest import Edgectl
 from tests.ctl.device import ScriptedDevice
 from tests.mosquitto import Mosquitto

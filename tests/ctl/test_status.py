@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from edged.mqtt.messages import CameraInfo
+from edged.contract.messages import CameraInfo
 from tests.ctl.conftest import Edgectl
 from tests.ctl.device import ScriptedDevice
 

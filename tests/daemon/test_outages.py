@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from edged.contract.messages import Ack
 from edged.mqtt.ledger import Ledger
-from edged.mqtt.messages import Ack
 from tests.daemon.process import wait_until
 from tests.daemon.running import Running, Watcher, environment
 from tests.mosquitto import Mosquitto

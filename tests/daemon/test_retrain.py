@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from edged.contract.messages import Job, ModelInfo, Result
 from edged.ctl.client import FINAL, Client
 from edged.ctl.errors import RejectedError
 from edged.mqtt.broker import broker as broker_of
-from edged.mqtt.messages import Job, ModelInfo, Result
 from edged.settings import MqttSettings
 from edged.store import Store
 from tests.albums import LABELS, make_album, picture, put

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from edged.contract.messages import Job, Result
 from edged.ctl.client import Client
 from edged.mqtt.broker import broker as broker_of
-from edged.mqtt.messages import Job, Result
 from edged.settings import MqttSettings
 from edged.store import Store
 from tests.albums import LABELS, make_album

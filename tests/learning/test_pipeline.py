@@ -11,14 +11,14 @@ import pytest
 
 from edged.camera.photo import read_image
 from edged.errors import TrainingError
+from edged.images.decoding import decode
+from edged.images.embeddings import Embedding, variant
+from edged.images.rows import Kept
+from edged.images.store import ImageStore
 from edged.learning.backbone import Backbone
 from edged.learning.bottlenecks import Task, extract
 from edged.learning.choice import choose_backbone
 from edged.learning.dataset import KeptBottlenecks
-from edged.learning.decoding import decode
-from edged.learning.embeddings import Embedding, variant
-from edged.learning.image_rows import Kept
-from edged.learning.images import ImageStore
 from edged.learning.pipeline import train
 from edged.learning.request import Progress, RefusedError, TrainingRequest
 from edged.store import Store, read_bundle

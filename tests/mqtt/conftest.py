@@ -16,9 +16,9 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edged.contract.messages import COMMANDS, Args
 from edged.mqtt.ledger import Ledger
 from edged.mqtt.link import Link
-from edged.mqtt.messages import COMMANDS, Args
 from edged.mqtt.outbox import Outbox
 from edged.mqtt.retry import Retry
 from edged.settings import MqttSettings

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from edged.lab.selection.measurement import Measurements
 from edged.selection.features import FEATURES
-from edged.selection.measurement import Measurements
 
 COSTS_MS = (1.0, 4.0, 40.0)
 

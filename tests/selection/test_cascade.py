@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from edged.selection import thresholds
+from edged.lab.selection import thresholds
+from edged.lab.selection.cascade_fitting import LEVELS, fit_cascade, pool_weights
+from edged.lab.selection.evaluation import Played, play
+from edged.lab.selection.logistic import fit_logistic
+from edged.lab.selection.measurement import folds
 from edged.selection.cascade import Cascade, Stage
-from edged.selection.cascade_fitting import LEVELS, fit_cascade, pool_weights
 from edged.selection.confidence import confidence, evidence, margin, pool
-from edged.selection.evaluation import Played, play
-from edged.selection.logistic import fit_logistic
-from edged.selection.measurement import folds
 from edged.selection.strategy import ByCascade
 from tests.selection.synthetic import COSTS_MS, measurements
 

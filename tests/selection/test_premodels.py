@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from edged.errors import ConfigError
-from edged.selection.feature_choice import uncorrelated
+from edged.lab.selection.feature_choice import uncorrelated
+from edged.lab.selection.pool_choice import choose_pool, optimal
+from edged.lab.selection.premodel_fitting import choose_features, fit_premodel
 from edged.selection.features import FEATURES
-from edged.selection.pool_choice import choose_pool, optimal
-from edged.selection.premodel_fitting import choose_features, fit_premodel
 from edged.selection.premodels import BinaryCascade, NearestNeighbours
 from tests.selection.synthetic import measurements
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from edged.errors import ConfigError, ModelError
-from edged.selection import training
-from edged.selection.evaluation import play, play_oracle
+from edged.lab.selection import training
+from edged.lab.selection.evaluation import play, play_oracle
+from edged.lab.selection.report import compose, operating_points, verdict
 from edged.selection.files import ARRAYS, MANIFEST, Fitted, load, load_report, save
-from edged.selection.report import compose, operating_points, verdict
 from tests.selection.synthetic import measurements
 
 pytest.importorskip("sklearn")

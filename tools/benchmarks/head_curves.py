@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.line_chart import Chart, Line
+from edged.images.folder import open_images
 from edged.learning.backbone import Backbone
 from edged.learning.bottlenecks import complete
 from edged.learning.curves import Curves
 from edged.learning.dataset import Examples, KeptBottlenecks, select
-from edged.learning.folder import open_images
 from edged.learning.recipe import Recipe
 from edged.learning.softmax_regression import Fitted, fit
 from edged.learning.tensorboard import EventFile

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.targets import IMAGENET_TARGETS, make_flowers, make_imagenet
+from edged.images.folder import open_images
+from edged.images.store import ImageStore
+from edged.lab.sources.ranker import Ranker
+from edged.lab.sources.ranking import Ranking
+from edged.lab.sources.transferability import h_score, leep, log_evidence
 from edged.learning.backbone import Backbone
 from edged.learning.bottlenecks import complete
 from edged.learning.dataset import KeptBottlenecks, Selection
-from edged.learning.folder import open_images
-from edged.learning.images import ImageStore
-from edged.learning.ranking import Ranking
-from edged.learning.sources import Ranker
-from edged.learning.transferability import h_score, leep, log_evidence
 from edged.store import Bundle, Store
 from edged.vision.network import HeadNetwork
 

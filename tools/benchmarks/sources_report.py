@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.line_chart import Chart, Line
-from edged.learning.transferability import rank_correlation
+from edged.lab.sources.transferability import rank_correlation
 
 Source = dict[str, Any]
 WAYS: dict[str, Callable[[Source], float]] = {

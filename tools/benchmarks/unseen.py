@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edged.learning.decoding import decode
+from edged.images.decoding import decode
 from edged.store import read_bundle
 from edged.vision.network import Network
 

@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edged.profiling.numbers import count, milliseconds, shape, short_name
-from edged.profiling.svg import layers_svg, lines_svg, scatter_svg
+from edged.lab.profiling.numbers import count, milliseconds, shape, short_name
+from edged.lab.profiling.svg import layers_svg, lines_svg, scatter_svg
 
 HERE = Path(__file__).resolve().parent
 PICTURES = HERE / "profiling"

@@ -7,8 +7,8 @@ import math
 
 from edged.ctl.errors import DONE, FAILED
 from edged.ctl.options import count, open_client
-from edged.ctl.registry import Commands
 from edged.errors import ConfigError
+from edged.terminal.registry import Commands
 
 
 def register(commands: Commands) -> None:
@@ -29,8 +29,8 @@ def run(args: argparse.Namespace) -> int:
     """Send the change to each addressed device in turn."""
     from edged.ctl.fleet import addressed
     from edged.ctl.jobs import finish
-    from edged.ctl.screen import note, print_json, print_line
     from edged.errors import CommandError
+    from edged.terminal.text import note, print_json, print_line
 
     if args.fps is None and args.top is None:
         raise ConfigError("set: nothing to change; give --fps, --top or both")

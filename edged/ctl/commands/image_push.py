@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edged.ctl.errors import DONE, FAILED
 from edged.ctl.options import open_client
-from edged.ctl.registry import Commands
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
     from collections.abc import Callable
@@ -64,7 +64,7 @@ def _push(client: Client, device: str, gathered: Gathered, *, as_json: bool) -> 
 
 
 def _tell(device: str, gathered: Gathered, outcome: Outcome, seconds: float, *, as_json: bool) -> None:
-    from edged.ctl.screen import note, print_json, print_line
+    from edged.terminal.text import note, print_json, print_line
 
     rejected = [(str(photo.path), reason) for photo, reason in outcome.rejected]
     skipped = [(str(path), reason) for path, reason in gathered.skipped]
@@ -101,7 +101,7 @@ def _progress(device: str, total: int, *, quiet: bool) -> Iterator[Callable[[Out
     from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from edged.ctl.screen import clean, console
+    from edged.terminal.text import clean, console
 
     screen = console(stderr=True)
     if quiet:

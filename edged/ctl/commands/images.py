@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from edged.ctl.commands import image_push
 from edged.ctl.errors import DONE, FAILED
 from edged.ctl.options import count, open_client
-from edged.ctl.registry import Commands
 from edged.errors import ConfigError
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
     from collections.abc import Callable
 
     from rich.table import Table
 
+    from edged.contract.messages import Job
     from edged.ctl.client import Client
-    from edged.mqtt.messages import Job
 
 _MAX_LISTED = 500
 
@@ -60,7 +60,7 @@ def register(commands: Commands) -> None:
 
 def run_list(args: argparse.Namespace) -> int:
     """Print a table per device."""
-    from edged.ctl.screen import console, print_json, text
+    from edged.terminal.text import console, print_json, text
 
     wanted = {"label": args.label, "unlabeled": args.unlabeled or None, "limit": min(args.limit, _MAX_LISTED)}
 
@@ -83,7 +83,7 @@ def run_get(args: argparse.Namespace) -> int:
     """Write the file."""
     from edged.ctl.commands.snapshot import write
     from edged.ctl.fleet import addressed
-    from edged.ctl.screen import print_json, print_line
+    from edged.terminal.text import print_json, print_line
 
     image_id = _id(args.id)
     with open_client(args) as client:
@@ -132,7 +132,7 @@ def table(images: list[dict[str, Any]]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from edged.ctl.screen import UNKNOWN, text
+    from edged.terminal.text import UNKNOWN, text
 
     laid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     laid.add_column("id", no_wrap=True)
@@ -156,7 +156,7 @@ def table(images: list[dict[str, Any]]) -> Table:
 
 
 def _shower(args: argparse.Namespace, verb: str = "") -> Callable[[str, Job], None]:
-    from edged.ctl.screen import print_json, print_line
+    from edged.terminal.text import print_json, print_line
 
     def show(device: str, job: Job) -> None:
         report = job.report or {}
@@ -186,8 +186,8 @@ def _each(args: argparse.Namespace, name: str, wanted: dict[str, Any], show: Cal
 def _ask(client: Client, device: str, name: str, wanted: dict[str, Any], *, keep_image: bool = False) -> Job | None:
     """Return the job that succeeded; None where it did not, which was said."""
     from edged.ctl.jobs import finish
-    from edged.ctl.screen import note
     from edged.errors import CommandError
+    from edged.terminal.text import note
 
     try:
         ack = client.command(device, name, wanted)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from edged.ctl.errors import DONE, FAILED
 from edged.ctl.options import count, open_client
-from edged.ctl.registry import Commands
 from edged.errors import ConfigError
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
+    from edged.contract.messages import Job
     from edged.ctl.client import Client
-    from edged.mqtt.messages import Job
 
 _SHOWN = 12
 """Digits of a job's id: `cancel` needs no more."""
@@ -42,8 +42,8 @@ def run_jobs(args: argparse.Namespace) -> int:
     """Ask those online; take the retained state of the others."""
     from edged.ctl.errors import NoAnswerError
     from edged.ctl.fleet import look, seen, where
-    from edged.ctl.screen import console, note, print_json
     from edged.errors import EdgedError
+    from edged.terminal.text import console, note, print_json
 
     worst, shown = DONE, 0
     with open_client(args) as client:
@@ -76,7 +76,7 @@ def run_cancel(args: argparse.Namespace) -> int:
 
     from edged.ctl.fleet import addressed
     from edged.ctl.jobs import finish
-    from edged.ctl.screen import print_json, print_line
+    from edged.terminal.text import print_json, print_line
 
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", args.job):
         raise ConfigError(f"JOB {args.job!r}: a job's id is 1 to 64 of A-Z a-z 0-9 _ -")
@@ -97,8 +97,8 @@ def run_cancel(args: argparse.Namespace) -> int:
 def _ask(client: Client, device: str, limit: int) -> list[Job]:
     from pydantic import ValidationError
 
+    from edged.contract.messages import Job
     from edged.ctl.errors import RejectedError
-    from edged.mqtt.messages import Job
 
     ack = client.command(device, "jobs", {"limit": min(limit, 200)})
     *_, answer = client.jobs(ack.id)
@@ -118,7 +118,7 @@ def _table(device: str, jobs: list[Job]) -> Any:
     from rich import box
     from rich.table import Table
 
-    from edged.ctl.screen import UNKNOWN, percent, text
+    from edged.terminal.text import UNKNOWN, percent, text
 
     colours = {"succeeded": "green", "running": "cyan", "failed": "red", "rejected": "yellow"}
     table = Table(title=text(device), title_justify="left", box=box.SIMPLE)

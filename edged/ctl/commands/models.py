@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from edged.ctl.errors import DONE, FAILED
 from edged.ctl.options import open_client
-from edged.ctl.registry import Commands
 from edged.errors import ConfigError
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
+    from edged.contract.messages import Job
     from edged.ctl.client import Client
-    from edged.mqtt.messages import Job
 
 
 def register(commands: Commands) -> None:
@@ -53,7 +53,7 @@ def register(commands: Commands) -> None:
 
 def run_list(args: argparse.Namespace) -> int:
     """List the models of each addressed device."""
-    from edged.ctl.screen import console, print_json
+    from edged.terminal.text import console, print_json
 
     def show(device: str, job: Job) -> None:
         models = [model for model in (job.report or {}).get("models") or () if isinstance(model, dict)]
@@ -79,8 +79,8 @@ def run_rollback(args: argparse.Namespace) -> int:
 def run_push(args: argparse.Namespace) -> int:
     """Send the model's file in parts, then have it installed."""
     from edged.ctl.fleet import addressed
-    from edged.ctl.screen import print_json, print_line
     from edged.ctl.upload import upload
+    from edged.terminal.text import print_json, print_line
 
     model, wanted = _read_source(args)
     worst = DONE
@@ -118,8 +118,8 @@ def _each(args: argparse.Namespace, name: str, values: dict[str, Any], show: Any
 def _call(client: Client, device: str, name: str, values: dict[str, Any]) -> Job | None:
     """Send a command and wait for its job; None, and a line on stderr, where it did not succeed."""
     from edged.ctl.jobs import finish
-    from edged.ctl.screen import note
     from edged.errors import CommandError
+    from edged.terminal.text import note
 
     try:
         ack = client.command(device, name, values)
@@ -132,7 +132,7 @@ def _call(client: Client, device: str, name: str, values: dict[str, Any]) -> Job
 
 
 def _answers(args: argparse.Namespace) -> Any:
-    from edged.ctl.screen import print_json, print_line
+    from edged.terminal.text import print_json, print_line
 
     def show(device: str, job: Job) -> None:
         report = job.report or {}
@@ -212,7 +212,7 @@ def _table(device: str, models: list[dict[str, Any]]) -> Any:
     from rich import box
     from rich.table import Table
 
-    from edged.ctl.screen import UNKNOWN, percent, text
+    from edged.terminal.text import UNKNOWN, percent, text
 
     table = Table(title=text(device), title_justify="left", box=box.SIMPLE)
     for name in ("state", "model", "id", "classes", "accuracy"):

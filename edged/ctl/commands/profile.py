@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edged.ctl.errors import DONE, FAILED
 from edged.ctl.options import count, open_client, positive
-from edged.ctl.registry import Commands
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
     from edged.ctl.client import Client
@@ -44,8 +44,8 @@ def register(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Start a profile on each addressed device, then follow one after another."""
     from edged.ctl.fleet import addressed
-    from edged.ctl.screen import note, print_json, print_line
     from edged.errors import CommandError
+    from edged.terminal.text import note, print_json, print_line
 
     names = ("model", "only", "online", "batches", "batch_images", "seconds", "runtime", "threads")
     wanted = {name: getattr(args, name) for name in names}
@@ -70,13 +70,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _follow(client: Client, device: str, job_id: str, args: argparse.Namespace) -> int:
     from edged.ctl.jobs import finish, follow
-    from edged.ctl.screen import console
+    from edged.terminal.text import console
 
     job = follow(client, job_id, device=device, as_json=args.json, silence_s=max(_SILENCE_S, args.timeout))
     client.forget(job_id)
     if not args.json and job.status == "succeeded" and job.report:
         from edged.ctl.commands.retrain import harmless
-        from edged.profiling.tables import print_profile
+        from edged.lab.profiling.tables import print_profile
 
         report: dict[str, Any] = harmless(job.report)
         print_profile(console(), report, top=max(args.top, 0))

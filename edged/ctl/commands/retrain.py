@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from edged.ctl.errors import DONE, FAILED
 from edged.ctl.options import count, open_client, positive
-from edged.ctl.registry import Commands
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
+    from edged.contract.messages import Job
     from edged.ctl.client import Client
-    from edged.mqtt.messages import Job
 
 
 def register(commands: Commands) -> None:
@@ -44,8 +44,8 @@ def register(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Start a training on each addressed device, then follow one after another."""
     from edged.ctl.fleet import addressed
-    from edged.ctl.screen import note, print_json, print_line
     from edged.errors import CommandError
+    from edged.terminal.text import note, print_json, print_line
 
     names = ("lr", "epochs", "batch", "seed", "backbone", "augment", "min_accuracy")
     wanted = {name: getattr(args, name) for name in names}
@@ -70,12 +70,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _follow(client: Client, device: str, job_id: str, as_json: bool) -> int:
     from edged.ctl.jobs import finish, follow
-    from edged.ctl.screen import console, print_line
+    from edged.terminal.text import console, print_line
 
     job = follow(client, job_id, device=device, as_json=as_json, describe=describe)
     client.forget(job_id)
     if not as_json and job.report:
-        from edged.training_report import report_tables
+        from edged.terminal.training import report_tables
 
         screen = console()
         report = harmless(job.report)
@@ -88,14 +88,14 @@ def _follow(client: Client, device: str, job_id: str, as_json: bool) -> int:
 
 def describe(job: Job) -> str:
     """Tell what a training does right now."""
-    from edged.training_report import describe as tell
+    from edged.terminal.training import describe as tell
 
     return tell(job.stage or job.status, harmless(job.report or {}) if job.status == "running" else {})
 
 
 def harmless(value: Any) -> Any:
     """Return a report with the text in it cleaned: it comes from the wire and goes to a terminal."""
-    from edged.ctl.screen import clean
+    from edged.terminal.text import clean
 
     if isinstance(value, str):
         return clean(value)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from edged.ctl.errors import DONE, FAILED
 from edged.ctl.options import open_client
-from edged.ctl.registry import Commands
 from edged.errors import ConfigError
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
     from edged.ctl.client import Client
@@ -41,7 +41,7 @@ def register(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fetch from each addressed device in turn."""
     from edged.ctl.fleet import addressed
-    from edged.ctl.screen import print_json, print_line
+    from edged.terminal.text import print_json, print_line
 
     if args.quality is not None and not 1 <= args.quality <= 100:
         raise ConfigError(f"--quality {args.quality}: use 1 to 100")
@@ -65,11 +65,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _fetch(client: Client, device: str, args: argparse.Namespace) -> dict[str, Any] | None:
     """Send the command, write the file, return what `--json` prints; None where the device's job failed."""
+    from edged.contract.messages import timestamp
     from edged.ctl.client import FINAL
     from edged.ctl.jobs import finish
-    from edged.ctl.screen import note
     from edged.errors import CommandError
-    from edged.mqtt.messages import timestamp
+    from edged.terminal.text import note
 
     try:
         ack = client.command(device, "snapshot", {"camera": args.camera, "quality": args.quality})

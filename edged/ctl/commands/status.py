@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edged.ctl.errors import DONE
 from edged.ctl.options import open_client
-from edged.ctl.registry import Commands
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
     from rich.table import Table
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from edged.ctl.errors import NoAnswerError
     from edged.ctl.fleet import look, seen, where
     from edged.ctl.options import ALL
-    from edged.ctl.screen import console, print_json
+    from edged.terminal.text import console, print_json
 
     with open_client(args) as client:
         fleet = look(client, args.device, live=True)
@@ -89,7 +89,7 @@ def table(devices: list[Device]) -> Table:
 
 def complaints(devices: list[Device]) -> list[Text]:
     """Return what cameras complain of, a line each: too long for a table's cell."""
-    from edged.ctl.screen import text
+    from edged.terminal.text import text
 
     return [
         text(f"{device.id}, camera {name} {camera.state}: {camera.error}", "yellow")
@@ -107,7 +107,7 @@ def _lines(parts: list[Text]) -> Text:
 
 
 def _name(device: Device) -> Text:
-    from edged.ctl.screen import text
+    from edged.terminal.text import text
 
     state, style = device.state or "state unknown", "green" if device.online else "red"
     if device.online and not device.answered:
@@ -121,7 +121,7 @@ def _name(device: Device) -> Text:
 
 
 def _model(device: Device) -> Text:
-    from edged.ctl.screen import UNKNOWN, percent, text
+    from edged.terminal.text import UNKNOWN, percent, text
 
     lines = [text(UNKNOWN)]
     if (model := device.model) is not None:
@@ -133,7 +133,7 @@ def _model(device: Device) -> Text:
 
 
 def _cameras(device: Device) -> Text:
-    from edged.ctl.screen import UNKNOWN, text
+    from edged.terminal.text import UNKNOWN, text
 
     if device.info is None or not device.info.cameras:
         return text(UNKNOWN)
@@ -144,7 +144,7 @@ def _cameras(device: Device) -> Text:
 
 
 def _speed(device: Device) -> Text:
-    from edged.ctl.screen import UNKNOWN, milliseconds, text
+    from edged.terminal.text import UNKNOWN, milliseconds, text
 
     told = device.telemetry
     if told is None:
@@ -160,7 +160,7 @@ def _speed(device: Device) -> Text:
 
 
 def _heat(device: Device) -> Text:
-    from edged.ctl.screen import UNKNOWN, text, watts
+    from edged.terminal.text import UNKNOWN, text, watts
 
     told = device.telemetry
     lines = []

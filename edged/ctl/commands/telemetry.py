@@ -6,14 +6,14 @@ import argparse
 from typing import TYPE_CHECKING
 
 from edged.ctl.options import add_limits
-from edged.ctl.registry import Commands
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
     from rich.console import Console
     from rich.table import Table
 
+    from edged.contract.messages import Telemetry
     from edged.ctl.subscription import Incoming
-    from edged.mqtt.messages import Telemetry
 
 _STALE_S = 60.0
 
@@ -49,7 +49,7 @@ class TelemetryView:
 
     def take(self, message: Incoming) -> str | None:
         """Keep a message and return it as a line."""
-        from edged.mqtt.messages import Telemetry
+        from edged.contract.messages import Telemetry
 
         told = message.decode(Telemetry)
         if told is None:
@@ -64,7 +64,7 @@ class TelemetryView:
         from rich.table import Table
         from rich.text import Text
 
-        from edged.ctl.screen import UNKNOWN, duration, text
+        from edged.terminal.text import UNKNOWN, duration, text
 
         del screen
         laid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
@@ -85,7 +85,7 @@ class TelemetryView:
 
 
 def _speed(told: Telemetry) -> list[str]:
-    from edged.ctl.screen import milliseconds
+    from edged.terminal.text import milliseconds
 
     lines = [f"{told.fps:.1f} fps"]
     if (latency := told.latency_ms) is not None:
@@ -99,7 +99,7 @@ def _speed(told: Telemetry) -> list[str]:
 
 
 def _power(told: Telemetry) -> list[str]:
-    from edged.ctl.screen import watts
+    from edged.terminal.text import watts
 
     rails = sorted((told.power_mw or {}).items(), key=lambda item: -item[1])
     return [f"{rail} {watts(value)}" for rail, value in rails]

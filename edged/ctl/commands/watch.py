@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edged.ctl.options import add_limits
-from edged.ctl.registry import Commands
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
     from rich.console import Console
     from rich.table import Table
 
+    from edged.contract.messages import Result
     from edged.ctl.subscription import Incoming
-    from edged.mqtt.messages import Result
 
 _RATE_WINDOW_S = 5.0
 _STALE_S = 10.0
@@ -67,8 +67,8 @@ class ResultView:
 
     def take(self, message: Incoming) -> str | None:
         """Keep a result and return it as a line."""
-        from edged.ctl.screen import milliseconds
-        from edged.mqtt.messages import Result
+        from edged.contract.messages import Result
+        from edged.terminal.text import milliseconds
 
         result = message.decode(Result)
         if result is None:
@@ -87,7 +87,7 @@ class ResultView:
         from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
-        from edged.ctl.screen import UNKNOWN, bar, duration, milliseconds, text
+        from edged.terminal.text import UNKNOWN, bar, duration, milliseconds, text
 
         laid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, expand=True)
         laid.add_column("device", no_wrap=True, max_width=20)

@@ -1,0 +1,251 @@
+"""The life of the process: start, loop, drain, stop. The only room that knows all others."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
+
+import cv2
+
+from edged import __version__
+from edged.camera import Cameras
+from edged.contract.messages import Job
+from edged.daemon import supervision
+from edged.daemon.announcements import Announcements
+from edged.daemon.commands import CommandWorker, FrameCommands, Handler
+from edged.daemon.engine import load_engine
+from edged.daemon.images import ImageCommands
+from edged.daemon.instance import claim
+from edged.daemon.kept_frames import FrameObserver, FrameWriter
+from edged.daemon.loop import FrameLoop
+from edged.daemon.models import ModelCommands
+from edged.daemon.profiling import Profiling
+from edged.daemon.publisher import Publisher
+from edged.daemon.results import ResultFilter
+from edged.daemon.selection import SelectingEngine, open_selection
+from edged.daemon.statistics import Statistics
+from edged.daemon.switching import ModelSwitch
+from edged.daemon.telemetry import TelemetryThread
+from edged.daemon.training import Training
+from edged.errors import ConfigError, ModelError
+from edged.images.sampling import FrameKeeper
+from edged.images.store import ImageStore
+from edged.mqtt import open_link
+from edged.sensors import open_sensors
+from edged.store import Store
+
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
+
+    from edged.camera import CameraState
+    from edged.daemon.engine import Engine
+    from edged.settings import Settings
+    from edged.types import Command, Reading
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 5.0
+"""How long a stop waits for the broker to acknowledge what it has not yet."""
+_READY_WITHOUT_FRAMES_S = 20.0
+"""systemd is told READY after the first classified frame, or, with no camera in sight, after this long."""
+
+
+class Daemon:
+    """edged, running.
+
+    Args:
+        settings: The whole configuration.
+
+    Raises:
+        ConfigError: The model or another file that the settings name cannot be used.
+        EdgedError: Another daemon runs on the same state folder.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        # Threads hand the interpreter lock over sooner than by default (5 ms): an invocation takes about that long,
+        # and must not wait for a thread that formats JSON.
+        sys.setswitchinterval(0.0001)
+        cv2.setNumThreads(1)  # resizing a frame is not worth waking a thread pool beside the network's own threads
+        self._settings = settings
+        self._signals = 0
+        self._failed = threading.Event()
+        self._began = time.monotonic()
+        self._ready = self._classifying = False
+        self._watchdog = supervision.Watchdog()
+
+        self._claim = claim(settings.storage.state_dir)
+        self.store = Store(settings.storage.state_dir)
+        engine = self._first_engine()
+        self.statistics = Statistics()
+        self.sensors = open_sensors()
+        self.link = open_link(settings, on_command=self._accept)
+        self.cameras = Cameras(settings.cameras, engine.prepare, self._camera_changed)
+        self.publisher = Publisher(
+            self.link,
+            ResultFilter(settings.mqtt.results, settings.mqtt.heartbeat_s, settings.mqtt.smoothing),
+            self.statistics,
+            top=settings.model.top,
+            on_failure=self._failed.set,
+        )
+        self.loop = FrameLoop(self.cameras, engine, self.publisher.put, self._stepped)
+        self.telemetry = TelemetryThread(
+            self.sensors,
+            self.link,
+            self.statistics,
+            dropped=lambda: self.cameras.dropped,
+            interval_s=settings.telemetry.interval_s,
+            selection=self._selection_state,
+        )
+        self.announcements = Announcements(
+            settings,
+            self.store,
+            self.cameras,
+            self.loop,
+            self.telemetry,
+            sensors=self.sensors.name,
+            link=self.link,
+        )
+        self.images = ImageStore(settings.storage.state_dir, images_max_mb=settings.storage.images_max_mb)
+        self.kept_frames = FrameWriter(self.images)
+        # A premodel's networks give embeddings that cannot be compared with each other; a cascade's first sees all.
+        keeps = settings.retrain.keep_frames and settings.selection.strategy != "premodel"
+        observer = FrameObserver(FrameKeeper() if keeps else None, self.kept_frames)
+        self.publisher.observers.append(observer)
+        self.image_commands = ImageCommands(self.images, observer, self.link)
+        switch = ModelSwitch(settings, self.store, self.loop, self.statistics, self.announcements.model)
+        self.training = Training(settings, self.store, switch, self.link)
+        self.profiling = Profiling(settings, self.store, lambda: switch.running, self.link, cancel=self.training.cancel)
+        self.model_commands = ModelCommands(settings, self.store, switch)
+        frame_commands = FrameCommands(self.cameras, self.publisher, self.link)
+        handlers: dict[str, Handler] = {
+            "status": self.announcements.status,
+            "snapshot": frame_commands.snapshot,
+            "set": frame_commands.set,
+            **self.image_commands.handlers,
+            **self.training.handlers,
+            **self.profiling.handlers,
+            **self.model_commands.handlers,
+        }
+        self.commands = CommandWorker(self.link, handlers)
+
+    def _first_engine(self) -> Engine:
+        name = self._settings.model.name
+        try:
+            current = self.store.current(name)
+            if self._settings.selection.strategy == "none":
+                return load_engine(current, self._settings.model)
+        except ModelError as error:  # starting again would not heal it
+            raise ConfigError(f"model.name = {name!r}: {error}") from error
+        try:
+            return open_selection(self._settings, self.store, current) or load_engine(current, self._settings.model)
+        except ModelError as error:
+            raise ConfigError(f"selection.strategy = {self._settings.selection.strategy!r}: {error}") from error
+
+    def run(self, *, seconds: float | None = None) -> int:
+        """Classify until SIGTERM or SIGINT (twice: at once), or for so many seconds; return the exit code."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        with ExitStack() as stop:
+            stop.callback(self._end)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._on_signal)
+            self._start(stop)
+            while not self._signals and not self._failed.is_set():
+                self.loop.step()
+                if deadline is not None and time.monotonic() >= deadline:
+                    break
+        return 1 if self._failed.is_set() else 0
+
+    def _start(self, stop: ExitStack) -> None:
+        """Start one part after another; `stop` ends them in reverse."""
+        log.info(
+            "edged %s on device %s, state in %s",
+            __version__,
+            self._settings.device.id,
+            self._settings.storage.state_dir,
+        )
+        stop.callback(self._claim.close)
+        stop.callback(self.images.close)
+        stop.callback(self.link.stop, DRAIN_S)
+        self.announcements.info()
+        self.announcements.model()
+        for cut_off in self.link.ledger.unfinished():
+            self.link.job(Job(id=cut_off.id, cmd=cut_off.name, status="failed", error="the daemon was restarted"))
+        self.link.start()
+        stop.callback(self.telemetry.stop)
+        self.telemetry.start()
+        stop.callback(self.training.stop)
+        stop.callback(self.profiling.stop)
+        stop.callback(self.commands.stop)
+        self.commands.start()
+        stop.callback(self.kept_frames.stop)
+        self.kept_frames.start()
+        stop.callback(self.publisher.stop)
+        self.publisher.start()
+        stop.callback(self.cameras.stop)
+        self.cameras.start()
+        _let_main_thread_run()
+
+    def _end(self) -> None:
+        log.info("stopped after %d frames", self.statistics.frames)
+
+    # -- called on the main thread -------------------------------------------------------------------------------------
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            sys.stderr.write("edged: second signal, leaving at once\n")
+            sys.stderr.flush()
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        supervision.notify_stopping()
+
+    def _stepped(self, classified: bool) -> None:
+        self._watchdog.ping()
+        waited = not self._ready and time.monotonic() - self._began > _READY_WITHOUT_FRAMES_S
+        if self._classifying or not (classified or waited):
+            return
+        self._ready, self._classifying = True, classified  # a first frame that comes late is told too
+        what = "classifying" if classified else "no frame from any camera yet"
+        supervision.notify_ready(f"{what}, model {self.loop.engine.bundle.name}")
+        log.info("%s after %.2f s", "first result" if classified else what, time.monotonic() - self._began)
+
+    # -- called on other threads ---------------------------------------------------------------------------------------
+
+    def _accept(self, command: Command) -> None:
+        if command.name == "image":
+            self.image_commands.receive(command)
+        elif command.name == "models_chunk":
+            self.model_commands.receive(command)
+        else:
+            self.commands.put(command)
+
+    def _selection_state(self, reading: Reading) -> dict[str, Any] | None:
+        """Return what telemetry says of the selection; None where none is configured."""
+        if self._settings.selection.strategy == "none":
+            return None
+        engine = self.loop.engine
+        if isinstance(engine, SelectingEngine):
+            return engine.selection.telemetry(reading)
+        name = engine.bundle.name
+        return {"strategy": "none", "state": "off", "reason": f"{name} ({engine.bundle.id}) answers alone", "mix": {}}
+
+    def _camera_changed(self, name: str, state: CameraState) -> None:
+        self.announcements.camera_changed(name, state)
+
+
+def _let_main_thread_run() -> None:
+    """Keep every other thread from taking the processor away from the network when it wakes up.
+
+    SCHED_BATCH is the kernel's ordinary policy less that privilege (sched(7)); threads started later inherit it.
+    """
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and thread.native_id is not None:
+            with suppress(OSError):  # it may have ended; some sandboxes forbid it
+                os.sched_setscheduler(thread.native_id, os.SCHED_BATCH, os.sched_param(0))

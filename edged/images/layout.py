@@ -1,0 +1,122 @@
+"""Where images lie: a folder per label, and one for kept frames that nobody has labeled."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edged.errors import CommandError
+from edged.images.labels import check_label
+from edged.images.photo_file import READABLE
+from edged.store.durable import TEMPORARY
+
+IMAGES, FRAMES = "images", "frames"
+_STALE_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that cannot be trained on. `file`: its path below the state folder."""
+
+    file: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Found:
+    """What lies in the folders: path below the state folder → its status; and what is there by mistake."""
+
+    files: dict[str, os.stat_result] = field(default_factory=dict)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Places:
+    """The two folders. A stored path is `images/<label>/<file>` or `frames/<file>`.
+
+    Attributes:
+        images: A folder per label.
+        frames: Unlabeled frames.
+    """
+
+    images: Path
+    frames: Path
+
+    def path(self, stored: str) -> Path:
+        """Return the absolute path of a stored one."""
+        area, _, rest = stored.partition("/")
+        return (self.images if area == IMAGES else self.frames) / rest
+
+    def walk(self) -> Found:
+        """Look at every file: one level below the label's folder. Hidden ones are other programs' temporary files."""
+        found = Found()
+        for folder in _entries(self.images):
+            if folder.name.startswith("."):
+                _clear_stale(folder)
+            elif not folder.is_dir():
+                found.skipped.append(_skipped(f"{IMAGES}/{folder.name}", "lies in no label's folder"))
+            else:
+                try:
+                    check_label(folder.name)
+                except CommandError as error:
+                    found.skipped.append(_skipped(f"{IMAGES}/{folder.name}", str(error)))
+                    continue
+                self._walk_files(Path(folder.path), f"{IMAGES}/{folder.name}", found)
+        self._walk_files(self.frames, FRAMES, found)
+        return found
+
+    def _walk_files(self, folder: Path, stored: str, found: Found) -> None:
+        for entry in _entries(folder):
+            if entry.name.startswith("."):
+                _clear_stale(entry)
+                continue
+            name = f"{stored}/{entry.name}"
+            try:
+                status = entry.stat()
+            except OSError:  # gone meanwhile, or a link to nothing
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                found.skipped.append(_skipped(name, "is a folder; images lie directly in their label's folder"))
+            elif not stat.S_ISREG(status.st_mode):
+                found.skipped.append(_skipped(name, "is not a file"))
+            elif Path(entry.name).suffix.lower() not in READABLE:
+                found.skipped.append(_skipped(name, f"not an image by its name; {', '.join(sorted(READABLE))} are"))
+            elif not _is_text(entry.name):
+                found.skipped.append(_skipped(name, "its name is not UTF-8"))
+            else:
+                found.files[name] = status
+
+
+def label_of(stored: str) -> str | None:
+    """Return the label that a stored path stands for; None: a frame without one."""
+    area, _, rest = stored.partition("/")
+    return check_label(rest.partition("/")[0]) if area == IMAGES else None
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _skipped(stored: str, reason: str) -> Skipped:
+    return Skipped(stored.encode(errors="replace").decode(), reason)
+
+
+def _clear_stale(entry: os.DirEntry[str]) -> None:
+    """Remove what an interrupted write of ours has left."""
+    if entry.name.startswith(TEMPORARY) and time.time() - entry.stat().st_mtime > _STALE_S:
+        Path(entry.path).unlink(missing_ok=True)

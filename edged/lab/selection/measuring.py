@@ -1,0 +1,133 @@
+"""Runs every network of a pool on every photo, in turn, and takes the time. The part that touches the world."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edged.camera.photo import read_image
+from edged.errors import CameraError, ConfigError
+from edged.lab.selection.measurement import Measurements
+from edged.selection.features import costs_ms, extract
+from edged.selection.pool import common_labels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edged.lab.selection.photos import LabeledPhoto
+    from edged.selection.pool import Member
+    from edged.sensors import Sensors
+
+MIN_PHOTOS = 20
+"""Fewer labeled photos tell nothing about accuracies."""
+_TIMED_PHOTOS = 40
+_POWER_S = 2.0
+_TOTAL_RAILS = ("vdd_in", "total", "tot", "power tot")
+_MEMORY_MAX = 4_000_000_000
+
+
+def measure(
+    members: Sequence[Member],
+    photos: Sequence[LabeledPhoto],
+    *,
+    sensors: Sensors,
+    progress: Callable[[str, float], None],
+    on_unreadable: Callable[[str], None],
+    order: Sequence[str] | None = None,
+) -> Measurements:
+    """Measure a pool.
+
+    Networks run in turn on each photo, so that a busy moment of the machine meets all of them. A network's cost is the
+    median time of preparing its input and the first percentile of the invocation's: that takes equally long for every
+    photo, what is longer was disturbed by another process, and a long invocation is disturbed more often than a short
+    one. Decoding the photo is the camera's cost.
+
+    Args:
+        members: The networks.
+        photos: What to run them on.
+        sensors: For power.
+        progress: Told the stage and the share done.
+        on_unreadable: Told the one line about a photo that cannot be read; it is left out.
+        order: Names in the order that fitted strategies know; None: by cost.
+
+    Returns:
+        Measurements with networks in that order.
+
+    Raises:
+        ConfigError: Too few photos can be read, or the scores would not fit into memory.
+    """
+    classes = len(common_labels(members[0].bundle.labels))
+    if len(members) * len(photos) * classes * 4 > _MEMORY_MAX:
+        most = _MEMORY_MAX // (len(members) * classes * 4)
+        raise ConfigError(f"{len(photos)} photos are too many for {len(members)} networks; use at most {most}")
+    scores = np.empty((len(members), len(photos), classes), np.float32)
+    prepare_ms, invoke_ms = np.empty((2, len(members), len(photos)))
+    features: list[NDArray[np.float32]] = []
+    kept: list[LabeledPhoto] = []
+    some_images: list[NDArray[np.uint8]] = []
+    for number, photo in enumerate(photos):
+        progress("measuring", number / len(photos))
+        try:
+            image = read_image(photo.path)
+        except CameraError as error:
+            on_unreadable(str(error))
+            continue
+        for index, member in enumerate(members):
+            begin = time.perf_counter_ns()
+            prepared = member.network.prepare(image)
+            prepare_ms[index, len(kept)] = (time.perf_counter_ns() - begin) / 1e6
+            inference = member.network.infer(prepared)
+            scores[index, len(kept)] = member.common(inference)
+            invoke_ms[index, len(kept)] = inference.invoke_ms
+        features.append(extract(image))
+        if number % max(1, len(photos) // _TIMED_PHOTOS) == 0:
+            some_images.append(image)
+        kept.append(photo)
+    if len(kept) < MIN_PHOTOS:
+        raise ConfigError(f"only {len(kept)} photos can be read; at least {MIN_PHOTOS} are needed")
+    progress("measuring", 1.0)
+    costs = np.median(prepare_ms[:, : len(kept)], axis=1) + np.quantile(invoke_ms[:, : len(kept)], 0.01, axis=1)
+    by_cost = np.argsort(costs, kind="stable").tolist()
+    places = by_cost if order is None else [[member.name for member in members].index(name) for name in order]
+    return Measurements(
+        networks=tuple(members[index].name for index in places),
+        scores=scores[places, : len(kept)],
+        classes=np.array([photo.class_index for photo in kept], np.int64),
+        features=np.stack(features),
+        network_ms=costs[places],
+        feature_ms=costs_ms(some_images[: 2 * _TIMED_PHOTOS]),
+        memory_mb=np.array([members[index].memory_mb for index in places]),
+        power_mw=_power([members[index] for index in places], some_images[0], sensors),
+        sources=np.array([photo.source for photo in kept], np.str_),
+    )
+
+
+def total_power_mw(rails: dict[str, int]) -> int | None:
+    """Return the whole machine's power: the rail that stands for it, else the sum; None without rails."""
+    for name, value in rails.items():
+        if name.lower() in _TOTAL_RAILS:
+            return value
+    return sum(rails.values()) if rails else None
+
+
+def _power(members: Sequence[Member], image: NDArray[np.uint8], sensors: Sensors) -> NDArray[np.float64] | None:
+    """Return the machine's mean power while each network runs, mW; None where no sensor tells."""
+    if total_power_mw(sensors.read().power_mw) is None:
+        return None
+    means = []
+    for member in members:
+        prepared, readings = member.network.prepare(image), []
+        began = asked = time.monotonic()
+        while time.monotonic() - began < _POWER_S:
+            member.network.infer(prepared)
+            if time.monotonic() - asked > _POWER_S / 10:
+                asked = time.monotonic()
+                if (power := total_power_mw(sensors.read().power_mw)) is not None:
+                    readings.append(power)
+        if not readings:
+            return None
+        means.append(float(np.mean(readings)))
+    return np.array(means)

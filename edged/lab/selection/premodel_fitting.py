@@ -1,0 +1,163 @@
+"""Fits premodels to measurements. Trees and support vectors need scikit-learn: the extra `selection`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edged.errors import ConfigError
+from edged.lab.selection.feature_choice import range_of, uncorrelated
+from edged.lab.selection.measurement import folds
+from edged.lab.selection.pool_choice import choose_pool, optimal
+from edged.selection.features import FEATURES
+from edged.selection.premodels import (
+    KINDS,
+    NEIGHBOURS,
+    BinaryCascade,
+    Classifier,
+    DecisionTree,
+    NearestNeighbours,
+    Premodel,
+    SupportVectors,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edged.lab.selection.measurement import Measurements
+
+_MAX_FEATURES = 7
+"""The paper ends up with seven."""
+_TREE_DEPTH, _LEAF_PHOTOS = 6, 10
+_INNER_FOLDS = 5
+
+
+def choose_features(measured: Measurements, seed: int = 0) -> tuple[tuple[str, ...], dict[str, float]]:
+    """Choose features as the paper does: correlated ones go, then the most important ones stay.
+
+    Returns:
+        At most seven names, in the order of `FEATURES`; and the importance of every uncorrelated feature: how much the
+        accuracy of a nearest-neighbours premodel (share of photos for which it chooses the optimal network, inner
+        cross-validation) falls when it is left out.
+    """
+    names = uncorrelated(measured.features, FEATURES, measured.feature_ms)
+    targets = _targets(measured, choose_pool(measured.right))
+    parts = folds(len(measured), _INNER_FOLDS, seed)
+
+    def accuracy(columns: Sequence[str]) -> float:
+        rows = _columns(measured.features, columns)
+        hits = 0
+        for training, held_out in parts:
+            low, span = range_of(rows[training])
+            found = _nearest((rows[training] - low) / span, targets[training], (rows[held_out] - low) / span)
+            hits += int((found == targets[held_out]).sum())
+        return hits / len(targets)
+
+    everything = accuracy(names)
+    importance = {n: everything - accuracy([other for other in names if other != n]) for n in names}
+    best = set(sorted(names, key=lambda name: -importance[name])[:_MAX_FEATURES])
+    return tuple(name for name in names if name in best), importance
+
+
+def _nearest(rows: NDArray[np.float32], targets: NDArray[np.int32], queries: NDArray[np.float32]) -> NDArray[np.int64]:
+    """As `NearestNeighbours`, for many rows at once."""
+    distances = np.square(rows).sum(axis=1) - 2 * queries @ rows.T  # the queries' own squares do not change the order
+    nearest = np.argpartition(distances, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
+    votes = (targets[nearest][:, :, np.newaxis] == np.arange(targets.max() + 1)).sum(axis=1)
+    return np.asarray(votes.argmax(axis=1))
+
+
+def fit_premodel(
+    kind: str, measured: Measurements, names: Sequence[str], pool: Sequence[int] | None = None
+) -> Premodel:
+    """Fit one premodel to these photos.
+
+    Args:
+        kind: One of `KINDS`.
+        measured: The photos.
+        names: The features to look at.
+        pool: Networks to choose among, cheapest first; None: by the paper's algorithm.
+
+    Raises:
+        ConfigError: The kind needs scikit-learn and it is not installed.
+    """
+    chosen = tuple(choose_pool(measured.right) if pool is None else pool)
+    rows = _columns(measured.features, names)
+    low, span = range_of(rows)
+    normal = np.asarray((rows - low) / span, np.float32)
+    targets = _targets(measured, chosen)
+    classifier: Classifier
+    if kind == "knn":
+        classifier = NearestNeighbours(normal, targets)
+    elif kind == "binary":
+        right = measured.right[list(chosen[:-1])].astype(np.int32)
+        classifier = BinaryCascade(normal, right, np.array(chosen, np.int32))
+    elif kind == "tree":
+        classifier = _fit_tree(normal, targets)
+    elif kind == "svm":
+        classifier = _fit_svm(normal, targets)
+    else:
+        raise ConfigError(f"premodel kind {kind!r}: unknown; allowed: {', '.join(KINDS)}")
+    return Premodel(kind, tuple(names), low, span, chosen, classifier)
+
+
+def _targets(measured: Measurements, pool: Sequence[int]) -> NDArray[np.int32]:
+    return np.array(pool, np.int32)[optimal(measured.right[list(pool)])]
+
+
+def _columns(features: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float32]:
+    return features[:, [FEATURES.index(name) for name in names]]
+
+
+def _fit_tree(rows: NDArray[np.float32], targets: NDArray[np.int32]) -> DecisionTree:
+    fitted = (
+        _sklearn("tree")
+        .DecisionTreeClassifier(max_depth=_TREE_DEPTH, min_samples_leaf=_LEAF_PHOTOS, random_state=0)
+        .fit(rows, targets)
+    )
+    tree = fitted.tree_
+    return DecisionTree(
+        np.where(tree.children_left < 0, -1, tree.feature).astype(np.int32),
+        np.asarray(tree.threshold, np.float64),
+        np.asarray(tree.children_left, np.int32),
+        np.asarray(tree.children_right, np.int32),
+        np.asarray(fitted.classes_[tree.value[:, 0].argmax(axis=1)], np.int32),
+    )
+
+
+def _fit_svm(rows: NDArray[np.float32], targets: NDArray[np.int32]) -> SupportVectors:
+    classes = np.unique(targets)
+    if len(classes) == 1:  # a machine needs two classes; here the same network is always the optimal one
+        nothing = np.zeros((0, rows.shape[1]))
+        empty = np.zeros((0, 0))
+        return SupportVectors(nothing, np.zeros(1, np.int32), empty, np.zeros(0), np.ones(1), classes.astype(np.int32))
+    gamma = 1 / (rows.shape[1] * max(float(rows.var()), 1e-9))  # scikit-learn's "scale"
+    fitted = _sklearn("svm").SVC(kernel="rbf", gamma=gamma, C=1.0).fit(rows, targets)
+    # With two classes scikit-learn turns LIBSVM's sign round.
+    sign = -1.0 if len(classes) == 2 else 1.0
+    return SupportVectors(
+        np.asarray(fitted.support_vectors_, np.float64),
+        np.asarray(fitted.n_support_, np.int32),
+        sign * np.asarray(fitted.dual_coef_, np.float64),
+        sign * np.asarray(fitted.intercept_, np.float64),
+        np.array([gamma]),
+        np.asarray(fitted.classes_, np.int32),
+    )
+
+
+def require_sklearn() -> None:
+    """Raise ConfigError where scikit-learn is not installed."""
+    _sklearn("tree")
+
+
+def _sklearn(module: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(f"sklearn.{module}")
+    except ImportError as error:
+        raise ConfigError(
+            "fitting premodels needs scikit-learn, which is not installed: pip install 'edged[selection]'"
+        ) from error

@@ -1,0 +1,107 @@
+"""The report of a fitted selection: rows, curves, features, verdict. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edged.lab.selection import training
+from edged.lab.selection.evaluation import play
+from edged.lab.selection.picture import draw
+from edged.selection.strategy import ByPremodel
+
+if TYPE_CHECKING:
+    from edged.lab.selection.evaluation import Outcome
+    from edged.lab.selection.measurement import Measurements
+    from edged.lab.selection.training import Fit
+
+
+def compose(
+    measured: Measurements,
+    fitted: Fit,
+    outcomes: dict[str, list[Outcome]],
+    *,
+    how: str,
+    name: str,
+    threads: int,
+) -> tuple[dict[str, Any], str]:
+    """Return the report and the picture of its curves.
+
+    Args:
+        measured: The photos.
+        fitted: What runs on the device.
+        outcomes: Of `training.cross_validate` or `training.on_photos`.
+        how: One line: how the numbers were made.
+        name: Of the premodel.
+        threads: Of one inference.
+    """
+    rows = training.rows(measured, fitted, outcomes)
+    curves = training.curves(measured, fitted, outcomes)
+    report = {
+        "name": name,
+        "how": how,
+        "photos": len(measured),
+        "threads": threads,
+        "rows": rows,
+        "curves": curves,
+        "ratios": training.ratios(rows),
+        "chosen": _chosen(rows),
+        "verdict": verdict(rows),
+        "pool": training.pool_names(measured),
+        "features": features(measured, fitted),
+        "decision_ms": {each: round(ms, 4) for each, ms in fitted.decisions_ms.items()},
+    }
+    return report, draw(rows, curves, f"{len(measured)} photos, {threads} thread{'s' if threads > 1 else ''}")
+
+
+def features(measured: Measurements, fitted: Fit) -> list[dict[str, Any]]:
+    """Return for each feature its cost, its importance (where no correlated one replaces it) and whether it is used."""
+    used = {name for each in fitted.strategies.values() if isinstance(each, ByPremodel) for name in each.premodel.names}
+    table = []
+    for name, cost in measured.feature_ms.items():
+        row: dict[str, Any] = {"name": name, "cost_ms": round(cost, 3), "used": name in used}
+        if name in fitted.importance:
+            row["importance"] = round(fitted.importance[name], 4)
+        table.append(row)
+    return table
+
+
+def verdict(rows: list[dict[str, Any]]) -> str:
+    """Say in one line what the best strategy reaches beside the best single network."""
+    best = max((row for row in rows if row["kind"] == "single"), key=lambda row: (row["top1"], -row["mean_ms"]))
+    strategies = [row for row in rows if row["kind"] in ("premodel", "cascade", "learned")]
+    equal = [row for row in strategies if row["top1"] >= best["top1"]]
+    if equal:
+        found = min(equal, key=lambda row: row["mean_ms"])
+        return (
+            f"{found['name']}: {best['mean_ms'] / found['mean_ms']:.2f} × less time than {best['name']}, the best "
+            f"single network, at {100 * (found['top1'] - best['top1']):+.2f} points of top-1"
+        )
+    found = max(strategies, key=lambda row: (row["top1"], -row["mean_ms"]))
+    return (
+        f"no strategy is as accurate as {best['name']} alone; the nearest, {found['name']}, takes "
+        f"{best['mean_ms'] / found['mean_ms']:.2f} × less time at {100 * (found['top1'] - best['top1']):+.2f} points"
+    )
+
+
+def operating_points(measured: Measurements, fitted: Fit, report: dict[str, Any]) -> dict[str, list[dict[str, float]]]:
+    """Return each strategy's operating points for the governor: accuracy and mean time, cheapest first.
+
+    A cascade's are the report's. Premodels choose other pools in other folds; theirs are of the photos that they were
+    fitted to: the times are right, the accuracies flatter.
+    """
+    points: dict[str, list[dict[str, float]]] = {}
+    for name, strategy in fitted.strategies.items():
+        if isinstance(strategy, ByPremodel):
+            every = [play(strategy, k, measured, fitted.decisions_ms[name]) for k in range(strategy.points)]
+            points[name] = [{"top1": float(e.top1.mean()), "mean_ms": float(e.cost_ms.mean())} for e in every]
+        else:
+            points[name] = [{key: row[key] for key in ("top1", "mean_ms")} for row in report["curves"][name]]
+    return points
+
+
+def _chosen(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Return which strategy stands for each kind: the most accurate premodel, and the one of each other kind."""
+    chosen = {}
+    for kind in ("premodel", "cascade", "learned"):
+        chosen[kind] = max((r for r in rows if r["kind"] == kind), key=lambda r: (r["top1"], -r["mean_ms"]))["name"]
+    return chosen

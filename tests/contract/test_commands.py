@@ -1,0 +1,93 @@
+"""Commands: from bytes to a command, or one line that says why not."""
+
+import contextlib
+import json
+from datetime import datetime, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edged.contract.commands import DEFAULT_MAX_BYTES, MAX_BYTES, CommandRejectedError, parse
+from edged.contract.messages import COMMANDS
+from edged.errors import CommandError
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
+
+
+def read(payload, name="snapshot", retained=False):
+    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return parse(topic=f"edged/d1/cmd/{name}", payload=body, retained=retained, now=NOW, registry=COMMANDS)
+
+
+def test_a_good_command():
+    command = read(
+        {
+            "v": 1,
+            "id": "a-1_Z",
+            "ts": "2026-01-31T11:59:59Z",
+            "expires": "2026-01-31T12:01:00Z",
+            "args": {"quality": 80},
+        }
+    )
+    assert (command.id, command.name, command.args.quality, command.args.camera) == ("a-1_Z", "snapshot", 80, None)
+
+
+BAD = [
+    (b"{", "unknown", "not JSON"),
+    (b"", "unknown", "not JSON"),
+    (b"\xff\xfe", "unknown", "not UTF-8"),
+    (b"[1]", "unknown", "an object is needed"),
+    (b"[" * 20000, "unknown", "nested too deeply"),
+    (b'{"id": "a1", "args": {"quality": NaN}}', "a1", "NaN is not allowed"),
+    ({}, "unknown", "id = None"),
+    ({"id": 7}, "unknown", "id = 7"),
+    ({"id": "a/b"}, "unknown", "1 to 64 of"),
+    ({"id": "a\n"}, "unknown", "1 to 64 of"),
+    ({"id": "x" * 65}, "unknown", "1 to 64 of"),
+    ({"id": "a1", "v": 2}, "a1", "v = 2"),
+    ({"id": "a1", "arg": {}}, "a1", "arg: unknown field; allowed: v, id, ts, expires, args"),
+    ({"id": "a1", "args": []}, "a1", "args = []"),
+    ({"id": "a1", "args": {"qality": 1}}, "a1", "args.qality: unknown field; allowed: camera, quality"),
+    ({"id": "a1", "args": {"quality": "high"}}, "a1", "args.quality = 'high'"),
+    ({"id": "a1", "args": {"quality": 101}}, "a1", "less than or equal to 100"),
+    ({"id": "a1", "args": {"camera": "c" * 5000, "quality": "q" * 5000}}, "a1", "…"),
+    ({"id": "a1", "ts": "yesterday"}, "a1", "ts = 'yesterday'"),
+    ({"id": "a1", "expires": "2026-01-31T11:59:59.999Z"}, "a1", "expired at"),
+    ({"id": "a1", "ts": "2026-01-30T11:00:00Z"}, "a1", "more than 24 hours ago"),
+    ({"id": "a1", "args": {"camera": "c" * DEFAULT_MAX_BYTES}}, "a1", "at most 65536 are allowed"),
+]
+
+
+@pytest.mark.parametrize(("payload", "id_", "text"), BAD, ids=[text for _, _, text in BAD])
+def test_a_bad_command_is_rejected_under_its_id(payload, id_, text):
+    with pytest.raises(CommandRejectedError) as caught:
+        read(payload)
+    assert caught.value.id == id_
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_unknown_and_retained():
+    with pytest.raises(CommandRejectedError, match=r"'dance': unknown command; known here: .*set, snapshot, status"):
+        read({"id": "a1"}, name="dance")
+    with pytest.raises(CommandRejectedError, match="was published retained"):
+        read({"id": "a1"}, retained=True)
+
+
+def test_a_limit_of_its_own(monkeypatch):
+    monkeypatch.setitem(MAX_BYTES, "snapshot", 10)
+    with pytest.raises(CommandRejectedError, match="at most 10"):
+        read({"id": "a1"})
+
+
+@given(
+    st.binary(max_size=200)
+    | st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists).map(
+        lambda v: json.dumps({"id": v}).encode()
+    )
+)
+def test_no_bytes_raise_anything_else(payload):
+    with contextlib.suppress(CommandError):
+        read(payload)

@@ -1,0 +1,64 @@
+"""The wire contract, one golden JSON per message. A change here is a change of the contract."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edged.contract import messages as m
+
+GOLDEN = Path(__file__).with_name("golden")
+TS = "2026-01-31T12:00:00.000Z"
+
+EXAMPLES: dict[str, m.BaseModel] = {
+    "result": m.Result(
+        ts=TS, seq=7, camera="main", model="0123456789ab", label="tabby", score=0.81,
+        top=[m.Score(label="tabby", score=0.81), m.Score(label="tiger cat", score=0.11)],
+        latency_ms=m.ResultLatency(capture=3.5, preprocess=1.25, invoke=7.5, total=14.0),
+    ),
+    "telemetry": m.Telemetry(
+        ts=TS, power_mw={"VDD_IN": 4200}, temp_c={"CPU": 41.5}, load={"cpu": 0.25, "memory": 0.5}, throttled=False,
+        latency_ms=m.Latency(p50=9.0, p95=11.0, p99=12.0, max=15.0), fps=28.5, frames=142, dropped=1, outbox=0,
+    ),
+    "telemetry_without_sensors": m.Telemetry(ts=TS, fps=0.0, frames=0, dropped=0, outbox=12),
+    "info": m.Info(
+        ts=TS, device="tx2-01", state="degraded", versions={"edged": "0.1.0"},
+        cameras={"main": m.CameraInfo(source="csi://0", state="degraded", error="no frame for 5 s")},
+        runtime="litert", sensors="tegra", commands=["set", "snapshot", "status"],
+    ),
+    "model": m.ModelInfo(
+        ts=TS, id="0123456789ab", name="mobilenet_v2", backbone="mobilenet_v2", labels=["a", "b"], accuracy=0.9,
+    ),
+    "ack": m.Ack(ts=TS, id="a1", status="rejected", error="dance: unknown command"),
+    "job": m.Job(ts=TS, id="a1", cmd="snapshot", status="succeeded", progress=1.0, report={"label": "tabby"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_golden(name):
+    path = GOLDEN / f"{name}.json"
+    assert json.loads(EXAMPLES[name].encode()) == json.loads(path.read_text()), f"{path} is the contract"
+    read_back = type(EXAMPLES[name]).model_validate_json(path.read_bytes())
+    assert read_back == EXAMPLES[name]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_receivers_ignore_what_a_newer_sender_adds(name):
+    document = json.loads((GOLDEN / f"{name}.json").read_text())
+    assert type(EXAMPLES[name]).model_validate({**document, "newer": 1}) == EXAMPLES[name]
+
+
+def test_a_command_as_a_sender_writes_it():
+    path = GOLDEN / "command.json"
+    message = m.CommandMessage.model_validate_json(path.read_bytes())
+    assert message.id == "a1"
+    assert m.SetArgs.model_validate(message.args) == m.SetArgs(camera="main", fps=5)
+
+
+def test_every_timestamp_is_utc_with_milliseconds():
+    assert m.timestamp(1769860800.0) == TS
+
+
+def test_only_what_takes_a_while_stands_on_the_retained_job():
+    assert {name for name, args in m.COMMANDS.items() if args.lasting} == {"retrain", "profile"}
+    assert not [name for name, args in m.COMMANDS.items() if args.lasting and args.at_once]

@@ -1,0 +1,383 @@
+"""The image store on real files and a real SQLite."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edged.errors import CommandError, TrainingError
+from edged.images.embeddings import Embedding, variant
+from edged.images.rows import Kept
+from edged.images.store import ImageStore
+from tests.photos import photo
+
+BACKBONE = "b" * 64
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ImageStore]:
+    opened = ImageStore(tmp_path, images_max_mb=10)
+    yield opened
+    opened.close()
+
+
+def put(folder: Path, label: str, name: str, data: bytes) -> Path:
+    """Put a file as rsync -a would: with a time of long ago."""
+    path = folder / "images" / label / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    past = time.time() - 3600
+    os.utime(path, (past, past))
+    return path
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for area in ("images", "frames")
+        for path in (folder / area).rglob("*")
+        if path.is_file()
+    }
+
+
+def embedding(sha256: str, fill: int = 7, view: str = "crop=0.875") -> Embedding:
+    return Embedding(sha256, BACKBONE, view, bytes([fill]) * 64, "int8", 0.1, -3)
+
+
+def test_a_pushed_image_is_a_file_in_its_label_s_folder(store: ImageStore, tmp_path: Path) -> None:
+    data = photo(1)
+    sha256 = store.add(data, "roses")
+    assert sha256 == hashlib.sha256(data).hexdigest()
+    assert files(tmp_path) == {f"images/roses/{sha256[:16]}.jpg": data}
+    (image,) = store.labeled()
+    assert (image.sha256, image.id, image.label) == (sha256, sha256[:16], "roses")
+    assert (image.width, image.height, image.bytes) == (96, 72, len(data))
+    assert image.path.read_bytes() == data
+    assert store.add(data, "roses") == sha256
+    assert store.counts() == {"roses": 1}
+    report = store.scan(settle_s=0)
+    assert (report.added, report.moved, report.removed) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".webp"])
+def test_other_kinds_keep_their_suffix(store: ImageStore, suffix: str) -> None:
+    store.add(photo(1, suffix=suffix), "roses")
+    (image,) = store.labeled()
+    assert image.path.suffix == suffix
+
+
+def test_what_is_no_image_is_refused(store: ImageStore, tmp_path: Path) -> None:
+    whole = photo(1)
+    for data, reason in ((b"", "empty"), (b"hello", "not an image"), (whole[: len(whole) // 2], "cut off")):
+        with pytest.raises(CommandError, match=reason):
+            store.add(data, "roses")
+    with pytest.raises(CommandError, match="slash"):
+        store.add(whole, "a/b")
+    assert files(tmp_path) == {}
+
+
+def test_scan_takes_in_files_moves_and_deletions(store: ImageStore, tmp_path: Path) -> None:
+    put(tmp_path, "roses", "a.jpg", photo(1))
+    put(tmp_path, "roses", "B.JPEG", photo(2))
+    put(tmp_path, "tulips", "c.png", photo(3, suffix=".png"))
+    assert store.scan().added == 3
+    assert store.counts() == {"roses": 2, "tulips": 1}
+    before = {image.sha256: image.split for image in store.labeled()}
+
+    (tmp_path / "images/roses/a.jpg").rename(tmp_path / "images/tulips/a.jpg")
+    (tmp_path / "images/tulips/c.png").unlink()
+    report = store.scan()
+    assert (report.added, report.moved, report.removed) == (0, 1, 1)
+    assert store.counts() == {"roses": 1, "tulips": 1}
+    after = {image.sha256: image.split for image in store.labeled()}
+    assert after.items() <= before.items()
+
+
+def test_files_that_are_being_written_wait(store: ImageStore, tmp_path: Path) -> None:
+    fresh = put(tmp_path, "roses", "a.jpg", photo(1))
+    os.utime(fresh)
+    put(tmp_path, "roses", ".b.jpg.X81hZq", photo(2))  # rsync's temporary name
+    report = store.scan()
+    assert (report.added, report.deferred, report.skipped) == (0, ["images/roses/a.jpg"], [])
+    future = time.time() + 86400  # a clock that was set back since
+    os.utime(fresh, (future, future))
+    assert store.scan().added == 1
+
+
+def test_unusable_files_are_named_once_read_and_read_again_when_they_change(store: ImageStore, tmp_path: Path) -> None:
+    whole = photo(1)
+    bad = put(tmp_path, "roses", "cut.jpg", whole[:300])
+    put(tmp_path, "roses", "notes.txt", b"hello")
+    put(tmp_path, "roses", "fake.jpg", b"hello")
+    put(tmp_path, "..x", "a.jpg", whole)
+    put(tmp_path, "a\nb", "a.jpg", whole)
+    put(tmp_path, "roses/deeper", "a.jpg", whole)
+    (tmp_path / "images/stray.jpg").write_bytes(whole)
+    for _ in range(2):
+        report = store.scan()
+        reasons = {skipped.file: skipped.reason for skipped in report.skipped}
+        assert set(reasons) == {
+            "images/a\nb",
+            "images/roses/cut.jpg",
+            "images/roses/notes.txt",
+            "images/roses/fake.jpg",
+            "images/roses/deeper",
+            "images/stray.jpg",
+        }
+        assert "cut off" in reasons["images/roses/cut.jpg"]
+        assert store.labeled() == []
+    put(tmp_path, "roses", "cut.jpg", whole)
+    assert store.scan().added == 1
+    assert [image.path for image in store.labeled()] == [bad]
+
+
+def test_a_photo_of_a_gigapixel_is_not_decoded(store: ImageStore, tmp_path: Path) -> None:
+    png = bytearray(photo(1, suffix=".png"))
+    png[16:24] = (40_000).to_bytes(4, "big") * 2
+    put(tmp_path, "roses", "bomb.png", bytes(png))
+    (skipped,) = store.scan().skipped
+    assert "megapixels" in skipped.reason
+
+
+def test_the_later_of_two_labels_wins_and_the_other_is_named(store: ImageStore, tmp_path: Path) -> None:
+    put(tmp_path, "roses", "a.jpg", photo(1))
+    store.scan()
+    put(tmp_path, "tulips", "b.jpg", photo(1))
+    for _ in range(2):
+        report = store.scan()
+        assert store.counts() == {"tulips": 1}
+        ((name, reason),) = [(skipped.file, skipped.reason) for skipped in report.skipped]
+        assert name == "images/roses/a.jpg"
+        assert "images/tulips/b.jpg" in reason
+    (image,) = store.labeled()
+    store.label(image.id, "asters")  # a person has decided: no copy may bring another label back
+    assert store.scan().skipped == []
+    assert store.counts() == {"asters": 1}
+
+
+def test_label_unlabel_remove(store: ImageStore, tmp_path: Path) -> None:
+    sha256 = store.keep(photo(1), Kept("low score", "tabby", 0.31))
+    assert sha256 is not None
+    store.put_embeddings([embedding(sha256)])
+    (frame,) = store.newest(unlabeled=True)
+    assert (frame.label, frame.reason, frame.predicted, frame.score) == (None, "low score", "tabby", 0.31)
+    assert list(files(tmp_path)) == [f"frames/{frame.id}.jpg"]
+
+    labeled = store.label(frame.id[:6], "  caf\u0065\u0301 ", by="tester")
+    assert (labeled.label, labeled.labeled_by, labeled.split) == ("café", "tester", frame.split)
+    assert list(files(tmp_path)) == [f"images/café/{frame.id}.jpg"]
+    assert (store.unlabeled(), store.counts()) == (0, {"café": 1})
+
+    assert store.unlabel(frame.id).label is None
+    assert list(files(tmp_path)) == [f"frames/{frame.id}.jpg"]
+    assert store.embeddings(BACKBONE, "crop=0.875") == {sha256: bytes([7]) * 64}
+
+    store.remove(sha256)
+    assert files(tmp_path) == {}
+    assert store.embeddings(BACKBONE, "crop=0.875") == {}
+    for wrong, reason in ((sha256, "none"), ("xyz", "hex"), ("", "hex")):
+        with pytest.raises(CommandError, match=reason):
+            store.remove(wrong)
+
+
+def test_an_ambiguous_id_asks_for_more_digits(store: ImageStore) -> None:
+    shas = [store.add(photo(seed), "roses") for seed in range(17)]  # two begin with the same digit
+    firsts = [sha256[0] for sha256 in shas]
+    twice = next(digit for digit in firsts if firsts.count(digit) > 1)
+    with pytest.raises(CommandError, match="more digits"):
+        store.get(twice)
+
+
+def test_names_that_meet_in_a_folder_do_not_overwrite(store: ImageStore, tmp_path: Path) -> None:
+    put(tmp_path, "roses", "1.jpg", photo(1))
+    put(tmp_path, "tulips", "1.jpg", photo(2))
+    store.scan()
+    rose = next(image for image in store.labeled() if image.label == "roses")
+    store.label(rose.id, "tulips")
+    assert store.counts() == {"tulips": 2}
+    assert sorted(files(tmp_path).values()) == sorted([photo(1), photo(2)])
+
+
+def test_near_duplicates_share_a_split_and_are_not_kept_twice(store: ImageStore) -> None:
+    for seed in range(30):
+        store.add(photo(seed, brighter=0), f"class {seed % 2}")
+        store.add(photo(seed, brighter=3), f"class {seed % 2}")
+        assert store.keep(photo(seed, brighter=6), Kept("random")) is None
+    images = store.labeled()
+    groups: dict[str, set[str]] = {}
+    for image in images:
+        groups.setdefault(image.group_id, set()).add(image.split)
+    assert len(images) == 60
+    assert len(groups) == 30
+    assert all(len(splits) == 1 for splits in groups.values())
+
+
+def test_only_unlabeled_frames_make_room_the_oldest_first(tmp_path: Path) -> None:
+    size = len(photo(0))
+    store = ImageStore(tmp_path, images_max_mb=5.5 * size / 1e6)
+    labeled = [store.add(photo(seed), "roses") for seed in (0, 1)]
+    kept = [store.keep(photo(seed), Kept("random")) for seed in range(10, 16)]
+    left = [image.sha256 for image in store.newest(unlabeled=True)]
+    assert left == kept[-len(left) :][::-1]
+    assert 0 < len(left) < 5
+    labeled += [store.add(photo(seed), "roses") for seed in (2, 3)]
+    large = photo(4, width=192, height=144)
+    with pytest.raises(CommandError, match="images_max_mb"):
+        store.add(large + bytes(2 * size), "roses")
+    with pytest.raises(CommandError, match="images_max_mb"):
+        store.keep(large + bytes(2 * size), Kept("random"))
+    labeled.append(store.add(photo(5), "roses"))
+    assert store.unlabeled() == 0
+    assert sorted(image.sha256 for image in store.labeled()) == sorted(labeled)
+    assert len(files(tmp_path)) == len(labeled)
+    store.close()
+
+
+def test_a_damaged_index_is_set_aside_and_made_anew_with_the_same_splits(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path, images_max_mb=10)
+    for seed in range(20):
+        store.add(photo(seed), "roses")
+    before = store.labeled()
+    store.close()
+    index = tmp_path / "images.sqlite"
+    index.write_bytes(b"not a database" * 1000)
+    again = ImageStore(tmp_path, images_max_mb=10)
+    assert again.labeled() == []
+    assert again.scan(settle_s=0).added == 20
+    assert again.labeled() == before
+    assert (tmp_path / "images.sqlite.corrupt").exists()
+    again.close()
+
+
+def test_an_index_of_a_newer_edged_is_left_alone(tmp_path: Path) -> None:
+    ImageStore(tmp_path, images_max_mb=10).close()
+    database = sqlite3.connect(tmp_path / "images.sqlite")
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(TrainingError, match="newer edged"):
+        ImageStore(tmp_path, images_max_mb=10)
+    assert not (tmp_path / "images.sqlite.corrupt").exists()
+
+
+def test_a_frame_that_comes_again_keeps_its_label(store: ImageStore) -> None:
+    sha256 = store.keep(photo(1), Kept("low score", "cat", 0.3))
+    assert sha256 is not None
+    labeled = store.label(sha256, "roses")
+    assert store.keep(photo(1), Kept("new prediction", "dog", 0.6)) == sha256
+    assert store.get(sha256) == labeled
+    assert labeled.path.exists()
+    assert store.unlabeled() == 0
+
+
+def test_embeddings_are_per_backbone_and_view(store: ImageStore) -> None:
+    shas = [store.add(photo(seed), "roses") for seed in range(3)]
+    assert store.embedded(BACKBONE, variant(0.875)) == set()
+    store.put_embeddings(embedding(sha256, fill) for fill, sha256 in enumerate(shas[:2]))
+    assert store.embedded(BACKBONE, variant(0.875)) == set(shas[:2])
+    assert store.embeddings(BACKBONE, variant(0.875), shas[1:]) == {shas[1]: bytes([1]) * 64}
+    assert store.embeddings(BACKBONE, variant(1.0)) == {}
+    assert store.embeddings("c" * 64, variant(0.875)) == {}
+
+
+def test_what_a_crash_left_between_file_and_row_is_healed(store: ImageStore, tmp_path: Path) -> None:
+    data = photo(1)
+    put(tmp_path, "roses", f"{hashlib.sha256(data).hexdigest()[:16]}.jpg", data)  # written, the row was not
+    moved = store.get(store.add(photo(2), "roses"))
+    (tmp_path / "images/tulips").mkdir()
+    moved.path.rename(tmp_path / "images/tulips" / moved.path.name)  # moved, the row was not
+    stale = put(tmp_path, "roses", ".tmp.0123456789ab", b"half")
+    os.utime(stale, (0, 0))
+    store.scan(settle_s=0)
+    assert store.counts() == {"roses": 1, "tulips": 1}
+    assert not stale.exists()
+
+
+def test_two_processes_write_at_the_same_time(store: ImageStore, tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from edged.images.store import ImageStore; from tests.photos import *\n"
+        "store = ImageStore(Path(sys.argv[1]), images_max_mb=10)\n"
+        "for seed in range(100, 130): store.add(photo(seed), 'theirs')\n"
+        "store.scan(settle_s=0); store.close()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)]) as other:
+        for seed in range(30):
+            store.add(photo(seed), "ours")
+            store.scan(settle_s=0)
+    assert other.returncode == 0
+    store.scan(settle_s=0)
+    assert store.counts() == {"ours": 30, "theirs": 30}
+
+
+def test_sigkill_at_any_moment_loses_no_image_that_add_returned_for(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from edged.images.store import ImageStore; from tests.photos import *\n"
+        "store = ImageStore(Path(sys.argv[1]), images_max_mb=10)\n"
+        "for seed in range(int(sys.argv[2]), 10**6):\n"
+        "    sha256 = store.add(photo(seed), 'roses'); print(sha256, flush=True)\n"
+        "    if seed % 3 == 0: store.label(sha256, 'tulips')\n"
+        "    if seed % 5 == 0: store.unlabel(sha256)\n"
+    )
+    told: list[str] = []
+    for attempt in range(4):
+        command = [sys.executable, "-c", script, str(tmp_path), str(1000 * attempt)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for _ in range(7 + attempt):
+                told.append(process.stdout.readline().strip())
+            process.send_signal(signal.SIGKILL)
+            told += [line.strip() for line in process.stdout if len(line) == 65]
+    store = ImageStore(tmp_path, images_max_mb=10)
+    store.scan(settle_s=0)
+    have = {image.sha256 for image in store.newest(limit=10**6)}
+    assert set(told) <= have
+    assert {hashlib.sha256(data).hexdigest() for data in files(tmp_path).values() if data} >= set(told)
+    store.close()
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half(tmp_path: Path) -> None:
+    script = (
+        "import resource, signal, sys; from pathlib import Path\n"
+        "from edged.images.store import ImageStore; from edged.errors import EdgedError\n"
+        "from tests.photos import *\n"
+        "store = ImageStore(Path(sys.argv[1]), images_max_mb=10); store.add(photo(1), 'roses')\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (500, -1))\n"
+        "try: store.add(photo(2), 'roses')\n"
+        "except EdgedError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=90, check=True
+    )
+    assert "cannot be written: File too large" in done.stdout
+    store = ImageStore(tmp_path, images_max_mb=10)
+    store.scan(settle_s=0)
+    assert store.counts() == {"roses": 1}
+    assert len(files(tmp_path)) == 1
+    store.close()
+
+
+def test_flowers_have_no_false_groups(shared_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "flowers"
+    for label in ("roses", "tulips"):
+        for path in sorted((shared_data / "flowers" / label).glob("*.jpg"))[:100]:
+            (folder / label).mkdir(parents=True, exist_ok=True)
+            (folder / label / path.name).symlink_to(path)
+    store = ImageStore(tmp_path / "state", images_max_mb=100, folder=folder)
+    assert store.scan().skipped == []
+    images = store.labeled()
+    assert [image.label for image in images] == ["roses"] * 100 + ["tulips"] * 100
+    assert len({image.group_id for image in images}) >= 198
+    splits = Counter((image.label, image.split) for image in images)
+    assert all(splits[label, "train"] > splits[label, "test"] > 0 for label in ("roses", "tulips"))
+    store.close()

@@ -1,0 +1,52 @@
+"""Costs against numbers that the literature and the formulas give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edged.lab.profiling.costs import arena_bytes, costs, macs
+from edged.vision.flatbuffer import unpack
+
+
+@pytest.mark.parametrize(
+    ("op", "source", "target", "kernel", "expected"),
+    [
+        ("CONV_2D", (1, 224, 224, 3), (1, 112, 112, 32), (32, 3, 3, 3), 112 * 112 * 32 * 27),
+        ("DEPTHWISE_CONV_2D", (1, 8, 8, 6), (1, 8, 8, 6), (1, 3, 3, 6), 8 * 8 * 6 * 9),
+        ("FULLY_CONNECTED", (1, 1280), (1, 1000), (1000, 1280), 1_280_000),
+        ("TRANSPOSE_CONV", (1, 4, 4, 2), (1, 8, 8, 5), (5, 3, 3, 2), 4 * 4 * 2 * 3 * 3 * 5),
+        ("AVERAGE_POOL_2D", (1, 8, 8, 4), (1, 1, 1, 4), (8, 8), 256),
+        ("ADD", (1, 7, 7, 160), (1, 7, 7, 160), (), 7840),
+        ("MEAN", (1, 7, 7, 1280), (1, 1280), (), 62720),
+        ("RESHAPE", (1, 7, 7, 2), (1, 98), (), 0),
+    ],
+)
+def test_formulas(
+    op: str, source: tuple[int, ...], target: tuple[int, ...], kernel: tuple[int, ...], expected: int
+) -> None:
+    assert macs(op, source, target, kernel) == expected
+
+
+def test_the_shipped_model_has_the_published_numbers(model: bytes) -> None:
+    # Sandler et al., "MobileNetV2": 300 million multiply-adds, 3.4 million parameters.
+    counted = costs(unpack(model))
+    convolutions = [cost for cost in counted if cost.op in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")]
+    assert sum(cost.macs for cost in convolutions) == 300_774_272
+    assert sum(cost.params for cost in counted) == 3_487_816
+    assert counted[0].input_shape == (1, 224, 224, 3)
+    assert counted[-2].op == "SOFTMAX"
+
+
+def test_published_numbers_of_other_networks(shared_data: Path) -> None:
+    expected = {"mobilenet_v1_0.5_160_quant": (76, 1.3), "resnet50_224_uint8_ptq": (3860, 25.5)}
+    for name, (mega_macs, mega_params) in expected.items():
+        counted = costs(unpack((shared_data / "models" / f"{name}.tflite").read_bytes()))
+        assert sum(cost.macs for cost in counted) / 1e6 == pytest.approx(mega_macs, rel=0.01)
+        assert sum(cost.params for cost in counted) / 1e6 == pytest.approx(mega_params, rel=0.03)
+
+
+def test_live_activations_are_at_least_the_largest_pair(model: bytes) -> None:
+    # The first expansion reads 112×112×16 and writes 112×112×96 bytes.
+    assert 112 * 112 * 112 <= arena_bytes(unpack(model)) < 3_000_000

@@ -1,0 +1,121 @@
+"""A whole profile, small, and everything that may be missing or too much."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from edged.errors import ConfigError, ModelError
+from edged.lab.profiling import runtimes
+from edged.lab.profiling.profile import profile, thread_counts
+from edged.lab.profiling.request import ProfileRequest
+from edged.lab.profiling.svg import layers_svg, lines_svg, scatter_svg
+from edged.lab.profiling.tables import print_profile
+from edged.lab.profiling.timing import measure, summarize
+from edged.settings import MqttSettings
+from tests.mosquitto import Mosquitto
+
+
+def test_quantiles_are_nearest_rank() -> None:
+    summary = summarize([float(value) for value in range(100, 0, -1)])
+    assert (summary["p50_ms"], summary["p95_ms"], summary["p99_ms"]) == (50, 95, 99)
+    assert (summary["images"], summary["total_ms"], summary["mean_ms"]) == (100, 5050, 50.5)
+    assert summarize([2.0])["p99_ms"] == 2
+
+
+def test_measuring_ends_with_the_count_or_the_time() -> None:
+    assert measure(float, 3, 60) == [0, 1, 2]
+    assert measure(float, 1000, 1e-9) == [0]
+
+
+def test_thread_counts_end_with_all() -> None:
+    assert thread_counts(1) == [1]
+    assert thread_counts(6) == [1, 2, 3, 4, 5, 6]
+    assert thread_counts(24) == [1, 2, 3, 4, 5, 6, 7, 8, 16, 24]
+
+
+def test_a_whole_profile(model_file: Path, photos: Path, mosquitto: Callable[..., Mosquitto]) -> None:
+    request = ProfileRequest(
+        name="shipped",
+        model=model_file,
+        parts=("layers", "end_to_end", "online", "batch"),
+        runtime="litert",
+        online=(3, 5),
+        batches=(1, 3, 10**9),
+        batch_images=6,
+        seconds=2,
+        images=photos,
+        mqtt=MqttSettings(url=mosquitto().url),
+    )
+    stages: list[tuple[str, float]] = []
+    report = profile(request, lambda stage, fraction: stages.append((stage, fraction)))
+    assert json.loads(json.dumps(report)) == report
+    assert report["model"]["images"] == 2  # the third is none
+    assert report["layers_sum"]["exact"]
+    assert list(report["online"]) == ["3", "5"]
+    assert report["online"]["5"]["images"] == 5
+    assert {"total_ms", "mean_ms", "p50_ms", "p95_ms", "p99_ms"} <= report["online"]["3"].keys()
+    assert report["batch"]["3"]["images"] == 6
+    assert report["batch"]["3"]["images_per_s"] > 0
+    assert report["batch"]["3"]["peak_mb"] > 20
+    assert "a batch of 1000000000 needs about" in report["batch"]["1000000000"]["error"]
+    assert report["end_to_end"]["publish_ms"] > 0
+    assert report["end_to_end"]["frames"] == 30
+    fractions = [fraction for _, fraction in stages]
+    assert fractions == sorted(fractions)
+    assert stages[-1] == ("done", 1.0)
+
+    console = Console(width=80, record=True, force_terminal=False)
+    with console.capture() as captured:
+        print_profile(console, report)
+    text = captured.get()
+    assert "▶" in text
+    assert "explained" in text
+    assert max(map(len, text.splitlines())) <= 80
+    picture = layers_svg(report)
+    assert picture.count("<title>") == 67
+    assert "slowest" in picture
+
+
+def test_without_a_broker_the_report_says_so(model_file: Path) -> None:
+    request = ProfileRequest(
+        name="m",
+        model=model_file,
+        parts=("end_to_end", "gpu", "runtimes"),
+        seconds=0.2,
+        mqtt=MqttSettings(url="mqtt://127.0.0.1:9"),
+    )
+    report = profile(request)
+    assert report["end_to_end"]["publish_ms"] is None
+    assert "without publishing: broker 127.0.0.1:9" in report["end_to_end"]["note"]
+    assert "mean_ms" in report["runtimes"]["litert"]
+    if not runtimes.is_installed("tensorflow"):
+        assert report["runtimes"]["tensorflow"] == {
+            "error": "tensorflow is not installed; pip install 'edged[tensorflow]'"
+        }
+    if not report["gpu"].get("available"):
+        assert "GPU" in report["gpu"]["error"]
+
+
+def test_what_is_wrong_is_told_in_one_line(model_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"runtime 'abacus': unknown; use auto, litert"):
+        profile(ProfileRequest(name="m", model=model_file, runtime="abacus"))
+    with pytest.raises(ModelError, match=r"none.tflite: cannot be read"):
+        profile(ProfileRequest(name="m", model=tmp_path / "none.tflite"))
+    broken = tmp_path / "broken.tflite"
+    broken.write_bytes(model_file.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="truncated or damaged"):
+        profile(ProfileRequest(name="m", model=broken))
+    with pytest.raises(ConfigError, match="contains no image"):
+        profile(ProfileRequest(name="m", model=model_file, images=tmp_path))
+
+
+def test_lines_and_dots_are_drawn() -> None:
+    lines = lines_svg("t", "batch", "images/s", {"a": [(1, 10), (20, 30)], "b & c": [(1, 11), (20, 31)]})
+    assert lines.count("<circle") == 4
+    assert "b &amp; c" in lines
+    assert scatter_svg("t", "ms", "top-1", {"a": (3, 0.8), "b": (90, 0.75)}).count("<circle") == 2

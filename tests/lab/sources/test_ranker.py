@@ -1,0 +1,165 @@
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edged import resources
+from edged.images.folder import open_images
+from edged.lab.sources.known_sources import read_known_sources
+from edged.lab.sources.ranker import Ranker
+from edged.learning.choice import candidates, choose_backbone
+from edged.learning.dataset import select
+from edged.learning.pipeline import train
+from edged.learning.request import RefusedError, TrainingRequest
+from edged.store import Store, read_bundle, read_labels
+from edged.zoo import install
+from tests.albums import make_album
+
+SHIPPED = resources.shipped("models") / "mobilenet_v2"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """The shipped network, and the same one as a file of other bytes, whose origin edged cannot know."""
+    store = Store(tmp_path / "state")
+    model = read_bundle(SHIPPED).read_model() + bytes(16)
+    install(store, model, read_bundle(SHIPPED).labels, name="other", origin="other")
+    return store
+
+
+def ranker(store: Store, album: Path, bundles=None) -> Ranker:
+    images = open_images(store.path, album, 100.0)
+    images.scan(settle_s=0)
+    selection = select(images.labeled())
+    images_ranker = Ranker(
+        images,
+        selection,
+        store.installed() if bundles is None else bundles,
+        current=store.find("mobilenet_v2"),
+        runtime="auto",
+        workers=1,
+    )
+    images_ranker.close = images.close
+    return images_ranker
+
+
+def test_the_table_knows_the_shipped_network():
+    known = read_known_sources()
+    shipped = known.of(read_bundle(SHIPPED))
+    assert read_bundle(SHIPPED).manifest.sha256 in known.reference_sha256
+    assert shipped is not None
+    assert shipped.dataset == "ImageNet"
+    assert shipped.mean.shape == (1280,)
+    assert {source.dataset for source in known.by_sha256.values()} == {
+        "ImageNet",
+        "iNaturalist 2017 birds",
+        "iNaturalist 2017 insects",
+    }
+
+
+def test_an_estimate_leaves_the_unknown_for_last_and_says_so(store, tmp_path):
+    album = make_album(tmp_path / "album", 10)
+    one = ranker(store, album)
+    ranking = one.estimate()
+    one.close()
+    assert [standing.bundle.name for standing in ranking.standings] == ["mobilenet_v2", "other"]
+    report = ranking.report()
+    assert report["chosen"] == "mobilenet_v2"
+    assert report["sources"][0]["divergence"] > 0
+    assert report["sources"][1]["warning"] == "what it was trained on is not known"
+    assert "1,281,167 images" in report["reason"]
+
+
+def test_measuring_needs_no_table_and_leaves_the_test_side_alone(store, tmp_path):
+    album = make_album(tmp_path / "album", 12)
+    one = ranker(store, album)
+    ranking = one.measure()
+    labeled = open_images(store.path, album, 100.0)
+    judged = [image for image in labeled.labeled() if image.split != "test"]
+    labeled.close()
+    one.close()
+    first, second = ranking.standings
+    assert len(first.measured.correct) == len(judged) == ranking.images
+    assert np.array_equal(first.measured.correct, second.measured.correct)  # the same network twice
+    assert 0 < ranking.baseline <= 1
+    assert {"accuracy", "error", "seconds"} <= ranking.report()["sources"][1].keys()
+
+
+def test_one_backbone_is_nothing_to_choose_from(tmp_path):
+    store = Store(tmp_path / "state")
+    album = make_album(tmp_path / "album", 8)
+    with pytest.raises(RefusedError, match=r"nothing to choose from: 1 backbone is installed \(mobilenet_v2\)"):
+        ranker(store, album)
+    with pytest.raises(RefusedError, match="backbone = auto: nothing to choose from, installed is only mobilenet_v2"):
+        candidates(store, "auto")
+
+
+def test_the_reference_must_be_installed(store, tmp_path):
+    other = store.find("other")
+    again = tmp_path / "again"
+    shutil.copytree(other.path, again)
+    manifest = (again / "manifest.json").read_text().replace(other.manifest.sha256, "0" * 64)
+    (again / "manifest.json").write_text(manifest)
+    one = ranker(store, make_album(tmp_path / "album", 8), [other, read_bundle(again)])
+    with pytest.raises(RefusedError, match="--exact"):
+        one.estimate()
+    one.close()
+
+
+def test_auto_trains_on_what_it_chose(store, tmp_path):
+    current = store.find("mobilenet_v2")
+    assert choose_backbone(store, current, "auto").id == current.id
+    assert candidates(store, None) == ()
+    album = make_album(tmp_path / "album", 12)
+    told = []
+    request = TrainingRequest(
+        state_dir=store.path,
+        backbone=current.path,
+        candidates=candidates(store, "auto"),
+        current=current.path,
+        run="auto",
+        images=album,
+        epochs=20,
+        min_accuracy=0.0,
+        workers=1,
+        out=tmp_path / "out",
+    )
+    outcome = train(request, told.append)
+    assert outcome.status == "succeeded"
+    assert outcome.report["choice"]["chosen"] == "mobilenet_v2" == outcome.report["backbone"]
+    fractions = [progress.fraction for progress in told]
+    assert fractions == sorted(fractions)
+
+
+def test_real_networks_on_real_photos(shared_data, tmp_path):
+    """ImageNet is nearer to vehicles than iNaturalist's birds are, and heads say the same."""
+    store = Store(tmp_path / "state")
+    for name, labels in (("mobilenet_v1_0.25_128", "imagenet"), ("mobilenet_v2_1.0_224_inat_bird", "inat_bird")):
+        model = (shared_data / "models" / f"{name}_quant.tflite").read_bytes()
+        install(store, model, read_labels(shared_data / "models" / f"{labels}_labels.txt"), name=name, origin=name)
+    kinds = {
+        "aircraft": {404, 405, 417, 895},
+        "bicycles": {444, 665, 670, 671, 880},
+        "boats": {472, 484, 510, 554, 576, 625, 628, 724, 780, 814, 833, 871, 914},
+        "cars": {407, 436, 468, 511, 609, 627, 656, 661, 717, 751, 779, 817},
+        "trains": {466, 547, 565, 705, 820, 829, 874},
+    }
+    album = tmp_path / "album"
+    with (shared_data / "imagenet" / "labels.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            for kind in (kind for kind, classes in kinds.items() if int(row["class_index"]) in classes):
+                photo = shared_data / "imagenet" / row["file"]
+                (album / kind).mkdir(parents=True, exist_ok=True)
+                (album / kind / photo.name).symlink_to(photo.resolve())
+    one = ranker(store, album)
+    estimated, measured = one.estimate(), one.measure()
+    one.close()
+    assert estimated.best.name == "mobilenet_v2"
+    accuracies = {standing.bundle.name: standing.measured.accuracy for standing in measured.standings}
+    assert accuracies["mobilenet_v2"] > accuracies["mobilenet_v2_1.0_224_inat_bird"]
+    divergences = {standing.source.dataset: standing.divergence for standing in estimated.standings}
+    assert divergences["ImageNet"] < divergences["iNaturalist 2017 birds"]
+    warned = {standing.bundle.name: standing.warning for standing in estimated.standings}
+    assert warned["mobilenet_v2_1.0_224_inat_bird"] == "likely worse than the current mobilenet_v2"

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edged.errors import ModelError
+from edged.learning.export import calibrate, export
+from edged.learning.softmax_regression import fit
+from edged.vision.graph import Graph
+from edged.vision.network import HeadNetwork, Network
+from edged.vision.quantization import Affine
+from edged.vision.scores import softmax
+from tests.vision.conftest import read_rgb
+
+
+def quantized_scores(logits: np.ndarray, affine: Affine) -> np.ndarray:
+    return softmax(affine.dequantize(affine.quantize(logits, np.int8)))
+
+
+def test_the_range_is_finer_than_all_logits_and_changes_hardly_a_score_that_shows() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.standard_normal((2000, 5)).astype(np.float32) * 6
+    low, high = calibrate(logits)
+    assert logits.min() < low < 0 < high < logits.max()
+    clipped = softmax(np.clip(logits, low, high))
+    changed = abs(clipped - softmax(logits)).max(axis=1) > 5 / 512
+    assert changed.mean() < 0.04
+    assert (clipped.argmax(axis=1) == logits.argmax(axis=1)).mean() > 0.99
+    fine = abs(quantized_scores(logits, Affine.from_range(low, high)) - softmax(logits)).mean()
+    coarse = abs(quantized_scores(logits, Affine.from_range(logits.min(), logits.max())) - softmax(logits)).mean()
+    assert fine < coarse
+
+
+@pytest.mark.parametrize("logits", [[[0.0, 0.0]], [[3.0, 3.0]], [[-3.0, -3.0]], [[1e4, -1e4], [-1e4, 1e4]]])
+def test_any_logits_have_a_range(logits: list[list[float]]) -> None:
+    low, high = calibrate(np.array(logits, np.float32))
+    assert low < high
+    assert np.isfinite([low, high]).all()
+
+
+def test_a_head_trained_on_real_photos_is_as_good_in_8_bits(shared_data: Path) -> None:
+    model = (shared_data / "models" / "mobilenet_v1_0.25_128_quant.tflite").read_bytes()
+    network = Network(model, crop=1.0)
+    folders = sorted(folder for folder in (shared_data / "flowers").iterdir() if folder.is_dir())
+    files = [(file, label) for label, folder in enumerate(folders) for file in sorted(folder.glob("*.jpg"))[:40]]
+    stored = np.stack([network.embed(network.prepare(read_rgb(file))) for file, _ in files])
+    labels = np.array([label for _, label in files])
+    train = np.arange(len(files)) % 4 > 0
+    head = fit(stored[train], labels[train], classes=5, affine=network.bottleneck_affine)
+    exported = export(model, head, stored[train])
+    assert Graph(exported).head.classes == 5
+    quantized = HeadNetwork(exported).scores(stored[~train])
+    real = softmax(head.logits(stored[~train], network.bottleneck_affine))
+    assert abs(quantized - real).max() < 0.1
+    truth = labels[~train]
+    hits, float_hits = ((scores.argmax(axis=1) == truth).mean() for scores in (quantized, real))
+    assert hits > 0.6
+    assert hits >= float_hits - 0.04  # 50 images: two of them
+
+    whole = Network(exported, crop=1.0)
+    some = np.flatnonzero(~train)[::10]
+    scores = [whole.infer(whole.prepare(read_rgb(files[index][0]))).scores for index in some]
+    np.testing.assert_array_equal(scores, HeadNetwork(exported).scores(stored[some]))
+
+
+def test_a_head_for_another_backbone_is_refused(shared_data: Path) -> None:
+    model = (shared_data / "models" / "mobilenet_v1_0.25_128_quant.tflite").read_bytes()
+    features = np.random.default_rng(0).integers(0, 256, (8, 32)).astype(np.uint8)
+    head = fit(features, np.arange(8) % 2, classes=2)
+    with pytest.raises(ModelError, match="does not fit a bottleneck of 256"):
+        export(model, head, features)

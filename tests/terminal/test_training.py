@@ -1,0 +1,66 @@
+"""A training's report for people."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from edged.terminal.training import describe, report_tables
+
+REPORT = {
+    "accuracy": {"quantized": 0.874, "float": 0.8753, "previous": 0.8},
+    "decision": {"promote": True, "reason": "87.4% against 80.0%", "against": "0123456789ab", "images": 754},
+    "counts": {"daisy": 633, "roses": 641},
+    "classes": {
+        "daisy": {"images": 141, "precision": 0.875, "recall": 0.894},
+        "roses": {"images": 128, "precision": None, "recall": 0.5},
+    },
+    "confused": [{"label": "roses", "predicted": "daisy", "count": 12}],
+    "worst": [{"id": "d7a0046af2867774", "label": "[red]roses", "predicted": "daisy", "score": 0.004}],
+    "training": {"epochs": 33, "best_epoch": 23, "validation_loss": 0.29, "stopped": "patience"},
+    "learning_curve": {"points": [{"images": 645, "accuracy": 0.867}], "gain_per_100": 0.0003},
+    "seconds": {"scan": 0.1, "total": 2.5},
+    "peak_memory_mb": 167.6,
+    "left_out": {"rare": "2 images"},
+    "skipped": [{"file": f"images/{n}.jpg", "reason": "cut off"} for n in range(12)],
+}
+
+
+def shown(report: dict[str, object]) -> str:
+    out = io.StringIO()
+    console = Console(file=out, width=100, highlight=False)
+    for part in report_tables(report):
+        console.print(part)
+    return out.getvalue()
+
+
+def test_everything_a_person_asks_for_is_there() -> None:
+    text = shown(REPORT)
+    for part in ("87.4%", "80.0%", "754", "daisy", "633", "89.4%", "d7a0046af2867774", "645 images 86.7%",
+                 "0.03 points", "promoted", "total 2.50", "168 MB", "rare", "images/9.jpg", "2 more"):  # fmt: skip
+        assert part in text
+    assert "[red]roses" in text  # a label is text, not markup
+    lines = text.splitlines()
+    assert next(n for n, line in enumerate(lines) if "roses" in line) < next(
+        n for n, line in enumerate(lines) if "daisy" in line
+    )  # the class that needs images most comes first
+
+
+@pytest.mark.parametrize("report", [{}, {"accuracy": None, "classes": 3, "worst": [1]}, {"seconds": {"scan": "x"}}])
+def test_parts_that_are_missing_or_strange_are_passed_over(report: dict[str, object]) -> None:
+    shown(report)
+
+
+@pytest.mark.parametrize(
+    ("stage", "detail", "text"),
+    [
+        ("scan", {}, "scan"),
+        ("bottlenecks", {"done": 120, "of": 3670}, "bottlenecks 120 of 3670"),
+        ("training", {"epoch": 3, "loss": 0.41, "accuracy": 0.8}, "training epoch 3, loss 0.41, accuracy 80.0%"),
+        ("training", {"epoch": 3, "loss": None}, "training epoch 3, loss None"),
+    ],
+)
+def test_progress_in_a_few_words(stage: str, detail: dict[str, object], text: str) -> None:
+    assert describe(stage, detail) == text
