@@ -17,6 +17,14 @@ class ModelError(EdgedError):
     """A model, its labels or its bundle cannot be used."""
 
 
+class ImageError(EdgedError):
+    """An image file cannot be read: missing, no image, damaged, cut off, or too large."""
+
+
+class StorageError(EdgedError):
+    """A file or database in the state folder cannot be read or written: a full disk, missing permissions, damage."""
+
+
 class LinkError(EdgedError):
     """The MQTT broker cannot be reached, refuses us, or did not answer in time."""
 
@@ -27,3 +35,7 @@ class CommandError(EdgedError):
 
 class TrainingError(EdgedError):
     """A training cannot start or did not end with a usable model."""
+
+
+class RefusedError(EdgedError):
+    """What was asked for cannot be done with these images or settings; becomes a `rejected` job."""
