@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edged.errors import TrainingError
 
 if TYPE_CHECKING:
-    from edged.lab.sources.ranking import Ranking
+    from edged.lab.sources import Ranking
     from edged.settings import Settings
 
 
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 def _rank(args: argparse.Namespace, configuration: Settings) -> Ranking:
     from edged.errors import ModelError
     from edged.images.folder import open_images
-    from edged.lab.sources.ranker import Ranker
+    from edged.lab.sources import Ranker
     from edged.learning.dataset import select
     from edged.store import Store
 
