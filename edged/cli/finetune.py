@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edged.lab.finetune.run import Step
+    from edged.lab.finetune import Step
 
 
 def register(subparsers: Any) -> None:
@@ -51,9 +51,7 @@ def run(args: argparse.Namespace) -> int:
     flags = {} if args.min_accuracy is None else {"retrain": {"min_accuracy": args.min_accuracy}}
     configuration = settings.load(args.config, flags)
     from edged.errors import ModelError
-    from edged.lab.finetune.depth import parse_depth
-    from edged.lab.finetune.job import Hyperparameters
-    from edged.lab.finetune.run import FineTuneRequest, check_tensorflow, fine_tune
+    from edged.lab.finetune import FineTuneRequest, Hyperparameters, check_tensorflow, fine_tune, parse_depth
     from edged.learning.request import Outcome, RefusedError, TrainingRequest
     from edged.store import Store
 

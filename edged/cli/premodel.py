@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edged.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
-    from edged.lab.selection.measurement import Measurements
-    from edged.lab.selection.training import Progress
+    from edged.lab.selection import Measurements, Progress
     from edged.selection.pool import Member
     from edged.settings import Settings
     from edged.store import Bundle, Store
@@ -62,9 +61,8 @@ def register(subparsers: Any) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from edged.lab.selection.photos import read_labels
-    from edged.lab.selection.report import compose, operating_points
-    from edged.lab.selection.training import cross_validate, fit, require_fitting
+    from edged.lab.photos import labeled_photos_of_pool
+    from edged.lab.selection import compose, cross_validate, fit, operating_points, require_fitting
     from edged.selection.files import Fitted, save
     from edged.selection.pool import common_labels, find_bundles, fingerprint, member_names
 
@@ -75,7 +73,7 @@ def _train(args: argparse.Namespace) -> int:
     bundles, left_out = find_bundles(store, configuration.selection.pool, configuration.model.name)
     for bundle in left_out:
         _say(f"{bundle.name} ({bundle.id}) is left out: it names other classes")
-    photos = read_labels(args.images, args.labels, common_labels(bundles[0].labels))
+    photos = labeled_photos_of_pool(args.images, args.labels, common_labels(bundles[0].labels))
     members = _load(bundles, member_names(bundles), configuration)
     with _progress() as progress:
         measured = _measure(members, photos, progress)
@@ -113,9 +111,8 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from edged.lab.selection.photos import read_labels
-    from edged.lab.selection.report import compose
-    from edged.lab.selection.training import Fit, on_photos
+    from edged.lab.photos import labeled_photos_of_pool
+    from edged.lab.selection import Fit, compose, on_photos
     from edged.selection.files import CURVE, folder_of, load, load_report
     from edged.selection.pool import common_labels
 
@@ -129,7 +126,7 @@ def _report(args: argparse.Namespace) -> int:
         report = load_report(state_dir, name)
         picture = (folder_of(state_dir, name) / CURVE).read_text(encoding="utf-8")
     else:
-        photos = read_labels(args.images, args.labels, common_labels(bundles[0].labels))
+        photos = labeled_photos_of_pool(args.images, args.labels, common_labels(bundles[0].labels))
         members = _load(bundles, list(kept.networks), configuration)
         with _progress() as progress:
             measured = _measure(members, photos, progress, order=kept.networks)
@@ -177,7 +174,7 @@ def _load(bundles: list[Bundle], names: list[str], configuration: Settings) -> l
 def _measure(
     members: list[Member], photos: list[Any], progress: Progress, order: tuple[str, ...] | None = None
 ) -> Measurements:
-    from edged.lab.selection.measuring import measure
+    from edged.lab.selection import measure
     from edged.sensors import open_sensors
 
     sensors = open_sensors()

@@ -17,7 +17,7 @@ from edged.errors import ConfigError, EdgedError, ModelError
 if TYPE_CHECKING:
     from edged.contract.reports import ProfileReport
     from edged.contract.requests import ProfileRequest
-    from edged.lab.profiling.comparison import Candidate
+    from edged.lab.profiling import Candidate
     from edged.settings import Settings
 
 _PLAIN_WIDTH = 120
@@ -85,8 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _profile_all(args: argparse.Namespace, configuration: Settings) -> int:
     from edged.contract.reports import NotMeasured
-    from edged.lab.profiling.layers import draw_layers
-    from edged.lab.profiling.profiler import profile
+    from edged.lab.profiling import draw_layers, profile
 
     worst = 0
     for wanted in args.models or [None]:
@@ -157,8 +156,8 @@ def _find(wanted: str | None, configuration: Settings) -> tuple[str, Path, str |
 
 
 def _compare(args: argparse.Namespace, configuration: Settings) -> int:
-    from edged.lab.profiling.comparison import compare, labeled_photos, spread
-    from edged.lab.profiling.photos import shipped_photos
+    from edged.lab.photos import labeled_photos, shipped_photos, spread
+    from edged.lab.profiling import compare
 
     if args.labels and not args.images:
         raise ConfigError("--labels needs --images, the folder that its files are in")
@@ -184,7 +183,7 @@ def _compare(args: argparse.Namespace, configuration: Settings) -> int:
 
 
 def _candidate(wanted: str | None, args: argparse.Namespace, configuration: Settings) -> Candidate:
-    from edged.lab.profiling.comparison import Candidate
+    from edged.lab.profiling import Candidate
     from edged.vision.network import Network
 
     name, path, _, crop, labels = _find(wanted, configuration)

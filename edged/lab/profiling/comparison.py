@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,24 +12,15 @@ import numpy as np
 from edged.camera.photo import read_image
 from edged.errors import CameraError, ConfigError
 from edged.lab.profiling.costs import costs
-from edged.lab.profiling.photos import photo_files
 from edged.vision.flatbuffer import unpack
 
 if TYPE_CHECKING:
+    from edged.lab.photos import LabeledPhoto
     from edged.types import Vector
     from edged.vision.network import Network
 
 _BACKGROUND = 1001
 """Outputs of an ImageNet network whose output 0 is "background"; its classes are one higher."""
-
-
-@dataclass(frozen=True, slots=True)
-class Photo:
-    """A labeled photo; at least one of label and class index is given, or neither where accuracy is not asked for."""
-
-    path: Path
-    label: str | None = None
-    class_index: int | None = None
 
 
 @dataclass(slots=True)
@@ -49,49 +38,8 @@ class Candidate:
     fifth: int = 0
 
 
-def labeled_photos(folder: Path, labels: Path | None) -> list[Photo]:
-    """Find photos and what they show.
-
-    Args:
-        folder: Photos in one folder per label; with `labels`, in any order.
-        labels: CSV with a column `file` (relative to the folder or the CSV) and `class_index` or `label`.
-
-    Raises:
-        ConfigError: One line that names the file: missing, no such column, a row without a photo.
-    """
-    if labels is None:
-        folders = {file: file.parent.relative_to(folder).parts for file in photo_files(folder)}
-        return [Photo(file, label=parts[0] if parts else None) for file, parts in folders.items()]
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder of images")
-    try:
-        with labels.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{labels}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    columns = set(rows[0]) if rows else set()
-    if "file" not in columns or not columns & {"class_index", "label"}:
-        raise ConfigError(
-            f"{labels}: needs the columns file, and class_index or label; has {', '.join(columns) or 'none'}"
-        )
-    photos = []
-    for number, row in enumerate(rows, start=2):
-        index = row.get("class_index") or ""
-        if index and not index.isdecimal():
-            raise ConfigError(f"{labels}: line {number}: class_index {index!r} is not a number from 0")
-        photos.append(Photo(folder / (row["file"] or ""), row.get("label") or None, int(index) if index else None))
-    return photos
-
-
-def spread(photos: Sequence[Photo], limit: int) -> list[Photo]:
-    """Return at most `limit` photos (0: all), evenly over the whole."""
-    if not limit or len(photos) <= limit:
-        return list(photos)
-    return [photos[place] for place in np.linspace(0, len(photos) - 1, limit).round().astype(int)]
-
-
 def compare(
-    candidates: Sequence[Candidate], photos: Sequence[Photo], tell: Callable[[str, float], None]
+    candidates: Sequence[Candidate], photos: Sequence[LabeledPhoto], tell: Callable[[str, float], None]
 ) -> list[dict[str, Any]]:
     """Show every photo to every model, in turn, so that a busy machine slows all alike.
 
@@ -138,7 +86,7 @@ class _Truth:
             for name in (label, label.split(",", maxsplit=1)[0]):
                 self._places.setdefault(name.strip().casefold(), place)
 
-    def of(self, photo: Photo) -> int | None:
+    def of(self, photo: LabeledPhoto) -> int | None:
         """Return the output's index, None where the model has no such class.
 
         ImageNet's networks share its numbers, and some of its names stand for two classes ("crane"): there the number

@@ -27,12 +27,12 @@ from edged.contract.reports import (
 )
 from edged.contract.requests import ProfileRequest
 from edged.errors import EdgedError, ModelError
+from edged.lab.photos import photo_files, read_prepared, shipped_photos
 from edged.lab.profiling import runtimes
 from edged.lab.profiling.children import run_child
 from edged.lab.profiling.costs import arena_bytes, costs
 from edged.lab.profiling.endtoend import profile_end_to_end
 from edged.lab.profiling.layers import profile_layers
-from edged.lab.profiling.photos import photo_files, read_prepared, shipped_photos
 from edged.lab.profiling.tasks import available_bytes
 from edged.vision.flatbuffer import unpack
 from edged.vision.graph import Graph

@@ -15,7 +15,7 @@ from edged.selection.strategy import Single
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edged.lab.selection.measurement import Measurements
+    from edged.lab.selection.measurements import Measurements
     from edged.selection.strategy import Strategy
     from edged.types import Vector
 

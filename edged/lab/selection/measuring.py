@@ -10,7 +10,7 @@ import numpy as np
 
 from edged.camera.photo import read_image
 from edged.errors import CameraError, ConfigError
-from edged.lab.selection.measurement import Measurements
+from edged.lab.selection.measurements import Measurements
 from edged.selection.features import costs_ms, extract
 from edged.selection.governor import total_power_mw
 from edged.selection.pool import common_labels
@@ -18,7 +18,7 @@ from edged.selection.pool import common_labels
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edged.lab.selection.photos import LabeledPhoto
+    from edged.lab.photos import LabeledPhoto
     from edged.selection.pool import Member
     from edged.sensors import Sensors
 

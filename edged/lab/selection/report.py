@@ -12,7 +12,7 @@ from edged.selection.strategy import ByPremodel
 
 if TYPE_CHECKING:
     from edged.lab.selection.evaluation import Outcome
-    from edged.lab.selection.measurement import Measurements
+    from edged.lab.selection.measurements import Measurements
     from edged.lab.selection.training import Fit
 
 _COLOURS = dict(zip(("single", "premodel", "cascade", "learned", "oracle"), (COLOURS[n] for n in (6, 3, 1, 0, 2)),

@@ -10,19 +10,17 @@ import numpy as np
 
 from edged.lab.selection.cascade_fitting import fit_cascade
 from edged.lab.selection.evaluation import Outcome, decision_ms, play, play_oracle, summary
-from edged.lab.selection.measurement import folds
-from edged.lab.selection.pool_choice import choose_pool
-from edged.lab.selection.premodel_fitting import choose_features, fit_premodel, require_sklearn
+from edged.lab.selection.measurements import folds
+from edged.lab.selection.premodel_fitting import choose_features, choose_pool, fit_premodel, require_sklearn
 from edged.selection.premodels import KINDS
 from edged.selection.strategy import ByCascade, ByPremodel, Single
 
 if TYPE_CHECKING:
-    from edged.lab.selection.measurement import Measurements
+    from edged.lab.selection.measurements import Measurements
     from edged.selection.strategy import Strategy
 
-    Progress = Callable[[str, float], None]
-    """Stage and share done, 0..1."""
-
+Progress = Callable[[str, float], None]
+"""Told the stage and the share done, 0..1."""
 FOLDS = 10
 _ASSUMED_DECISION_MS = 0.2
 """Until it is measured, on the first fit."""

@@ -9,14 +9,14 @@ import pytest
 
 from edged.cli import main
 from edged.errors import ConfigError
-from edged.lab.profiling.comparison import Photo, labeled_photos, spread
+from edged.lab.photos import LabeledPhoto, labeled_photos, spread
 
 
 def test_labels_are_folders_or_a_table(photos: Path, tmp_path: Path) -> None:
     assert [photo.label for photo in labeled_photos(photos, None)] == ["rocket", "rocket", "tabby"]
     table = tmp_path / "labels.csv"
     table.write_text("file,class_index,label\ntabby/0.jpg,281,tabby\n", encoding="utf-8")
-    assert labeled_photos(photos, table) == [Photo(photos / "tabby/0.jpg", "tabby", 281)]
+    assert labeled_photos(photos, table) == [LabeledPhoto(photos / "tabby/0.jpg", "tabby", 281)]
     table.write_text("name,class\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"needs the columns file, and class_index or label"):
         labeled_photos(photos, table)
@@ -26,7 +26,7 @@ def test_labels_are_folders_or_a_table(photos: Path, tmp_path: Path) -> None:
 
 
 def test_a_limit_is_spread_over_the_whole() -> None:
-    every = [Photo(Path(str(number))) for number in range(100)]
+    every = [LabeledPhoto(Path(str(number))) for number in range(100)]
     assert [photo.path.name for photo in spread(every, 3)] == ["0", "50", "99"]
     assert spread(every, 0) == every
 

@@ -9,7 +9,7 @@ from edged.lab.selection import training
 from edged.lab.selection.evaluation import play, play_oracle
 from edged.lab.selection.report import compose, operating_points, verdict
 from edged.selection.files import ARRAYS, MANIFEST, Fitted, load, load_report, save
-from tests.selection.synthetic import measurements
+from tests.lab.selection.synthetic import measurements
 
 pytest.importorskip("sklearn")
 
