@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from edged.contract.hyperparameters import Hyperparameters
 
 MAX_IMAGE_BYTES = 8 * 2**20
 """Of the file of a pushed image."""
@@ -153,24 +155,30 @@ class ImagesRemoveArgs(Args):
     id: ImageId
 
 
-class RetrainArgs(Args):
+class RetrainArgs(Args, Hyperparameters):
     """`cmd/retrain`: train a new final layer on the labeled images and let it answer if it is good enough.
 
-    What is left out has the default of the device's `[retrain]`. The job's stages: scan, bottlenecks, training, export,
-    evaluation, learning curve, writing, swap; while it runs its report holds numbers of the stage (`done` and `of`, or
-    `epoch`, `loss`, `accuracy`), at the end the whole report.
+    What is left out, or null, has the default of the device's `[retrain]`. The job's stages: scan, bottlenecks,
+    training, export, evaluation, learning curve, writing, swap; while it runs its report holds numbers of the stage
+    (`done` and `of`, or `epoch`, `loss`, `accuracy`), at the end the whole report.
     """
 
     command = "retrain"
     lasting = True
 
-    lr: float | None = Field(default=None, gt=0, le=100, allow_inf_nan=False)
-    epochs: int | None = Field(default=None, ge=1, le=10000)
-    batch: int | None = Field(default=None, ge=1, le=4096)
     backbone: str | None = Field(default=None, min_length=1, max_length=64)
-    seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
-    augment: bool | None = None
-    min_accuracy: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, values: Any) -> Any:
+        return (
+            {key: value for key, value in values.items() if value is not None} if isinstance(values, dict) else values
+        )
+
+    def over(self, defaults: Hyperparameters) -> Hyperparameters:
+        """Return `defaults` with what the command names in their place."""
+        named = {name: getattr(self, name) for name in self.model_fields_set & Hyperparameters.model_fields.keys()}
+        return Hyperparameters(**{**defaults.model_dump(include=set(Hyperparameters.model_fields)), **named})
 
 
 class CancelArgs(Args):

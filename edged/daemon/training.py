@@ -98,21 +98,16 @@ class Training:
             self._thread.join()
 
     def _request(self, id_: str, args: RetrainArgs) -> TrainingRequest:
-        defaults, state_dir = self._settings.retrain, self._settings.storage.state_dir
         current = self._switch.running
-        chosen = args.model_dump(exclude_none=True, exclude={"backbone"})
         return TrainingRequest(
-            state_dir=state_dir,
+            state_dir=self._settings.storage.state_dir,
             backbone=choose_backbone(self._store, current, args.backbone).path,
             candidates=candidates(self._store, args.backbone),
             current=current.path,
             run=id_,
             images_max_mb=self._settings.storage.images_max_mb,
             runtime=self._settings.model.runtime,
-            momentum=defaults.momentum,
-            l2=defaults.l2,
-            patience=defaults.patience,
-            **({name: getattr(defaults, name) for name in _ADJUSTABLE} | chosen),
+            hyperparameters=args.over(self._settings.retrain.hyperparameters),
         )
 
     # -- on the training's own thread, which must live as long as the child --------------------------------------------
@@ -213,7 +208,3 @@ class Training:
                 error=outcome.error,
             )
         )
-
-
-_ADJUSTABLE = ("lr", "epochs", "batch", "seed", "augment", "min_accuracy")
-"""What a command may set for its training; the rest stands in the configuration."""

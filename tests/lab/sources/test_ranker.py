@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edged import resources
+from edged.contract.hyperparameters import Hyperparameters
 from edged.images.folder import open_images
 from edged.lab.sources.known_sources import read_known_sources
 from edged.lab.sources.ranker import Ranker
@@ -121,8 +122,7 @@ def test_auto_trains_on_what_it_chose(store, tmp_path):
         current=current.path,
         run="auto",
         images=album,
-        epochs=20,
-        min_accuracy=0.0,
+        hyperparameters=Hyperparameters(epochs=20, min_accuracy=0.0),
         workers=1,
         out=tmp_path / "out",
     )
