@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edged.camera.photo import read_image
-from edged.errors import TrainingError
+from edged.errors import RefusedError, TrainingError
 from edged.images.decoding import decode
 from edged.images.embeddings import Embedding, variant
 from edged.images.rows import Kept
@@ -20,7 +20,7 @@ from edged.learning.bottlenecks import Task, extract
 from edged.learning.choice import choose_backbone
 from edged.learning.dataset import KeptBottlenecks
 from edged.learning.pipeline import train
-from edged.learning.request import Progress, RefusedError, TrainingRequest
+from edged.learning.request import Progress, TrainingRequest
 from edged.store import Store, read_bundle
 from edged.vision.network import Network
 from tests.albums import LABELS, make_album, picture, put

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edged.errors import TrainingError
+from edged.errors import RefusedError, TrainingError
 from edged.images.decoding import decode
 from edged.images.photo_file import read_photo
 from edged.lab.sources.known_sources import KnownSource, read_known_sources
@@ -21,7 +21,6 @@ from edged.learning.bottlenecks import complete
 from edged.learning.cross_validation import CrossValidation, cross_validate
 from edged.learning.dataset import KeptBottlenecks, Selection
 from edged.learning.evaluation import decide
-from edged.learning.request import RefusedError
 from edged.vision.preprocess import fit as fit_image
 from edged.vision.quantization import Affine
 
