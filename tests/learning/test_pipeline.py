@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edged.camera.photo import read_image
+from edged.codec import decode, read_image
 from edged.errors import RefusedError, TrainingError
-from edged.images.decoding import decode
 from edged.images.embeddings import Embedding, variant
 from edged.images.rows import Kept
 from edged.images.store import ImageStore
@@ -142,7 +141,8 @@ def test_a_kept_frame_is_not_inferred_again(request_: TrainingRequest, monkeypat
         )  # fmt: skip
     decoded: list[int] = []
     monkeypatch.setattr(
-        "edged.learning.bottlenecks.decode", lambda data, *size: decoded.append(len(data)) or decode(data, *size)
+        "edged.learning.bottlenecks.decode",
+        lambda data, *size, **crop: decoded.append(len(data)) or decode(data, *size, **crop),
     )
     outcome = train(request_, quiet)
     assert len(decoded) == 60  # the drawn ones
