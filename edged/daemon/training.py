@@ -6,10 +6,10 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from edged.contract.messages import COMMANDS, Job
+from edged.contract.commands import COMMANDS
+from edged.contract.messages import Job
 from edged.daemon.training_job import State, TrainingJob
 from edged.errors import CommandError, EdgedError, ModelError, RefusedError
 from edged.jobs.process import TrainingProcess
@@ -18,13 +18,12 @@ from edged.learning.request import Outcome, Progress, TrainingRequest
 from edged.store import read_bundle
 
 if TYPE_CHECKING:
-    from edged.contract.messages import CancelArgs, JobsArgs, JobStatus, RetrainArgs
-    from edged.daemon.commands import Handler
+    from edged.contract.commands import CancelArgs, Command, JobsArgs, RetrainArgs
+    from edged.contract.messages import JobStatus
     from edged.daemon.switching import ModelSwitch
     from edged.mqtt.link import Link
     from edged.settings import Settings
     from edged.store import Store
-    from edged.types import Command
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +51,8 @@ class Training:
         self._running: TrainingJob | None = None
         self._thread: threading.Thread | None = None
         self._stopping = False
-        self.handlers: Mapping[str, Handler] = {"retrain": self.retrain, "cancel": self.cancel, "jobs": self.jobs}
 
-    def retrain(self, command: Command) -> None:
+    def retrain(self, command: Command[RetrainArgs]) -> None:
         """Begin a training; its job goes on by itself."""
         try:
             request = self._request(command.id, command.args)
@@ -69,9 +67,9 @@ class Training:
         self._thread = threading.Thread(target=self._run, args=(self._running,), name="training")
         self._thread.start()
 
-    def cancel(self, command: Command) -> dict[str, Any]:
+    def cancel(self, command: Command[CancelArgs]) -> dict[str, Any]:
         """End the training that runs; its own job says so."""
-        args: CancelArgs = command.args
+        args = command.args
         with self._lock:
             running = self._running
             if running is None or not running.id.startswith(args.job):
@@ -82,9 +80,9 @@ class Training:
             running.cancelled.set()
         return {"job": running.id}
 
-    def jobs(self, command: Command) -> dict[str, Any]:
+    def jobs(self, command: Command[JobsArgs]) -> dict[str, Any]:
         """Report the last jobs, without their reports."""
-        args: JobsArgs = command.args
+        args = command.args
         names = [name for name, model in COMMANDS.items() if model.lasting]
         states = [json.loads(state) for state in self._link.ledger.jobs(names, args.limit)]
         return {"jobs": [{key: value for key, value in state.items() if key != "report"} for state in states]}

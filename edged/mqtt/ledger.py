@@ -9,14 +9,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from edged.contract.messages import Job
+from edged.contract.messages import FINAL, Job
 from edged.database import DatabaseFile, cannot_keep
 
 KEEP_S = 30 * 86400.0
 KEEP_ROWS = 100_000
 PROGRESS_S = 10.0
 """A job that only progresses is written to disk this often; every change of its status at once."""
-FINAL = frozenset({"succeeded", "rejected", "failed", "cancelled"})
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS command (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edged.contract.messages import ProfilePart
+from edged.contract.commands import ProfilePart
 from edged.settings import MqttSettings
 
 PARTS: tuple[ProfilePart, ...] = ("layers", "end_to_end", "online", "batch", "threads", "runtimes", "gpu")
