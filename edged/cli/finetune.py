@@ -50,11 +50,11 @@ def run(args: argparse.Namespace) -> int:
     limit_threads()
     flags = {} if args.min_accuracy is None else {"retrain": {"min_accuracy": args.min_accuracy}}
     configuration = settings.load(args.config, flags)
-    from edged.errors import ModelError
+    from edged.errors import ModelError, RefusedError
     from edged.lab.finetune.depth import parse_depth
     from edged.lab.finetune.job import Hyperparameters
     from edged.lab.finetune.run import FineTuneRequest, check_tensorflow, fine_tune
-    from edged.learning.request import Outcome, RefusedError, TrainingRequest
+    from edged.learning.request import Outcome, TrainingRequest
     from edged.store import Store
 
     hyperparameters = Hyperparameters(

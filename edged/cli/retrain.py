@@ -49,8 +49,9 @@ def run(args: argparse.Namespace) -> int:
     flags = given_hyperparameters(args)
     configuration = settings.load(args.config, {"retrain": flags} if flags else None)
 
+    from edged.errors import RefusedError
     from edged.learning.choice import candidates, choose_backbone
-    from edged.learning.request import Outcome, RefusedError, TrainingRequest
+    from edged.learning.request import Outcome, TrainingRequest
     from edged.learning.trainer import run_here
     from edged.store import Store
 

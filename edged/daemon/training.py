@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from edged.contract.commands import COMMANDS
 from edged.contract.messages import Job
 from edged.daemon.training_job import State, TrainingJob
-from edged.errors import CommandError, EdgedError, ModelError
+from edged.errors import CommandError, EdgedError, ModelError, RefusedError
 from edged.jobs.process import TrainingProcess
 from edged.learning.choice import candidates, choose_backbone
-from edged.learning.request import Outcome, Progress, RefusedError, TrainingRequest
+from edged.learning.request import Outcome, Progress, TrainingRequest
 from edged.store import read_bundle
 
 if TYPE_CHECKING:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edged.errors import ModelError
-from edged.learning.request import RefusedError
+from edged.errors import ModelError, RefusedError
 
 if TYPE_CHECKING:
     from edged.store import Bundle, Store

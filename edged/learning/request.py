@@ -75,7 +75,3 @@ class Outcome:
     report: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
     bundle: Path | None = None
-
-
-class RefusedError(Exception):
-    """A training that cannot be done with these images or settings; becomes a `rejected` job."""

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edged.camera.photo import read_image
+from edged.codec import decode, read_image
 from edged.contract.hyperparameters import Hyperparameters
-from edged.errors import TrainingError
-from edged.images.decoding import decode
+from edged.errors import RefusedError, TrainingError
 from edged.images.embeddings import Embedding, variant
 from edged.images.rows import Kept
 from edged.images.store import ImageStore
@@ -21,7 +20,7 @@ from edged.learning.bottlenecks import Task, extract
 from edged.learning.choice import choose_backbone
 from edged.learning.dataset import KeptBottlenecks
 from edged.learning.pipeline import train
-from edged.learning.request import Progress, RefusedError, TrainingRequest
+from edged.learning.request import Progress, TrainingRequest
 from edged.store import Store, read_bundle
 from edged.vision.network import Network
 from tests.albums import LABELS, make_album, picture, put
@@ -148,7 +147,8 @@ def test_a_kept_frame_is_not_inferred_again(request_: TrainingRequest, monkeypat
         )  # fmt: skip
     decoded: list[int] = []
     monkeypatch.setattr(
-        "edged.learning.bottlenecks.decode", lambda data, *size: decoded.append(len(data)) or decode(data, *size)
+        "edged.learning.bottlenecks.decode",
+        lambda data, *size, **crop: decoded.append(len(data)) or decode(data, *size, **crop),
     )
     outcome = train(request_, quiet)
     assert len(decoded) == 60  # the drawn ones

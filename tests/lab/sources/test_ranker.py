@@ -7,13 +7,14 @@ import pytest
 
 from edged import resources
 from edged.contract.hyperparameters import Hyperparameters
+from edged.errors import RefusedError
 from edged.images.folder import open_images
 from edged.lab.sources.known_sources import read_known_sources
 from edged.lab.sources.ranker import Ranker
 from edged.learning.choice import candidates, choose_backbone
 from edged.learning.dataset import select
 from edged.learning.pipeline import train
-from edged.learning.request import RefusedError, TrainingRequest
+from edged.learning.request import TrainingRequest
 from edged.store import Store, read_bundle, read_labels
 from edged.zoo import install
 from tests.albums import make_album
