@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     configuration = settings.load(args.config, {"retrain": flags} if flags else None)
 
     from edged.errors import RefusedError
+    from edged.lab.trainer import choose
     from edged.learning.choice import candidates, choose_backbone
     from edged.learning.request import Outcome, TrainingRequest
     from edged.learning.trainer import run_here
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         outcome = Outcome("rejected", error=str(error))
     else:
         with _shown() as tell:
-            outcome = run_here(request, tell)
+            outcome = run_here(request, tell, choose)
     if args.json:
         line: dict[str, Any] = {"status": outcome.status, "report": outcome.report}
         if outcome.bundle is not None:

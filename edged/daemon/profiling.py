@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edged.contract.messages import Job
+from edged.contract.requests import ProfileRequest
 from edged.errors import CommandError, EdgedError, ModelError
-from edged.lab.profiling.request import ProfileRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

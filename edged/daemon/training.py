@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 PROBATION_S = 30.0
 """How long a promotion waits for the end of the new model's probation, as long as frames come at all."""
 _LISTEN_S = 0.1
+_TRAINER = "edged.learning.trainer"
+_CHOOSING_TRAINER = "edged.lab.trainer"
+"""Modules that the trainer process runs; the second one ranks candidates first. Not imported here."""
 
 
 class Training:
@@ -141,7 +144,7 @@ class Training:
 
     def _train(self, running: TrainingJob, began: float) -> Outcome | None:
         """Run the child to its end; None: cancelled."""
-        process = TrainingProcess(running.request)
+        process = TrainingProcess(running.request, _CHOOSING_TRAINER if running.request.candidates else _TRAINER)
         log.info("training %s runs in process %s", running.id, process.pid)
         try:
             while True:

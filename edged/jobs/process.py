@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import signal
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
-from edged.learning import trainer as child
 from edged.learning.request import Outcome, Progress, TrainingRequest
 
 if TYPE_CHECKING:
@@ -25,12 +25,13 @@ class TrainingProcess:
 
     Args:
         request: What to train.
+        module: Path of the module whose `main` the process runs; it is imported there and not here.
     """
 
-    def __init__(self, request: TrainingRequest) -> None:
+    def __init__(self, request: TrainingRequest, module: str = "edged.learning.trainer") -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe(duplex=False)
-        self._process = context.Process(target=child.main, args=(request, theirs), name="edged-trainer", daemon=True)
+        self._process = context.Process(target=_run, args=(module, request, theirs), name="edged-trainer", daemon=True)
         try:
             self._process.start()
         except BaseException:
@@ -92,3 +93,8 @@ class TrainingProcess:
         except ValueError:
             name = "unknown"
         return f"was killed by signal {-code} ({name})" + ("; out of memory?" if code == -signal.SIGKILL else "")
+
+
+def _run(module: str, request: TrainingRequest, connection: Connection) -> None:
+    """Begin in the new process."""
+    importlib.import_module(module).main(request, connection)

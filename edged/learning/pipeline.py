@@ -27,15 +27,17 @@ from edged.store import Bundle, Store, read_bundle
 
 if TYPE_CHECKING:
     from edged.images.store import ImageStore
+    from edged.learning.choice import Choose
     from edged.types import Vector
 
 
-def train(request: TrainingRequest, tell: Tell) -> Outcome:
+def train(request: TrainingRequest, tell: Tell, choose: Choose | None = None) -> Outcome:
     """Train a new head and write its bundle; nothing is promoted.
 
     Args:
         request: What to do.
         tell: Called with the progress; may be slow.
+        choose: Chooses the backbone where `request.candidates` names several; not needed otherwise.
 
     Returns:
         The outcome: "succeeded" with a bundle, or "rejected" where the new model is not good enough.
@@ -45,14 +47,15 @@ def train(request: TrainingRequest, tell: Tell) -> Outcome:
         EdgedError: It failed.
     """
     with ExitStack() as stack:
-        return _Training(request, tell, stack).run()
+        return _Training(request, tell, choose, stack).run()
 
 
 class _Training:
     """The state of one training; used once."""
 
-    def __init__(self, request: TrainingRequest, tell: Tell, stack: ExitStack) -> None:
+    def __init__(self, request: TrainingRequest, tell: Tell, choose: Choose | None, stack: ExitStack) -> None:
         self._request = request
+        self._chooser = choose
         self._stages = Stages(tell)
         self._stack = stack
         self._workers = request.workers or os.cpu_count() or 1
@@ -129,19 +132,11 @@ class _Training:
         request = self._request
         if not request.candidates:
             return read_bundle(request.backbone)
-        from edged.lab.sources.ranker import Ranker
-
-        ranking = Ranker(
-            store,
-            selection,
-            [read_bundle(folder) for folder in request.candidates],
-            current=None if request.current is None else read_bundle(request.current),
-            runtime=request.runtime,
-            workers=self._workers,
-            tell=lambda _name, done, of: self._pass(0, done, of),
-        ).estimate()
-        self._report["choice"] = ranking.report()
-        return ranking.best
+        if self._chooser is None:
+            raise ValueError("a training with candidates needs somebody who chooses among them")
+        choice = self._chooser(request, store, selection, lambda done, of: self._pass(0, done, of))
+        self._report["choice"] = choice.report
+        return choice.bundle
 
     def _pass(self, number: int, done: int, of: int) -> None:
         """Tell how far one of the passes over the images is: two, where the first one chooses the backbone."""

@@ -23,7 +23,7 @@ class TrainingRequest:
         images: A folder with one folder per label, in place of the device's own images; it is only read.
         images_max_mb: `storage.images_max_mb`.
         backbone: Folder of the bundle whose network gets a new head.
-        candidates: Folders of bundles that the backbone is chosen from, see `sources.Ranker`; none: `backbone` it is.
+        candidates: Folders of bundles that `pipeline.train` lets its `choose` pick the backbone from; none: `backbone`.
         current: Folder of the bundle that runs; the new one must not be worse. None: nothing to compare with.
         run: Name of the training: the job's id. Names the TensorBoard run.
         hyperparameters: How to train, and how good the new model must be.

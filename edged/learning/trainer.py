@@ -20,6 +20,8 @@ from edged.learning.request import Outcome, Progress, TrainingRequest
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+    from edged.learning.choice import Choose
+
 NICENESS = 10
 OOM_SCORE = 500
 """Of −1000..1000: when memory runs out the kernel takes the trainer, not the daemon."""
@@ -28,14 +30,14 @@ _TELL_S = 0.1
 _PR_SET_PDEATHSIG = 1
 
 
-def main(request: TrainingRequest, connection: Connection) -> None:
-    """Train and send `Progress`, then one `Outcome`."""
+def main(request: TrainingRequest, connection: Connection, choose: Choose | None = None) -> None:
+    """Train and send `Progress`, then one `Outcome`; `choose` as `pipeline.train` takes it."""
     _step_back()
     _die_with_parent()
     limit_threads()
     logging.basicConfig(level=logging.WARNING, format="trainer: %(message)s")
     try:
-        connection.send(run_here(request, _Throttle(connection)))
+        connection.send(run_here(request, _Throttle(connection), choose))
     except BrokenPipeError:  # the daemon is gone
         sys.exit(1)
 
@@ -49,12 +51,12 @@ def limit_threads() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def run_here(request: TrainingRequest, tell: Callable[[Progress], None]) -> Outcome:
+def run_here(request: TrainingRequest, tell: Callable[[Progress], None], choose: Choose | None = None) -> Outcome:
     """Run the pipeline in this process; whatever it raises becomes an outcome."""
     try:
         from edged.learning.pipeline import train
 
-        return train(request, tell)
+        return train(request, tell, choose)
     except RefusedError as error:
         return Outcome("rejected", error=str(error))
     except EdgedError as error:

@@ -17,7 +17,8 @@ from edged.ctl.client import Client
 from edged.ctl.errors import RejectedError
 from edged.mqtt.broker import broker as broker_of
 from edged.settings import MqttSettings
-from edged.store import Store
+from edged.store import Store, read_bundle
+from edged.zoo import install
 from tests.albums import LABELS, make_album, picture, put
 from tests.conftest import REPOSITORY
 from tests.daemon.process import Daemon, wait_until
@@ -315,3 +316,18 @@ def test_a_pushed_bundle_keeps_its_lineage(device: Daemon, edgectl: Edgectl, cli
     (carried / "manifest.json").write_text(json.dumps({**manifest, "sha256": "0" * 64}))
     code, _, err = finish(edgectl("models", "push", str(carried), "--name", "other"))
     assert (code, f"manifest.json: sha256 starts with 000000000000, that of {carried}" in err) == (2, True), err
+
+
+def test_auto_ranks_what_is_installed_and_trains_on_the_first(
+    daemon: Callable[..., Daemon], client: Client, tmp_path: Path
+) -> None:
+    make_album(tmp_path / "state" / "images", 12)
+    shipped = read_bundle(REPOSITORY / "models" / "mobilenet_v2")
+    store = Store(tmp_path / "state")
+    install(store, shipped.read_model() + bytes(16), shipped.labels, name="other", origin="other")
+    daemon(RETRAIN)
+    trained = retrain(client, backbone="auto")
+    assert trained.status == "succeeded", trained.error
+    report = trained.report or {}
+    assert report["choice"]["chosen"] == report["backbone"] == "mobilenet_v2"
+    assert [one["name"] for one in report["choice"]["sources"]] == ["mobilenet_v2", "other"]

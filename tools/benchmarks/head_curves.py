@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.line_chart import Chart, Line
 from edged.contract.hyperparameters import Hyperparameters
 from edged.images.folder import open_images
+from edged.lab.chart import Axis, Chart, Series
 from edged.learning.backbone import Backbone
 from edged.learning.bottlenecks import complete
 from edged.learning.curves import Curves
@@ -116,20 +116,21 @@ def main() -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     chart = Chart(
         f"Validation accuracy by epoch: {args.images.name}, {args.backbone}",
-        "epoch",
-        "validation accuracy",
-        {name: Line(list(enumerate(values, 1))) for name, values in by_epoch.items()},
+        Axis("epoch"),
+        Axis("validation accuracy", percent=True),
+        [
+            Series(name, [(float(epoch), value) for epoch, value in enumerate(values, 1)])
+            for name, values in by_epoch.items()
+        ],
     )
     (args.out / "head-epochs.svg").write_text(chart.svg(), encoding="utf-8")
     points = [(float(count), float(np.mean(values))) for count, values in by_images.items()]
     spread = [float(np.std(values)) for values in by_images.values()]
     chart = Chart(
         f"Test accuracy by images per class: {args.images.name}, {args.backbone}",
-        "training images per class",
-        "test accuracy (float head)",
-        {f"mean ± s.d., {args.seeds} draws": Line(points, spread)},
-        log_x=True,
-        x_ticks=PER_CLASS,
+        Axis("training images per class", log=True, ticks=PER_CLASS),
+        Axis("test accuracy (float head)", percent=True),
+        [Series(f"mean ± s.d., {args.seeds} draws", points, spread)],
     )
     (args.out / "head-images.svg").write_text(chart.svg(), encoding="utf-8")
     numbers = {"by_epoch": by_epoch, "by_images": by_images, "best_epoch": epochs}

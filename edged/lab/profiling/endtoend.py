@@ -12,6 +12,7 @@ import numpy as np
 from edged import tracing
 from edged.camera import open_source
 from edged.contract.messages import Result, ResultLatency, Score
+from edged.contract.reports import EndToEnd
 from edged.errors import CameraError
 from edged.mqtt.broker import broker
 from edged.mqtt.events import Acknowledged, Closed, Event
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 FRAMES = 30
 _WARM = 2
 _ANSWER_S = 5.0
-_STEPS = ("capture", "preprocess", "invoke", "publish")
 
 
 class Publisher:
@@ -81,7 +81,7 @@ class Publisher:
 
 def profile_end_to_end(
     network: Network, source: str, mqtt: MqttSettings | None, *, device: str, frames: int = FRAMES
-) -> dict[str, Any]:
+) -> EndToEnd:
     """Take frames through the whole way, one at a time.
 
     Args:
@@ -92,8 +92,7 @@ def profile_end_to_end(
         frames: How many; medians are reported.
 
     Returns:
-        {frames, source, capture_ms, preprocess_ms, invoke_ms, publish_ms, total_ms, note}; without a broker,
-        `publish_ms` is None and `note` says why.
+        Medians of each step; without a broker, `publish_ms` is None and `note` says why.
 
     Raises:
         CameraError: The source cannot be opened or read.
@@ -123,16 +122,20 @@ def profile_end_to_end(
         camera.close()
         if publisher is not None:
             publisher.close()
-    medians = [float(value) for value in np.median(np.asarray(times), axis=0)]
+    capture, preprocess, invoke = (float(value) for value in np.median(np.asarray(times), axis=0))
     published = float(np.median(acknowledged)) if acknowledged else None
-    report: dict[str, Any] = {"frames": len(times), "source": source}
-    report |= {f"{step}_ms": round(value, 3) for step, value in zip(_STEPS, medians, strict=False)}
-    report["publish_ms"] = None if published is None else round(published, 3)
-    report["total_ms"] = round(sum(medians) + (published or 0.0), 3)
-    if published is None:
-        reason = publisher.error if publisher is not None else "no broker was asked for"
-        report["note"] = f"without publishing: {reason}"
-    return report
+    reason = publisher.error if publisher is not None else "no broker was asked for"
+    note = {} if published is not None else {"note": f"without publishing: {reason}"}
+    return EndToEnd(
+        frames=len(times),
+        source=source,
+        capture_ms=round(capture, 3),
+        preprocess_ms=round(preprocess, 3),
+        invoke_ms=round(invoke, 3),
+        publish_ms=None if published is None else round(published, 3),
+        total_ms=round(capture + preprocess + invoke + (published or 0.0), 3),
+        **note,
+    )
 
 
 def _result(seq: int, scores: Any, steps: list[float]) -> Result:

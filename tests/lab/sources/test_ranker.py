@@ -9,8 +9,8 @@ from edged import resources
 from edged.contract.hyperparameters import Hyperparameters
 from edged.errors import RefusedError
 from edged.images.folder import open_images
-from edged.lab.sources.known_sources import read_known_sources
-from edged.lab.sources.ranker import Ranker
+from edged.lab.sources import Ranker, read_known_sources
+from edged.lab.trainer import choose
 from edged.learning.choice import candidates, choose_backbone
 from edged.learning.dataset import select
 from edged.learning.pipeline import train
@@ -127,7 +127,7 @@ def test_auto_trains_on_what_it_chose(store, tmp_path):
         workers=1,
         out=tmp_path / "out",
     )
-    outcome = train(request, told.append)
+    outcome = train(request, told.append, choose)
     assert outcome.status == "succeeded"
     assert outcome.report["choice"]["chosen"] == "mobilenet_v2" == outcome.report["backbone"]
     fractions = [progress.fraction for progress in told]
