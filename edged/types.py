@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # edgectl imports this module and must not pay for numpy
     import numpy as np
@@ -84,18 +84,3 @@ class Reading:
     load: dict[str, float] = field(default_factory=dict)
     clock_mhz: dict[str, int] = field(default_factory=dict)
     throttled: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command that passed validation: known name, not retained, not expired, not seen before.
-
-    Attributes:
-        id: The sender's id, 1..64 characters of [A-Za-z0-9_-]; names `ack/<id>`, `job/<id>` and `image/<id>`.
-        name: `snapshot`, `status`, `set`, `retrain`, …
-        args: The validated arguments: an instance of the pydantic model registered for `name`.
-    """
-
-    id: str
-    name: str
-    args: Any

@@ -1,142 +1,321 @@
-"""From the bytes of `cmd/<name>` to a Command, or a reason why not: pure."""
+"""The commands: each is declared once, by the class of its arguments, and `COMMANDS` lists them all."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from edged.contract.messages import Args, CommandMessage
-from edged.errors import CommandError
-from edged.types import Command
+from edged.contract.hyperparameters import Hyperparameters
 
-DEFAULT_MAX_BYTES = 64 * 1024
-MAX_BYTES: dict[str, int] = {}
-"""Command name → its limit, where it is not 64 KiB. Rooms above set theirs before the link starts."""
-MAX_AGE = timedelta(hours=24)
-"""A command without `expires` counts as expired when its `ts` is older."""
-MAX_TEXT = 200
-"""Characters of a value that an error repeats."""
-UNKNOWN_ID = "unknown"
-"""Names the ack of a command whose id cannot be read: `ack/unknown`."""
+MAX_IMAGE_BYTES = 8 * 2**20
+"""Of the file of a pushed image."""
+MAX_CHUNK_BYTES = 2**20
+"""Of the part of a model's file that one command carries."""
+_ENVELOPE_BYTES = 4096
+"""More than a command needs beside the base64 text in it."""
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ImageId = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{1,64}$")]
+"""The first digits of an image's sha256: as many as are needed to tell it from the others; lists show 16."""
+ProfilePart = Literal["layers", "end_to_end", "online", "batch", "threads", "runtimes", "gpu"]
 
 
-class CommandRejectedError(CommandError):
-    """A command that must not run.
+class CommandMessage(BaseModel):
+    """`cmd/<name>`, QoS 1, never retained. `ts` and `expires` are RFC 3339."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    v: Literal[1] = 1
+    id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    ts: datetime | None = None
+    expires: datetime | None = None
+    args: dict[str, Any] = Field(default_factory=dict)
+
+
+class Args(BaseModel):
+    """Base of every command's arguments. A subclass is the declaration of its command: nothing else declares it.
 
     Attributes:
-        id: The sender's id, or "unknown" where there is no valid one to read.
+        command: The command's name, the last level of its topic `cmd/<name>`.
+        max_bytes: A longer payload is refused before it is parsed.
+        at_once: The command is done when its ack says accepted, and has no job. Such a command may run again after a
+            crash: its effect must be the same.
+        lasting: The job takes a while, and its newest state stands on the retained topic `job`.
     """
 
-    def __init__(self, id_: str, reason: str) -> None:
-        super().__init__(reason)
-        self.id = id_
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: ClassVar[str]
+    max_bytes: ClassVar[int] = 64 * 1024
+    at_once: ClassVar[bool] = False
+    lasting: ClassVar[bool] = False
 
 
-def command_id(payload: bytes) -> str:
-    """Return the id in a command's payload, or "unknown"."""
-    try:
-        document = json.loads(payload)
-    except (ValueError, RecursionError):
-        return UNKNOWN_ID
-    id_ = document.get("id") if isinstance(document, dict) else None
-    return id_ if isinstance(id_, str) and _ID.fullmatch(id_) else UNKNOWN_ID
+class StatusArgs(Args):
+    """`cmd/status`: publish info, model and telemetry now. The job's report repeats them."""
+
+    command = "status"
 
 
-def parse(*, topic: str, payload: bytes, retained: bool, now: datetime, registry: Mapping[str, type[Args]]) -> Command:
-    """Validate a command.
+class SnapshotArgs(Args):
+    """`cmd/snapshot`: the newest frame as JPEG on `image/<id>`; its prediction in the job's report."""
 
-    Args:
-        topic: The full topic; its last level is the command's name.
-        payload: As received.
-        retained: Whether the broker had kept it: then it is not known when it was meant.
-        now: Aware; what `expires` and `ts` are compared with.
-        registry: Command name → its arguments.
+    command = "snapshot"
 
-    Raises:
-        CommandRejectedError: One line that names the key, the value and what is allowed.
+    camera: str | None = None
+    quality: int = Field(default=90, ge=1, le=100)
+
+
+class SetArgs(Args):
+    """`cmd/set`: change a running daemon until it restarts."""
+
+    command = "set"
+
+    camera: str | None = None
+    fps: float | None = Field(default=None, ge=0, le=1000)
+    top: int | None = Field(default=None, ge=1, le=1000)
+
+
+class ImageArgs(Args):
+    """`cmd/image`: keep a labeled image to train on. Done, and on disk, when the ack says accepted; there is no job.
+
+    `jpeg` is the content of a JPEG, PNG, BMP or WebP file in base64, at most 8 MiB before it; it may be left out for an
+    image that the device has (`images_have`), which then gets the label.
     """
-    name = topic.rpartition("/")[2]
-    limit = MAX_BYTES.get(name, DEFAULT_MAX_BYTES)
-    if len(payload) > limit:
-        # The head is enough to find the id that our own clients write first.
-        head = re.search(rb'"id"\s*:\s*"([A-Za-z0-9_-]{1,64})"', payload[:DEFAULT_MAX_BYTES])
-        id_ = head.group(1).decode() if head else UNKNOWN_ID
-        raise CommandRejectedError(id_, f"{name}: {len(payload)} bytes; at most {limit} are allowed")
-    document = _document(name, payload)
-    id_ = document.get("id")
-    if not isinstance(id_, str) or not _ID.fullmatch(id_):
-        raise CommandRejectedError(UNKNOWN_ID, f"{name}: id = {_shown(id_)}: 1 to 64 of A-Z a-z 0-9 _ - are needed")
-    if name not in registry:
-        raise CommandRejectedError(id_, f"{_shown(name)}: unknown command; known here: {', '.join(sorted(registry))}")
-    if retained:
-        raise CommandRejectedError(id_, f"{name}: was published retained; publish commands without the retain flag")
-    try:
-        message = CommandMessage.model_validate(document)
-    except ValidationError as error:
-        raise CommandRejectedError(id_, f"{name}: {_mistake(error, CommandMessage, '')}") from error
-    _refuse_late(name, message, now)
-    try:
-        args = registry[name].model_validate(message.args)
-    except ValidationError as error:
-        raise CommandRejectedError(id_, f"{name}: {_mistake(error, registry[name], 'args.')}") from error
-    return Command(id=id_, name=name, args=args)
+
+    command = "image"
+    at_once = True
+    max_bytes = MAX_IMAGE_BYTES * 4 // 3 + _ENVELOPE_BYTES
+
+    label: str
+    sha256: Sha256
+    jpeg: str | None = None
 
 
-def _document(name: str, payload: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(payload.decode("utf-8"), parse_constant=_no_constant)
-    except UnicodeDecodeError as error:
-        raise CommandRejectedError(command_id(payload), f"{name}: not UTF-8 (byte {error.start})") from error
-    except json.JSONDecodeError as error:
-        reason = f"{error.msg} at line {error.lineno} column {error.colno}"
-        raise CommandRejectedError(UNKNOWN_ID, f"{name}: not JSON: {reason}") from error
-    except ValueError as error:  # NaN, or a number of thousands of digits
-        raise CommandRejectedError(command_id(payload), f"{name}: not JSON: {error}") from error
-    except RecursionError as error:
-        raise CommandRejectedError(UNKNOWN_ID, f"{name}: not JSON: nested too deeply") from error
-    if not isinstance(document, dict):
-        raise CommandRejectedError(UNKNOWN_ID, f'{name}: {_shown(document)}: an object is needed, e.g. {{"id": "a1"}}')
-    return document
+class ImagesHaveArgs(Args):
+    """`cmd/images_have`: which of these images the device has.
+
+    The job's report: `labels`, one per sha256: null: not there; "": there without a label.
+    """
+
+    command = "images_have"
+
+    shas: list[Sha256] = Field(min_length=1, max_length=900)
 
 
-def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is not allowed")
+class ImagesListArgs(Args):
+    """`cmd/images_list`: newest first, of one label, the unlabeled, or all.
+
+    The job's report: `images` [{id, label, split, width, height, bytes, added, labeled, by, reason, predicted, score}],
+    `counts` {label: n} and `unlabeled`, a number; and `skipped` [{file, reason}], files that cannot be trained on.
+    """
+
+    command = "images_list"
+
+    label: str | None = None
+    unlabeled: bool = False
+    limit: int = Field(default=100, ge=0, le=500)
 
 
-def _refuse_late(name: str, message: CommandMessage, now: datetime) -> None:
-    if message.expires is not None:
-        if _utc(message.expires) < now:
-            raise CommandRejectedError(
-                message.id, f"{name}: expired at {message.expires.isoformat()}; it is {now.isoformat()} here"
-            )
-    elif message.ts is not None and now - _utc(message.ts) > MAX_AGE:
-        raise CommandRejectedError(
-            message.id, f"{name}: ts = {message.ts.isoformat()} is more than 24 hours ago; it is {now.isoformat()} here"
+class ImagesGetArgs(Args):
+    """`cmd/images_get`: the file on `image/<id of the command>`; what is known of it in the job's report."""
+
+    command = "images_get"
+
+    id: ImageId
+
+
+class ImagesLabelArgs(Args):
+    """`cmd/images_label`: label an image, or with `last` what the camera sees now; the image is the job's report."""
+
+    command = "images_label"
+
+    id: ImageId | None = None
+    last: bool = False
+    label: str
+    camera: str | None = None
+
+
+class ImagesUnlabelArgs(Args):
+    """`cmd/images_unlabel`: take a label away; the image stays, but no longer for ever."""
+
+    command = "images_unlabel"
+
+    id: ImageId
+
+
+class ImagesRemoveArgs(Args):
+    """`cmd/images_remove`: delete an image."""
+
+    command = "images_remove"
+
+    id: ImageId
+
+
+class RetrainArgs(Args, Hyperparameters):
+    """`cmd/retrain`: train a new final layer on the labeled images and let it answer if it is good enough.
+
+    What is left out, or null, has the default of the device's `[retrain]`. The job's stages: scan, bottlenecks,
+    training, export, evaluation, learning curve, writing, swap; while it runs its report holds numbers of the stage
+    (`done` and `of`, or `epoch`, `loss`, `accuracy`), at the end the whole report.
+    """
+
+    command = "retrain"
+    lasting = True
+
+    backbone: str | None = Field(default=None, min_length=1, max_length=64)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, values: Any) -> Any:
+        return (
+            {key: value for key, value in values.items() if value is not None} if isinstance(values, dict) else values
         )
 
-
-def _utc(moment: datetime) -> datetime:
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
-
-
-def _mistake(error: ValidationError, model: type[BaseModel], where: str) -> str:
-    """Say the first mistake: key, value, what is allowed."""
-    first = error.errors(include_url=False)[0]
-    key = where + ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"{key}: unknown field; allowed: {', '.join(model.model_fields) or 'none'}"
-    if first["type"] == "missing":
-        return f"{key}: is missing"
-    return f"{key} = {_shown(first.get('input'))}: {first['msg'].removeprefix('Value error, ')}"
+    def over(self, defaults: Hyperparameters) -> Hyperparameters:
+        """Return `defaults` with what the command names in their place."""
+        named = {name: getattr(self, name) for name in self.model_fields_set & Hyperparameters.model_fields.keys()}
+        return Hyperparameters(**{**defaults.model_dump(include=set(Hyperparameters.model_fields)), **named})
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
+class CancelArgs(Args):
+    """`cmd/cancel`: end a training that runs; `job` is its id, or the id's first digits."""
+
+    command = "cancel"
+
+    job: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+
+
+class JobsArgs(Args):
+    """`cmd/jobs`: the last jobs that took a while, newest first, without their reports. Report: `jobs` [Job]."""
+
+    command = "jobs"
+
+    limit: int = Field(default=20, ge=1, le=200)
+
+
+class RollbackArgs(Args):
+    """`cmd/rollback`: let the version before the current one answer again."""
+
+    command = "rollback"
+
+
+class ModelsListArgs(Args):
+    """`cmd/models_list`: what is installed and which versions there are.
+
+    Report: `models` [{name, id, backbone, classes, accuracy, kind, current, previous}]; kind: installed or version.
+    """
+
+    command = "models_list"
+
+
+class ModelsUseArgs(Args):
+    """`cmd/models_use`: let an installed model, by name, or a version, by id, answer from now on."""
+
+    command = "models_use"
+
+    model: str = Field(min_length=1, max_length=64)
+
+
+class ModelsChunkArgs(Args):
+    """`cmd/models_chunk`: a part of a model's file, in base64; on disk when the ack says accepted. Any order."""
+
+    command = "models_chunk"
+    at_once = True
+    max_bytes = MAX_CHUNK_BYTES * 4 // 3 + _ENVELOPE_BYTES
+
+    sha256: Sha256
+    size: int = Field(ge=1, le=512 * 2**20)
+    offset: int = Field(ge=0)
+    data: str
+
+
+class ModelsAddArgs(Args):
+    """`cmd/models_add`: install the model whose parts were sent, after it has classified one image.
+
+    `manifest`: what its bundle's `manifest.json` says, where it has one; backbone, parent, training and the like are
+    kept. `replace`: take the place of an installed model of this name.
+    """
+
+    command = "models_add"
+    max_bytes = 2 * 2**20  # thousands of labels, and a training's report in the manifest
+
+    sha256: Sha256
+    name: str = Field(min_length=1, max_length=64)
+    labels: list[str] = Field(min_length=1)
+    crop: float = Field(default=0.875, gt=0, le=1)
+    source: str | None = Field(default=None, max_length=1000)
+    licence: str | None = Field(default=None, max_length=1000)
+    manifest: dict[str, Any] | None = None
+    replace: bool = False
+
+
+class ProfileArgs(Args):
+    """`cmd/profile`: time a model on the device, beside its live classification and behind it in priority.
+
+    The job's report at the end: `layers` [{name, op, ms, share, macs, params, input_shape, output_shape, slowest}] and
+    `layers_sum`, `end_to_end`, `online` {images: {total_ms, mean_ms, p50_ms, p95_ms, p99_ms}}, `batch` {size:
+    {images_per_s, peak_mb}}, `threads`, `runtimes`, `gpu`; `only` chooses among these.
+    """
+
+    command = "profile"
+    lasting = True
+
+    model: str | None = Field(default=None, min_length=1, max_length=64)
+    only: list[ProfilePart] | None = Field(default=None, min_length=1)
+    online: list[Annotated[int, Field(ge=1, le=100_000)]] | None = Field(default=None, min_length=1, max_length=20)
+    batches: list[Annotated[int, Field(ge=1, le=100_000)]] | None = Field(default=None, min_length=1, max_length=20)
+    batch_images: int | None = Field(default=None, ge=1, le=100_000)
+    seconds: float | None = Field(default=None, gt=0, le=600)
+    runtime: Literal["auto", "litert", "tflite_runtime", "tensorflow"] | None = None
+    threads: int | None = Field(default=None, ge=1, le=64)
+
+
+COMMANDS: dict[str, type[Args]] = {
+    args.command: args
+    for args in (
+        StatusArgs,
+        SnapshotArgs,
+        SetArgs,
+        ImageArgs,
+        ImagesHaveArgs,
+        ImagesListArgs,
+        ImagesGetArgs,
+        ImagesLabelArgs,
+        ImagesUnlabelArgs,
+        ImagesRemoveArgs,
+        RetrainArgs,
+        ProfileArgs,
+        CancelArgs,
+        JobsArgs,
+        RollbackArgs,
+        ModelsListArgs,
+        ModelsUseArgs,
+        ModelsChunkArgs,
+        ModelsAddArgs,
+    )
+}
+"""Command name → the class that declares it."""
+
+A_co = TypeVar("A_co", bound=Args, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Generic[A_co]):
+    """A command that passed validation: known name, not too large, not retained, not expired.
+
+    Attributes:
+        id: The sender's id, 1..64 characters of [A-Za-z0-9_-]; names `ack/<id>`, `job/<id>` and `image/<id>`.
+        args: The validated arguments.
+    """
+
+    id: str
+    args: A_co
+
+    @property
+    def name(self) -> str:
+        """The command's name."""
+        return self.args.command

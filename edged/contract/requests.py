@@ -7,7 +7,7 @@ from typing import get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edged.contract.messages import ProfilePart
+from edged.contract.commands import ProfilePart
 from edged.settings import MqttSettings
 
 PARTS: tuple[ProfilePart, ...] = get_args(ProfilePart)

@@ -15,14 +15,13 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edged.contract.messages import Ack, CommandMessage, Job, timestamp
+from edged.contract.commands import CommandMessage
+from edged.contract.messages import FINAL, Ack, Job, timestamp
 from edged.ctl.connect import establish
 from edged.ctl.errors import AccessRefusedError, NoAnswerError, RejectedError, UnreachableError
 from edged.ctl.subscription import Incoming, Subscription
 from edged.mqtt.broker import Broker
 
-FINAL = frozenset({"succeeded", "rejected", "failed", "cancelled"})
-"""Statuses after which a job says nothing more."""
 _EXPIRY_MARGIN_S = 30.0  # clocks of a device and a workstation differ
 _REFUSED = 0x80  # reason codes of SUBACK from here on are failures
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from edged.contract.messages import Info, Job, ModelInfo, Telemetry
-from edged.ctl.client import FINAL, Client, command_json
+from edged.contract.messages import FINAL, Info, Job, ModelInfo, Telemetry
+from edged.ctl.client import Client, command_json
 from edged.ctl.errors import NoAnswerError
 from edged.ctl.options import ALL
 from edged.ctl.subscription import Incoming, Subscription

@@ -9,16 +9,17 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from edged import __version__
-from edged.contract.messages import COMMANDS, CameraInfo, Info, ModelInfo
+from edged.contract.commands import COMMANDS
+from edged.contract.messages import CameraInfo, Info, ModelInfo
 
 if TYPE_CHECKING:
     from edged.camera import Cameras, CameraState
+    from edged.contract.commands import Command, StatusArgs
     from edged.daemon.loop import FrameLoop
     from edged.daemon.telemetry import TelemetryThread
     from edged.mqtt.link import Link
     from edged.settings import Settings
     from edged.store import Store
-    from edged.types import Command
 
 _PACKAGES = (
     "ai-edge-litert",
@@ -104,7 +105,7 @@ class Announcements:
         self._link.retained("model", model.encode())
         return model
 
-    def status(self, _: Command) -> dict[str, Any]:
+    def status(self, _: Command[StatusArgs]) -> dict[str, Any]:
         """Publish all of it anew; the job's report repeats it, with a count in place of the labels."""
         info, model = self.info(), self.model()
         report: dict[str, Any] = {

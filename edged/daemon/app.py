@@ -15,11 +15,13 @@ import cv2
 
 from edged import __version__
 from edged.camera import Cameras
+from edged.contract import commands as contract
 from edged.contract.messages import Job
 from edged.daemon import supervision
 from edged.daemon.announcements import Announcements
-from edged.daemon.commands import CommandWorker, FrameCommands, Handler
+from edged.daemon.commands import CommandWorker, Handlers
 from edged.daemon.engine import load_engine
+from edged.daemon.frames import FrameCommands
 from edged.daemon.images import ImageCommands
 from edged.daemon.instance import claim
 from edged.daemon.kept_frames import FrameObserver, FrameWriter
@@ -45,9 +47,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from edged.camera import CameraState
+    from edged.contract.commands import Command
     from edged.daemon.engine import Engine
     from edged.settings import Settings
-    from edged.types import Command, Reading
+    from edged.types import Reading
 
 log = logging.getLogger(__name__)
 
@@ -123,17 +126,33 @@ class Daemon:
         self.training = Training(settings, self.store, switch, self.link)
         self.profiling = Profiling(settings, self.store, lambda: switch.running, self.link, cancel=self.training.cancel)
         self.model_commands = ModelCommands(settings, self.store, switch)
-        frame_commands = FrameCommands(self.cameras, self.publisher, self.link)
-        handlers: dict[str, Handler] = {
-            "status": self.announcements.status,
-            "snapshot": frame_commands.snapshot,
-            "set": frame_commands.set,
-            **self.image_commands.handlers,
-            **self.training.handlers,
-            **self.profiling.handlers,
-            **self.model_commands.handlers,
-        }
-        self.commands = CommandWorker(self.link, handlers)
+        self.frame_commands = FrameCommands(self.cameras, self.publisher, self.link)
+        self.commands = CommandWorker(self.link, self._handlers())
+
+    def _handlers(self) -> Handlers:
+        """Return the handler of every command."""
+        handlers = Handlers()
+        handlers.add(contract.StatusArgs, self.announcements.status)
+        handlers.add(contract.SnapshotArgs, self.frame_commands.snapshot)
+        handlers.add(contract.SetArgs, self.frame_commands.set)
+        handlers.add(contract.ImageArgs, self.image_commands.receive)
+        handlers.add(contract.ImagesHaveArgs, self.image_commands.have)
+        handlers.add(contract.ImagesListArgs, self.image_commands.list_)
+        handlers.add(contract.ImagesGetArgs, self.image_commands.get)
+        handlers.add(contract.ImagesLabelArgs, self.image_commands.label)
+        handlers.add(contract.ImagesUnlabelArgs, self.image_commands.unlabel)
+        handlers.add(contract.ImagesRemoveArgs, self.image_commands.remove)
+        handlers.add(contract.RetrainArgs, self.training.retrain)
+        handlers.add(contract.ProfileArgs, self.profiling.profile)
+        handlers.add(contract.CancelArgs, self.profiling.cancel)
+        handlers.add(contract.JobsArgs, self.training.jobs)
+        handlers.add(contract.RollbackArgs, self.model_commands.rollback)
+        handlers.add(contract.ModelsListArgs, self.model_commands.list_)
+        handlers.add(contract.ModelsUseArgs, self.model_commands.use)
+        handlers.add(contract.ModelsChunkArgs, self.model_commands.receive)
+        handlers.add(contract.ModelsAddArgs, self.model_commands.add)
+        handlers.check()
+        return handlers
 
     def _first_engine(self) -> Engine:
         name = self._settings.model.name
@@ -218,13 +237,8 @@ class Daemon:
 
     # -- called on other threads ---------------------------------------------------------------------------------------
 
-    def _accept(self, command: Command) -> None:
-        if command.name == "image":
-            self.image_commands.receive(command)
-        elif command.name == "models_chunk":
-            self.model_commands.receive(command)
-        else:
-            self.commands.put(command)
+    def _accept(self, command: Command[contract.Args]) -> None:
+        self.commands.accept(command)
 
     def _selection_state(self, reading: Reading) -> dict[str, Any] | None:
         """Return what telemetry says of the selection; None where none is configured."""

@@ -1,128 +1,119 @@
-"""The thread that carries commands out, one after another, without stopping frames."""
+"""Commands in the daemon: the one handler of each, and the thread that carries them out without stopping frames."""
 
 from __future__ import annotations
 
 import logging
 import queue
 import threading
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import cv2
-
+from edged.contract.commands import COMMANDS, Args, Command
 from edged.contract.messages import Job
-from edged.errors import CommandError, EdgedError
+from edged.errors import EdgedError
 
 if TYPE_CHECKING:
-    from edged.camera import Cameras
-    from edged.contract.messages import SetArgs, SnapshotArgs
-    from edged.daemon.publisher import Publisher
     from edged.mqtt.link import Link
-    from edged.types import Command
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[["Command"], "dict[str, Any] | None"]
-"""Returns the job's report; None when it goes on and publishes its own job states."""
+A = TypeVar("A", bound=Args)
+Report = dict[str, Any] | None
+"""A handler returns the job's report; None when the job goes on and publishes its own states, or there is no job."""
+
+
+class Handlers:
+    """The handler of each command; `add` keeps a command's arguments and its handler's parameter the same type."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Callable[[Command[Any]], Report]] = {}
+
+    def add(self, args: type[A], handler: Callable[[Command[A]], Report]) -> None:
+        """Name the handler of a command.
+
+        Raises:
+            ValueError: It has one already.
+        """
+        if args.command in self._handlers:
+            raise ValueError(f"command {args.command} has two handlers")
+        self._handlers[args.command] = handler
+
+    def check(self) -> None:
+        """Make sure that no command of the contract is without a handler.
+
+        Raises:
+            ValueError: Names those that are.
+        """
+        if missing := COMMANDS.keys() - self._handlers.keys():
+            raise ValueError(f"no handler for the command(s) {', '.join(sorted(missing))}")
+
+    def __call__(self, command: Command[Args]) -> Report:
+        """Carry a command out.
+
+        Raises:
+            EdgedError: It cannot be carried out; the text is for its sender.
+        """
+        return self._handlers[command.name](command)
 
 
 class CommandWorker:
-    """Runs handlers in the order in which commands were accepted.
+    """Carries commands out in the order in which they were accepted.
 
     Args:
         link: Where job states go.
-        handlers: By command name.
+        handlers: One for each command.
     """
 
-    def __init__(self, link: Link, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, link: Link, handlers: Handlers) -> None:
         self._link = link
         self._handlers = handlers
-        self._queue: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Command[Args] | None] = queue.SimpleQueue()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="commands")
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    def put(self, command: Command) -> None:
-        """Queue an accepted command; returns at once."""
-        self._queue.put(command)
+    def accept(self, command: Command[Args]) -> None:
+        """Carry out a command that is done with its ack on the caller's thread; queue any other and return at once.
+
+        Raises:
+            EdgedError: The former cannot be carried out.
+        """
+        if command.args.at_once:
+            self._handlers(command)
+        else:
+            self._queue.put(command)
 
     def stop(self) -> None:
-        """Finish the command at hand, then end the thread."""
+        """Finish the command at hand and end the thread. The jobs of commands that still wait end as failed."""
+        self._stopping.set()
         self._queue.put(None)
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
         while (command := self._queue.get()) is not None:
+            if self._stopping.is_set():
+                self._end(command, "failed", error="the daemon stopped")
+                continue
             try:
                 self._carry_out(command)
             except Exception:
                 log.exception("command %s (%s) has failed", command.name, command.id)
                 self._end(command, "failed", error="internal error; the daemon's log tells more")
 
-    def _carry_out(self, command: Command) -> None:
+    def _carry_out(self, command: Command[Args]) -> None:
         log.info("command %s (%s)", command.name, command.id)
         try:
-            report = self._handlers[command.name](command)
+            report = self._handlers(command)
         except EdgedError as error:
             self._end(command, "failed", error=str(error))
             return
         if report is not None:
             self._link.job(Job(id=command.id, cmd=command.name, status="succeeded", progress=1, report=report))
 
-    def _end(self, command: Command, status: Any, *, error: str) -> None:
+    def _end(self, command: Command[Args], status: Literal["failed"], *, error: str) -> None:
         log.info("command %s (%s): %s: %s", command.name, command.id, status, error)
         self._link.job(Job(id=command.id, cmd=command.name, status=status, error=error))
-
-
-class FrameCommands:
-    """`snapshot` and `set`.
-
-    Args:
-        cameras: The frame sources.
-        publisher: Holds the newest results.
-        link: Where images go.
-    """
-
-    def __init__(self, cameras: Cameras, publisher: Publisher, link: Link) -> None:
-        self._cameras = cameras
-        self._publisher = publisher
-        self._link = link
-
-    def snapshot(self, command: Command) -> dict[str, Any]:
-        """Publish the newest classified frame as JPEG on `image/<id>`; the report is its result and size."""
-        args: SnapshotArgs = command.args
-        latest = dict(self._publisher.latest)
-        if args.camera is not None:
-            self._known(args.camera)
-            latest = {name: entry for name, entry in latest.items() if name == args.camera}
-        if not latest:
-            raise CommandError(f"camera {args.camera or 'any'}: no frame has been classified yet")
-        frame, result = max(latest.values(), key=lambda entry: entry[0].captured_ns)
-        bgr = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
-        encoded, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, args.quality])
-        if not encoded:
-            raise CommandError(f"camera {frame.camera}: the frame cannot be encoded as JPEG")
-        self._link.publish(f"image/{command.id}", jpeg.tobytes())
-        height, width = frame.image.shape[:2]
-        return {**result.model_dump(exclude_none=True), "width": width, "height": height, "bytes": len(jpeg)}
-
-    def set(self, command: Command) -> dict[str, Any]:
-        """Change frames per second of one camera or all, and the number of labels in results."""
-        args: SetArgs = command.args
-        if args.camera is not None:
-            self._known(args.camera)
-        if args.fps is None and args.top is None:
-            raise CommandError("set: nothing to set; allowed: fps (with camera), top")
-        if args.fps is not None:
-            for name in [args.camera] if args.camera else self._cameras.captures:
-                self._cameras.captures[name].set_fps(args.fps)
-        if args.top is not None:
-            self._publisher.top = args.top
-        return args.model_dump(exclude_none=True)
-
-    def _known(self, camera: str) -> None:
-        if camera not in self._cameras.captures:
-            raise CommandError(f"camera {camera}: unknown; this device has {', '.join(self._cameras.captures)}")

@@ -8,15 +8,14 @@ import hashlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from edged.contract.commands import MAX_BYTES
+from edged.codec import encode_jpeg
+from edged.contract.commands import MAX_IMAGE_BYTES
 from edged.contract.messages import timestamp
-from edged.daemon.kept_frames import encode
 from edged.errors import CommandError, TrainingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from edged.contract.messages import (
+    from edged.contract.commands import (
+        Command,
         ImageArgs,
         ImagesGetArgs,
         ImagesHaveArgs,
@@ -25,18 +24,13 @@ if TYPE_CHECKING:
         ImagesRemoveArgs,
         ImagesUnlabelArgs,
     )
-    from edged.daemon.commands import Handler
     from edged.daemon.kept_frames import FrameObserver
     from edged.images.rows import StoredImage
     from edged.images.store import ImageStore
     from edged.mqtt.link import Link
-    from edged.types import Command
 
 log = logging.getLogger(__name__)
 
-MAX_IMAGE_BYTES = 8 * 2**20
-"""Of a pushed image's file."""
-MAX_BYTES["image"] = MAX_IMAGE_BYTES * 4 // 3 + 4096  # base64, and the rest of the command
 _LISTED_FAULTS = 50
 
 
@@ -53,22 +47,14 @@ class ImageCommands:
         self._store = store
         self._observer = observer
         self._link = link
-        self.handlers: Mapping[str, Handler] = {
-            "images_have": self.have,
-            "images_list": self.list_,
-            "images_get": self.get,
-            "images_label": self.label,
-            "images_unlabel": self.unlabel,
-            "images_remove": self.remove,
-        }
 
-    def receive(self, command: Command) -> None:
+    def receive(self, command: Command[ImageArgs]) -> None:
         """Store a pushed image; it is on disk when this returns. An image that is there gets the label.
 
         Raises:
             CommandError: Not an image, not the one that was announced, too large, no room, or the disk fails.
         """
-        args: ImageArgs = command.args
+        args = command.args
         try:
             if args.jpeg is None:
                 if args.sha256 not in self._store.labels_of([args.sha256]):
@@ -79,15 +65,15 @@ class ImageCommands:
         except TrainingError as error:  # the ack shall say it
             raise CommandError(str(error)) from error
 
-    def have(self, command: Command) -> dict[str, Any]:
+    def have(self, command: Command[ImagesHaveArgs]) -> dict[str, Any]:
         """Report the label of each image, "" where it has none, None where it is not here."""
-        args: ImagesHaveArgs = command.args
+        args = command.args
         labels = self._store.labels_of(args.shas)
         return {"labels": [(labels[sha256] or "") if sha256 in labels else None for sha256 in args.shas]}
 
-    def list_(self, command: Command) -> dict[str, Any]:
+    def list_(self, command: Command[ImagesListArgs]) -> dict[str, Any]:
         """Report images, newest first, after a look at what was put into the folders."""
-        args: ImagesListArgs = command.args
+        args = command.args
         if args.unlabeled and args.label is not None:
             raise CommandError("images_list: label or unlabeled, not both")
         skipped = self._store.scan(workers=1).skipped
@@ -99,9 +85,9 @@ class ImageCommands:
             "skipped": [{"file": one.file, "reason": one.reason} for one in skipped[:_LISTED_FAULTS]],
         }
 
-    def get(self, command: Command) -> dict[str, Any]:
+    def get(self, command: Command[ImagesGetArgs]) -> dict[str, Any]:
         """Publish an image's file on `image/<id>`."""
-        args: ImagesGetArgs = command.args
+        args = command.args
         image = self._store.get(args.id)
         try:
             data = image.path.read_bytes()
@@ -110,9 +96,9 @@ class ImageCommands:
         self._link.publish(f"image/{command.id}", data)
         return {**describe(image), "suffix": image.path.suffix}
 
-    def label(self, command: Command) -> dict[str, Any]:
+    def label(self, command: Command[ImagesLabelArgs]) -> dict[str, Any]:
         """Label an image, or what the camera sees now."""
-        args: ImagesLabelArgs = command.args
+        args = command.args
         if args.last == (args.id is not None) or (args.camera is not None and not args.last):
             raise CommandError("images_label: give id, or last = true (and camera where there are several)")
         if args.id is not None:
@@ -128,18 +114,18 @@ class ImageCommands:
         if len(newest) > 1:
             raise CommandError(f"images_label: several cameras ({', '.join(newest)}); name one")
         (seen,) = newest.values()
-        sha256 = self._store.add(encode(seen.frame.image), args.label, by="last", kept=seen.kept("last"))
+        sha256 = self._store.add(encode_jpeg(seen.frame.image), args.label, by="last", kept=seen.kept("last"))
         self._store.put_embeddings([seen.embedding(sha256)])
         return {**describe(self._store.get(sha256)), "camera": seen.frame.camera, "seq": seen.frame.seq}
 
-    def unlabel(self, command: Command) -> dict[str, Any]:
+    def unlabel(self, command: Command[ImagesUnlabelArgs]) -> dict[str, Any]:
         """Take an image's label away."""
-        args: ImagesUnlabelArgs = command.args
+        args = command.args
         return describe(self._store.unlabel(args.id))
 
-    def remove(self, command: Command) -> dict[str, Any]:
+    def remove(self, command: Command[ImagesRemoveArgs]) -> dict[str, Any]:
         """Delete an image."""
-        args: ImagesRemoveArgs = command.args
+        args = command.args
         image = self._store.remove(args.id)
         log.info("image %s (%s) removed", image.id, image.label or "unlabeled")
         return describe(image)

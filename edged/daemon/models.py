@@ -6,31 +6,30 @@ import base64
 import binascii
 import hashlib
 import logging
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from edged.contract.commands import MAX_BYTES
+from edged.contract.commands import MAX_CHUNK_BYTES
 from edged.errors import CommandError
 from edged.store import Manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edged.contract.messages import ModelsAddArgs, ModelsChunkArgs, ModelsUseArgs
-    from edged.daemon.commands import Handler
+    from edged.contract.commands import (
+        Command,
+        ModelsAddArgs,
+        ModelsChunkArgs,
+        ModelsListArgs,
+        ModelsUseArgs,
+        RollbackArgs,
+    )
     from edged.daemon.switching import ModelSwitch
     from edged.settings import Settings
     from edged.store import Bundle, Store
-    from edged.types import Command
 
 log = logging.getLogger(__name__)
-
-CHUNK_BYTES = 2**20
-"""Of a model's file in one command, at most."""
-MAX_BYTES["models_chunk"] = CHUNK_BYTES * 4 // 3 + 4096  # base64, and the rest of the command
-MAX_BYTES["models_add"] = 2 * 2**20  # a label can be long, and there may be thousands; and a training's report
 
 
 class ModelCommands:
@@ -47,14 +46,8 @@ class ModelCommands:
         self._store = store
         self._switch = switch
         self._uploads: Path = settings.storage.state_dir / "uploads"
-        self.handlers: Mapping[str, Handler] = {
-            "models_list": self.list_,
-            "models_use": self.use,
-            "models_add": self.add,
-            "rollback": self.rollback,
-        }
 
-    def list_(self, _: Command) -> dict[str, Any]:
+    def list_(self, _: Command[ModelsListArgs]) -> dict[str, Any]:
         """Report what is installed and which versions there are."""
         running = self._switch.running
         previous = self._store.previous(self._settings.model.name)
@@ -72,28 +65,28 @@ class ModelCommands:
             ]
         }
 
-    def use(self, command: Command) -> dict[str, Any]:
+    def use(self, command: Command[ModelsUseArgs]) -> dict[str, Any]:
         """Let another model answer."""
-        args: ModelsUseArgs = command.args
+        args = command.args
         return describe(self._switch.use(self._store.find(args.model)))
 
-    def rollback(self, _: Command) -> dict[str, Any]:
+    def rollback(self, _: Command[RollbackArgs]) -> dict[str, Any]:
         """Let the model before this one answer again."""
         replaced = self._switch.running
         return {**describe(self._switch.rollback()), "replaced": replaced.id}
 
-    def receive(self, command: Command) -> None:
+    def receive(self, command: Command[ModelsChunkArgs]) -> None:
         """Write a part of a model's file; it is there when this returns.
 
         Raises:
             CommandError: Not base64, beyond the file's size, or the disk fails.
         """
-        args: ModelsChunkArgs = command.args
+        args = command.args
         try:
             data = base64.b64decode(args.data, validate=True)
         except (binascii.Error, ValueError) as error:
             raise CommandError("data is not base64") from error
-        if len(data) > CHUNK_BYTES or args.offset + len(data) > args.size:
+        if len(data) > MAX_CHUNK_BYTES or args.offset + len(data) > args.size:
             raise CommandError(f"{len(data)} bytes at {args.offset} do not fit into {args.size} bytes")
         path = self._upload(args.sha256)
         try:
@@ -109,11 +102,11 @@ class ModelCommands:
         except OSError as error:
             raise CommandError(f"{path}: cannot be written: {error.strerror}") from error
 
-    def add(self, command: Command) -> dict[str, Any]:
+    def add(self, command: Command[ModelsAddArgs]) -> dict[str, Any]:
         """Install the model that was sent."""
         from edged.zoo import install  # with what downloads: a daemon seldom needs it
 
-        args: ModelsAddArgs = command.args
+        args = command.args
         path = self._upload(args.sha256)
         try:
             model = path.read_bytes()

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,12 +22,12 @@ from edged.errors import CommandError, EdgedError, ModelError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edged.contract.messages import CancelArgs, ProfileArgs
-    from edged.daemon.commands import Handler
+    from edged.contract.commands import CancelArgs, Command, ProfileArgs
     from edged.mqtt.link import Link
     from edged.settings import Settings
     from edged.store import Bundle, Store
-    from edged.types import Command
+
+    CancelHandler = Callable[[Command[CancelArgs]], dict[str, Any] | None]
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +61,13 @@ class Profiling:
     """
 
     def __init__(
-        self, settings: Settings, store: Store, running: Callable[[], Bundle], link: Link, *, cancel: Handler
+        self,
+        settings: Settings,
+        store: Store,
+        running: Callable[[], Bundle],
+        link: Link,
+        *,
+        cancel: CancelHandler,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -72,9 +77,8 @@ class Profiling:
         self._lock = threading.Lock()
         self._running: _Running | None = None
         self._thread: threading.Thread | None = None
-        self.handlers: Mapping[str, Handler] = {"profile": self.profile, "cancel": self.cancel}
 
-    def profile(self, command: Command) -> None:
+    def profile(self, command: Command[ProfileArgs]) -> None:
         """Begin a profile; its job goes on by itself."""
         try:
             request = self._request(command.args)
@@ -88,9 +92,9 @@ class Profiling:
         self._thread = threading.Thread(target=self._run, args=(running,), name="profiling")
         self._thread.start()
 
-    def cancel(self, command: Command) -> dict[str, Any] | None:
+    def cancel(self, command: Command[CancelArgs]) -> dict[str, Any] | None:
         """End the profile that runs, where the command means it; its own job says so."""
-        args: CancelArgs = command.args
+        args = command.args
         with self._lock:
             running = self._running
             if running is not None and running.id.startswith(args.job):

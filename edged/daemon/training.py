@@ -6,25 +6,24 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from edged.contract.messages import COMMANDS, Job
+from edged.contract.commands import COMMANDS
+from edged.contract.messages import Job
 from edged.daemon.training_job import State, TrainingJob
-from edged.errors import CommandError, EdgedError, ModelError
+from edged.errors import CommandError, EdgedError, ModelError, RefusedError
 from edged.jobs.process import TrainingProcess
 from edged.learning.choice import candidates, choose_backbone
-from edged.learning.request import Outcome, Progress, RefusedError, TrainingRequest
+from edged.learning.request import Outcome, Progress, TrainingRequest
 from edged.store import read_bundle
 
 if TYPE_CHECKING:
-    from edged.contract.messages import CancelArgs, JobsArgs, JobStatus, RetrainArgs
-    from edged.daemon.commands import Handler
+    from edged.contract.commands import CancelArgs, Command, JobsArgs, RetrainArgs
+    from edged.contract.messages import JobStatus
     from edged.daemon.switching import ModelSwitch
     from edged.mqtt.link import Link
     from edged.settings import Settings
     from edged.store import Store
-    from edged.types import Command
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +54,8 @@ class Training:
         self._running: TrainingJob | None = None
         self._thread: threading.Thread | None = None
         self._stopping = False
-        self.handlers: Mapping[str, Handler] = {"retrain": self.retrain, "cancel": self.cancel, "jobs": self.jobs}
 
-    def retrain(self, command: Command) -> None:
+    def retrain(self, command: Command[RetrainArgs]) -> None:
         """Begin a training; its job goes on by itself."""
         try:
             request = self._request(command.id, command.args)
@@ -72,9 +70,9 @@ class Training:
         self._thread = threading.Thread(target=self._run, args=(self._running,), name="training")
         self._thread.start()
 
-    def cancel(self, command: Command) -> dict[str, Any]:
+    def cancel(self, command: Command[CancelArgs]) -> dict[str, Any]:
         """End the training that runs; its own job says so."""
-        args: CancelArgs = command.args
+        args = command.args
         with self._lock:
             running = self._running
             if running is None or not running.id.startswith(args.job):
@@ -85,9 +83,9 @@ class Training:
             running.cancelled.set()
         return {"job": running.id}
 
-    def jobs(self, command: Command) -> dict[str, Any]:
+    def jobs(self, command: Command[JobsArgs]) -> dict[str, Any]:
         """Report the last jobs, without their reports."""
-        args: JobsArgs = command.args
+        args = command.args
         names = [name for name, model in COMMANDS.items() if model.lasting]
         states = [json.loads(state) for state in self._link.ledger.jobs(names, args.limit)]
         return {"jobs": [{key: value for key, value in state.items() if key != "report"} for state in states]}
@@ -103,21 +101,16 @@ class Training:
             self._thread.join()
 
     def _request(self, id_: str, args: RetrainArgs) -> TrainingRequest:
-        defaults, state_dir = self._settings.retrain, self._settings.storage.state_dir
         current = self._switch.running
-        chosen = args.model_dump(exclude_none=True, exclude={"backbone"})
         return TrainingRequest(
-            state_dir=state_dir,
+            state_dir=self._settings.storage.state_dir,
             backbone=choose_backbone(self._store, current, args.backbone).path,
             candidates=candidates(self._store, args.backbone),
             current=current.path,
             run=id_,
             images_max_mb=self._settings.storage.images_max_mb,
             runtime=self._settings.model.runtime,
-            momentum=defaults.momentum,
-            l2=defaults.l2,
-            patience=defaults.patience,
-            **({name: getattr(defaults, name) for name in _ADJUSTABLE} | chosen),
+            hyperparameters=args.over(self._settings.retrain.hyperparameters),
         )
 
     # -- on the training's own thread, which must live as long as the child --------------------------------------------
@@ -218,7 +211,3 @@ class Training:
                 error=outcome.error,
             )
         )
-
-
-_ADJUSTABLE = ("lr", "epochs", "batch", "seed", "augment", "min_accuracy")
-"""What a command may set for its training; the rest stands in the configuration."""

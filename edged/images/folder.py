@@ -6,8 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from edged.errors import RefusedError
 from edged.images.store import ImageStore
-from edged.learning.request import RefusedError
 
 
 def open_images(state_dir: Path, folder: Path | None, images_max_mb: float) -> ImageStore:

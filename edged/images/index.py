@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edged.errors import TrainingError
-
-log = logging.getLogger(__name__)
+from edged.database import DatabaseFile
+from edged.errors import StorageError
 
 BUSY_S = 30.0
 """How long one process waits for another's transaction; ours are short."""
@@ -48,29 +46,36 @@ class ImageIndex:
         path: The file; its folder exists. A damaged one is set aside as *.corrupt and begun anew.
 
     Raises:
-        TrainingError: It cannot be opened, or was made by a newer edged.
+        StorageError: It cannot be opened, or was made by a newer edged.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.RLock()
         try:
-            self._database = self._open_or_renew()
-        except sqlite3.Error as error:
-            raise TrainingError(f"{path}: cannot be opened: {error}") from error
+            self._database = DatabaseFile(
+                path,
+                self._prepare,
+                synchronous="NORMAL",  # a scan finds the newest rows again
+                busy_s=BUSY_S,
+                transactions=False,
+                renewed="made anew from the files",
+            ).open_or_renew()
+        except (OSError, sqlite3.Error) as error:
+            raise StorageError(f"{path}: cannot be opened: {error}") from error
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Lend the connection to one thread.
 
         Raises:
-            TrainingError: SQLite has failed.
+            StorageError: SQLite has failed.
         """
         with self._lock:
             try:
                 yield self._database
             except sqlite3.Error as error:
-                raise TrainingError(f"{self.path}: {error}") from error
+                raise StorageError(f"{self.path}: {error}") from error
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -92,38 +97,16 @@ class ImageIndex:
         with self._lock:
             self._database.close()
 
-    def _open_or_renew(self) -> sqlite3.Connection:
-        try:
-            return self._open()
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError as error:
-            aside = self.path.with_name(self.path.name + ".corrupt")
-            self.path.replace(aside)
-            for suffix in ("-wal", "-shm"):
-                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-            log.error("%s: unusable (%s); set aside as %s, made anew from the files", self.path, error, aside.name)
-            return self._open()
-
-    def _open(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False, isolation_level=None)
-        try:
-            database.execute("PRAGMA journal_mode=WAL")
-            # A power cut may cost the newest rows, never the file; a scan finds them again.
-            database.execute("PRAGMA synchronous=NORMAL")
-            self._migrate(database)
-            database.execute("SELECT count(*), count(label), total(length(dhash)) FROM images").fetchone()
-            database.execute("SELECT count(sha256), total(mtime_ns) FROM files").fetchone()
-        except BaseException:
-            database.close()
-            raise
-        return database
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        self._migrate(database)
+        database.execute("SELECT count(*), count(label), total(length(dhash)) FROM images").fetchone()
+        database.execute("SELECT count(sha256), total(mtime_ns) FROM files").fetchone()
 
     def _migrate(self, database: sqlite3.Connection) -> None:
         database.execute("BEGIN IMMEDIATE")
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version > len(MIGRATIONS):
-            raise TrainingError(f"{self.path}: made by a newer edged (schema {version}, known up to {len(MIGRATIONS)})")
+            raise StorageError(f"{self.path}: made by a newer edged (schema {version}, known up to {len(MIGRATIONS)})")
         for script in MIGRATIONS[version:]:
             for statement in script.split(";"):  # executescript would commit in between
                 database.execute(statement)

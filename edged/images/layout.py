@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edged.codec import READABLE
 from edged.errors import CommandError
 from edged.images.labels import check_label
-from edged.images.photo_file import READABLE
 from edged.store.durable import TEMPORARY
 
 IMAGES, FRAMES = "images", "frames"

@@ -8,12 +8,13 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from edged.errors import CommandError, TrainingError
+from edged.codec import SUFFIXES
+from edged.errors import CommandError, ImageError, TrainingError
 from edged.images.embeddings import Embedding, Embeddings
 from edged.images.index import ImageIndex
 from edged.images.labels import check_label
 from edged.images.layout import FRAMES, IMAGES, Places, Skipped
-from edged.images.photo_file import SUFFIXES, Photo, look_at
+from edged.images.photo_file import Photo, look_at
 from edged.images.quota import make_room, unlink_copies
 from edged.images.rows import COLUMNS, Grouping, Kept, LabeledImage, StoredImage, enter, place
 from edged.images.scan import SETTLE_S, ScanReport, delete, remember, scan, skipped
@@ -154,7 +155,7 @@ class ImageStore:
             return sha256
         try:
             photo = look_at(data)
-        except TrainingError as error:
+        except ImageError as error:
             raise CommandError(f"image {sha256[:16]}: {error}") from error
         self._put(data, photo, label, by, kept)
         return sha256

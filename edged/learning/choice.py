@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.errors import ModelError
-from edged.learning.request import RefusedError
+from edged.errors import ModelError, RefusedError
 
 if TYPE_CHECKING:
     from edged.images.store import ImageStore

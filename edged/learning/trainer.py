@@ -14,8 +14,8 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edged.errors import EdgedError
-from edged.learning.request import Outcome, Progress, RefusedError, TrainingRequest
+from edged.errors import EdgedError, RefusedError
+from edged.learning.request import Outcome, Progress, TrainingRequest
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

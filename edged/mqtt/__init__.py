@@ -7,22 +7,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # edgectl imports messages from here and must not pay for paho, SQLite and the settings
     from collections.abc import Callable
 
+    from edged.contract.commands import Args, Command
     from edged.mqtt.link import Link
     from edged.settings import Settings
-    from edged.types import Command
 
 __all__ = ["open_link"]
 
 
-def open_link(
-    settings: Settings, *, on_command: Callable[[Command], None], on_connect: Callable[[], None] | None = None
-) -> Link:
+def open_link(settings: Settings, *, on_command: Callable[[Command[Args]], None]) -> Link:
     """Make the link of this device, with its outbox and ledger in `storage.state_dir`; `start` it to connect.
 
     Args:
         settings: The whole configuration.
         on_command: See `Link`.
-        on_connect: See `Link`.
 
     Raises:
         ConfigError: `[mqtt]` or the folder cannot be used.
@@ -38,5 +35,4 @@ def open_link(
         outbox=Outbox(folder / "outbox.sqlite", settings.storage.outbox_max_mb),
         ledger=Ledger(folder / "commands.sqlite"),
         on_command=on_command,
-        on_connect=on_connect,
     )

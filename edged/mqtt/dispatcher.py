@@ -9,12 +9,12 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 
-from edged.contract.commands import UNKNOWN_ID, CommandRejectedError, command_id, parse
-from edged.contract.messages import Ack, Args, Job
+from edged.contract.commands import Args, Command
+from edged.contract.messages import Ack, Job
+from edged.contract.parsing import UNKNOWN_ID, CommandRejectedError, decode, validate
 from edged.errors import CommandError
 from edged.mqtt.events import Received
 from edged.mqtt.ledger import Ledger
-from edged.types import Command
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Dispatcher:
 
     Args:
         ledger: Where accepted ids live.
-        registry: Command name → its arguments.
+        registry: Command name → the class that declares it.
         publish: (topic below the device, payload) → publishes with QoS 1.
         job: Publishes and remembers the state of a job.
         on_command: Gets each command once, on this thread; must be quick. A CommandError that it raises becomes a
@@ -43,14 +43,14 @@ class Dispatcher:
         registry: Mapping[str, type[Args]],
         publish: Callable[[str, bytes], None],
         job: Callable[[Job], None],
-        on_command: Callable[[Command], None],
+        on_command: Callable[[Command[Args]], None],
     ) -> None:
         self._ledger = ledger
         self._registry = registry
         self._publish = publish
         self._job = job
         self._on_command = on_command
-        self._inbox: queue.SimpleQueue[Received | Callable[[], None] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="edged-mqtt-commands", daemon=True)
 
     def start(self) -> None:
@@ -61,27 +61,21 @@ class Dispatcher:
         """Enqueue a message; returns at once."""
         self._inbox.put(received)
 
-    def call(self, function: Callable[[], None]) -> None:
-        """Run `function` on this thread, after what was enqueued before."""
-        self._inbox.put(function)
-
     def stop(self, timeout_s: float) -> None:
         """Finish what was enqueued and end the thread, waiting at most `timeout_s`."""
         self._inbox.put(None)
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while (item := self._inbox.get()) is not None:
+        while (received := self._inbox.get()) is not None:
             try:
-                if isinstance(item, Received):
-                    self._handle(item)
-                else:
-                    item()
+                self._handle(received)
             except Exception:  # the top of a thread: the next command must find it alive
-                log.exception("command %s", item.topic if isinstance(item, Received) else item)
+                log.exception("command %s", received.topic)
 
     def _handle(self, received: Received) -> None:
-        id_ = command_id(received.payload)
+        document = decode(received.topic, received.payload, self._registry)
+        id_ = document.id
         known = self._ledger.answer(id_) if id_ != UNKNOWN_ID else None
         if known is not None:
             log.info("command %s %s came again; answered again", known.name, id_)
@@ -91,13 +85,8 @@ class Dispatcher:
                 self._publish(f"job/{id_}", known.job)
             return
         try:
-            command = parse(
-                topic=received.topic,
-                payload=received.payload,
-                retained=received.retained,
-                now=datetime.now(timezone.utc),
-                registry=self._registry,
-            )
+            now = datetime.now(timezone.utc)
+            command = validate(document, retained=received.retained, now=now, registry=self._registry)
             at_once = command.args.at_once
             if at_once:
                 self._run_at_once(command)
@@ -127,7 +116,7 @@ class Dispatcher:
                 Job(id=command.id, cmd=command.name, status="failed", error="internal error; see the device's log")
             )
 
-    def _run_at_once(self, command: Command) -> None:
+    def _run_at_once(self, command: Command[Args]) -> None:
         try:
             self._on_command(command)
         except CommandError as error:

@@ -9,14 +9,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from edged.contract.messages import Job
-from edged.mqtt.outbox import refused, set_aside
+from edged.contract.messages import FINAL, Job
+from edged.database import DatabaseFile, cannot_keep
 
 KEEP_S = 30 * 86400.0
 KEEP_ROWS = 100_000
 PROGRESS_S = 10.0
 """A job that only progresses is written to disk this often; every change of its status at once."""
-FINAL = frozenset({"succeeded", "rejected", "failed", "cancelled"})
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS command (
@@ -52,19 +51,18 @@ class Ledger:
 
     Raises:
         ConfigError: The folder cannot be written to.
-        LinkError: The disk is full.
+        StorageError: The disk is full.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         self._lock = threading.Lock()
         self._progress: dict[str, tuple[str, float, bytes]] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = self._open_or_renew()
+            self._database = DatabaseFile(path, _prepare).open_or_renew()
             self._prune()
         except (OSError, sqlite3.Error) as error:
-            raise refused("the commands", path, error) from error
+            raise cannot_keep("the commands", path, error) from error
 
     def accept(self, id_: str, name: str, ack: bytes, *, finished: bool = False) -> None:
         """Remember a command, durably, before it runs; `finished`: it has run and has no job.
@@ -153,28 +151,6 @@ class Ledger:
                     self._database.execute("UPDATE command SET job = ? WHERE id = ?", (payload, id_))
             self._database.close()
 
-    def _open_or_renew(self) -> sqlite3.Connection:
-        try:
-            return self._open()
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError as error:
-            set_aside(self._path, str(error))
-            return self._open()
-
-    def _open(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self._path, timeout=5.0, check_same_thread=False)
-        try:
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute("PRAGMA synchronous=FULL")
-            database.execute(_SCHEMA)
-            database.execute("CREATE INDEX IF NOT EXISTS command_updated ON command (updated)")
-            database.execute("SELECT count(*), total(length(job)) FROM command").fetchone()
-        except sqlite3.Error:
-            database.close()
-            raise
-        return database
-
     def _prune(self) -> None:
         with self._database:
             self._database.execute("DELETE FROM command WHERE finished AND updated < ?", (time.time() - KEEP_S,))
@@ -182,3 +158,9 @@ class Ledger:
                 "DELETE FROM command WHERE rowid <= (SELECT rowid FROM command ORDER BY rowid DESC LIMIT 1 OFFSET ?)",
                 (KEEP_ROWS,),
             )
+
+
+def _prepare(database: sqlite3.Connection) -> None:
+    database.execute(_SCHEMA)
+    database.execute("CREATE INDEX IF NOT EXISTS command_updated ON command (updated)")
+    database.execute("SELECT count(*), total(length(job)) FROM command").fetchone()

@@ -13,7 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from edged.contract.messages import COMMANDS, Args, Job
+from edged.contract.commands import COMMANDS, Args, Command
+from edged.contract.messages import Job
 from edged.mqtt.broker import broker
 from edged.mqtt.connection import Connection
 from edged.mqtt.delivery import Delivery
@@ -23,7 +24,6 @@ from edged.mqtt.ledger import Ledger
 from edged.mqtt.outbox import Outbox
 from edged.mqtt.retry import HANDSHAKE_S, Retry
 from edged.settings import MqttSettings
-from edged.types import Command
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +50,7 @@ class Link:
         ledger: Where accepted commands live; the link owns and closes it.
         on_command: Called once per accepted command, on the link's command thread; must be quick. A CommandError that
             it raises becomes a `rejected` job.
-        on_connect: Called on the same thread after every connect, None: not.
-        registry: Command name → its arguments.
+        registry: Command name → the class that declares it.
         client_id: MQTT client id; None: `edged-<device>`, so that the broker shows two daemons of one device id.
         retry: When to connect again; None: the defaults.
 
@@ -66,8 +65,7 @@ class Link:
         device: str,
         outbox: Outbox,
         ledger: Ledger,
-        on_command: Callable[[Command], None],
-        on_connect: Callable[[], None] | None = None,
+        on_command: Callable[[Command[Args]], None],
         registry: Mapping[str, type[Args]] = COMMANDS,
         client_id: str | None = None,
         retry: Retry | None = None,
@@ -84,7 +82,6 @@ class Link:
         self._outbox = outbox
         self._delivery = Delivery(outbox)
         self._retry = retry or Retry(device=device)
-        self._on_connect = on_connect
         self._lasting = {name for name, args in registry.items() if args.lasting}
         self._dispatcher = Dispatcher(
             ledger=ledger, registry=registry, publish=self.publish, job=self.job, on_command=on_command
@@ -281,8 +278,6 @@ class Link:
             self.backlog,
         )
         self._unsent = {f"{self._base}state": b"online", **self._newest}
-        if self._on_connect is not None:
-            self._dispatcher.call(self._on_connect)
 
     def _closed(self, event: Closed) -> None:
         now = time.monotonic()

@@ -6,7 +6,6 @@ Written to only while the broker is away (or slow), so that a healthy link does 
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import sqlite3
 import time
@@ -15,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edged.errors import ConfigError, EdgedError, LinkError
+from edged.database import DatabaseFile, cannot_keep, is_damage
 
 log = logging.getLogger(__name__)
 
@@ -48,22 +47,6 @@ class Stored:
         return len(self.topic) + len(self.payload) + ROW_BYTES
 
 
-def set_aside(path: Path, reason: str) -> None:
-    """Rename an unusable database (and its journal) to *.corrupt, replacing an older one, and say so."""
-    aside = path.with_name(path.name + ".corrupt")
-    path.replace(aside)
-    for suffix in ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    log.error("%s: unusable (%s); set aside as %s and begun anew", path, reason, aside.name)
-
-
-def refused(what: str, path: Path, error: OSError | sqlite3.Error) -> EdgedError:
-    """Say why a database cannot be opened: a full disk may heal by itself, all else asks for another folder."""
-    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    full = error.errno == errno.ENOSPC if isinstance(error, OSError) else "full" in reason
-    return (LinkError if full else ConfigError)(f"storage.state_dir: cannot keep {what} in {path}: {reason}")
-
-
 class Outbox:
     """A bounded first-in-first-out store of messages. Not for several threads at once: the link's thread owns it.
 
@@ -71,12 +54,12 @@ class Outbox:
     fails, messages stay in memory, under the same bound, and the disk is tried again now and then.
 
     Args:
-        path: The SQLite file; its folder is made.
+        path: The SQLite file; its folder is made. A damaged one is set aside as *.corrupt and begun anew.
         max_mb: Bound of all messages together, megabytes (10^6 bytes); beyond it the oldest are dropped.
 
     Raises:
         ConfigError: The folder cannot be written to.
-        LinkError: The disk is full.
+        StorageError: The disk is full.
     """
 
     def __init__(self, path: Path, max_mb: float) -> None:
@@ -89,11 +72,12 @@ class Outbox:
         self._retry_at = 0.0
         self._report_at = 0.0
         self._reported = 0
+        self._file = DatabaseFile(path, self._prepare, shrinks=True)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = self._open_or_renew()
+            self._database = self._file.open_or_renew()
         except (OSError, sqlite3.Error) as error:
-            raise refused("the outbox", path, error) from error
+            raise cannot_keep("the outbox", path, error) from error
 
     def __len__(self) -> int:
         """Messages not yet acknowledged, on disk and in memory."""
@@ -152,7 +136,8 @@ class Outbox:
             self._count -= len(sizes)
             self._bytes -= sum(sizes)
             if self._count == 0:
-                self._database.execute("PRAGMA incremental_vacuum")
+                # `execute` would stop after the first page: SQLite returns a row without columns for each.
+                self._database.executescript("PRAGMA incremental_vacuum")
                 self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             self._failed(error)
@@ -166,32 +151,14 @@ class Outbox:
             log.error("%s: %d messages could not be written and are lost", self.path, len(self._memory))
         self._database.close()
 
-    def _open_or_renew(self) -> sqlite3.Connection:
-        try:
-            return self._open()
-        except sqlite3.OperationalError:
-            raise  # cannot open, locked, no space: not the file's content
-        except sqlite3.DatabaseError as error:
-            set_aside(self.path, str(error))
-            return self._open()
-
-    def _open(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self.path, timeout=5.0, check_same_thread=False)
-        try:
-            database.execute("PRAGMA auto_vacuum=INCREMENTAL")
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute("PRAGMA synchronous=FULL")  # NORMAL would lose the last commits in a power cut
-            database.execute("PRAGMA journal_size_limit=1000000")
-            database.execute(_SCHEMA)
-            # Reads every page of the table, so a damaged file shows itself here.
-            count, size, last = database.execute("SELECT count(*), total(size), max(id) FROM outbox").fetchone()
-        except sqlite3.Error:
-            database.close()
-            raise
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        database.execute("PRAGMA journal_size_limit=1000000")
+        database.execute(_SCHEMA)
+        # Reads every page of the table, so a damaged file shows itself here.
+        count, size, last = database.execute("SELECT count(*), total(size), max(id) FROM outbox").fetchone()
         self._count: int = count
         self._bytes = int(size)
         self._next_id: int = max(getattr(self, "_next_id", 1), (last or 0) + 1)
-        return database
 
     def _write(self) -> None:
         """Move memory to disk."""
@@ -213,12 +180,11 @@ class Outbox:
 
     def _failed(self, error: sqlite3.Error) -> None:
         """Go on in memory; replace a damaged file."""
-        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        if is_damage(error):
             with contextlib.suppress(sqlite3.Error):
                 self._database.close()
             try:
-                set_aside(self.path, str(error))
-                self._database = self._open()
+                self._database = self._file.renew(error)
             except (OSError, sqlite3.Error) as again:
                 error = again if isinstance(again, sqlite3.Error) else error
             else:

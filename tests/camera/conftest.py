@@ -11,6 +11,7 @@ import pytest
 
 from edged.camera import Cameras, CameraState, Capture
 from edged.settings import CameraSettings
+from edged.types import Frame
 
 PATIENCE_S = 30.0
 """Far more than anything takes; the machine may be busy."""
@@ -22,6 +23,17 @@ def eventually(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline_s, "it did not come to pass"
         time.sleep(0.01)
+
+
+def take(capture: Capture, timeout_s: float) -> Frame | None:
+    """Take a frame from one capture, as `Cameras` does from several; None: there was none in time, or it has ended."""
+    deadline_s = time.monotonic() + timeout_s
+    with capture._ready:
+        while (frame := capture.take_now()) is None:
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0 or not capture._ready.wait(left_s) or capture.exhausted:
+                return None
+        return frame
 
 
 @dataclass

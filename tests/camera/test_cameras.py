@@ -3,8 +3,6 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from edged.settings import CameraSettings
 
 from .conftest import PATIENCE_S, Started, eventually
@@ -20,7 +18,6 @@ def test_cameras_take_turns(started: Started) -> None:
         assert frame is not None
         assert frame.seq == counts[frame.camera]
         counts[frame.camera] += 1
-        assert cameras.newest(frame.camera) is frame
     assert set(counts.values()) == {20}
 
 
@@ -30,9 +27,6 @@ def test_a_silent_camera_holds_up_nobody(started: Started) -> None:
     )
     assert [frame.camera for _ in range(10) if (frame := cameras.take(PATIENCE_S))] == ["there"] * 10
     eventually(lambda: cameras.states["lost"].state == "degraded")
-    assert cameras.newest("lost") is None
-    with pytest.raises(KeyError):
-        cameras.newest("nowhere")
 
 
 def test_exhausted_when_the_last_file_ended(shared_data: Path, started: Started) -> None:

@@ -10,7 +10,7 @@ from edged.camera.gstreamer import PipelineSource
 from edged.camera.pipeline import csi_pipeline, row_stride, split_pipeline
 from edged.errors import CameraError
 
-from .conftest import Started, eventually
+from .conftest import Started, eventually, take
 
 needs_gstreamer = pytest.mark.skipif(
     shutil.which("gst-launch-1.0") is None, reason="needs gst-launch-1.0 (apt install gstreamer1.0-tools)"
@@ -118,7 +118,7 @@ def test_a_dying_child_is_degraded_and_started_again(started: Started) -> None:
     assert error is not None
     assert error.startswith("camera 'main': source 'gst:videotestsrc")
     assert "was killed by signal 9" in error
-    before = capture.take(30)
+    before = take(capture, 30)
     assert before is not None
     assert before.image.shape == (241, 321, 3)
     assert capture.stop(30)

@@ -13,7 +13,7 @@ from edged.camera import open_source
 from edged.errors import CameraError
 from edged.settings import CameraSettings
 
-from .conftest import Started, eventually
+from .conftest import Started, eventually, take
 
 PYTHON = "/usr/bin/python3"
 """The system's: gi comes with the distribution only."""
@@ -40,7 +40,7 @@ def server(port: int = 0) -> Iterator[tuple[subprocess.Popen[str], int]]:
 def test_stream_lost_and_found(started: Started) -> None:
     with server() as (_, port):
         capture = started.capture(f"rtsp://127.0.0.1:{port}/test")
-        frame = capture.take(30)
+        frame = take(capture, 30)
         assert frame is not None
         assert frame.image.shape == (240, 320, 3)
         red, green, blue = frame.image.reshape(-1, 3).mean(axis=0)
@@ -50,10 +50,10 @@ def test_stream_lost_and_found(started: Started) -> None:
     error = capture.state.error
     assert error is not None
     assert error.startswith(f"camera 'main': source 'rtsp://127.0.0.1:{port}/test': ")
-    assert capture.take(0) is None or capture.take(0) is None
+    assert take(capture, 0) is None or take(capture, 0) is None
     with server(port):
         eventually(lambda: capture.state.state == "running")
-        again = capture.take(30)
+        again = take(capture, 30)
         assert again is not None
         assert again.seq > frame.seq
         assert capture.stop(30)
@@ -71,7 +71,7 @@ def test_nobody_there_and_wrong_path() -> None:
 def test_a_silent_server_does_not_keep_the_process(started: Started) -> None:
     with server() as (process, port):
         capture = started.capture(f"rtsp://127.0.0.1:{port}/test")
-        assert capture.take(30) is not None
+        assert take(capture, 30) is not None
         os.kill(process.pid, signal.SIGSTOP)
         try:
             capture.stop(0.2)  # may be in the middle of a read, which times out by itself

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from edged.contract import commands as c
 from edged.contract import messages as m
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -50,9 +51,9 @@ def test_receivers_ignore_what_a_newer_sender_adds(name):
 
 def test_a_command_as_a_sender_writes_it():
     path = GOLDEN / "command.json"
-    message = m.CommandMessage.model_validate_json(path.read_bytes())
+    message = c.CommandMessage.model_validate_json(path.read_bytes())
     assert message.id == "a1"
-    assert m.SetArgs.model_validate(message.args) == m.SetArgs(camera="main", fps=5)
+    assert c.SetArgs.model_validate(message.args) == c.SetArgs(camera="main", fps=5)
 
 
 def test_every_timestamp_is_utc_with_milliseconds():
@@ -60,5 +61,5 @@ def test_every_timestamp_is_utc_with_milliseconds():
 
 
 def test_only_what_takes_a_while_stands_on_the_retained_job():
-    assert {name for name, args in m.COMMANDS.items() if args.lasting} == {"retrain", "profile"}
-    assert not [name for name, args in m.COMMANDS.items() if args.lasting and args.at_once]
+    assert {name for name, args in c.COMMANDS.items() if args.lasting} == {"retrain", "profile"}
+    assert not [name for name, args in c.COMMANDS.items() if args.lasting and args.at_once]

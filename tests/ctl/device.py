@@ -9,10 +9,10 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from edged.contract.commands import CommandMessage
 from edged.contract.messages import (
     Ack,
     CameraInfo,
-    CommandMessage,
     Info,
     Job,
     Latency,

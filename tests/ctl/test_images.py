@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from edged.contract.messages import Ack, CommandMessage
+from edged.contract.commands import CommandMessage
+from edged.contract.messages import Ack
 from edged.ctl.photos import gather
 from edged.errors import ConfigError
 from tests.ctl.conftest import Edgectl

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from edged.contract.messages import Job, ModelInfo, Result
-from edged.ctl.client import FINAL, Client
+from edged.contract.messages import FINAL, Job, ModelInfo, Result
+from edged.ctl.client import Client
 from edged.ctl.errors import RejectedError
 from edged.mqtt.broker import broker as broker_of
 from edged.settings import MqttSettings

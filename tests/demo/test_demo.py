@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from edged.camera.photo import read_image
 from edged.cli import main
+from edged.codec import read_image
 from edged.demo import PHOTOS, viewer
 from edged.demo.crops import SIDE, write_crops
 from tests.daemon.process import wait_until

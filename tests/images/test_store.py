@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from edged.errors import CommandError, TrainingError
+from edged.errors import CommandError, StorageError
 from edged.images.embeddings import Embedding, variant
 from edged.images.rows import Kept
 from edged.images.store import ImageStore
@@ -264,7 +264,7 @@ def test_an_index_of_a_newer_edged_is_left_alone(tmp_path: Path) -> None:
     database = sqlite3.connect(tmp_path / "images.sqlite")
     database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(TrainingError, match="newer edged"):
+    with pytest.raises(StorageError, match="newer edged"):
         ImageStore(tmp_path, images_max_mb=10)
     assert not (tmp_path / "images.sqlite.corrupt").exists()
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from edged import resources
+from edged.contract.hyperparameters import Hyperparameters
 from edged.jobs.process import TrainingProcess
 from edged.learning.choice import candidates
 from edged.learning.request import Outcome, TrainingRequest
@@ -30,8 +31,7 @@ def test_the_child_ranks_its_candidates_and_trains(tmp_path: Path) -> None:
         current=current.path,
         run="auto",
         images=make_album(tmp_path / "album", 12),
-        epochs=5,
-        min_accuracy=0.0,
+        hyperparameters=Hyperparameters(epochs=5, min_accuracy=0.0),
         workers=1,
         out=tmp_path / "out",
     )

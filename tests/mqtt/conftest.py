@@ -16,13 +16,12 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edged.contract.messages import COMMANDS, Args
+from edged.contract.commands import COMMANDS, Args, Command
 from edged.mqtt.ledger import Ledger
 from edged.mqtt.link import Link
 from edged.mqtt.outbox import Outbox
 from edged.mqtt.retry import Retry
 from edged.settings import MqttSettings
-from edged.types import Command
 from tests.mosquitto import HOST, free_port
 
 DEVICE = "d1"
@@ -167,8 +166,7 @@ def link(tmp_path: Path) -> Iterator[Callable[..., Link]]:
     def make(
         url: str,
         *,
-        on_command: Callable[[Command], None] = lambda _: None,
-        on_connect: Callable[[], None] | None = None,
+        on_command: Callable[[Command[Args]], None] = lambda _: None,
         state: str = "state",
         client_id: str | None = None,
         registry: Mapping[str, type[Args]] = COMMANDS,
@@ -180,7 +178,6 @@ def link(tmp_path: Path) -> Iterator[Callable[..., Link]]:
             outbox=Outbox(tmp_path / state / "outbox.sqlite", 64),
             ledger=Ledger(tmp_path / state / "commands.sqlite"),
             on_command=on_command,
-            on_connect=on_connect,
             client_id=client_id,
             registry=registry,
             retry=Retry(device=DEVICE, shortest_s=0.05, longest_s=0.2),

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from edged.contract.messages import COMMANDS, Args, Job, timestamp
+from edged.contract.commands import COMMANDS, Args
+from edged.contract.messages import Job, timestamp
 from edged.errors import CommandError
 from edged.mqtt.ledger import Ledger
 from tests.mqtt.conftest import wait_for

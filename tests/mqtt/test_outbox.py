@@ -129,3 +129,18 @@ def test_while_the_broker_acknowledges_the_disk_is_not_touched(path):
     assert sent[10:] == [8, 9, 10] or sent[10:] == [8, 9]
     assert delivery.backlog == 3
     outbox.close()
+
+
+def test_an_emptied_file_gives_its_space_back(path):
+    outbox = Outbox(path, 10)
+    outbox.append(messages(0, 2000, size=300))
+    outbox.commit()
+    outbox._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    full = path.stat().st_size
+    for stored in outbox.after(0, 2000):
+        outbox.acknowledge(stored.id)
+    outbox.commit()
+    assert path.stat().st_size < full / 10
+    outbox.append(messages(0, 3))
+    assert kept(outbox) == [0, 1, 2]
+    outbox.close()

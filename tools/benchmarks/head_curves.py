@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from edged.contract.hyperparameters import Hyperparameters
 from edged.images.folder import open_images
 from edged.lab.chart import Axis, Chart, Series
 from edged.learning.backbone import Backbone
 from edged.learning.bottlenecks import complete
 from edged.learning.curves import Curves
 from edged.learning.dataset import Examples, KeptBottlenecks, select
-from edged.learning.recipe import Recipe
 from edged.learning.softmax_regression import Fitted, fit
 from edged.learning.tensorboard import EventFile
 from edged.store import Store
@@ -55,7 +55,7 @@ class HeadCurves:
     def __init__(self, splits: dict[str, Examples], classes: int, backbone: Backbone) -> None:
         self._splits, self._classes, self._backbone = splits, classes, backbone
 
-    def fit(self, recipe: Recipe, rows: Any = slice(None)) -> Fitted:
+    def fit(self, hyperparameters: Hyperparameters, rows: Any = slice(None)) -> Fitted:
         """Train on some of the training images, all of validation."""
         train, validation = self._splits["train"], self._splits["validation"]
         return fit(
@@ -64,7 +64,7 @@ class HeadCurves:
             classes=self._classes,
             affine=self._backbone.affine,
             validation=(validation.features, validation.labels),
-            recipe=recipe,
+            hyperparameters=hyperparameters,
         )
 
     def test_accuracy(self, fitted: Fitted) -> float:
@@ -94,7 +94,7 @@ def main() -> int:
 
     by_epoch: dict[str, list[float]] = {}
     for lr in RATES:
-        fitted = curves.fit(Recipe(lr=lr, epochs=EPOCHS, patience=EPOCHS))
+        fitted = curves.fit(Hyperparameters(lr=lr, epochs=EPOCHS, patience=EPOCHS))
         events = Curves(runs / f"head-lr{lr:g}")
         for epoch in fitted.history:
             events.add(epoch)
@@ -104,7 +104,7 @@ def main() -> int:
     by_images: dict[int, list[float]] = {}
     epochs: dict[int, list[int]] = {}
     for per_class in PER_CLASS:
-        fits = [curves.fit(Recipe(seed=seed), curves.drawn(per_class, seed)) for seed in range(args.seeds)]
+        fits = [curves.fit(Hyperparameters(seed=seed), curves.drawn(per_class, seed)) for seed in range(args.seeds)]
         by_images[per_class] = [curves.test_accuracy(fitted) for fitted in fits]
         epochs[per_class] = [fitted.best_epoch for fitted in fits]
     for seed in range(args.seeds):

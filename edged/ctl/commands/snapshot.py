@@ -65,8 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _fetch(client: Client, device: str, args: argparse.Namespace) -> dict[str, Any] | None:
     """Send the command, write the file, return what `--json` prints; None where the device's job failed."""
-    from edged.contract.messages import timestamp
-    from edged.ctl.client import FINAL
+    from edged.contract.messages import FINAL, timestamp
     from edged.ctl.jobs import finish
     from edged.errors import CommandError
     from edged.terminal.text import note

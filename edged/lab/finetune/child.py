@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edged.errors import EdgedError, TrainingError
-from edged.images.decoding import decode
-from edged.images.photo_file import read_photo
+from edged.codec import decode, read_file
+from edged.errors import EdgedError, ImageError, TrainingError
 from edged.lab.finetune.depth import parse_depth
 from edged.lab.finetune.job import Job
 from edged.learning.backbone import TRAINING_CROP
@@ -157,9 +156,9 @@ class _FineTuning:
 
 def _read(path: Path) -> Image:
     try:
-        return fit(decode(read_photo(path), _SIDE, _SIDE, TRAINING_CROP), _SIDE, _SIDE, TRAINING_CROP)
-    except (TrainingError, FileNotFoundError) as error:
-        raise TrainingError(f"{path}: {error}") from error
+        return fit(decode(read_file(path), (_SIDE, _SIDE), crop=TRAINING_CROP), _SIDE, _SIDE, TRAINING_CROP)
+    except (ImageError, FileNotFoundError) as error:
+        raise ImageError(f"{path}: {error}") from error
 
 
 if __name__ == "__main__":

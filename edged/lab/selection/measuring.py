@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edged.camera.photo import read_image
-from edged.errors import CameraError, ConfigError
+from edged.codec import read_image
+from edged.errors import ConfigError, ImageError
 from edged.lab.selection.measurements import Measurements
 from edged.selection.features import costs_ms, extract
 from edged.selection.governor import total_power_mw
@@ -72,7 +72,7 @@ def measure(
         progress("measuring", number / len(photos))
         try:
             image = read_image(photo.path)
-        except CameraError as error:
+        except ImageError as error:
             on_unreadable(str(error))
             continue
         for index, member in enumerate(members):

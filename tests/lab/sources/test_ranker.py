@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from edged import resources
+from edged.contract.hyperparameters import Hyperparameters
+from edged.errors import RefusedError
 from edged.images.folder import open_images
 from edged.lab.sources import Ranker, read_known_sources
 from edged.lab.trainer import choose
 from edged.learning.choice import candidates, choose_backbone
 from edged.learning.dataset import select
 from edged.learning.pipeline import train
-from edged.learning.request import RefusedError, TrainingRequest
+from edged.learning.request import TrainingRequest
 from edged.store import Store, read_bundle, read_labels
 from edged.zoo import install
 from tests.albums import make_album
@@ -121,8 +123,7 @@ def test_auto_trains_on_what_it_chose(store, tmp_path):
         current=current.path,
         run="auto",
         images=album,
-        epochs=20,
-        min_accuracy=0.0,
+        hyperparameters=Hyperparameters(epochs=20, min_accuracy=0.0),
         workers=1,
         out=tmp_path / "out",
     )

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.contract.commands import DEFAULT_MAX_BYTES, MAX_BYTES, CommandRejectedError, parse
-from edged.contract.messages import COMMANDS
+from edged.contract import parsing
+from edged.contract.commands import COMMANDS, Args, SnapshotArgs
+from edged.contract.parsing import CommandRejectedError, decode, validate
 from edged.errors import CommandError
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
@@ -17,7 +18,7 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
 
 def read(payload, name="snapshot", retained=False):
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    return parse(topic=f"edged/d1/cmd/{name}", payload=body, retained=retained, now=NOW, registry=COMMANDS)
+    return validate(decode(f"edged/d1/cmd/{name}", body), retained=retained, now=NOW)
 
 
 def test_a_good_command():
@@ -55,7 +56,7 @@ BAD = [
     ({"id": "a1", "ts": "yesterday"}, "a1", "ts = 'yesterday'"),
     ({"id": "a1", "expires": "2026-01-31T11:59:59.999Z"}, "a1", "expired at"),
     ({"id": "a1", "ts": "2026-01-30T11:00:00Z"}, "a1", "more than 24 hours ago"),
-    ({"id": "a1", "args": {"camera": "c" * DEFAULT_MAX_BYTES}}, "a1", "at most 65536 are allowed"),
+    ({"id": "a1", "args": {"camera": "c" * Args.max_bytes}}, "a1", "at most 65536 are allowed"),
 ]
 
 
@@ -77,7 +78,7 @@ def test_unknown_and_retained():
 
 
 def test_a_limit_of_its_own(monkeypatch):
-    monkeypatch.setitem(MAX_BYTES, "snapshot", 10)
+    monkeypatch.setattr(SnapshotArgs, "max_bytes", 10)
     with pytest.raises(CommandRejectedError, match="at most 10"):
         read({"id": "a1"})
 
@@ -91,3 +92,15 @@ def test_a_limit_of_its_own(monkeypatch):
 def test_no_bytes_raise_anything_else(payload):
     with contextlib.suppress(CommandError):
         read(payload)
+
+
+def test_what_is_too_large_is_not_parsed(monkeypatch):
+    monkeypatch.setattr(parsing.json, "loads", lambda *_, **__: pytest.fail("parsed"))
+    document = decode("edged/d1/cmd/snapshot", b'{"id": "a1", "args": "' + b"x" * Args.max_bytes + b'"}')
+    assert (document.id, document.content) == ("a1", None)
+    assert "at most 65536 are allowed" in (document.fault or "")
+
+
+def test_every_command_is_declared_once():
+    assert len(COMMANDS) == len(Args.__subclasses__())
+    assert all(args.command == name and args.__doc__ for name, args in COMMANDS.items())

@@ -1,0 +1,170 @@
+"""From the bytes of `cmd/<name>` to a typed command, or one line that says why not. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from edged.contract.commands import COMMANDS, Args, Command, CommandMessage
+from edged.errors import CommandError
+
+MAX_AGE = timedelta(hours=24)
+"""A command without `expires` counts as expired when its `ts` is older."""
+MAX_TEXT = 200
+"""Characters of a value that an error repeats."""
+UNKNOWN_ID = "unknown"
+"""Names the ack of a command whose id cannot be read: `ack/unknown`."""
+
+_HEAD_BYTES = 64 * 1024
+"""Of a payload that is too large to be parsed, this much is searched for the id, which our own clients write first."""
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ID_IN_HEAD = re.compile(rb'"id"\s*:\s*"([A-Za-z0-9_-]{1,64})"')
+
+
+class CommandRejectedError(CommandError):
+    """A command that must not run.
+
+    Attributes:
+        id: The sender's id, or "unknown" where there is no valid one to read.
+    """
+
+    def __init__(self, id_: str, reason: str) -> None:
+        super().__init__(reason)
+        self.id = id_
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A payload that was decoded once, and not yet checked against its command.
+
+    Attributes:
+        name: The command's name, from the topic.
+        id: The sender's id, or "unknown" where there is no valid one to read.
+        content: The JSON object; None where `fault` says why there is none.
+        fault: What is wrong with the payload as a whole: too large, not UTF-8, not JSON, no object. None: nothing.
+    """
+
+    name: str
+    id: str
+    content: dict[str, Any] | None
+    fault: str | None = None
+
+
+def decode(topic: str, payload: bytes, registry: Mapping[str, type[Args]] = COMMANDS) -> Document:
+    """Decode a payload, unless it is larger than its command may be; never raises.
+
+    Args:
+        topic: The full topic; its last level is the command's name.
+        payload: As received.
+        registry: Command name → the class that declares it.
+    """
+    name = topic.rpartition("/")[2]
+    limit = registry.get(name, Args).max_bytes
+    if len(payload) > limit:
+        head = _ID_IN_HEAD.search(payload[:_HEAD_BYTES])
+        id_ = head.group(1).decode() if head else UNKNOWN_ID
+        return Document(name, id_, None, f"{len(payload)} bytes; at most {limit} are allowed")
+    try:
+        content, constants = _json(payload)
+    except ValueError as error:
+        return Document(name, UNKNOWN_ID, None, str(error))
+    id_ = content.get("id")
+    if not isinstance(id_, str) or not _ID.fullmatch(id_):
+        fault = f"id = {_shown(id_)}: 1 to 64 of A-Z a-z 0-9 _ - are needed"
+        return Document(name, UNKNOWN_ID, None, fault)
+    if constants:
+        return Document(name, id_, None, f"not JSON: {constants[0]} is not allowed")
+    return Document(name, id_, content)
+
+
+def validate(
+    document: Document, *, retained: bool, now: datetime, registry: Mapping[str, type[Args]] = COMMANDS
+) -> Command[Args]:
+    """Check a decoded payload against its command.
+
+    Args:
+        document: What `decode` returned.
+        retained: Whether the broker had kept it: then it is not known when it was meant.
+        now: Aware; what `expires` and `ts` are compared with.
+        registry: Command name → the class that declares it.
+
+    Raises:
+        CommandRejectedError: One line that names the key, the value and what is allowed.
+    """
+    name, id_ = document.name, document.id
+    if document.content is None:
+        raise CommandRejectedError(id_, f"{name}: {document.fault}")
+    if name not in registry:
+        raise CommandRejectedError(id_, f"{_shown(name)}: unknown command; known here: {', '.join(sorted(registry))}")
+    if retained:
+        raise CommandRejectedError(id_, f"{name}: was published retained; publish commands without the retain flag")
+    try:
+        message = CommandMessage.model_validate(document.content)
+    except ValidationError as error:
+        raise CommandRejectedError(id_, f"{name}: {_mistake(error, CommandMessage, '')}") from error
+    _refuse_late(name, message, now)
+    try:
+        args = registry[name].model_validate(message.args)
+    except ValidationError as error:
+        raise CommandRejectedError(id_, f"{name}: {_mistake(error, registry[name], 'args.')}") from error
+    return Command(id=id_, args=args)
+
+
+def _json(payload: bytes) -> tuple[dict[str, Any], list[str]]:
+    """Return the JSON object that a payload holds, and the constants in it that are Python's and not JSON's: NaN.
+
+    Raises:
+        ValueError: Why there is none.
+    """
+    constants: list[str] = []
+    try:
+        content = json.loads(payload.decode("utf-8"), parse_constant=constants.append)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 (byte {error.start})") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg} at line {error.lineno} column {error.colno}") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise ValueError(f"not JSON: {error}") from error
+    except RecursionError as error:
+        raise ValueError("not JSON: nested too deeply") from error
+    if not isinstance(content, dict):
+        raise ValueError(f'{_shown(content)}: an object is needed, e.g. {{"id": "a1"}}')
+    return content, constants
+
+
+def _refuse_late(name: str, message: CommandMessage, now: datetime) -> None:
+    if message.expires is not None:
+        if _utc(message.expires) < now:
+            raise CommandRejectedError(
+                message.id, f"{name}: expired at {message.expires.isoformat()}; it is {now.isoformat()} here"
+            )
+    elif message.ts is not None and now - _utc(message.ts) > MAX_AGE:
+        raise CommandRejectedError(
+            message.id, f"{name}: ts = {message.ts.isoformat()} is more than 24 hours ago; it is {now.isoformat()} here"
+        )
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
+
+
+def _mistake(error: ValidationError, model: type[BaseModel], where: str) -> str:
+    """Say the first mistake: key, value, what is allowed."""
+    first = error.errors(include_url=False)[0]
+    key = where + ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{key}: unknown field; allowed: {', '.join(model.model_fields) or 'none'}"
+    if first["type"] == "missing":
+        return f"{key}: is missing"
+    return f"{key} = {_shown(first.get('input'))}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"

@@ -1,0 +1,62 @@
+"""The commands about cameras and their frames: `snapshot` and `set`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edged.codec import encode_jpeg
+from edged.errors import CommandError
+
+if TYPE_CHECKING:
+    from edged.camera import Cameras
+    from edged.contract.commands import Command, SetArgs, SnapshotArgs
+    from edged.daemon.publisher import Publisher
+    from edged.mqtt.link import Link
+
+
+class FrameCommands:
+    """`snapshot` and `set`.
+
+    Args:
+        cameras: The frame sources.
+        publisher: Holds the newest results.
+        link: Where images go.
+    """
+
+    def __init__(self, cameras: Cameras, publisher: Publisher, link: Link) -> None:
+        self._cameras = cameras
+        self._publisher = publisher
+        self._link = link
+
+    def snapshot(self, command: Command[SnapshotArgs]) -> dict[str, Any]:
+        """Publish the newest classified frame as JPEG on `image/<id>`; the report is its result and size."""
+        args = command.args
+        latest = dict(self._publisher.latest)
+        if args.camera is not None:
+            self._known(args.camera)
+            latest = {name: entry for name, entry in latest.items() if name == args.camera}
+        if not latest:
+            raise CommandError(f"camera {args.camera or 'any'}: no frame has been classified yet")
+        frame, result = max(latest.values(), key=lambda entry: entry[0].captured_ns)
+        jpeg = encode_jpeg(frame.image, args.quality)
+        self._link.publish(f"image/{command.id}", jpeg)
+        height, width = frame.image.shape[:2]
+        return {**result.model_dump(exclude_none=True), "width": width, "height": height, "bytes": len(jpeg)}
+
+    def set(self, command: Command[SetArgs]) -> dict[str, Any]:
+        """Change frames per second of one camera or all, and the number of labels in results."""
+        args = command.args
+        if args.camera is not None:
+            self._known(args.camera)
+        if args.fps is None and args.top is None:
+            raise CommandError("set: nothing to set; allowed: fps (with camera), top")
+        if args.fps is not None:
+            for name in [args.camera] if args.camera else self._cameras.captures:
+                self._cameras.captures[name].set_fps(args.fps)
+        if args.top is not None:
+            self._publisher.top = args.top
+        return args.model_dump(exclude_none=True)
+
+    def _known(self, camera: str) -> None:
+        if camera not in self._cameras.captures:
+            raise CommandError(f"camera {camera}: unknown; this device has {', '.join(self._cameras.captures)}")

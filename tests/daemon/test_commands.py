@@ -1,0 +1,82 @@
+"""Every command has one handler; a stop finishes the command at hand and no other."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from edged.contract.commands import COMMANDS, Command, ImageArgs, SetArgs, SnapshotArgs, StatusArgs
+from edged.daemon.commands import CommandWorker, Handlers
+from edged.errors import CommandError
+
+
+class RecordingLink:
+    """Remembers the jobs that are published."""
+
+    def __init__(self) -> None:
+        self.jobs = []
+
+    def job(self, job) -> None:
+        self.jobs.append(job)
+
+
+def test_a_command_without_a_handler_and_one_with_two():
+    handlers = Handlers()
+    handlers.add(StatusArgs, lambda _: None)
+    with pytest.raises(ValueError, match="status has two handlers"):
+        handlers.add(StatusArgs, lambda _: None)
+    with pytest.raises(ValueError, match=r"no handler for the command\(s\) cancel, image, "):
+        handlers.check()
+    for args in COMMANDS.values():
+        if args is not StatusArgs:
+            handlers.add(args, lambda _: None)
+    handlers.check()
+
+
+def test_stop_finishes_the_command_at_hand_and_fails_those_that_wait():
+    begun, go_on, done = threading.Event(), threading.Event(), []
+
+    def snapshot(command):
+        begun.set()
+        assert go_on.wait(60)
+        done.append(command.id)
+        return {}
+
+    handlers = Handlers()
+    handlers.add(SnapshotArgs, snapshot)
+    link = RecordingLink()
+    worker = CommandWorker(link, handlers)
+    worker.start()
+    for number in range(3):
+        worker.accept(Command(f"c{number}", SnapshotArgs()))
+    assert begun.wait(60)
+    stopping = threading.Thread(target=worker.stop)
+    stopping.start()
+    while not worker._stopping.is_set():
+        pass
+    go_on.set()
+    stopping.join(60)
+    assert not stopping.is_alive()
+    assert done == ["c0"]
+    assert [(job.id, job.status, job.error) for job in link.jobs] == [
+        ("c0", "succeeded", None),
+        ("c1", "failed", "the daemon stopped"),
+        ("c2", "failed", "the daemon stopped"),
+    ]
+
+
+def test_what_is_done_with_its_ack_runs_at_once_and_tells_its_caller():
+    handlers, link, order = Handlers(), RecordingLink(), []
+
+    def image(command):
+        order.append(threading.current_thread())
+        raise CommandError("no room")
+
+    handlers.add(ImageArgs, image)
+    handlers.add(SetArgs, lambda _: {})
+    worker = CommandWorker(link, handlers)
+    with pytest.raises(CommandError, match="no room"):
+        worker.accept(Command("i1", ImageArgs(label="mug", sha256="0" * 64)))
+    assert order == [threading.current_thread()]
+    assert not link.jobs
