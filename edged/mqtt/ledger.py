@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
 from collections.abc import Collection
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from edged.mqtt.messages import Job
 from edged.mqtt.outbox import refused, set_aside
+
+log = logging.getLogger(__name__)
 
 KEEP_S = 30 * 86400.0
 KEEP_ROWS = 100_000
@@ -62,7 +66,11 @@ class Ledger:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = self._open_or_renew()
-            self._prune()
+            try:
+                self._prune()
+            except BaseException:
+                self._database.close()
+                raise
         except (OSError, sqlite3.Error) as error:
             raise refused("the commands", path, error) from error
 
@@ -147,11 +155,12 @@ class Ledger:
 
     def close(self) -> None:
         """Write the last progress and close the file."""
-        with self._lock:
-            with self._database:
+        try:
+            with self._lock, closing(self._database), self._database:
                 for id_, (_, _, payload) in self._progress.items():
                     self._database.execute("UPDATE command SET job = ? WHERE id = ?", (payload, id_))
-            self._database.close()
+        except sqlite3.Error as error:
+            log.error("%s: the progress of running jobs is not kept: %s", self._path, error)
 
     def _open_or_renew(self) -> sqlite3.Connection:
         try:
@@ -170,7 +179,7 @@ class Ledger:
             database.execute(_SCHEMA)
             database.execute("CREATE INDEX IF NOT EXISTS command_updated ON command (updated)")
             database.execute("SELECT count(*), total(length(job)) FROM command").fetchone()
-        except sqlite3.Error:
+        except BaseException:
             database.close()
             raise
         return database

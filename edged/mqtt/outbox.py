@@ -159,12 +159,12 @@ class Outbox:
 
     def close(self) -> None:
         """Write what can be written and close the file."""
-        self.commit()
-        if self._memory:
-            self._write()
+        with contextlib.closing(self._database):
+            self.commit()
+            if self._memory:
+                self._write()
         if self._memory:
             log.error("%s: %d messages could not be written and are lost", self.path, len(self._memory))
-        self._database.close()
 
     def _open_or_renew(self) -> sqlite3.Connection:
         try:
@@ -185,7 +185,7 @@ class Outbox:
             database.execute(_SCHEMA)
             # Reads every page of the table, so a damaged file shows itself here.
             count, size, last = database.execute("SELECT count(*), total(size), max(id) FROM outbox").fetchone()
-        except sqlite3.Error:
+        except BaseException:
             database.close()
             raise
         self._count: int = count

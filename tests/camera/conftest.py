@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,17 +10,12 @@ import pytest
 
 from edged.camera import Cameras, CameraState, Capture
 from edged.settings import CameraSettings
-
-PATIENCE_S = 30.0
-"""Far more than anything takes; the machine may be busy."""
+from tests.waiting import PATIENCE_S, wait_until
 
 
 def eventually(condition: Callable[[], object]) -> None:
     """Poll until the condition holds; fail after a long while."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s, "it did not come to pass"
-        time.sleep(0.01)
+    wait_until(condition, what="it did not come to pass")
 
 
 @dataclass

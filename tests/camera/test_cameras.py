@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from edged.settings import CameraSettings
+from tests.waiting import PATIENCE_S
 
-from .conftest import PATIENCE_S, Started, eventually
+from .conftest import Started, eventually
 
 
 def test_cameras_take_turns(started: Started) -> None:

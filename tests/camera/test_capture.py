@@ -13,8 +13,9 @@ import pytest
 from edged.errors import CameraError
 from edged.settings import CameraSettings
 from edged.types import Frame
+from tests.waiting import PATIENCE_S
 
-from .conftest import PATIENCE_S, Started, eventually
+from .conftest import Started, eventually
 
 
 class Scripted:

@@ -9,6 +9,7 @@ import pytest
 from edged.camera.gstreamer import PipelineSource
 from edged.camera.pipeline import csi_pipeline, row_stride, split_pipeline
 from edged.errors import CameraError
+from tests.waiting import PATIENCE_S
 
 from .conftest import Started, eventually
 
@@ -118,10 +119,10 @@ def test_a_dying_child_is_degraded_and_started_again(started: Started) -> None:
     assert error is not None
     assert error.startswith("camera 'main': source 'gst:videotestsrc")
     assert "was killed by signal 9" in error
-    before = capture.take(30)
+    before = capture.take(PATIENCE_S)
     assert before is not None
     assert before.image.shape == (241, 321, 3)
-    assert capture.stop(30)
+    assert capture.stop(PATIENCE_S)
     assert children() == []
 
 

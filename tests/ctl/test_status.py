@@ -63,7 +63,7 @@ def test_garbage_from_others_is_passed_over(broker_port: int, edgectl: Edgectl) 
 def test_nobody_there_says_what_was_looked_for(broker_port: int, edgectl: Edgectl) -> None:
     done = edgectl("--prefix", "site", "status")
     assert done.returncode == 3
-    assert done.stderr == f"edgectl: no device at mqtt://localhost:{broker_port} under 'site/'\n"
+    assert done.stderr == f"edgectl: no device at mqtt://127.0.0.1:{broker_port} under 'site/'\n"
     with ScriptedDevice(broker_port):
         done = edgectl("--device", "other", "status")
     assert done.returncode == 3

@@ -14,9 +14,9 @@ import pytest
 
 from edged.mqtt.ledger import Ledger
 from edged.mqtt.messages import Ack
-from tests.daemon.process import wait_until
 from tests.daemon.running import Running, Watcher, environment
 from tests.mosquitto import Mosquitto
+from tests.waiting import wait_until
 
 Run = Callable[..., Running]
 Watch = Callable[..., Watcher]

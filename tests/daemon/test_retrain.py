@@ -20,8 +20,9 @@ from edged.settings import MqttSettings
 from edged.store import Store
 from tests.albums import LABELS, make_album, picture, put
 from tests.conftest import REPOSITORY
-from tests.daemon.process import Daemon, wait_until
+from tests.daemon.process import Daemon
 from tests.mosquitto import Mosquitto
+from tests.waiting import wait_until
 
 RETRAIN = "[retrain]\nkeep_frames = false\nbatch = 16\nmin_accuracy = 0.4\n"
 Edgectl = Callable[..., "subprocess.Popen[str]"]

@@ -23,7 +23,7 @@ from edged.settings import RetrainSettings, Settings, StorageSettings
 from edged.store import Bundle, Store
 from edged.types import Frame
 from edged.vision.network import Network
-from tests.daemon.process import wait_until
+from tests.waiting import wait_until
 
 
 class StillCamera:

@@ -19,7 +19,7 @@ from edged.camera.photo import read_image
 from edged.cli import main
 from edged.demo import PHOTOS, viewer
 from edged.demo.crops import SIDE, write_crops
-from tests.daemon.process import wait_until
+from tests.waiting import wait_until
 
 needs_broker = pytest.mark.skipif(importlib.util.find_spec("amqtt") is None, reason="needs amqtt (the extra `demo`)")
 

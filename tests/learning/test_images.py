@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -261,9 +262,8 @@ def test_a_damaged_index_is_set_aside_and_made_anew_with_the_same_splits(tmp_pat
 
 def test_an_index_of_a_newer_edged_is_left_alone(tmp_path: Path) -> None:
     ImageStore(tmp_path, images_max_mb=10).close()
-    database = sqlite3.connect(tmp_path / "images.sqlite")
-    database.execute("PRAGMA user_version = 99")
-    database.close()
+    with closing(sqlite3.connect(tmp_path / "images.sqlite")) as database:
+        database.execute("PRAGMA user_version = 99")
     with pytest.raises(TrainingError, match="newer edged"):
         ImageStore(tmp_path, images_max_mb=10)
     assert not (tmp_path / "images.sqlite.corrupt").exists()
