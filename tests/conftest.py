@@ -1,5 +1,8 @@
 """Fixtures that every room's tests share."""
 
+import contextlib
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +11,40 @@ import pytest
 from tests.mosquitto import Mosquitto
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--counts`, for those who show the outcome without the tests' own output."""
+    parser.addoption(
+        "--counts", type=Path, metavar="FILE", help="write how many passed, failed and were skipped, and why"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep GStreamer's list of its plugins with pytest's cache, not in the home folder of whoever runs the tests."""
+    cache: pytest.Cache | None = getattr(config, "cache", None)  # absent with `-p no:cacheprovider`
+    if cache is not None and "GST_REGISTRY" not in os.environ:
+        with contextlib.suppress(OSError):  # a checkout that this user may not write to
+            os.environ["GST_REGISTRY"] = str(cache.mkdir("gstreamer") / "registry.bin")
+
+
+def counts_line(stats: dict[str, list[pytest.TestReport]]) -> str:
+    """Return how many tests passed, failed and were skipped, and the skipped ones' reasons, most frequent first."""
+    reasons: Counter[str] = Counter()
+    for report in stats.get("skipped", []):
+        assert isinstance(report.longrepr, tuple)  # file, line and reason of a skip
+        reasons[report.longrepr[2].removeprefix("Skipped: ")] += 1
+    failed = len(stats.get("failed", [])) + len(stats.get("error", []))
+    why = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    line = f"{len(stats.get('passed', []))} passed, {failed} failed, {reasons.total()} skipped"
+    return f"{line}: {why}" if why else line
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Write the file that `--counts` asks for."""
+    path: Path | None = config.getoption("--counts")
+    if path is not None:
+        path.write_text(counts_line(terminalreporter.stats) + "\n")
 
 
 @pytest.fixture(scope="session")
