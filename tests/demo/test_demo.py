@@ -23,6 +23,7 @@ from edged.demo.crops import SIDE, write_crops
 from edged.store import read_bundle
 from edged.vision.network import Network
 from tests.daemon.process import wait_until
+from tests.photos import shipped_photos
 
 needs_broker = pytest.mark.skipif(importlib.util.find_spec("amqtt") is None, reason="needs amqtt (the extra `demo`)")
 
@@ -95,7 +96,7 @@ def test_results_and_telemetry_are_printed_for_so_many_seconds(demo: Callable[..
     assert any("edged/demo/state  online" in line for line in lines)
     results = [line for line in lines if "█" in line and "%" in line and " ms" in line]
     assert results
-    assert all(any(f"  {label} " in line for label in licensed_photos().values()) for line in results)
+    assert all(any(f"  {label} " in line for label in shipped_photos().values()) for line in results)
     assert any("telemetry" in line and "frames/s" in line for line in lines)
     assert "results arrived" in lines[-1]
     assert int(lines[-1].split()[0]) >= 1
@@ -115,20 +116,13 @@ def test_a_signal_ends_all_of_it(demo: Callable[..., Demo], tmp_path: Path, numb
     assert shown.processes() == []
 
 
-def licensed_photos() -> dict[str, str]:
-    """Each photo's label, by its file name, as the table of their licences has it."""
-    lines = (PHOTOS / "LICENSE.md").read_text(encoding="utf-8").splitlines()
-    rows = [line.strip("| ").split(" | ") for line in lines if ".jpg |" in line]
-    return {row[0]: row[-1] for row in rows}
-
-
 def test_the_shipped_model_knows_each_photo() -> None:
-    expected = licensed_photos()
-    assert sorted(expected) == sorted(path.name for path in PHOTOS.glob("*.jpg"))
+    expected = shipped_photos()
+    assert sorted(expected) == sorted(PHOTOS.glob("*.jpg"))
     bundle = read_bundle(resources.shipped("models") / "mobilenet_v2")
     network = Network(bundle.read_model(), crop=bundle.manifest.input.crop)
     for file, label in expected.items():
-        scores = network.infer(network.prepare(read_image(PHOTOS / file))).scores
+        scores = network.infer(network.prepare(read_image(file))).scores
         assert bundle.labels[int(scores.argmax())].split(",")[0] == label
         assert scores.max() > 0.6, file
 
