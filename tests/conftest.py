@@ -8,9 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.clips import Clip, make_clip
 from tests.mosquitto import Mosquitto
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+"""Real photos, clips and networks that the project uses but does not contain; a fresh clone has none of it."""
+HAS_SHARED_DATA = SHARED_DATA.is_dir()
+MADE_AND_REAL = ("made", "real") if HAS_SHARED_DATA else ("made",)
+"""What a test runs on that can run on both; it is not skipped where there is no real data."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,11 +55,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real photos, clips and models that the project uses but does not contain."""
-    folder = REPOSITORY.parent / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip("needs ../shared/data, which a fresh clone does not have")
-    return folder
+    """`SHARED_DATA`, for a test that is about the real data; one with the same code on made data stands beside it."""
+    if not HAS_SHARED_DATA:
+        pytest.skip("is about the real photos and weights of ../shared/data, which a fresh clone does not have")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session", params=MADE_AND_REAL)
+def clip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    """A short film: one made here and, where it is, a real one."""
+    if request.param == "real":
+        return Clip(SHARED_DATA.resolve() / "clips" / "car-detection.mp4", frames=377, width=768, height=432)
+    return make_clip(tmp_path_factory.mktemp("clip") / "pan.avi")
 
 
 @pytest.fixture
