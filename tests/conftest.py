@@ -1,11 +1,13 @@
 """Fixtures that every room's tests share."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.mosquitto import Mosquitto
+from tests.pinned import Pins
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -32,3 +34,10 @@ def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     yield factory
     for broker in brokers:
         broker.kill()
+
+
+@pytest.fixture
+def pins() -> Iterator[Pins]:
+    """Keeps files from being deleted, see `tests.pinned`."""
+    with ExitStack() as stack:
+        yield Pins(stack)
