@@ -4,12 +4,14 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.clips import Clip, make_clip
 from tests.mosquitto import Mosquitto
+from tests.pinned import Pins
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
@@ -82,3 +84,10 @@ def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     yield factory
     for broker in brokers:
         broker.kill()
+
+
+@pytest.fixture
+def pins() -> Iterator[Pins]:
+    """Keeps files from being deleted, see `tests.pinned`."""
+    with ExitStack() as stack:
+        yield Pins(stack)

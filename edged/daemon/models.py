@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from edged.errors import CommandError
 from edged.mqtt.commands import MAX_BYTES
 from edged.store import Manifest
+from edged.store.durable import delete
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +101,7 @@ class ModelCommands:
             self._uploads.mkdir(exist_ok=True)
             for other in self._uploads.iterdir():  # one upload at a time: what was given up must not fill the disk
                 if other != path:
-                    other.unlink()
+                    delete(other)
             with path.open("r+b" if path.exists() else "w+b") as file:
                 if file.seek(0, 2) != args.size:
                     file.truncate(args.size)
@@ -135,7 +136,7 @@ class ModelCommands:
             lineage=_lineage(args),
             replace=args.replace,
         )
-        path.unlink(missing_ok=True)
+        delete(path)
         log.info("model %s (%s) installed", bundle.name, bundle.id)
         return describe(bundle)
 

@@ -232,18 +232,24 @@ class Store:
         """Remove the oldest versions beyond `keep`; never the current one nor the one that a rollback would take.
 
         Returns:
-            Ids of the removed ones.
+            Ids of the removed ones; one that cannot be removed stays and is told in the log.
 
         Raises:
-            ModelError: They cannot be removed.
+            ModelError: The store cannot be changed at all.
         """
+        removed = []
         with self._lock.writing():
             protected = self._intact(self._read_history(None))
             newest_first = sorted(self._library.version_folders(), key=lambda path: path.name not in protected)
             doomed = [path for path in newest_first[max(keep, 0) :] if path.name not in protected]
             for path in doomed:
-                durable.remove_folder(path)
-        return [path.name for path in doomed]
+                try:
+                    durable.remove_folder(path)
+                except OSError as error:
+                    log.warning("version %s stays: %s cannot be removed: %s", path.name, path, error.strerror)
+                else:
+                    removed.append(path.name)
+        return removed
 
     # What follows is called with the lock held.
 

@@ -22,6 +22,7 @@ from tests.albums import LABELS, make_album, picture, put
 from tests.conftest import REPOSITORY
 from tests.daemon.process import Daemon
 from tests.mosquitto import Mosquitto
+from tests.pinned import Pins
 from tests.waiting import wait_until
 
 RETRAIN = "[retrain]\nkeep_frames = false\nbatch = 16\nmin_accuracy = 0.4\n"
@@ -267,6 +268,28 @@ def test_only_the_last_versions_stay(daemon: Callable[..., Daemon], client: Clie
     device = daemon(RETRAIN + "keep_versions = 3\n")
     ids = [(retrain(client, seed=seed, epochs=5).report or {})["model"] for seed in range(4)]
     assert [version.id for version in Store(device.state_dir).versions()] == ids[:0:-1]
+
+
+def test_what_cannot_be_deleted_fails_no_training(
+    daemon: Callable[..., Daemon], client: Client, edgectl: Edgectl, tmp_path: Path, pins: Pins
+) -> None:
+    make_album(tmp_path / "state" / "images", 12)
+    device = daemon(RETRAIN + "keep_versions = 2\n")
+    store = Store(device.state_dir)
+    first = (retrain(client, seed=0, epochs=5).report or {})["model"]
+    pins.pin(store.find(first).path / "model.tflite")
+    given_up = device.state_dir / "uploads" / "given-up"
+    given_up.mkdir(parents=True)
+    (given_up / "file").touch()
+    pins.pin(given_up / "file")
+    for seed in range(1, 5):
+        trained = retrain(client, seed=seed, epochs=5)
+        assert trained.status == "succeeded", trained.error
+    assert len(store.versions()) == 2
+    assert 1 <= device.log.count("stays: it cannot be deleted") <= 4, "the daemon once, and each trainer once"
+    code, _, err = finish(edgectl("models", "push", str(REPOSITORY / "models" / "mobilenet_v2"), "--name", "again"))
+    assert code == 0, err
+    assert list((device.state_dir / "uploads").iterdir()) == [given_up]
 
 
 def test_a_model_is_pushed_and_answers(
