@@ -25,6 +25,7 @@ from edged.daemon.loop import FrameLoop
 from edged.daemon.models import ModelCommands
 from edged.daemon.profiling import Profiling
 from edged.daemon.publisher import Publisher
+from edged.daemon.rehearsal import Rehearsal
 from edged.daemon.results import ResultFilter
 from edged.daemon.selection import SelectingEngine, open_selection
 from edged.daemon.statistics import Statistics
@@ -118,7 +119,9 @@ class Daemon:
         observer = FrameObserver(FrameKeeper() if keeps else None, self.kept_frames)
         self.publisher.observers.append(observer)
         self.image_commands = ImageCommands(self.images, observer, self.link)
-        switch = ModelSwitch(settings, self.store, self.loop, self.statistics, self.announcements.model)
+        rehearsal = Rehearsal()
+        self.publisher.observers.append(rehearsal)
+        switch = ModelSwitch(settings, self.store, self.loop, rehearsal, self.announcements.model)
         self.training = Training(settings, self.store, switch, self.link)
         self.profiling = Profiling(settings, self.store, lambda: switch.running, self.link, cancel=self.training.cancel)
         self.model_commands = ModelCommands(settings, self.store, switch)

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PROBATION_S = 30.0
-"""How long a promotion waits for the end of the new model's probation, as long as frames come at all."""
 _LISTEN_S = 0.1
 
 
@@ -175,7 +173,7 @@ class Training:
         swapped = time.monotonic()
         before, new = self._switch.running, read_bundle(outcome.bundle)
         try:
-            self._switch.use(new, patience_s=PROBATION_S, enough=running.cancelled.is_set)
+            self._switch.use(new, enough=running.cancelled.is_set)
         except EdgedError as error:
             return Outcome("failed", outcome.report, error=str(error))
         if not self._decide(running):

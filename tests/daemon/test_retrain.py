@@ -15,6 +15,7 @@ import pytest
 
 from edged.ctl.client import FINAL, Client
 from edged.ctl.errors import RejectedError
+from edged.daemon.loop import PROBATION_FRAMES
 from edged.mqtt.broker import broker as broker_of
 from edged.mqtt.messages import Job, ModelInfo, Result
 from edged.settings import MqttSettings
@@ -260,6 +261,18 @@ def test_a_daemon_that_stops_ends_its_training(device: Daemon, client: Client) -
     assert time.monotonic() - began < 30
     (*_, last) = client.jobs(job_id)
     assert (last.status, last.error) == ("cancelled", "the daemon stopped")
+
+
+def test_a_slow_camera_does_not_hold_the_new_model_up(device: Daemon, client: Client) -> None:
+    assert call(client, "set", {"fps": 0.5})[-1].status == "succeeded"
+    with client.subscribe("dut/result/+") as live:
+        last = retrain(client)
+    assert last.status == "succeeded", last.error
+    new, by_new = (last.report or {})["model"], 0
+    while (message := live.get(0)) is not None:
+        by_new += json.loads(message.payload)["model"] == new
+    assert by_new < PROBATION_FRAMES / 2, "success was told before a probation on live frames could end"
+    assert model_id(client) == new
 
 
 def test_no_process_outlives_a_training(device: Daemon, client: Client) -> None:
