@@ -29,6 +29,7 @@ from edged.daemon.rehearsal import Rehearsal
 from edged.daemon.results import ResultFilter
 from edged.daemon.selection import SelectingEngine, open_selection
 from edged.daemon.statistics import Statistics
+from edged.daemon.storage import Storage
 from edged.daemon.switching import ModelSwitch
 from edged.daemon.telemetry import TelemetryThread
 from edged.daemon.training import Training
@@ -103,6 +104,8 @@ class Daemon:
             interval_s=settings.telemetry.interval_s,
             selection=self._selection_state,
         )
+        self.images = ImageStore(settings.storage.state_dir, images_max_mb=settings.storage.images_max_mb)
+        self.storage = Storage(settings.storage.state_dir, self.link, self.images)
         self.announcements = Announcements(
             settings,
             self.store,
@@ -111,8 +114,8 @@ class Daemon:
             self.telemetry,
             sensors=self.sensors.name,
             link=self.link,
+            storage=self.storage,
         )
-        self.images = ImageStore(settings.storage.state_dir, images_max_mb=settings.storage.images_max_mb)
         self.kept_frames = FrameWriter(self.images)
         # A premodel's networks give embeddings that cannot be compared with each other; a cascade's first sees all.
         keeps = settings.retrain.keep_frames and settings.selection.strategy != "premodel"
@@ -172,7 +175,7 @@ class Daemon:
             self._settings.device.id,
             self._settings.storage.state_dir,
         )
-        stop.callback(self._claim.close)
+        stop.callback(self._claim)
         stop.callback(self.images.close)
         stop.callback(self.link.stop, DRAIN_S)
         self.announcements.info()
@@ -180,6 +183,8 @@ class Daemon:
         for cut_off in self.link.ledger.unfinished():
             self.link.job(Job(id=cut_off.id, cmd=cut_off.name, status="failed", error="the daemon was restarted"))
         self.link.start()
+        stop.callback(self.storage.stop)
+        self.storage.start(self.announcements.info)
         stop.callback(self.telemetry.stop)
         self.telemetry.start()
         stop.callback(self.training.stop)

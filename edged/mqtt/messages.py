@@ -102,6 +102,8 @@ class Info(Message):
     runtime: str
     sensors: str
     commands: list[str]
+    degraded: list[str] | None = None
+    """What does not work as it should, a line each: "camera door: no frame for 5 s", "storage: …"."""
 
 
 class ModelInfo(Message):
@@ -299,6 +301,17 @@ class ModelsUseArgs(Args):
     model: str = Field(min_length=1, max_length=64)
 
 
+class ModelsRemoveArgs(Args):
+    """`cmd/models_remove`: delete an installed model, by name, or a trained version, by the first digits of its id.
+
+    Never what runs or came with edged; the version that a rollback would take only with `previous`.
+    Report: `removed` (name or id), `kind` (installed or version) and `bytes`.
+    """
+
+    model: str = Field(min_length=1, max_length=64)
+    previous: bool = False
+
+
 class ModelsChunkArgs(Args):
     """`cmd/models_chunk`: a part of a model's file, in base64; on disk when the ack says accepted. Any order."""
 
@@ -368,6 +381,7 @@ COMMANDS: dict[str, type[Args]] = {
     "rollback": RollbackArgs,
     "models_list": ModelsListArgs,
     "models_use": ModelsUseArgs,
+    "models_remove": ModelsRemoveArgs,
     "models_chunk": ModelsChunkArgs,
     "models_add": ModelsAddArgs,
 }

@@ -88,16 +88,20 @@ def table(devices: list[Device]) -> Table:
 
 
 def complaints(devices: list[Device]) -> list[Text]:
-    """Return what cameras complain of, a line each: too long for a table's cell."""
+    """Return what devices complain of, a line each: too long for a table's cell."""
     from edged.ctl.screen import text
 
-    return [
-        text(f"{device.id}, camera {name} {camera.state}: {camera.error}", "yellow")
-        for device in devices
-        if device.online and device.info is not None
-        for name, camera in sorted(device.info.cameras.items())
-        if camera.error
-    ]
+    lines = []
+    for device in devices:
+        if not device.online or device.info is None:
+            continue
+        cameras = sorted(device.info.cameras.items())
+        lines += [
+            f"{device.id}, camera {name} {camera.state}: {camera.error}" for name, camera in cameras if camera.error
+        ]
+        others = [line for line in device.info.degraded or () if not line.startswith("camera ")]
+        lines += [f"{device.id}, {line}" for line in others]
+    return [text(line, "yellow") for line in lines]
 
 
 def _lines(parts: list[Text]) -> Text:
