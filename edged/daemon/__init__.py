@@ -20,6 +20,7 @@ from edged.daemon.commands import CommandWorker, FrameCommands, Handler
 from edged.daemon.engine import load_engine
 from edged.daemon.images import ImageCommands
 from edged.daemon.instance import claim
+from edged.daemon.jobs import JobCommands
 from edged.daemon.kept_frames import FrameObserver, FrameWriter
 from edged.daemon.loop import FrameLoop
 from edged.daemon.models import ModelCommands
@@ -126,7 +127,8 @@ class Daemon:
         self.publisher.observers.append(rehearsal)
         switch = ModelSwitch(settings, self.store, self.loop, rehearsal, self.announcements.model)
         self.training = Training(settings, self.store, switch, self.link)
-        self.profiling = Profiling(settings, self.store, lambda: switch.running, self.link, cancel=self.training.cancel)
+        self.profiling = Profiling(settings, self.store, lambda: switch.running, self.link)
+        jobs = JobCommands({"retrain": self.training, "profile": self.profiling}, self.link)
         self.model_commands = ModelCommands(settings, self.store, switch)
         frame_commands = FrameCommands(self.cameras, self.publisher, self.link)
         handlers: dict[str, Handler] = {
@@ -136,6 +138,7 @@ class Daemon:
             **self.image_commands.handlers,
             **self.training.handlers,
             **self.profiling.handlers,
+            **jobs.handlers,
             **self.model_commands.handlers,
         }
         self.commands = CommandWorker(self.link, handlers)

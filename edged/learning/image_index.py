@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edged.disk import has_room, is_full
@@ -93,7 +93,7 @@ class ImageIndex:
                 yield database
                 database.execute("COMMIT")
             except BaseException as error:
-                if database.in_transaction:  # a full disk may have undone it already
+                with suppress(sqlite3.OperationalError):  # a full disk may have undone it already
                     database.execute("ROLLBACK")
                 if isinstance(error, sqlite3.Error) and self.trouble is None and is_full(error, self.path.parent):
                     self._to_memory(error)

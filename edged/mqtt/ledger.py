@@ -143,14 +143,20 @@ class Ledger:
         job: bytes | None = row[0] if row else None
         return job
 
-    def jobs(self, names: Collection[str], limit: int) -> list[bytes]:
-        """Return the newest states of the last jobs of commands with these names, the one that changed last first."""
+    def jobs(self, names: Collection[str], limit: int, prefix: str = "") -> list[bytes]:
+        """Return the newest states of the last jobs of commands with these names, the one that changed last first.
+
+        Args:
+            names: Of commands.
+            limit: At most so many.
+            prefix: What their ids begin with.
+        """
         marks = ", ".join("?" * len(names))
         with self._lock:
             rows = self._database.execute(
-                f"SELECT id, job FROM command WHERE job IS NOT NULL AND name IN ({marks}) "
+                f"SELECT id, job FROM command WHERE job IS NOT NULL AND name IN ({marks}) AND substr(id, 1, ?) = ? "
                 "ORDER BY updated DESC, rowid DESC LIMIT ?",
-                [*names, limit],
+                [*names, len(prefix), prefix, limit],
             ).fetchall()
             progress = {id_: payload for id_, (_, _, payload) in self._progress.items()}
         return [progress.get(id_, job) for id_, job in rows]

@@ -272,15 +272,23 @@ class RetrainArgs(Args):
     min_accuracy: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
 
 
-class CancelArgs(Args):
-    """`cmd/cancel`: end a training that runs; `job` is its id, or the id's first digits."""
+JobId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+"""A job's id, or the first characters of it: as many as are needed to tell it from the others."""
 
-    job: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+
+class CancelArgs(Args):
+    """`cmd/cancel`: end a training or a profile; without `job` the one that runs. Report: `job` and `cmd`."""
+
+    job: JobId | None = None
 
 
 class JobsArgs(Args):
-    """`cmd/jobs`: the last jobs that took a while, newest first, without their reports. Report: `jobs` [Job]."""
+    """`cmd/jobs`: the last jobs that took a while, newest first, without their reports; with `job` that one, with it.
 
+    Report: `jobs` [Job].
+    """
+
+    job: JobId | None = None
     limit: int = Field(default=20, ge=1, le=200)
 
 

@@ -177,6 +177,56 @@ def test_one_training_at_a_time_and_a_command_runs_once(device: Daemon, client: 
     assert retrain(client).status == "succeeded"
 
 
+def test_what_runs_is_cancelled_and_shown_by_the_beginning_of_its_id(
+    device: Daemon, client: Client, edgectl: Edgectl
+) -> None:
+    code, out, err = finish(edgectl("cancel"))
+    assert (code, out, err) == (1, "", "edgectl: dut: cancel failed: nothing is running\n")
+    code, out, err = finish(edgectl("retrain", "--epochs", "10000", "--lr", "0.0001", "--no-wait"))
+    assert code == 0, err
+    job_id = out.split("job ")[1].split(";")[0]
+    code, _, err = finish(edgectl("retrain", "--no-wait"))
+    assert (code, err) == (1, f"edgectl: dut: retrain rejected: a training is running: {job_id}\n")
+    code, out, err = finish(edgectl("retrain", "--no-wait", "--json"))
+    assert (code, json.loads(out)["status"]) == (1, "rejected")
+    code, out, err = finish(edgectl("profile", "--no-wait", "--only", "online", "--online", "100000"))
+    assert code == 0, err
+    profile_id = out.split("job ")[1].split(";")[0]
+    code, _, err = finish(edgectl("cancel"))
+    assert code == 1
+    assert f"several jobs are running, name one: retrain {job_id}, profile {profile_id}" in err
+    code, out, err = finish(edgectl("cancel", profile_id[:5]))
+    assert (code, out) == (0, f"dut: profile {profile_id} is being cancelled\n"), err
+    wait_until(lambda: f"profile {profile_id}: cancelled" in device.log, what="the end of the profile")
+    code, out, err = finish(edgectl("cancel"))
+    assert (code, out) == (0, f"dut: retrain {job_id} is being cancelled\n"), err
+    wait_until(lambda: f"training {job_id}: cancelled" in device.log, what="the end of the training")
+    code, out, err = finish(edgectl("jobs"))
+    assert code == 0, err
+    assert max(map(len, out.splitlines())) <= 80
+    rows = [line.split() for line in out.splitlines() if "cancelled" in line]
+    assert [row[:3] for row in rows] == [
+        [job_id[:8], "retrain", "cancelled"], [profile_id[:8], "profile", "cancelled"]
+    ]  # fmt: skip
+    assert f"running: {job_id[:8]} " in " ".join(out.split()), "ids stand on one line, also in a reason"
+    code, out, err = finish(edgectl("jobs", profile_id[:6], "--json"))
+    assert (json.loads(out)["id"], code) == (profile_id, 0), err
+    code, out, err = finish(edgectl("retrain", "--json"))
+    trained = json.loads(out)
+    code, out, err = finish(edgectl("jobs", trained["id"][:6]))
+    assert (code, "test accuracy" in out) == (0, True), err
+    code, out, err = finish(edgectl("jobs", "zzz"))
+    assert code == 1
+    assert "job zzz: there is none with this id" in err
+
+
+def test_no_wait_tells_what_the_images_do_not_allow(daemon: Callable[..., Daemon], edgectl: Edgectl) -> None:
+    daemon(RETRAIN)
+    code, out, err = finish(edgectl("retrain", "--no-wait"))
+    assert (code, out) == (1, "")
+    assert err.startswith("edgectl: dut: retrain rejected: training needs at least two labels")
+
+
 @pytest.mark.parametrize(
     ("args", "reason"),
     [

@@ -243,7 +243,8 @@ def _table(device: str, models: list[dict[str, Any]]) -> Any:
 
     table = Table(title=text(device), title_justify="left", box=box.SIMPLE)
     for name in ("state", "model", "id", "classes", "accuracy"):
-        table.add_column(name, justify="right" if name in ("classes", "accuracy") else "left", overflow="fold")
+        side: Any = "right" if name in ("classes", "accuracy") else "left"
+        table.add_column(name, justify=side, overflow="fold", no_wrap=name == "id")
     for model in models:
         state = "runs" if model.get("current") else "before" if model.get("previous") else str(model.get("kind"))
         accuracy = model.get("accuracy")

@@ -59,12 +59,14 @@ def run(args: argparse.Namespace) -> int:
 
 def as_json(device: Device) -> dict[str, Any]:
     """Return a device's messages in one object; labels are counted, and a job's report is left to its own topic."""
+    from edged.ctl.commands.jobs import as_json as job_as_json
+
     line: dict[str, Any] = {"device": device.id, "state": device.state, "answered": device.answered}
     for kind in ("info", "model", "telemetry", "job"):
         message = getattr(device, kind)
         line[kind] = message.model_dump(exclude_none=True, mode="json") if message is not None else None
-    if line["job"] is not None:
-        line["job"].pop("report", None)
+    if device.job is not None:
+        line["job"] = job_as_json(device.job, online=device.online)
     if device.model is not None:
         line["model"]["labels"] = len(device.model.labels)
     return line
@@ -119,7 +121,7 @@ def _name(device: Device) -> Text:
     elif device.online and device.info is not None and device.info.state == "degraded":
         state, style = "degraded", "yellow"
     lines = [text(device.id, "bold"), text(state, style)]
-    if device.job is not None and device.job.status in ("queued", "running"):
+    if device.online and device.job is not None and device.job.status in ("queued", "running"):
         lines.append(text(f"{device.job.cmd} {device.job.progress:.0%}", "cyan"))
     return _lines(lines)
 
