@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from edged.daemon.commands import Handler
     from edged.daemon.switching import ModelSwitch
-    from edged.mqtt.messages import ModelsAddArgs, ModelsChunkArgs, ModelsUseArgs
+    from edged.mqtt.messages import ModelsAddArgs, ModelsChunkArgs, ModelsRemoveArgs, ModelsUseArgs
     from edged.settings import Settings
     from edged.store import Bundle, Store
     from edged.types import Command
@@ -51,6 +51,7 @@ class ModelCommands:
         self.handlers: Mapping[str, Handler] = {
             "models_list": self.list_,
             "models_use": self.use,
+            "models_remove": self.remove,
             "models_add": self.add,
             "rollback": self.rollback,
         }
@@ -77,6 +78,30 @@ class ModelCommands:
         """Let another model answer."""
         args: ModelsUseArgs = command.args
         return describe(self._switch.use(self._store.find(args.model)))
+
+    def remove(self, command: Command) -> dict[str, Any]:
+        """Delete an installed model or a version, readable or not."""
+        args: ModelsRemoveArgs = command.args
+        folders = self._store.folders()
+        running, versions = self._switch.running.path, self._settings.storage.state_dir / "versions"
+        found = [path for path in folders if path.parent != versions and path.name == args.model]
+        found = found or [path for path in folders if path.parent == versions and path.name.startswith(args.model)]
+        if not found:
+            raise CommandError(f"no model or version {args.model}; `edgectl models list` shows those that there are")
+        if len(found) > 1:
+            raise CommandError(f"version {args.model}: more than one id begins so; give more digits")
+        (path,) = found
+        if path == running:
+            raise CommandError(f"{path.name} answers now and stays; let another model answer first")
+        freed = sum(file.stat().st_size for file in path.iterdir())
+        if path.parent == versions:
+            self._store.remove_version(path.name, previous=args.previous)
+        elif path.name == self._settings.model.name:
+            raise CommandError(f"{path.name} is what model.name says and stays")
+        else:
+            self._store.remove(path.name)
+        log.info("model %s removed, %.1f MB", path.name, freed / 1e6)
+        return {"removed": path.name, "kind": "version" if path.parent == versions else "installed", "bytes": freed}
 
     def rollback(self, _: Command) -> dict[str, Any]:
         """Let the model before this one answer again."""

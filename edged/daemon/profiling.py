@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from edged.daemon.commands import Handler
     from edged.mqtt.link import Link
-    from edged.mqtt.messages import CancelArgs, ProfileArgs
+    from edged.mqtt.messages import ProfileArgs
     from edged.settings import Settings
     from edged.store import Bundle, Store
     from edged.types import Command
@@ -58,21 +58,17 @@ class Profiling:
         store: Where models are.
         running: Returns the bundle that answers frames.
         link: Where job states go.
-        cancel: Takes a `cancel` command that means no profile.
     """
 
-    def __init__(
-        self, settings: Settings, store: Store, running: Callable[[], Bundle], link: Link, *, cancel: Handler
-    ) -> None:
+    def __init__(self, settings: Settings, store: Store, running: Callable[[], Bundle], link: Link) -> None:
         self._settings = settings
         self._store = store
         self._current = running
         self._link = link
-        self._cancel_otherwise = cancel
         self._lock = threading.Lock()
         self._running: _Running | None = None
         self._thread: threading.Thread | None = None
-        self.handlers: Mapping[str, Handler] = {"profile": self.profile, "cancel": self.cancel}
+        self.handlers: Mapping[str, Handler] = {"profile": self.profile}
 
     def profile(self, command: Command) -> None:
         """Begin a profile; its job goes on by itself."""
@@ -88,15 +84,22 @@ class Profiling:
         self._thread = threading.Thread(target=self._run, args=(running,), name="profiling")
         self._thread.start()
 
-    def cancel(self, command: Command) -> dict[str, Any] | None:
-        """End the profile that runs, where the command means it; its own job says so."""
-        args: CancelArgs = command.args
+    @property
+    def running(self) -> str | None:
+        """Id of the profile that runs."""
         with self._lock:
-            running = self._running
-            if running is not None and running.id.startswith(args.job):
-                running.cancelled.set()
-                return {"job": running.id}
-        return self._cancel_otherwise(command)
+            return None if self._running is None else self._running.id
+
+    def cancel(self, id_: str) -> None:
+        """End the profile that runs; its own job says so.
+
+        Raises:
+            CommandError: It has ended.
+        """
+        with self._lock:
+            if self._running is None or self._running.id != id_:
+                raise CommandError(f"profile {id_} has just ended")
+            self._running.cancelled.set()
 
     def stop(self) -> None:
         """Cancel the profile that runs and wait for its end."""

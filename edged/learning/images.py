@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from edged.disk import is_full
 from edged.errors import CommandError, TrainingError
 from edged.learning.embeddings import Embedding, Embeddings
 from edged.learning.image_index import ImageIndex
@@ -29,6 +31,9 @@ class ImageStore:
     a crash leaves in between, the next `scan` completes. An image is named by its sha256, people use the first 16
     digits or fewer.
 
+    Where the disk is full from the start the index is in memory and the next `scan` fills it from the files, so that
+    images can be listed and removed; `retry` brings it to the disk.
+
     Args:
         state_dir: The folder; made if need be.
         images_max_mb: How much all images may occupy, 10^6 bytes. Beyond, the oldest unlabeled frames are deleted;
@@ -43,14 +48,27 @@ class ImageStore:
         self.places = Places(folder or state_dir / IMAGES, state_dir / FRAMES)
         self._max_mb = images_max_mb
         try:
-            for path in (self.places.images, self.places.frames):
-                path.mkdir(parents=True, exist_ok=True)
+            self._make_folders()
         except OSError as error:
-            raise TrainingError(f"{error.filename}: cannot be made: {error.strerror}") from error
+            if not is_full(error, state_dir):
+                raise TrainingError(f"{error.filename}: cannot be made: {error.strerror}") from error
         self._index = ImageIndex(state_dir / INDEX)
         self._embeddings = Embeddings(self._index)
         self._grouping = Grouping()
         self._scanning = threading.Lock()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the index is in memory; None while it is on disk."""
+        return self._index.trouble
+
+    def retry(self) -> None:
+        """Bring the index to a disk that was full and has room again; does nothing otherwise."""
+        with self._scanning:
+            if self._index.reopen():
+                with suppress(OSError):  # whoever writes there will tell
+                    self._make_folders()
+                self._grouping = Grouping()
 
     def close(self) -> None:
         """Close the index."""
@@ -190,9 +208,11 @@ class ImageStore:
         """Delete an image, its copies, and what was computed from it. Raises as `label`."""
         image = self.get(id_prefix)
         try:
-            with self._index.writing() as database:
-                unlink_copies(database, self.places, image.sha256)
-                delete(database, [image.sha256])
+            self._delete(image)
+        except TrainingError:
+            if self.trouble is None:
+                raise
+            self._delete(image)  # the disk was full, and the index has gone to memory: making room must work
         except OSError as error:
             raise TrainingError(f"{image.path}: cannot be deleted: {error.strerror}") from error
         return image
@@ -212,6 +232,15 @@ class ImageStore:
         self._embeddings.put(rows)
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _delete(self, image: StoredImage) -> None:
+        with self._index.writing() as database:
+            unlink_copies(database, self.places, image.sha256)
+            delete(database, [image.sha256])
+
+    def _make_folders(self) -> None:
+        for path in (self.places.images, self.places.frames):
+            path.mkdir(parents=True, exist_ok=True)
 
     def _select(self, clause: str, *values: Any) -> list[StoredImage]:
         with self._index.reading() as database:

@@ -102,6 +102,8 @@ class Info(Message):
     runtime: str
     sensors: str
     commands: list[str]
+    degraded: list[str] | None = None
+    """What does not work as it should, a line each: "camera door: no frame for 5 s", "storage: …"."""
 
 
 class ModelInfo(Message):
@@ -270,15 +272,23 @@ class RetrainArgs(Args):
     min_accuracy: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
 
 
-class CancelArgs(Args):
-    """`cmd/cancel`: end a training that runs; `job` is its id, or the id's first digits."""
+JobId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+"""A job's id, or the first characters of it: as many as are needed to tell it from the others."""
 
-    job: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+
+class CancelArgs(Args):
+    """`cmd/cancel`: end a training or a profile; without `job` the one that runs. Report: `job` and `cmd`."""
+
+    job: JobId | None = None
 
 
 class JobsArgs(Args):
-    """`cmd/jobs`: the last jobs that took a while, newest first, without their reports. Report: `jobs` [Job]."""
+    """`cmd/jobs`: the last jobs that took a while, newest first, without their reports; with `job` that one, with it.
 
+    Report: `jobs` [Job].
+    """
+
+    job: JobId | None = None
     limit: int = Field(default=20, ge=1, le=200)
 
 
@@ -297,6 +307,17 @@ class ModelsUseArgs(Args):
     """`cmd/models_use`: let an installed model, by name, or a version, by id, answer from now on."""
 
     model: str = Field(min_length=1, max_length=64)
+
+
+class ModelsRemoveArgs(Args):
+    """`cmd/models_remove`: delete an installed model, by name, or a trained version, by the first digits of its id.
+
+    Never what runs or came with edged; the version that a rollback would take only with `previous`.
+    Report: `removed` (name or id), `kind` (installed or version) and `bytes`.
+    """
+
+    model: str = Field(min_length=1, max_length=64)
+    previous: bool = False
 
 
 class ModelsChunkArgs(Args):
@@ -368,6 +389,7 @@ COMMANDS: dict[str, type[Args]] = {
     "rollback": RollbackArgs,
     "models_list": ModelsListArgs,
     "models_use": ModelsUseArgs,
+    "models_remove": ModelsRemoveArgs,
     "models_chunk": ModelsChunkArgs,
     "models_add": ModelsAddArgs,
 }

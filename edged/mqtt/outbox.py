@@ -6,7 +6,6 @@ Written to only while the broker is away (or slow), so that a healthy link does 
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import sqlite3
 import time
@@ -15,12 +14,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edged.errors import ConfigError, EdgedError, LinkError
+from edged.disk import has_room, is_full
+from edged.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
 ROW_BYTES = 48
 """What a row costs on disk beside its topic and payload, roughly."""
+OLDEST = -(2**63)
+"""Below every id."""
 RETRY_S = 30.0
 """How often a full or failing disk is tried again."""
 REPORT_S = 600.0
@@ -57,18 +59,18 @@ def set_aside(path: Path, reason: str) -> None:
     log.error("%s: unusable (%s); set aside as %s and begun anew", path, reason, aside.name)
 
 
-def refused(what: str, path: Path, error: OSError | sqlite3.Error) -> EdgedError:
-    """Say why a database cannot be opened: a full disk may heal by itself, all else asks for another folder."""
+def refused(what: str, path: Path, error: OSError | sqlite3.Error) -> ConfigError:
+    """Say why a database cannot be opened, other than for lack of room: another folder is needed."""
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    full = error.errno == errno.ENOSPC if isinstance(error, OSError) else "full" in reason
-    return (LinkError if full else ConfigError)(f"storage.state_dir: cannot keep {what} in {path}: {reason}")
+    return ConfigError(f"storage.state_dir: cannot keep {what} in {path}: {reason}")
 
 
 class Outbox:
     """A bounded first-in-first-out store of messages. Not for several threads at once: the link's thread owns it.
 
     A commit is on disk when `append` returns: it survives SIGKILL and a power cut. Where the disk is full or
-    fails, messages stay in memory, under the same bound, and the disk is tried again now and then.
+    fails, messages stay in memory, under the same bound, and the disk is tried again now and then. Where it is full
+    from the start, what an earlier process has left is found, and counted, as soon as there is room (`reopen`).
 
     Args:
         path: The SQLite file; its folder is made.
@@ -76,16 +78,20 @@ class Outbox:
 
     Raises:
         ConfigError: The folder cannot be written to.
-        LinkError: The disk is full.
     """
 
     def __init__(self, path: Path, max_mb: float) -> None:
         self.path = path
+        self.trouble: str | None = None
+        """Why the disk was full from the start; None where it was not, or has room again."""
         self.dropped = 0
         """Messages dropped for the bound since the process started."""
         self._max_bytes = int(max_mb * 1e6)
         self._memory: deque[Stored] = deque()
         self._acknowledged: list[int] = []
+        self._count = self._bytes = 0
+        self._next_id = 1
+        self._failure = ""
         self._retry_at = 0.0
         self._report_at = 0.0
         self._reported = 0
@@ -93,11 +99,19 @@ class Outbox:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = self._open_or_renew()
         except (OSError, sqlite3.Error) as error:
-            raise refused("the outbox", path, error) from error
+            if not is_full(error, path.parent):
+                raise refused("the outbox", path, error) from error
+            self.trouble = str(error)
+            self._database = self._open(":memory:")  # stays empty: `append` leaves all in its own memory
 
     def __len__(self) -> int:
         """Messages not yet acknowledged, on disk and in memory."""
         return max(0, self._count + len(self._memory) - len(self._acknowledged))
+
+    @property
+    def in_memory(self) -> str | None:
+        """Why messages, or those to come, are not on disk; None where all is well."""
+        return self.trouble or (self._failure if self._memory else None)
 
     def append(self, messages: Iterable[tuple[str, bytes, bool]]) -> list[int]:
         """Store (topic, payload, retain) messages durably, in one commit.
@@ -110,7 +124,7 @@ class Outbox:
             new.append(Stored(self._next_id, topic, payload, retain))
             self._next_id += 1
         self._memory.extend(new)
-        if time.monotonic() >= self._retry_at:
+        if self.trouble is None and time.monotonic() >= self._retry_at:
             self._write()
         self._bound()
         return [message.id for message in new]
@@ -157,11 +171,40 @@ class Outbox:
         except sqlite3.Error as error:
             self._failed(error)
 
+    def reopen(self) -> bool:
+        """Go back to a disk that was full from the start and has room again.
+
+        Returns:
+            Whether an earlier process has left messages there. They are older than all others: their ids are lower.
+        """
+        if self.trouble is None or not has_room(self.path.parent):
+            return False
+        empty, first = self._database, self._next_id
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            database = self._open_or_renew()
+            try:
+                with database:  # ids that were given since stay, so the older ones make room below them
+                    database.execute("UPDATE outbox SET id = id - ?", (self._next_id,))
+            except sqlite3.Error:
+                database.close()
+                raise
+        except (OSError, sqlite3.Error) as error:
+            log.debug("%s: still cannot be used: %s", self.path, error)
+            self._count, self._bytes, self._next_id = 0, 0, first
+            return False
+        empty.close()
+        self._database, self._next_id, self.trouble = database, first, None
+        if self._memory:
+            self._write()
+        return self._count > 0
+
     def close(self) -> None:
         """Write what can be written and close the file."""
+        self.commit()
+        self.reopen()
         with contextlib.closing(self._database):
-            self.commit()
-            if self._memory:
+            if self._memory and self.trouble is None:
                 self._write()
         if self._memory:
             log.error("%s: %d messages could not be written and are lost", self.path, len(self._memory))
@@ -175,8 +218,8 @@ class Outbox:
             set_aside(self.path, str(error))
             return self._open()
 
-    def _open(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self.path, timeout=5.0, check_same_thread=False)
+    def _open(self, name: str | None = None) -> sqlite3.Connection:
+        database = sqlite3.connect(name or self.path, timeout=5.0, check_same_thread=False)
         try:
             database.execute("PRAGMA auto_vacuum=INCREMENTAL")
             database.execute("PRAGMA journal_mode=WAL")
@@ -188,9 +231,9 @@ class Outbox:
         except BaseException:
             database.close()
             raise
-        self._count: int = count
+        self._count = count
         self._bytes = int(size)
-        self._next_id: int = max(getattr(self, "_next_id", 1), (last or 0) + 1)
+        self._next_id = max(self._next_id, (last or 0) + 1)
         return database
 
     def _write(self) -> None:
@@ -225,6 +268,7 @@ class Outbox:
                 return
         if not self._retry_at:
             log.error("%s: cannot be written (%s); unacknowledged messages stay in memory", self.path, error)
+        self._failure = str(error)
         self._retry_at = time.monotonic() + RETRY_S
 
     def _bound(self) -> None:

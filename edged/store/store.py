@@ -228,6 +228,29 @@ class Store:
             if path in self._library.version_folders() and version not in self._intact(self._read_history(None)):
                 durable.remove_folder(path)
 
+    def remove_version(self, version: str, *, previous: bool = False) -> None:
+        """Remove a version that a person wants gone, intact or not.
+
+        Args:
+            version: Its id.
+            previous: Even if it is the one that a rollback would take.
+
+        Raises:
+            ModelError: There is none, it is the current one, it is the previous one, or it cannot be removed.
+        """
+        path = self._versions / version
+        with self._lock.writing():
+            if path not in self._library.version_folders():
+                raise ModelError(f"there is no version {version}")
+            kept = self._intact(self._read_history(None))
+            if version in kept[:1]:
+                raise ModelError(f"version {version} is current and stays; let another model answer first")
+            if version in kept and not previous:
+                raise ModelError(
+                    f"version {version} is what a rollback goes back to; `previous` removes it all the same"
+                )
+            durable.remove_folder(path)
+
     def prune(self, keep: int = 5) -> list[str]:
         """Remove the oldest versions beyond `keep`; never the current one nor the one that a rollback would take.
 
