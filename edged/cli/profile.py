@@ -16,7 +16,7 @@ from edged.errors import ConfigError, EdgedError, ModelError
 
 if TYPE_CHECKING:
     from edged.contract.reports import ProfileReport
-    from edged.contract.requests import ProfileRequest
+    from edged.jobs.requests import ProfileRequest
     from edged.lab.profiling import Candidate
     from edged.settings import Settings
 
@@ -115,7 +115,7 @@ def _profile_all(args: argparse.Namespace, configuration: Settings) -> int:
 
 
 def _request(wanted: str | None, args: argparse.Namespace, configuration: Settings) -> ProfileRequest:
-    from edged.contract.requests import ProfileRequest
+    from edged.jobs.requests import ProfileRequest
 
     name, path, id_, crop, _ = _find(wanted, configuration)
     given = {

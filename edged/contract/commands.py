@@ -20,6 +20,8 @@ _ENVELOPE_BYTES = 4096
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ImageId = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{1,64}$")]
 """The first digits of an image's sha256: as many as are needed to tell it from the others; lists show 16."""
+JobId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+"""A job's id, or the first characters of it: as many as are needed to tell it from the others."""
 ProfilePart = Literal["layers", "end_to_end", "online", "batch", "threads", "runtimes", "gpu"]
 
 
@@ -182,18 +184,22 @@ class RetrainArgs(Args, Hyperparameters):
 
 
 class CancelArgs(Args):
-    """`cmd/cancel`: end a training that runs; `job` is its id, or the id's first digits."""
+    """`cmd/cancel`: end a training or a profile; without `job` the one that runs. Report: `job` and `cmd`."""
 
     command = "cancel"
 
-    job: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    job: JobId | None = None
 
 
 class JobsArgs(Args):
-    """`cmd/jobs`: the last jobs that took a while, newest first, without their reports. Report: `jobs` [Job]."""
+    """`cmd/jobs`: the last jobs that took a while, newest first, without their reports; with `job` that one, with it.
+
+    Report: `jobs` [Job].
+    """
 
     command = "jobs"
 
+    job: JobId | None = None
     limit: int = Field(default=20, ge=1, le=200)
 
 
@@ -218,6 +224,19 @@ class ModelsUseArgs(Args):
     command = "models_use"
 
     model: str = Field(min_length=1, max_length=64)
+
+
+class ModelsRemoveArgs(Args):
+    """`cmd/models_remove`: delete an installed model, by name, or a trained version, by the first digits of its id.
+
+    Never what runs or came with edged; the version that a rollback would take only with `previous`.
+    Report: `removed` (name or id), `kind` (installed or version) and `bytes`.
+    """
+
+    command = "models_remove"
+
+    model: str = Field(min_length=1, max_length=64)
+    previous: bool = False
 
 
 class ModelsChunkArgs(Args):
@@ -294,6 +313,7 @@ COMMANDS: dict[str, type[Args]] = {
         RollbackArgs,
         ModelsListArgs,
         ModelsUseArgs,
+        ModelsRemoveArgs,
         ModelsChunkArgs,
         ModelsAddArgs,
     )

@@ -60,7 +60,7 @@ def scan(
     """Bring the index up to date with the files; reads only new and changed ones. See `ImageStore.scan`.
 
     Raises:
-        TrainingError: The index fails.
+        StorageError: The index fails.
     """
     report = ScanReport()
     with index.reading() as database:

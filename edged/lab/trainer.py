@@ -6,23 +6,23 @@ A thin entry around `edged.learning.trainer`. It imports nothing heavy before th
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from edged.learning import trainer
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
     from edged.images.store import ImageStore
     from edged.learning.choice import Choice
     from edged.learning.dataset import Selection
     from edged.learning.request import TrainingRequest
 
 
-def main(request: TrainingRequest, connection: Connection) -> None:
+def main(connection: Connection, parent: int) -> int:
     """Train and send `Progress`, then one `Outcome`, as `edged.learning.trainer.main` does."""
-    trainer.main(request, connection, choose)
+    return trainer.main(connection, parent, choose)
 
 
 def choose(
@@ -54,3 +54,7 @@ def choose(
         tell=lambda _name, done, of: tell(done, of),
     ).estimate()
     return Choice(ranking.best, ranking.report())
+
+
+if __name__ == "__main__":
+    sys.exit(main(Connection(int(sys.argv[1])), int(sys.argv[2])))

@@ -232,7 +232,7 @@ class _Descent:
 
     def snapshot(self) -> _Linear:
         """Return the weights for features as they are stored: the standardisation folded in."""
-        weights = self._weights * self._scaling.gain
+        weights: Vector = self._weights * self._scaling.gain
         return _Linear(weights, self._bias - weights @ self._scaling.mean)
 
 

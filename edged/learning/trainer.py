@@ -1,4 +1,7 @@
-"""The trainer process. Its first lines make it harmless to the daemon, only then does it load its libraries."""
+"""The trainer process: `python -m edged.learning.trainer CONNECTION PARENT`, a file descriptor and a process id.
+
+Its first lines make it harmless to the daemon, only then does it load its libraries.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from multiprocessing import parent_process
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +21,6 @@ from edged.errors import EdgedError, RefusedError
 from edged.learning.request import Outcome, Progress, TrainingRequest
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
     from edged.learning.choice import Choose
 
 NICENESS = 10
@@ -30,16 +31,24 @@ _TELL_S = 0.1
 _PR_SET_PDEATHSIG = 1
 
 
-def main(request: TrainingRequest, connection: Connection, choose: Choose | None = None) -> None:
-    """Train and send `Progress`, then one `Outcome`; `choose` as `pipeline.train` takes it."""
+def main(connection: Connection, parent: int, choose: Choose | None = None) -> int:
+    """Receive a `TrainingRequest`, train and send `Progress`, then one `Outcome`; return the exit code.
+
+    Args:
+        connection: To the daemon.
+        parent: The daemon's process id.
+        choose: As `pipeline.train` takes it.
+    """
     _step_back()
-    _die_with_parent()
+    _die_with(parent)
     limit_threads()
     logging.basicConfig(level=logging.WARNING, format="trainer: %(message)s")
     try:
+        request: TrainingRequest = connection.recv()
         connection.send(run_here(request, _Throttle(connection), choose))
-    except BrokenPipeError:  # the daemon is gone
-        sys.exit(1)
+    except (EOFError, ConnectionError):  # the daemon is gone
+        return 1
+    return 0
 
 
 def limit_threads() -> None:
@@ -61,7 +70,7 @@ def run_here(request: TrainingRequest, tell: Callable[[Progress], None], choose:
         return Outcome("rejected", error=str(error))
     except EdgedError as error:
         return Outcome("failed", error=str(error))
-    except BrokenPipeError:
+    except ConnectionError:
         raise
     except MemoryError:
         return Outcome("failed", error="the trainer has run out of memory")
@@ -96,10 +105,13 @@ def _step_back() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is for the daemon, which then ends us
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
     """Ask the kernel for SIGKILL when the thread that started us ends, by whatever."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    parent = parent_process()
-    if parent is None or os.getppid() != parent.pid:  # it ended before the kernel heard of our wish
+    if os.getppid() != parent:  # it ended before the kernel heard of our wish
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Connection(int(sys.argv[1])), int(sys.argv[2])))

@@ -12,17 +12,12 @@ import pytest
 from edged.camera import Cameras, CameraState, Capture
 from edged.settings import CameraSettings
 from edged.types import Frame
-
-PATIENCE_S = 30.0
-"""Far more than anything takes; the machine may be busy."""
+from tests.waiting import PATIENCE_S, wait_until
 
 
 def eventually(condition: Callable[[], object]) -> None:
     """Poll until the condition holds; fail after a long while."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s, "it did not come to pass"
-        time.sleep(0.01)
+    wait_until(condition, what="it did not come to pass")
 
 
 def take(capture: Capture, timeout_s: float) -> Frame | None:

@@ -13,8 +13,10 @@ import pytest
 from edged.errors import CameraError
 from edged.settings import CameraSettings
 from edged.types import Frame
+from tests.clips import Clip
+from tests.waiting import PATIENCE_S
 
-from .conftest import PATIENCE_S, Started, eventually, take
+from .conftest import Started, eventually, take
 
 
 class Scripted:
@@ -70,14 +72,13 @@ def taken(capture, most: int = 1000) -> list[Frame]:
     return frames
 
 
-def test_every_frame_of_a_clip_exactly_once(shared_data: Path, started: Started) -> None:
-    clip = shared_data / "clips" / "car-detection.mp4"
-    capture = started.capture(f"file://{clip}", loop=False)
+def test_every_frame_of_a_clip_exactly_once(clip: Clip, started: Started) -> None:
+    capture = started.capture(f"file://{clip.path}", loop=False)
     frames = taken(capture)
-    assert [frame.seq for frame in frames] == list(range(377))
+    assert [frame.seq for frame in frames] == list(range(clip.frames))
     assert capture.dropped == 0
     assert [state.state for _, state in started.states] == ["running", "ended"]
-    assert (capture.state.width, capture.state.height) == (768, 432)
+    assert (capture.state.width, capture.state.height) == (clip.width, clip.height)
     assert all(a.captured_ns < b.captured_ns for a, b in pairwise(frames))
     assert take(capture, 0.0) is None
 

@@ -111,7 +111,7 @@ def test_no_command_shows_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_nobody_at_the_address_is_3(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--broker", "mqtt://localhost:1", "--timeout", "5", "status"]) == 3
+    assert main(["--broker", "mqtt://127.0.0.1:1", "--timeout", "5", "status"]) == 3
     error = capsys.readouterr().err
-    assert error.startswith("edgectl: cannot reach mqtt://localhost:1: connection refused")
+    assert error.startswith("edgectl: cannot reach mqtt://127.0.0.1:1: connection refused")
     assert len(error.splitlines()) == 1

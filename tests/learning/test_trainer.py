@@ -21,7 +21,7 @@ from edged.learning.request import Outcome, Progress, TrainingRequest
 from edged.store import Store
 from tests.albums import make_album
 from tests.conftest import REPOSITORY
-from tests.daemon.process import wait_until
+from tests.waiting import wait_until
 
 SHIPPED = REPOSITORY / "models" / "mobilenet_v2"
 

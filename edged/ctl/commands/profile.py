@@ -44,6 +44,7 @@ def register(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Start a profile on each addressed device, then follow one after another."""
     from edged.ctl.fleet import addressed
+    from edged.ctl.jobs import begun, finish
     from edged.errors import CommandError
     from edged.terminal.text import note, print_json, print_line
 
@@ -61,10 +62,15 @@ def run(args: argparse.Namespace) -> int:
         for device, job_id in started:
             if args.wait:
                 worst = max(worst, _follow(client, device, job_id, args))
-            elif args.json:
-                print_json({"device": device, "id": job_id, "cmd": "profile", "status": "queued"})
-            else:
-                print_line(f"{device}: job {job_id}; end it with `edgectl cancel`")
+                continue
+            ended = begun(client, job_id, device=device)
+            client.forget(job_id)
+            status = "queued" if ended is None else ended.status
+            if args.json:
+                print_json({"device": device, "id": job_id, "cmd": "profile", "status": status})
+            elif ended is None:
+                print_line(f"{device}: job {job_id}; follow it with `edgectl jobs`, end it with `edgectl cancel`")
+            worst = max(worst, DONE if ended is None else finish(ended, device))
     return worst
 
 

@@ -37,6 +37,7 @@ def register(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Start a training on each addressed device, then follow one after another."""
     from edged.ctl.fleet import addressed
+    from edged.ctl.jobs import begun, finish
     from edged.errors import CommandError
     from edged.terminal.text import note, print_json, print_line
 
@@ -53,10 +54,15 @@ def run(args: argparse.Namespace) -> int:
         for device, job_id in started:
             if args.wait:
                 worst = max(worst, _follow(client, device, job_id, args.json))
-            elif args.json:
-                print_json({"device": device, "id": job_id, "cmd": "retrain", "status": "queued"})
-            else:
+                continue
+            ended = begun(client, job_id, device=device, preliminary=(None, "scan"))
+            client.forget(job_id)
+            status = "queued" if ended is None else ended.status
+            if args.json:
+                print_json({"device": device, "id": job_id, "cmd": "retrain", "status": status})
+            elif ended is None:
                 print_line(f"{device}: job {job_id}; follow it with `edgectl jobs`, end it with `edgectl cancel`")
+            worst = max(worst, DONE if ended is None else finish(ended, device))
     return worst
 
 

@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edged.contract.requests import ProfileRequest
 from edged.errors import EdgedError
+from edged.jobs.requests import ProfileRequest
 from edged.lab.profiling.worker import die_with
 
 NICENESS = 10

@@ -25,8 +25,8 @@ from edged.contract.reports import (
     ProfileReport,
     Timing,
 )
-from edged.contract.requests import ProfileRequest
 from edged.errors import EdgedError, ModelError
+from edged.jobs.requests import ProfileRequest
 from edged.lab.photos import photo_files, read_prepared, shipped_photos
 from edged.lab.profiling import runtimes
 from edged.lab.profiling.children import run_child

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from edged.contract.reports import ProfileReport
-from edged.contract.requests import ProfileRequest
 from edged.errors import ConfigError, ModelError
+from edged.jobs.requests import ProfileRequest
 from edged.lab.profiling import runtimes
 from edged.lab.profiling.layers import draw_layers
 from edged.lab.profiling.profiler import profile, thread_counts
