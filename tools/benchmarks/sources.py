@@ -31,7 +31,7 @@ from edged.vision.network import HeadNetwork
 
 PER_FLOWER = 200
 LEAST = 35  # photos that no ImageNet network was trained on, to measure them alone too
-IN_THE_TABLE = "eli"  # photos that edged/learning/known_sources.json was made of: no target is estimated from them
+IN_THE_TABLE = "eli"  # photos that edged/lab/sources/known_sources.json was made of: no target is estimated from them
 
 
 def measure(name: str, folder: Path, fresh: Path, store: Store, state: Path, seed: int) -> dict[str, Any]:
