@@ -162,7 +162,6 @@ def _compare(args: argparse.Namespace, configuration: Settings) -> int:
     if args.labels and not args.images:
         raise ConfigError("--labels needs --images, the folder that its files are in")
     photos = spread(labeled_photos(args.images or shipped_photos(), args.labels), args.limit)
-    rows: list[dict[str, Any]] = []
     candidates: list[Candidate] = []
     for wanted in args.models or [None]:
         try:
@@ -174,7 +173,8 @@ def _compare(args: argparse.Namespace, configuration: Settings) -> int:
     with _shown("compare") as tell:
         rows = compare(candidates, photos, tell)
     if args.json:
-        print(json.dumps({"v": 1, "images": str(args.images or shipped_photos()), "compare": rows}, ensure_ascii=False))
+        told = {"v": 1, "images": str(args.images or shipped_photos()), "compare": [row.to_json() for row in rows]}
+        print(json.dumps(told, ensure_ascii=False))
     else:
         from edged.terminal.profile import print_comparison
 

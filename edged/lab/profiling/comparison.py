@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edged.codec import read_image
+from edged.contract.reports import ComparedModel
 from edged.errors import ConfigError, ImageError
 from edged.lab.profiling.costs import costs
 from edged.vision.flatbuffer import unpack
@@ -25,7 +26,18 @@ _BACKGROUND = 1001
 
 @dataclass(slots=True)
 class Candidate:
-    """A model to compare, and what was seen of it."""
+    """A model to compare, and what was measured so far.
+
+    Attributes:
+        name: As the table calls it.
+        model: Content of the .tflite file.
+        network: The same, ready to run.
+        labels: What its outputs are called; none where that is not known.
+        times_ms: One per photo: the invocation.
+        cpu_s: One per photo: processor time of all threads.
+        judged: Number of photos that show one of its classes.
+        top1, top5: On how many of these the right class was the best, or among the best five.
+    """
 
     name: str
     model: bytes
@@ -34,19 +46,17 @@ class Candidate:
     times_ms: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
     judged: int = 0
-    first: int = 0
-    fifth: int = 0
+    top1: int = 0
+    top5: int = 0
 
 
 def compare(
     candidates: Sequence[Candidate], photos: Sequence[LabeledPhoto], tell: Callable[[str, float], None]
-) -> list[dict[str, Any]]:
+) -> list[ComparedModel]:
     """Show every photo to every model, in turn, so that a busy machine slows all alike.
 
     Returns:
-        Per model {name, images, judged, accuracy, top5, ms, cpu_ms, mb, macs, params, accuracy_per_ms, note}: top-1
-        and top-5 accuracy 0..1, None where no photo's label is among the model's; `ms` the median invocation, `cpu_ms`
-        its processor time, `accuracy_per_ms` the ratio of top-1 and `ms`.
+        One row per model.
 
     Raises:
         ConfigError: None of the photos can be read.
@@ -106,31 +116,32 @@ class _Truth:
 def _judge(candidate: Candidate, scores: Vector, right: int) -> None:
     best = np.argsort(-scores, kind="stable")[:5]
     candidate.judged += 1
-    candidate.first += int(best[0] == right)
-    candidate.fifth += int(right in best)
+    candidate.top1 += int(best[0] == right)
+    candidate.top5 += int(right in best)
 
 
-def _row(candidate: Candidate, unreadable: int) -> dict[str, Any]:
+def _row(candidate: Candidate, unreadable: int) -> ComparedModel:
     counted = costs(unpack(candidate.model))
-    ms = float(np.median(candidate.times_ms))
-    accuracy = candidate.first / candidate.judged if candidate.judged else None
-    row: dict[str, Any] = {
-        "name": candidate.name,
-        "images": len(candidate.times_ms),
-        "judged": candidate.judged,
-        "accuracy": None if accuracy is None else round(accuracy, 4),
-        "top5": round(candidate.fifth / candidate.judged, 4) if candidate.judged else None,
-        "ms": round(ms, 4),
-        "cpu_ms": round(float(np.median(candidate.cpu_s)) * 1e3, 4),
-        "mb": round(len(candidate.model) / 1e6, 3),
-        "macs": sum(cost.macs for cost in counted),
-        "params": sum(cost.params for cost in counted),
-        "accuracy_per_ms": None if accuracy is None else round(accuracy / ms, 5),
-    }
+    ms, images, judged = float(np.median(candidate.times_ms)), len(candidate.times_ms), candidate.judged
+    accuracy = candidate.top1 / judged if judged else None
+    note = {}
     if accuracy is None:
-        row["note"] = f"{candidate.name}: no image's label is among its classes; accuracy is left out"
-    elif candidate.judged < row["images"]:
-        row["note"] = f"{candidate.name}: {candidate.judged} of {row['images']} images show one of its classes"
+        note["note"] = f"{candidate.name}: no image's label is among its classes; accuracy is left out"
+    elif judged < images:
+        note["note"] = f"{candidate.name}: {judged} of {images} images show one of its classes"
     elif unreadable:
-        row["note"] = f"{unreadable} images cannot be read and do not count"
-    return row
+        note["note"] = f"{unreadable} images cannot be read and do not count"
+    return ComparedModel(
+        name=candidate.name,
+        images=images,
+        judged=judged,
+        accuracy=None if accuracy is None else round(accuracy, 4),
+        top5=round(candidate.top5 / judged, 4) if judged else None,
+        ms=round(ms, 4),
+        cpu_ms=round(float(np.median(candidate.cpu_s)) * 1e3, 4),
+        mb=round(len(candidate.model) / 1e6, 3),
+        macs=sum(cost.macs for cost in counted),
+        params=sum(cost.params for cost in counted),
+        accuracy_per_ms=None if accuracy is None else round(accuracy / ms, 5),
+        **note,
+    )

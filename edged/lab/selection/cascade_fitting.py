@@ -65,7 +65,7 @@ def fit_cascade(measured: Measurements, *, learned: bool, decision_ms: float, se
         measured: The photos to fit to.
         learned: Pool the networks that have run, and learn when the answer will do; else each network answers alone,
             and its margin decides.
-        decision_ms: What one stop decision costs.
+        decision_ms: What deciding once whether to stop costs, milliseconds.
         seed: Shuffles the photos before they are split into inner folds.
     """
     best, best_ms = measured.best, float(measured.network_ms[measured.best])

@@ -47,10 +47,10 @@ def measure(
 
     Args:
         members: The networks.
-        photos: What to run them on.
-        sensors: For power.
-        progress: Told the stage and the share done.
-        on_unreadable: Told the one line about a photo that cannot be read; it is left out.
+        photos: Labeled photos to run them on.
+        sensors: Read for the machine's power.
+        progress: Called with the stage and the share done.
+        on_unreadable: Called with one line about a photo that cannot be read; the photo is left out.
         order: Names in the order that fitted strategies know; None: by cost.
 
     Returns:

@@ -86,7 +86,7 @@ def uncorrelated(rows: NDArray[np.float32], names: Sequence[str], costs_ms: dict
 
     Args:
         rows: (photos, len(names)).
-        names: Of the columns.
+        names: Names of the columns.
         costs_ms: Name → what computing the feature takes.
     """
     varies = rows.std(axis=0) > 1e-9

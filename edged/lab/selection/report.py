@@ -32,12 +32,12 @@ def compose(
     """Return the report and the picture of its curves.
 
     Args:
-        measured: The photos.
-        fitted: What runs on the device.
-        outcomes: Of `training.cross_validate` or `training.on_photos`.
-        how: One line: how the numbers were made.
-        name: Of the premodel.
-        threads: Of one inference.
+        measured: The measured photos.
+        fitted: The strategies as they run on the device.
+        outcomes: As `training.cross_validate` or `training.on_photos` returns them.
+        how: How the numbers were made, one line.
+        name: The premodel's.
+        threads: How many an inference used.
     """
     rows = training.rows(measured, fitted, outcomes)
     curves = training.curves(measured, fitted, outcomes)
@@ -116,8 +116,8 @@ def draw(rows: Sequence[Mapping[str, Any]], curves: Mapping[str, Sequence[Mappin
     """Draw mean milliseconds (logarithmic) against top-1 accuracy, as SVG.
 
     Args:
-        rows: Of the report: a dot each, with its name.
-        curves: Strategy → its operating points: a line each.
+        rows: Rows of the report; each is a dot with its name.
+        curves: Strategy → its operating points; each is a line.
         title: Above the picture.
     """
 

@@ -23,7 +23,7 @@ Progress = Callable[[str, float], None]
 """Told the stage and the share done, 0..1."""
 FOLDS = 10
 _ASSUMED_DECISION_MS = 0.2
-"""Until it is measured, on the first fit."""
+"""What a decision is taken to cost in the first fit, before it is measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Fit:
     Attributes:
         strategies: Name → strategy: "premodel knn", "premodel tree", …, "cascade", "learned".
         importance: Uncorrelated feature → what leaving it out costs.
-        decisions_ms: Name → what one decision costs.
+        decisions_ms: Name → what one decision costs, milliseconds.
     """
 
     strategies: dict[str, Strategy]
@@ -55,9 +55,9 @@ def fit(measured: Measurements, seed: int = 0, decisions_ms: dict[str, float] | 
     """Fit every strategy: features, pools, networks, pooling, regressions and thresholds, on these photos only.
 
     Args:
-        measured: The photos.
-        seed: Of inner folds.
-        decisions_ms: What decisions cost where that was measured before.
+        measured: The measured photos.
+        seed: Shuffles the photos before they are split into inner folds.
+        decisions_ms: Strategy → what a decision costs; None: it is measured after the fit.
     """
     names, importance = choose_features(measured, seed)
     strategies: dict[str, Strategy] = {

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Tell = Callable[[str, int, int], None]
 """Told which network's bottlenecks are computed, how many images are done, and of how many."""
 _SIDE = 16
-"""Of the pixels that stand for "no transfer"."""
+"""Width and height, pixels, of the small images that a head without any transfer is trained on."""
 
 
 class Ranker:
@@ -44,11 +44,11 @@ class Ranker:
     Args:
         store: Where bottlenecks are kept.
         selection: The labeled images; its test side is left alone, so that it can still judge what is chosen.
-        bundles: What is installed.
-        current: What runs; others are compared with it.
+        bundles: The networks to rank, usually all that are installed.
+        current: The model that runs; others are compared with it.
         runtime: Which interpreter.
         workers: Threads.
-        tell: Told the progress.
+        tell: Called with the progress.
         splits: Which sides of the images to look at.
 
     Raises:

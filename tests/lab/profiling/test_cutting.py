@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edged.errors import ModelError
-from edged.lab.profiling.cutting import cut_out, nothing, with_free_batch
+from edged.lab.profiling.cutting import cut_out, with_free_batch, without_operators
 from edged.lab.profiling.runtimes import Runner
 from edged.vision.flatbuffer import operator_name, pack, unpack
 
@@ -37,7 +37,7 @@ def test_two_halves_make_the_whole(model: bytes, noise: NDArray[np.uint8]) -> No
 
 def test_a_graph_without_operators_runs(model: bytes) -> None:
     graph = unpack(model)
-    runner = Runner(nothing(graph, int(graph.subgraphs[0].outputs[0])), runtime="litert", threads=1)
+    runner = Runner(without_operators(graph, int(graph.subgraphs[0].outputs[0])), runtime="litert", threads=1)
     assert runner.invoke() < 1000
 
 
