@@ -6,9 +6,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from edged.camera.photo import read_image
 from numpy.typing import NDArray
 
+from edged.codec import read_image
 from edged.demo import PHOTOS
 
 
