@@ -60,8 +60,8 @@ def test_results_name_who_answered(strategy: str, broker: Mosquitto, run: Run, w
     results = seen.wait("result/photos", 60)
     assert {result["network"] for result in results} <= POOL
     assert {result["label"] for result in results} <= set(retrained.LABELS)
-    right = sum(result["label"] == retrained.LABELS[n % 60 // 10] for n, result in enumerate(results[:60]))
-    assert right > 30, "photos come by name, ten of each class"
+    right = sum(result["label"] == retrained.LABELS[result["seq"] % 60 // 10] for result in results[:60])
+    assert right > 30, "photos come by name, ten of each class; a busy machine leaves some out"
     telemetry = seen.wait("telemetry", 3)[-1]["selection"]
     assert telemetry["strategy"].startswith(strategy)
     assert telemetry["state"] == "normal"
