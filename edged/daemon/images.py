@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edged.codec import encode_jpeg
 from edged.contract.commands import MAX_IMAGE_BYTES
 from edged.contract.messages import timestamp
-from edged.errors import CommandError, TrainingError
+from edged.errors import CommandError, StorageError
 
 if TYPE_CHECKING:
     from edged.contract.commands import (
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
         ImagesUnlabelArgs,
     )
     from edged.daemon.kept_frames import FrameObserver
-    from edged.images.rows import StoredImage
-    from edged.images.store import ImageStore
+    from edged.images import ImageStore, StoredImage
     from edged.mqtt.link import Link
 
 log = logging.getLogger(__name__)
@@ -62,7 +61,7 @@ class ImageCommands:
                 self._store.label(args.sha256, args.label, by="push")
                 return
             self._store.add(_decode(args.jpeg, args.sha256), args.label, by="push")
-        except TrainingError as error:  # the ack shall say it
+        except StorageError as error:  # the ack shall say it
             raise CommandError(str(error)) from error
 
     def have(self, command: Command[ImagesHaveArgs]) -> dict[str, Any]:

@@ -16,9 +16,7 @@ from pathlib import Path
 import pytest
 
 from edged.errors import CommandError, StorageError
-from edged.images.embeddings import Embedding, variant
-from edged.images.rows import Kept
-from edged.images.store import ImageStore
+from edged.images import Embedding, ImageStore, Kept, variant
 from tests.photos import photo
 
 BACKBONE = "b" * 64
@@ -305,7 +303,7 @@ def test_what_a_crash_left_between_file_and_row_is_healed(store: ImageStore, tmp
 def test_two_processes_write_at_the_same_time(store: ImageStore, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
-        "from edged.images.store import ImageStore; from tests.photos import *\n"
+        "from edged.images import ImageStore; from tests.photos import *\n"
         "store = ImageStore(Path(sys.argv[1]), images_max_mb=10)\n"
         "for seed in range(100, 130): store.add(photo(seed), 'theirs')\n"
         "store.scan(settle_s=0); store.close()\n"
@@ -322,7 +320,7 @@ def test_two_processes_write_at_the_same_time(store: ImageStore, tmp_path: Path)
 def test_sigkill_at_any_moment_loses_no_image_that_add_returned_for(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
-        "from edged.images.store import ImageStore; from tests.photos import *\n"
+        "from edged.images import ImageStore; from tests.photos import *\n"
         "store = ImageStore(Path(sys.argv[1]), images_max_mb=10)\n"
         "for seed in range(int(sys.argv[2]), 10**6):\n"
         "    sha256 = store.add(photo(seed), 'roses'); print(sha256, flush=True)\n"
@@ -349,7 +347,7 @@ def test_sigkill_at_any_moment_loses_no_image_that_add_returned_for(tmp_path: Pa
 def test_a_full_disk_is_one_line_and_leaves_nothing_half(tmp_path: Path) -> None:
     script = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from edged.images.store import ImageStore; from edged.errors import EdgedError\n"
+        "from edged.images import ImageStore; from edged.errors import EdgedError\n"
         "from tests.photos import *\n"
         "store = ImageStore(Path(sys.argv[1]), images_max_mb=10); store.add(photo(1), 'roses')\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (500, -1))\n"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.line_chart import Chart, Line
-from edged.images.folder import open_images
+from edged.images import open_images
 from edged.learning.backbone import Backbone
 from edged.learning.bottlenecks import complete
 from edged.learning.curves import Curves

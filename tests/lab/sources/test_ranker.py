@@ -7,7 +7,7 @@ import pytest
 
 from edged import resources
 from edged.errors import RefusedError
-from edged.images.folder import open_images
+from edged.images import open_images
 from edged.lab.sources.known_sources import read_known_sources
 from edged.lab.sources.ranker import Ranker
 from edged.learning.choice import candidates, choose_backbone
