@@ -101,6 +101,17 @@ def test_scan_takes_in_files_moves_and_deletions(store: ImageStore, tmp_path: Pa
     assert after.items() <= before.items()
 
 
+def test_a_label_s_folder_counts_more_than_a_later_copy_among_the_frames(store: ImageStore, tmp_path: Path) -> None:
+    put(tmp_path, "roses", "a.jpg", photo(1))
+    store.scan()
+    copy = tmp_path / "frames" / "b.jpg"
+    copy.write_bytes(photo(1))
+    for _ in range(2):
+        store.scan(settle_s=0)
+        assert store.counts() == {"roses": 1}
+        assert store.unlabeled() == 0
+
+
 def test_files_that_are_being_written_wait(store: ImageStore, tmp_path: Path) -> None:
     fresh = put(tmp_path, "roses", "a.jpg", photo(1))
     os.utime(fresh)
