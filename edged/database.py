@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edged.errors import ConfigError, EdgedError, StorageError
+from edged.errors import ConfigError
 
 log = logging.getLogger(__name__)
+
+ENOUGH_BYTES = 2**20
+"""With less than this a disk counts as full: a database, its journal and its index want some pages each."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_PROBE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -71,9 +78,13 @@ class DatabaseFile:
         log.error("%s: unusable (%s); set aside as %s and %s", self.path, damage, aside.name, self.renewed)
         return self._open()
 
-    def _open(self) -> sqlite3.Connection:
+    def open_in_memory(self) -> sqlite3.Connection:
+        """Make an empty database in memory, for as long as the disk is full."""
+        return self._open(":memory:")
+
+    def _open(self, name: str | None = None) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self.path,
+            name or self.path,
             timeout=self.busy_s,
             check_same_thread=False,
             isolation_level="DEFERRED" if self.transactions else None,
@@ -95,17 +106,42 @@ def is_damage(error: sqlite3.Error) -> bool:
     return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
 
 
-def cannot_keep(what: str, path: Path, error: OSError | sqlite3.Error) -> EdgedError:
-    """Return the error that says why a file of the state folder cannot be opened.
+def cannot_keep(what: str, path: Path, error: OSError | sqlite3.Error) -> ConfigError:
+    """Return the error that says why a file of the state folder cannot be opened, other than for lack of room.
 
     Args:
         what: What is kept in it, e.g. "the outbox".
         path: The file.
         error: What the system or SQLite says.
-
-    Returns:
-        StorageError where the disk is full, which may heal by itself; otherwise ConfigError: another folder is needed.
     """
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    full = error.errno == errno.ENOSPC if isinstance(error, OSError) else "full" in reason
-    return (StorageError if full else ConfigError)(f"storage.state_dir: cannot keep {what} in {path}: {reason}")
+    return ConfigError(f"storage.state_dir: cannot keep {what} in {path}: {reason}")
+
+
+def is_full(error: OSError | sqlite3.Error, folder: Path) -> bool:
+    """Whether a write into `folder` has failed because there is no room.
+
+    SQLite says so only where it writes pages. A journal's index that cannot grow is "disk I/O error", which has many
+    causes: then a file is written, and removed, to find out.
+    """
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    if "full" in str(error):
+        return True
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(_PROBE_BYTES))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as failure:
+        return failure.errno in _FULL
+    return False
+
+
+def has_room(folder: Path) -> bool:
+    """Whether a full disk has so much room again that it is worth another try. Writes nothing."""
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return False
+    return status.f_bavail * status.f_frsize >= ENOUGH_BYTES

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.codec import Header, decode, encode_jpeg, read_file, read_header, read_image, reduction
+from edged.demo import PHOTOS
 from edged.errors import ImageError
 from edged.vision.preprocess import fit
+from tests.conftest import MADE_AND_REAL, SHARED_DATA
 from tests.photos import photo
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (37, 53, 3), np.uint8)
@@ -77,11 +79,22 @@ def test_exif_orientation_is_honoured() -> None:
     assert turned[28:].max() < 50
 
 
-def test_real_photos(shared_data: Path) -> None:
-    for path in sorted((shared_data / "photos").glob("*.[jb][pm][gp]")):
+@pytest.mark.parametrize("kind", MADE_AND_REAL)
+def test_photos_of_many_kinds_are_read(tmp_path: Path, kind: str) -> None:
+    folder = SHARED_DATA / "photos" if kind == "real" else tmp_path
+    if kind == "made":
+        for path, suffix in zip(
+            sorted(PHOTOS.glob("*.jpg")), (".jpg", ".bmp", ".jpg", ".bmp", ".jpg", ".bmp"), strict=True
+        ):
+            assert cv2.imwrite(str(tmp_path / (path.stem + suffix)), cv2.imread(str(path)))
+    paths = sorted(folder.glob("*.[jb][pm][gp]"))
+    assert len(paths) >= 5
+    assert {path.suffix for path in paths} == {".jpg", ".bmp"}
+    for path in paths:
         image = read_image(path)
         assert image.ndim == 3
         assert min(image.shape[:2]) > 100
+        assert image.std() > 20
 
 
 def test_a_bomb_is_refused_by_its_header() -> None:

@@ -71,18 +71,13 @@ def run(args: argparse.Namespace) -> int:
         current = store.current(configuration.model.name).path
     except ModelError:
         current = None
-    chosen = configuration.retrain
     training = TrainingRequest(
         state_dir=configuration.storage.state_dir,
         backbone=Path(),
         current=current,
         run=time.strftime("finetune-%Y%m%dT%H%M%S"),
         images=args.images,
-        momentum=chosen.momentum,
-        l2=chosen.l2,
-        patience=chosen.patience,
-        seed=args.seed,
-        min_accuracy=chosen.min_accuracy,
+        hyperparameters=configuration.retrain.hyperparameters.model_copy(update={"seed": args.seed}),
         runtime=configuration.model.runtime,
         workers=max(args.threads, 0),
         out=args.out,

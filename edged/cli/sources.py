@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edged.lab.sources.ranking import Ranking
+    from edged.lab.sources import Ranking
     from edged.settings import Settings
 
 
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 def _rank(args: argparse.Namespace, configuration: Settings) -> Ranking:
     from edged.errors import ModelError
     from edged.images import open_images
-    from edged.lab.sources.ranker import Ranker
+    from edged.lab.sources import Ranker
     from edged.learning.dataset import select
     from edged.store import Store
 

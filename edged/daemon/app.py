@@ -24,14 +24,17 @@ from edged.daemon.engine import load_engine
 from edged.daemon.frames import FrameCommands
 from edged.daemon.images import ImageCommands
 from edged.daemon.instance import claim
+from edged.daemon.jobs import JobCommands
 from edged.daemon.kept_frames import FrameObserver, FrameWriter
 from edged.daemon.loop import FrameLoop
 from edged.daemon.models import ModelCommands
 from edged.daemon.profiling import Profiling
 from edged.daemon.publisher import Publisher
+from edged.daemon.rehearsal import Rehearsal
 from edged.daemon.results import ResultFilter
 from edged.daemon.selection import SelectingEngine, open_selection
 from edged.daemon.statistics import Statistics
+from edged.daemon.storage import Storage
 from edged.daemon.switching import ModelSwitch
 from edged.daemon.telemetry import TelemetryThread
 from edged.daemon.training import Training
@@ -105,6 +108,8 @@ class Daemon:
             interval_s=settings.telemetry.interval_s,
             selection=self._selection_state,
         )
+        self.images = ImageStore(settings.storage.state_dir, images_max_mb=settings.storage.images_max_mb)
+        self.storage = Storage(settings.storage.state_dir, self.link, self.images)
         self.announcements = Announcements(
             settings,
             self.store,
@@ -113,17 +118,20 @@ class Daemon:
             self.telemetry,
             sensors=self.sensors.name,
             link=self.link,
+            storage=self.storage,
         )
-        self.images = ImageStore(settings.storage.state_dir, images_max_mb=settings.storage.images_max_mb)
         self.kept_frames = FrameWriter(self.images)
         # A premodel's networks give embeddings that cannot be compared with each other; a cascade's first sees all.
         keeps = settings.retrain.keep_frames and settings.selection.strategy != "premodel"
         observer = FrameObserver(FrameKeeper() if keeps else None, self.kept_frames)
         self.publisher.observers.append(observer)
         self.image_commands = ImageCommands(self.images, observer, self.link)
-        switch = ModelSwitch(settings, self.store, self.loop, self.statistics, self.announcements.model)
+        rehearsal = Rehearsal()
+        self.publisher.observers.append(rehearsal)
+        switch = ModelSwitch(settings, self.store, self.loop, rehearsal, self.announcements.model)
         self.training = Training(settings, self.store, switch, self.link)
-        self.profiling = Profiling(settings, self.store, lambda: switch.running, self.link, cancel=self.training.cancel)
+        self.profiling = Profiling(settings, self.store, lambda: switch.running, self.link)
+        self.job_commands = JobCommands({"retrain": self.training, "profile": self.profiling}, self.link)
         self.model_commands = ModelCommands(settings, self.store, switch)
         self.frame_commands = FrameCommands(self.cameras, self.publisher, self.link)
         self.commands = CommandWorker(self.link, self._handlers())
@@ -143,11 +151,12 @@ class Daemon:
         handlers.add(contract.ImagesRemoveArgs, self.image_commands.remove)
         handlers.add(contract.RetrainArgs, self.training.retrain)
         handlers.add(contract.ProfileArgs, self.profiling.profile)
-        handlers.add(contract.CancelArgs, self.profiling.cancel)
-        handlers.add(contract.JobsArgs, self.training.jobs)
+        handlers.add(contract.CancelArgs, self.job_commands.cancel)
+        handlers.add(contract.JobsArgs, self.job_commands.jobs)
         handlers.add(contract.RollbackArgs, self.model_commands.rollback)
         handlers.add(contract.ModelsListArgs, self.model_commands.list_)
         handlers.add(contract.ModelsUseArgs, self.model_commands.use)
+        handlers.add(contract.ModelsRemoveArgs, self.model_commands.remove)
         handlers.add(contract.ModelsChunkArgs, self.model_commands.receive)
         handlers.add(contract.ModelsAddArgs, self.model_commands.add)
         handlers.check()
@@ -188,7 +197,7 @@ class Daemon:
             self._settings.device.id,
             self._settings.storage.state_dir,
         )
-        stop.callback(self._claim.close)
+        stop.callback(self._claim)
         stop.callback(self.images.close)
         stop.callback(self.link.stop, DRAIN_S)
         self.announcements.info()
@@ -196,6 +205,8 @@ class Daemon:
         for cut_off in self.link.ledger.unfinished():
             self.link.job(Job(id=cut_off.id, cmd=cut_off.name, status="failed", error="the daemon was restarted"))
         self.link.start()
+        stop.callback(self.storage.stop)
+        self.storage.start(self.announcements.info)
         stop.callback(self.telemetry.stop)
         self.telemetry.start()
         stop.callback(self.training.stop)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edged.codec import encode_jpeg
 from edged.contract.commands import MAX_IMAGE_BYTES
 from edged.contract.messages import timestamp
-from edged.errors import CommandError, StorageError
+from edged.errors import CommandError, ImageError, StorageError
 
 if TYPE_CHECKING:
     from edged.contract.commands import (
@@ -61,7 +61,7 @@ class ImageCommands:
                 self._store.label(args.sha256, args.label, by="push")
                 return
             self._store.add(_decode(args.jpeg, args.sha256), args.label, by="push")
-        except StorageError as error:  # the ack shall say it
+        except (ImageError, StorageError) as error:  # the ack shall say it
             raise CommandError(str(error)) from error
 
     def have(self, command: Command[ImagesHaveArgs]) -> dict[str, Any]:

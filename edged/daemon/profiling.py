@@ -17,17 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from edged.contract.messages import Job
 from edged.errors import CommandError, EdgedError, ModelError
-from edged.lab.profiling.request import ProfileRequest
+from edged.jobs.requests import ProfileRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edged.contract.commands import CancelArgs, Command, ProfileArgs
+    from edged.contract.commands import Command, ProfileArgs
     from edged.mqtt.link import Link
     from edged.settings import Settings
     from edged.store import Bundle, Store
-
-    CancelHandler = Callable[[Command[CancelArgs]], dict[str, Any] | None]
 
 log = logging.getLogger(__name__)
 
@@ -57,23 +55,13 @@ class Profiling:
         store: Where models are.
         running: Returns the bundle that answers frames.
         link: Where job states go.
-        cancel: Takes a `cancel` command that means no profile.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        running: Callable[[], Bundle],
-        link: Link,
-        *,
-        cancel: CancelHandler,
-    ) -> None:
+    def __init__(self, settings: Settings, store: Store, running: Callable[[], Bundle], link: Link) -> None:
         self._settings = settings
         self._store = store
         self._current = running
         self._link = link
-        self._cancel_otherwise = cancel
         self._lock = threading.Lock()
         self._running: _Running | None = None
         self._thread: threading.Thread | None = None
@@ -92,15 +80,22 @@ class Profiling:
         self._thread = threading.Thread(target=self._run, args=(running,), name="profiling")
         self._thread.start()
 
-    def cancel(self, command: Command[CancelArgs]) -> dict[str, Any] | None:
-        """End the profile that runs, where the command means it; its own job says so."""
-        args = command.args
+    @property
+    def running(self) -> str | None:
+        """Id of the profile that runs."""
         with self._lock:
-            running = self._running
-            if running is not None and running.id.startswith(args.job):
-                running.cancelled.set()
-                return {"job": running.id}
-        return self._cancel_otherwise(command)
+            return None if self._running is None else self._running.id
+
+    def cancel(self, id_: str) -> None:
+        """End the profile that runs; its own job says so.
+
+        Raises:
+            CommandError: It has ended.
+        """
+        with self._lock:
+            if self._running is None or self._running.id != id_:
+                raise CommandError(f"profile {id_} has just ended")
+            self._running.cancelled.set()
 
     def stop(self) -> None:
         """Cancel the profile that runs and wait for its end."""

@@ -1,14 +1,12 @@
-"""`retrain`, `cancel` and `jobs`: one training at a time, in a child, watched by a thread of its own."""
+"""`retrain`: one training at a time, in a child, watched by a thread of its own."""
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edged.contract.commands import COMMANDS
 from edged.contract.messages import Job
 from edged.daemon.training_job import State, TrainingJob
 from edged.errors import CommandError, EdgedError, ModelError, RefusedError
@@ -18,7 +16,7 @@ from edged.learning.request import Outcome, Progress, TrainingRequest
 from edged.store import read_bundle
 
 if TYPE_CHECKING:
-    from edged.contract.commands import CancelArgs, Command, JobsArgs, RetrainArgs
+    from edged.contract.commands import Command, RetrainArgs
     from edged.contract.messages import JobStatus
     from edged.daemon.switching import ModelSwitch
     from edged.mqtt.link import Link
@@ -27,9 +25,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PROBATION_S = 30.0
-"""How long a promotion waits for the end of the new model's probation, as long as frames come at all."""
 _LISTEN_S = 0.1
+_TRAINER = "edged.learning.trainer"
+_CHOOSING_TRAINER = "edged.lab.trainer"
+"""Modules that the trainer process runs; the second one ranks candidates first. Not imported here."""
 
 
 class Training:
@@ -67,25 +66,23 @@ class Training:
         self._thread = threading.Thread(target=self._run, args=(self._running,), name="training")
         self._thread.start()
 
-    def cancel(self, command: Command[CancelArgs]) -> dict[str, Any]:
-        """End the training that runs; its own job says so."""
-        args = command.args
+    @property
+    def running(self) -> str | None:
+        """Id of the training that runs."""
+        with self._lock:
+            return None if self._running is None else self._running.id
+
+    def cancel(self, id_: str) -> None:
+        """End the training that runs; its own job says so.
+
+        Raises:
+            CommandError: It has ended.
+        """
         with self._lock:
             running = self._running
-            if running is None or not running.id.startswith(args.job):
-                now = "none is" if running is None else f"{running.id} is"
-                raise CommandError(f"no training {args.job} is running; {now}")
-            if running.decided:
-                raise CommandError(f"training {running.id} has just ended")
+            if running is None or running.id != id_ or running.decided:
+                raise CommandError(f"training {id_} has just ended")
             running.cancelled.set()
-        return {"job": running.id}
-
-    def jobs(self, command: Command[JobsArgs]) -> dict[str, Any]:
-        """Report the last jobs, without their reports."""
-        args = command.args
-        names = [name for name, model in COMMANDS.items() if model.lasting]
-        states = [json.loads(state) for state in self._link.ledger.jobs(names, args.limit)]
-        return {"jobs": [{key: value for key, value in state.items() if key != "report"} for state in states]}
 
     def stop(self) -> None:
         """Cancel the training that runs and wait for its end."""
@@ -98,21 +95,16 @@ class Training:
             self._thread.join()
 
     def _request(self, id_: str, args: RetrainArgs) -> TrainingRequest:
-        defaults, state_dir = self._settings.retrain, self._settings.storage.state_dir
         current = self._switch.running
-        chosen = args.model_dump(exclude_none=True, exclude={"backbone"})
         return TrainingRequest(
-            state_dir=state_dir,
+            state_dir=self._settings.storage.state_dir,
             backbone=choose_backbone(self._store, current, args.backbone).path,
             candidates=candidates(self._store, args.backbone),
             current=current.path,
             run=id_,
             images_max_mb=self._settings.storage.images_max_mb,
             runtime=self._settings.model.runtime,
-            momentum=defaults.momentum,
-            l2=defaults.l2,
-            patience=defaults.patience,
-            **({name: getattr(defaults, name) for name in _ADJUSTABLE} | chosen),
+            hyperparameters=args.over(self._settings.retrain.hyperparameters),
         )
 
     # -- on the training's own thread, which must live as long as the child --------------------------------------------
@@ -146,7 +138,7 @@ class Training:
 
     def _train(self, running: TrainingJob, began: float) -> Outcome | None:
         """Run the child to its end; None: cancelled."""
-        process = TrainingProcess(running.request)
+        process = TrainingProcess(running.request, _CHOOSING_TRAINER if running.request.candidates else _TRAINER)
         log.info("training %s runs in process %s", running.id, process.pid)
         try:
             while True:
@@ -173,7 +165,7 @@ class Training:
         swapped = time.monotonic()
         before, new = self._switch.running, read_bundle(outcome.bundle)
         try:
-            self._switch.use(new, patience_s=PROBATION_S, enough=running.cancelled.is_set)
+            self._switch.use(new, enough=running.cancelled.is_set)
         except EdgedError as error:
             return Outcome("failed", outcome.report, error=str(error))
         if not self._decide(running):
@@ -213,7 +205,3 @@ class Training:
                 error=outcome.error,
             )
         )
-
-
-_ADJUSTABLE = ("lr", "epochs", "batch", "seed", "augment", "min_accuracy")
-"""What a command may set for its training; the rest stands in the configuration."""

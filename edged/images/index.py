@@ -6,6 +6,7 @@ who labeled an image and when, what the model said of a kept frame, and embeddin
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
@@ -15,11 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edged.database import DatabaseFile
+from edged.database import DatabaseFile, has_room, is_full
 from edged.errors import StorageError
 from edged.images.image import Embedding, Kept, LabeledImage, Photo, StoredImage, split_of
 from edged.images.layout import Layout, Stamp
 from edged.images.near_duplicates import Fingerprint, Neighbours
+
+log = logging.getLogger(__name__)
 
 BUSY_S = 30.0
 """How long one process waits for another's transaction; ours are short."""
@@ -56,6 +59,9 @@ _COLUMNS = (
 class ImageIndex:
     """One connection, which any thread may use. Each method is a transaction, or part of the caller's `transaction`.
 
+    Where the disk is full it is in memory: a copy, or empty where the file could not even be opened. `reopen` brings it
+    to the disk, as it was there; a scan makes up for the rest.
+
     Args:
         path: The file; its folder exists. A damaged one is set aside as *.corrupt and begun anew.
         layout: Where the files of its stored paths lie.
@@ -65,27 +71,52 @@ class ImageIndex:
     """
 
     def __init__(self, path: Path, layout: Layout) -> None:
+        self.trouble: str | None = None
+        """Why it is in memory; None while it is on disk."""
         self._path = path
         self._layout = layout
         self._lock = threading.RLock()
         self._grouping = _Grouping()
+        self._file = DatabaseFile(
+            path,
+            self._prepare,
+            synchronous="NORMAL",  # a scan finds the newest rows again
+            busy_s=BUSY_S,
+            transactions=False,
+            renewed="made anew from the files",
+        )
         try:
-            self._database = DatabaseFile(
-                path,
-                self._prepare,
-                synchronous="NORMAL",  # a scan finds the newest rows again
-                busy_s=BUSY_S,
-                transactions=False,
-                renewed="made anew from the files",
-            ).open_or_renew()
+            self._database = self._file.open_or_renew()
         except (OSError, sqlite3.Error) as error:
-            raise StorageError(f"{path}: cannot be opened: {error}") from error
+            if not is_full(error, path.parent):
+                raise StorageError(f"{path}: cannot be opened: {error}") from error
+            self.trouble = str(error)
+            self._database = self._file.open_in_memory()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Make all changes of the block together, or none where it raises. Other threads and processes wait."""
         with self._writing():
             yield
+
+    def reopen(self) -> bool:
+        """Go from memory to the disk, if it has room again; what it says then is what it said before it was full.
+
+        Returns:
+            Whether it went.
+        """
+        with self._lock:
+            if self.trouble is None or self._database.in_transaction or not has_room(self._path.parent):
+                return False
+            try:
+                database = self._file.open_or_renew()
+            except (OSError, sqlite3.Error) as error:
+                log.debug("%s: still cannot be opened: %s", self._path, error)
+                return False
+            self._database.close()
+            self._database, self.trouble = database, None
+            self._grouping = _Grouping()
+            return True
 
     def close(self) -> None:
         """Close the file."""
@@ -266,6 +297,9 @@ class ImageIndex:
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """Lend the connection to one thread."""
         with self._lock:
+            if self._database.in_transaction:  # of the caller, whose block hears what SQLite says as it is
+                yield self._database
+                return
             try:
                 yield self._database
             except sqlite3.Error as error:
@@ -278,14 +312,27 @@ class ImageIndex:
             if database.in_transaction:  # of the caller, who ends it
                 yield database
                 return
-            database.execute("BEGIN IMMEDIATE")
             try:
+                database.execute("BEGIN IMMEDIATE")
                 yield database
                 database.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 self._grouping = _Grouping()  # it may have seen rows that are undone, and their numbers come again
                 database.rollback()  # does nothing where SQLite has undone it already, as on a full disk
+                if isinstance(error, sqlite3.Error) and self.trouble is None and is_full(error, self._path.parent):
+                    self._to_memory(error)
                 raise
+
+    def _to_memory(self, error: sqlite3.Error) -> None:
+        """Go on with a copy of the file in memory."""
+        memory = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        try:
+            self._database.backup(memory)
+        except sqlite3.Error:  # not even that
+            memory.close()
+            return
+        self._database.close()
+        self._database, self.trouble = memory, str(error)
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         with self._reading() as database:

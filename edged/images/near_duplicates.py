@@ -58,8 +58,8 @@ class Neighbours:
 
     def __init__(self) -> None:
         self._count = 0
-        self._hashes = np.empty(256, np.uint64)
-        self._thumbnails = np.empty((256, THUMBNAIL_BYTES), np.uint8)
+        self._hashes: NDArray[np.uint64] = np.empty(256, np.uint64)
+        self._thumbnails: NDArray[np.uint8] = np.empty((256, THUMBNAIL_BYTES), np.uint8)
 
     def __len__(self) -> int:
         return self._count

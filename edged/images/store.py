@@ -6,16 +6,18 @@ import hashlib
 import os
 import threading
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from edged.codec import SUFFIXES
 from edged.contract.labels import check_label
+from edged.database import is_full
 from edged.errors import CommandError, ImageError, RefusedError, StorageError
 from edged.images.image import Embedding, Kept, LabeledImage, Photo, StoredImage, look_at
 from edged.images.index import ImageIndex
 from edged.images.layout import FRAMES, IMAGES, Layout, Skipped, stamp_of, stored_path
 from edged.images.scan import SETTLE_S, ScanReport, scan, skipped
-from edged.store.durable import sync_folder, write_file
+from edged.store.durable import delete, sync_folder, write_file
 
 INDEX = "images.sqlite"
 
@@ -45,6 +47,9 @@ class ImageStore:
     a crash leaves in between, the next `scan` completes. An image is named by its sha256, people use the first 16
     digits or fewer.
 
+    Where the disk is full from the start the index is in memory and the next `scan` fills it from the files, so that
+    images can be listed and removed; `retry` brings it to the disk.
+
     Args:
         state_dir: The folder; made if need be.
         images_max_mb: How much all images may occupy, 10^6 bytes. Beyond, the oldest unlabeled frames are deleted;
@@ -59,12 +64,24 @@ class ImageStore:
         self._layout = Layout(folder or state_dir / IMAGES, state_dir / FRAMES)
         self._max_mb = images_max_mb
         try:
-            for path in (self._layout.images, self._layout.frames):
-                path.mkdir(parents=True, exist_ok=True)
+            self._make_folders()
         except OSError as error:
-            raise StorageError(f"{error.filename}: cannot be made: {error.strerror}") from error
+            if not is_full(error, state_dir):
+                raise StorageError(f"{error.filename}: cannot be made: {error.strerror}") from error
         self._index = ImageIndex(state_dir / INDEX, self._layout)
         self._scanning = threading.Lock()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the index is in memory; None while it is on disk."""
+        return self._index.trouble
+
+    def retry(self) -> None:
+        """Bring the index to a disk that was full and has room again; does nothing otherwise."""
+        with self._scanning:
+            if self._index.reopen():
+                with suppress(OSError):  # whoever writes there will tell
+                    self._make_folders()
 
     def close(self) -> None:
         """Close the index."""
@@ -185,9 +202,11 @@ class ImageStore:
         """Delete an image, its copies, and what was computed from it. Raises as `label`."""
         image = self.get(id_prefix)
         try:
-            with self._index.transaction():
-                self._unlink_copies(image.sha256)
-                self._index.delete([image.sha256])
+            self._delete(image)
+        except StorageError:
+            if self.trouble is None:
+                raise
+            self._delete(image)  # the disk was full, and the index has gone to memory: making room must work
         except OSError as error:
             raise StorageError(f"{image.path}: cannot be deleted: {error.strerror}") from error
         return image
@@ -208,6 +227,10 @@ class ImageStore:
         self._index.put_embeddings(rows)
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _make_folders(self) -> None:
+        for path in (self._layout.images, self._layout.frames):
+            path.mkdir(parents=True, exist_ok=True)
 
     def _put(self, data: bytes, photo: Photo, label: str | None, by: str, kept: Kept | None) -> None:
         stored = stored_path(f"{photo.id}{SUFFIXES[photo.kind]}", label)
@@ -239,7 +262,9 @@ class ImageStore:
             with self._index.transaction():
                 self._index.remember_file(stored, stamp_of(target.stat()), image.sha256)
                 self._index.place(image.sha256, path=stored, label=label, by=by)
-                self._unlink_copies(image.sha256, but=stored)
+                for copy in self._index.copies_of(image.sha256):  # the next scan would bring an older decision back
+                    if copy != stored:
+                        self._discard(copy)
         except FileNotFoundError as error:
             raise CommandError(f"image {image.id}: its file {image.path} is gone") from error
         except OSError as error:
@@ -268,24 +293,28 @@ class ImageStore:
             return
         doomed = []
         for sha256, stored, bytes_ in self._index.oldest_unlabeled():
+            if not self._discard(stored):  # the next one then
+                continue
             doomed.append(sha256)
-            self._unlink(stored)
             total -= bytes_
             if total + size <= limit:
                 break
         self._index.delete(doomed)
 
-    def _unlink_copies(self, sha256: str, *, but: str | None = None) -> None:
-        """Delete the files with this content: the next scan would bring an older decision back.
+    def _delete(self, image: StoredImage) -> None:
+        """Delete an image and all of its copies; whoever asked hears of what cannot be deleted."""
+        with self._index.transaction():
+            for stored in self._index.copies_of(image.sha256):
+                self._layout.path(stored).unlink(missing_ok=True)
+                self._index.forget_files([stored])
+            self._index.delete([image.sha256])
 
-        Args:
-            sha256: Of the content.
-            but: The stored path of the one that stays; None: none does.
+    def _discard(self, stored: str) -> bool:
+        """Delete a file that nobody asked for, and its row; False where it cannot be deleted.
+
+        Then its row stays too: without it the next scan would take the file for a new decision of a person.
         """
-        for stored in self._index.copies_of(sha256):
-            if stored != but:
-                self._unlink(stored)
-
-    def _unlink(self, stored: str) -> None:
-        self._layout.path(stored).unlink(missing_ok=True)
+        if not delete(self._layout.path(stored)):
+            return False
         self._index.forget_files([stored])
+        return True

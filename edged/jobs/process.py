@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
 import signal
-from multiprocessing.connection import wait
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from contextlib import suppress
+from multiprocessing.connection import Connection, Pipe, wait
 
-from edged.learning import trainer as child
 from edged.learning.request import Outcome, Progress, TrainingRequest
-
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
 
 KILL_AFTER_S = 2.0
 """How long a process that was asked to end may take."""
@@ -23,24 +21,32 @@ class TrainingProcess:
     The process dies with the *thread* that started it (PR_SET_PDEATHSIG means the thread), so the same thread must
     start it and wait for it.
 
+    It is started by `subprocess`, not by `multiprocessing.Process`: that one also starts a resource tracker, a process
+    that would outlive the training and that systemd would have to kill when the service stops.
+
     Args:
         request: What to train.
+        module: Path of the module that the process runs; it is imported there and not here.
     """
 
-    def __init__(self, request: TrainingRequest) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe(duplex=False)
-        self._process = context.Process(target=child.main, args=(request, theirs), name="edged-trainer", daemon=True)
+    def __init__(self, request: TrainingRequest, module: str = "edged.learning.trainer") -> None:
+        self._connection, theirs = Pipe()
         try:
-            self._process.start()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, str(theirs.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
         except BaseException:
             self._connection.close()
             raise
         finally:
             theirs.close()  # else its end would never be seen
+        with suppress(BrokenPipeError):  # it has ended already, which `receive` tells
+            self._connection.send(request)
 
     @property
-    def pid(self) -> int | None:
+    def pid(self) -> int:
         """Process id."""
         return self._process.pid
 
@@ -61,30 +67,30 @@ class TrainingProcess:
 
     def end(self) -> None:
         """Ask the process to end, kill it after a while, and wait for it; does nothing where it has ended."""
-        if self._process.is_alive():
-            self._process.join(0.2)  # it may just be on its way out
-        if self._process.is_alive():
-            self._process.terminate()
-            self._process.join(KILL_AFTER_S)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        if not self._ended(0.2):  # it may just be on its way out
+            self.stop()
 
     def stop(self) -> None:
         """End the process at once: terminate, and kill after a while."""
-        if self._process.is_alive():
-            self._process.terminate()
-            self._process.join(KILL_AFTER_S)
-        self.end()
+        self._process.terminate()
+        if not self._ended(KILL_AFTER_S):
+            self._process.kill()
+            self._process.wait()
 
     def close(self) -> None:
         """Give everything back; ends the process where it runs."""
         self.stop()
         self._connection.close()
-        self._process.close()
+
+    def _ended(self, timeout_s: float) -> bool:
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def _how_it_ended(self) -> str:
-        code = self._process.exitcode
+        code = self._process.returncode
         if code is None or code >= 0:
             return f"ended without a result (exit code {code}); the log tells more"
         try:

@@ -1,4 +1,7 @@
-"""The trainer process. Its first lines make it harmless to the daemon, only then does it load its libraries."""
+"""The trainer process: `python -m edged.learning.trainer CONNECTION PARENT`, a file descriptor and a process id.
+
+Its first lines make it harmless to the daemon, only then does it load its libraries.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from multiprocessing import parent_process
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +21,7 @@ from edged.errors import EdgedError, RefusedError
 from edged.learning.request import Outcome, Progress, TrainingRequest
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
+    from edged.learning.choice import Choose
 
 NICENESS = 10
 OOM_SCORE = 500
@@ -28,16 +31,24 @@ _TELL_S = 0.1
 _PR_SET_PDEATHSIG = 1
 
 
-def main(request: TrainingRequest, connection: Connection) -> None:
-    """Train and send `Progress`, then one `Outcome`."""
+def main(connection: Connection, parent: int, choose: Choose | None = None) -> int:
+    """Receive a `TrainingRequest`, train and send `Progress`, then one `Outcome`; return the exit code.
+
+    Args:
+        connection: To the daemon.
+        parent: The daemon's process id.
+        choose: As `pipeline.train` takes it.
+    """
     _step_back()
-    _die_with_parent()
+    _die_with(parent)
     limit_threads()
     logging.basicConfig(level=logging.WARNING, format="trainer: %(message)s")
     try:
-        connection.send(run_here(request, _Throttle(connection)))
-    except BrokenPipeError:  # the daemon is gone
-        sys.exit(1)
+        request: TrainingRequest = connection.recv()
+        connection.send(run_here(request, _Throttle(connection), choose))
+    except (EOFError, ConnectionError):  # the daemon is gone
+        return 1
+    return 0
 
 
 def limit_threads() -> None:
@@ -49,17 +60,17 @@ def limit_threads() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def run_here(request: TrainingRequest, tell: Callable[[Progress], None]) -> Outcome:
+def run_here(request: TrainingRequest, tell: Callable[[Progress], None], choose: Choose | None = None) -> Outcome:
     """Run the pipeline in this process; whatever it raises becomes an outcome."""
     try:
         from edged.learning.pipeline import train
 
-        return train(request, tell)
+        return train(request, tell, choose)
     except RefusedError as error:
         return Outcome("rejected", error=str(error))
     except EdgedError as error:
         return Outcome("failed", error=str(error))
-    except BrokenPipeError:
+    except ConnectionError:
         raise
     except MemoryError:
         return Outcome("failed", error="the trainer has run out of memory")
@@ -94,10 +105,13 @@ def _step_back() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is for the daemon, which then ends us
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
     """Ask the kernel for SIGKILL when the thread that started us ends, by whatever."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    parent = parent_process()
-    if parent is None or os.getppid() != parent.pid:  # it ended before the kernel heard of our wish
+    if os.getppid() != parent:  # it ended before the kernel heard of our wish
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Connection(int(sys.argv[1])), int(sys.argv[2])))

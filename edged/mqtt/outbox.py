@@ -14,12 +14,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edged.database import DatabaseFile, cannot_keep, is_damage
+from edged.database import DatabaseFile, cannot_keep, has_room, is_damage, is_full
 
 log = logging.getLogger(__name__)
 
 ROW_BYTES = 48
 """What a row costs on disk beside its topic and payload, roughly."""
+OLDEST = -(2**63)
+"""Below every id."""
 RETRY_S = 30.0
 """How often a full or failing disk is tried again."""
 REPORT_S = 600.0
@@ -51,7 +53,8 @@ class Outbox:
     """A bounded first-in-first-out store of messages. Not for several threads at once: the link's thread owns it.
 
     A commit is on disk when `append` returns: it survives SIGKILL and a power cut. Where the disk is full or
-    fails, messages stay in memory, under the same bound, and the disk is tried again now and then.
+    fails, messages stay in memory, under the same bound, and the disk is tried again now and then. Where it is full
+    from the start, what an earlier process has left is found, and counted, as soon as there is room (`reopen`).
 
     Args:
         path: The SQLite file; its folder is made. A damaged one is set aside as *.corrupt and begun anew.
@@ -59,16 +62,20 @@ class Outbox:
 
     Raises:
         ConfigError: The folder cannot be written to.
-        StorageError: The disk is full.
     """
 
     def __init__(self, path: Path, max_mb: float) -> None:
         self.path = path
+        self.trouble: str | None = None
+        """Why the disk was full from the start; None where it was not, or has room again."""
         self.dropped = 0
         """Messages dropped for the bound since the process started."""
         self._max_bytes = int(max_mb * 1e6)
         self._memory: deque[Stored] = deque()
         self._acknowledged: list[int] = []
+        self._count = self._bytes = 0
+        self._next_id = 1
+        self._failure = ""
         self._retry_at = 0.0
         self._report_at = 0.0
         self._reported = 0
@@ -77,11 +84,19 @@ class Outbox:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = self._file.open_or_renew()
         except (OSError, sqlite3.Error) as error:
-            raise cannot_keep("the outbox", path, error) from error
+            if not is_full(error, path.parent):
+                raise cannot_keep("the outbox", path, error) from error
+            self.trouble = str(error)
+            self._database = self._file.open_in_memory()  # stays empty: `append` leaves all in its own memory
 
     def __len__(self) -> int:
         """Messages not yet acknowledged, on disk and in memory."""
         return max(0, self._count + len(self._memory) - len(self._acknowledged))
+
+    @property
+    def in_memory(self) -> str | None:
+        """Why messages, or those to come, are not on disk; None where all is well."""
+        return self.trouble or (self._failure if self._memory else None)
 
     def append(self, messages: Iterable[tuple[str, bytes, bool]]) -> list[int]:
         """Store (topic, payload, retain) messages durably, in one commit.
@@ -94,7 +109,7 @@ class Outbox:
             new.append(Stored(self._next_id, topic, payload, retain))
             self._next_id += 1
         self._memory.extend(new)
-        if time.monotonic() >= self._retry_at:
+        if self.trouble is None and time.monotonic() >= self._retry_at:
             self._write()
         self._bound()
         return [message.id for message in new]
@@ -142,23 +157,52 @@ class Outbox:
         except sqlite3.Error as error:
             self._failed(error)
 
+    def reopen(self) -> bool:
+        """Go back to a disk that was full from the start and has room again.
+
+        Returns:
+            Whether an earlier process has left messages there. They are older than all others: their ids are lower.
+        """
+        if self.trouble is None or not has_room(self.path.parent):
+            return False
+        empty, first = self._database, self._next_id
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            database = self._file.open_or_renew()
+            try:
+                with database:  # ids that were given since stay, so the older ones make room below them
+                    database.execute("UPDATE outbox SET id = id - ?", (self._next_id,))
+            except sqlite3.Error:
+                database.close()
+                raise
+        except (OSError, sqlite3.Error) as error:
+            log.debug("%s: still cannot be used: %s", self.path, error)
+            self._count, self._bytes, self._next_id = 0, 0, first
+            return False
+        empty.close()
+        self._database, self._next_id, self.trouble = database, first, None
+        if self._memory:
+            self._write()
+        return self._count > 0
+
     def close(self) -> None:
         """Write what can be written and close the file."""
         self.commit()
-        if self._memory:
-            self._write()
+        self.reopen()
+        with contextlib.closing(self._database):
+            if self._memory and self.trouble is None:
+                self._write()
         if self._memory:
             log.error("%s: %d messages could not be written and are lost", self.path, len(self._memory))
-        self._database.close()
 
     def _prepare(self, database: sqlite3.Connection) -> None:
         database.execute("PRAGMA journal_size_limit=1000000")
         database.execute(_SCHEMA)
         # Reads every page of the table, so a damaged file shows itself here.
         count, size, last = database.execute("SELECT count(*), total(size), max(id) FROM outbox").fetchone()
-        self._count: int = count
+        self._count = count
         self._bytes = int(size)
-        self._next_id: int = max(getattr(self, "_next_id", 1), (last or 0) + 1)
+        self._next_id = max(self._next_id, (last or 0) + 1)
 
     def _write(self) -> None:
         """Move memory to disk."""
@@ -191,6 +235,7 @@ class Outbox:
                 return
         if not self._retry_at:
             log.error("%s: cannot be written (%s); unacknowledged messages stay in memory", self.path, error)
+        self._failure = str(error)
         self._retry_at = time.monotonic() + RETRY_S
 
     def _bound(self) -> None:

@@ -29,6 +29,12 @@ def enter(index: ImageIndex, seed: int, *, brighter: int = 0) -> str:
     return looked.sha256
 
 
+def remember_many(index: ImageIndex) -> None:
+    with index.transaction():
+        for number in range(2000):
+            index.remember_file(f"images/roses/{number:0200}.jpg", (1, 2), None, "cut off")
+
+
 def test_a_transaction_that_fails_leaves_nothing(index: ImageIndex) -> None:
     first = enter(index, 0)
     with suppress(RuntimeError), index.transaction():
@@ -93,3 +99,22 @@ def test_sizes_and_the_oldest(index: ImageIndex) -> None:
     index.enter(labeled, path="images/roses/a.jpg", label="roses", by="push")
     assert index.sizes() == (labeled.bytes + sum(one.bytes for one in frames), labeled.bytes)
     assert [row[0] for row in index.oldest_unlabeled()] == [one.sha256 for one in frames]
+
+
+def test_on_a_full_disk_it_goes_on_in_memory_and_back(index: ImageIndex) -> None:
+    first = enter(index, 1)
+    index._database.execute("PRAGMA max_page_count = 1")  # SQLite's own way to say "database or disk is full"
+    with pytest.raises(StorageError, match="full"):
+        remember_many(index)
+    assert "full" in str(index.trouble)
+    assert list(index.paths()) == [first]
+    assert index.files() == {}
+    second = enter(index, 2)
+    assert set(index.paths()) == {first, second}
+    assert enter(index, 3)
+    assert index.reopen()
+    assert index.trouble is None
+    assert list(index.paths()) == [first]
+    alike = [enter(index, 4), enter(index, 4, brighter=3)]  # their numbers are those of the two that are lost
+    assert len({image.group_id for image in index.labeled() if image.sha256 in alike}) == 1
+    assert not index.reopen()

@@ -15,12 +15,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from edged.contract.hyperparameters import Hyperparameters
 from edged.jobs.process import TrainingProcess
 from edged.learning.request import Outcome, Progress, TrainingRequest
 from edged.store import Store
 from tests.albums import make_album
 from tests.conftest import REPOSITORY
-from tests.daemon.process import wait_until
+from tests.waiting import wait_until
 
 SHIPPED = REPOSITORY / "models" / "mobilenet_v2"
 
@@ -28,7 +29,13 @@ SHIPPED = REPOSITORY / "models" / "mobilenet_v2"
 @pytest.fixture
 def request_(tmp_path: Path) -> TrainingRequest:
     make_album(tmp_path / "images", 10)
-    return TrainingRequest(state_dir=tmp_path, backbone=SHIPPED, current=SHIPPED, run="job", min_accuracy=0.0, batch=16)
+    return TrainingRequest(
+        state_dir=tmp_path,
+        backbone=SHIPPED,
+        current=SHIPPED,
+        run="job",
+        hyperparameters=Hyperparameters(min_accuracy=0.0, batch=16),
+    )
 
 
 @pytest.fixture

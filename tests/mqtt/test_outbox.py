@@ -1,6 +1,7 @@
 """The outbox: order, bound, damage, a full disk."""
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -119,9 +120,8 @@ def test_while_the_broker_acknowledges_the_disk_is_not_touched(path):
         assert delivery.acknowledged(mid, None)
         delivery.pump(send, 4, None)
     assert sent == list(range(10))
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database:
         assert database.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
-    database.close()
     delivery.lost()
     assert kept(outbox) == [8, 9]
     delivery.add("t", b"10", False)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edged.errors import EdgedError
-from edged.lab.profiling.request import ProfileRequest
+from edged.jobs.requests import ProfileRequest
 from edged.lab.profiling.worker import die_with
 
 NICENESS = 10
@@ -29,9 +29,10 @@ def main() -> int:
     die_with(given["parent"])
     _step_back()
     try:
-        from edged.lab.profiling.profile import profile
+        from edged.lab.profiling.profiler import profile
 
-        answer: dict[str, Any] = {"report": profile(ProfileRequest.model_validate(given["request"]), _tell)}
+        report = profile(ProfileRequest.model_validate(given["request"]), _tell)
+        answer: dict[str, Any] = {"report": report.to_json()}
     except EdgedError as error:
         answer = {"error": str(error)}
     except MemoryError:

@@ -1,0 +1,60 @@
+"""The trainer of a training that chooses its backbone itself (`--backbone auto`): ranks the candidates, then trains.
+
+A thin entry around `edged.learning.trainer`. It imports nothing heavy before that one has made the process harmless.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+from edged.learning import trainer
+
+if TYPE_CHECKING:
+    from edged.images import ImageStore
+    from edged.learning.choice import Choice
+    from edged.learning.dataset import Selection
+    from edged.learning.request import TrainingRequest
+
+
+def main(connection: Connection, parent: int) -> int:
+    """Train and send `Progress`, then one `Outcome`, as `edged.learning.trainer.main` does."""
+    return trainer.main(connection, parent, choose)
+
+
+def choose(
+    request: TrainingRequest, store: ImageStore, selection: Selection, tell: Callable[[int, int], None]
+) -> Choice:
+    """Choose the candidate that is likely best for these images: the first one of `Ranker.estimate`.
+
+    Args:
+        request: Its candidates are ranked; its current model is what the others are compared with.
+        store: Where bottlenecks are kept.
+        selection: The labeled images.
+        tell: Told how many images have passed through the reference network, and how many shall.
+
+    Raises:
+        RefusedError: There is nothing to choose from, or no way to.
+        EdgedError: An image set or a model fails.
+    """
+    from edged.lab.sources import Ranker
+    from edged.learning.choice import Choice
+    from edged.store import read_bundle
+
+    ranking = Ranker(
+        store,
+        selection,
+        [read_bundle(folder) for folder in request.candidates],
+        current=None if request.current is None else read_bundle(request.current),
+        runtime=request.runtime,
+        workers=request.workers or os.cpu_count() or 1,
+        tell=lambda _name, done, of: tell(done, of),
+    ).estimate()
+    return Choice(ranking.best, ranking.report())
+
+
+if __name__ == "__main__":
+    sys.exit(main(Connection(int(sys.argv[1])), int(sys.argv[2])))
