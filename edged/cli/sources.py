@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _rank(args: argparse.Namespace, configuration: Settings) -> Ranking:
     from edged.errors import ModelError
-    from edged.images.folder import open_images
+    from edged.images import open_images
     from edged.lab.sources import Ranker
     from edged.learning.dataset import select
     from edged.store import Store

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from edged.learning import trainer
 
 if TYPE_CHECKING:
-    from edged.images.store import ImageStore
+    from edged.images import ImageStore
     from edged.learning.choice import Choice
     from edged.learning.dataset import Selection
     from edged.learning.request import TrainingRequest

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from edged.errors import RefusedError
-from edged.images.split import SPLITS, Split
+from edged.images import SPLITS, Split
 from edged.learning.augment import AUGMENTED, View
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edged.images.rows import LabeledImage
-    from edged.images.store import ImageStore
+    from edged.images import ImageStore, LabeledImage
     from edged.learning.backbone import Backbone
     from edged.vision.network import Bottlenecks
 

@@ -12,9 +12,7 @@ import pytest
 from edged.codec import decode, read_image
 from edged.contract.hyperparameters import Hyperparameters
 from edged.errors import RefusedError, TrainingError
-from edged.images.embeddings import Embedding, variant
-from edged.images.rows import Kept
-from edged.images.store import ImageStore
+from edged.images import Embedding, ImageStore, Kept, variant
 from edged.learning.backbone import Backbone
 from edged.learning.bottlenecks import Task, extract
 from edged.learning.choice import choose_backbone

@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.targets import IMAGENET_TARGETS, make_flowers, make_imagenet
-from edged.images.folder import open_images
-from edged.images.store import ImageStore
+from edged.images import ImageStore, open_images
 from edged.lab.sources.ranker import Ranker
 from edged.lab.sources.ranking import Ranking
 from edged.lab.sources.transferability import h_score, leep, log_evidence

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from edged.errors import TrainingError
-from edged.images.folder import open_images
+from edged.images import open_images
 from edged.lab.finetune.depth import parse_depth
 from edged.lab.finetune.job import Hyperparameters, Job
 from edged.lab.finetune.weights import PACKAGE, SHA256, find_weights

@@ -26,9 +26,7 @@ from edged.vision.quantization import Affine
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edged.images.rows import LabeledImage
-    from edged.images.split import Split
-    from edged.images.store import ImageStore
+    from edged.images import ImageStore, LabeledImage, Split
     from edged.store import Bundle
     from edged.vision.network import Runtime
 

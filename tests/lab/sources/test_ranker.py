@@ -10,7 +10,7 @@ import pytest
 from edged import resources
 from edged.contract.hyperparameters import Hyperparameters
 from edged.errors import RefusedError
-from edged.images.folder import open_images
+from edged.images import open_images
 from edged.lab.sources import Ranker, read_known_sources
 from edged.lab.trainer import choose
 from edged.learning.choice import candidates, choose_backbone
