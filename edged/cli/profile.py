@@ -15,8 +15,8 @@ from edged.cli.profile_options import PARTS, number, numbers, parts, seconds, th
 from edged.errors import ConfigError, EdgedError, ModelError
 
 if TYPE_CHECKING:
+    from edged.contract.requests import ProfileRequest
     from edged.lab.profiling.compare import Candidate
-    from edged.lab.profiling.request import ProfileRequest
     from edged.settings import Settings
 
 _PLAIN_WIDTH = 120
@@ -114,7 +114,7 @@ def _profile_all(args: argparse.Namespace, configuration: Settings) -> int:
 
 
 def _request(wanted: str | None, args: argparse.Namespace, configuration: Settings) -> ProfileRequest:
-    from edged.lab.profiling.request import ProfileRequest
+    from edged.contract.requests import ProfileRequest
 
     name, path, id_, crop, _ = _find(wanted, configuration)
     given = {

@@ -24,6 +24,7 @@ from edged.daemon.engine import load_engine
 from edged.daemon.frames import FrameCommands
 from edged.daemon.images import ImageCommands
 from edged.daemon.instance import claim
+from edged.daemon.jobs import JobCommands
 from edged.daemon.kept_frames import FrameObserver, FrameWriter
 from edged.daemon.loop import FrameLoop
 from edged.daemon.models import ModelCommands
@@ -38,6 +39,7 @@ from edged.daemon.training import Training
 from edged.errors import ConfigError, ModelError
 from edged.images.sampling import FrameKeeper
 from edged.images.store import ImageStore
+from edged.jobs.runner import JobRunner
 from edged.mqtt import open_link
 from edged.sensors import open_sensors
 from edged.store import Store
@@ -123,8 +125,10 @@ class Daemon:
         self.publisher.observers.append(observer)
         self.image_commands = ImageCommands(self.images, observer, self.link)
         switch = ModelSwitch(settings, self.store, self.loop, self.statistics, self.announcements.model)
-        self.training = Training(settings, self.store, switch, self.link)
-        self.profiling = Profiling(settings, self.store, lambda: switch.running, self.link, cancel=self.training.cancel)
+        self.jobs = JobRunner(self.link.job)
+        self.job_commands = JobCommands(self.jobs, self.link)
+        self.training = Training(settings, self.store, switch, self.jobs)
+        self.profiling = Profiling(settings, self.store, lambda: switch.running, self.jobs)
         self.model_commands = ModelCommands(settings, self.store, switch)
         self.frame_commands = FrameCommands(self.cameras, self.publisher, self.link)
         self.commands = CommandWorker(self.link, self._handlers())
@@ -144,8 +148,8 @@ class Daemon:
         handlers.add(contract.ImagesRemoveArgs, self.image_commands.remove)
         handlers.add(contract.RetrainArgs, self.training.retrain)
         handlers.add(contract.ProfileArgs, self.profiling.profile)
-        handlers.add(contract.CancelArgs, self.profiling.cancel)
-        handlers.add(contract.JobsArgs, self.training.jobs)
+        handlers.add(contract.CancelArgs, self.job_commands.cancel)
+        handlers.add(contract.JobsArgs, self.job_commands.jobs)
         handlers.add(contract.RollbackArgs, self.model_commands.rollback)
         handlers.add(contract.ModelsListArgs, self.model_commands.list_)
         handlers.add(contract.ModelsUseArgs, self.model_commands.use)
@@ -199,8 +203,7 @@ class Daemon:
         self.link.start()
         stop.callback(self.telemetry.stop)
         self.telemetry.start()
-        stop.callback(self.training.stop)
-        stop.callback(self.profiling.stop)
+        stop.callback(self.jobs.stop)
         stop.callback(self.commands.stop)
         self.commands.start()
         stop.callback(self.kept_frames.stop)

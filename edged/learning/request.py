@@ -1,6 +1,6 @@
 """What a training is asked to do and what it says: values that travel between the daemon and its trainer.
 
-Imports nothing heavy: the trainer unpickles a request before it has chosen how many threads its libraries may use.
+Imports nothing heavy: the trainer reads its request before it loads its libraries.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from edged.jobs.process import Child
 
 Stage = Literal["scan", "bottlenecks", "training", "export", "evaluation", "learning curve", "writing"]
 
@@ -87,3 +89,6 @@ class Outcome:
 
 class RefusedError(Exception):
     """A training that cannot be done with these images or settings; becomes a `rejected` job."""
+
+
+TRAINER = Child("edged.learning.trainer", "trainer", TrainingRequest, Progress, Outcome)

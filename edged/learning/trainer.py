@@ -1,52 +1,17 @@
-"""The trainer process. Its first lines make it harmless to the daemon, only then does it load its libraries."""
+"""The trainer: `python -m edged.learning.trainer`, a child process that trains; and its work for `edged retrain`."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import logging
-import os
-import signal
-import sys
 import time
 from collections.abc import Callable
-from multiprocessing import parent_process
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edged.errors import EdgedError
-from edged.learning.request import Outcome, Progress, RefusedError, TrainingRequest
+from edged.jobs.process import serve
+from edged.learning.request import TRAINER, Outcome, Progress, RefusedError, TrainingRequest
 
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
-NICENESS = 10
-OOM_SCORE = 500
-"""Of −1000..1000: when memory runs out the kernel takes the trainer, not the daemon."""
 _TELL_S = 0.1
 """Least time between two messages of the same stage."""
-_PR_SET_PDEATHSIG = 1
-
-
-def main(request: TrainingRequest, connection: Connection) -> None:
-    """Train and send `Progress`, then one `Outcome`."""
-    _step_back()
-    _die_with_parent()
-    limit_threads()
-    logging.basicConfig(level=logging.WARNING, format="trainer: %(message)s")
-    try:
-        connection.send(run_here(request, _Throttle(connection)))
-    except BrokenPipeError:  # the daemon is gone
-        sys.exit(1)
-
-
-def limit_threads() -> None:
-    """One thread per BLAS call: batches are small, and a pool that spins takes turns with the live network.
-
-    Has an effect only before numpy is imported for the first time.
-    """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def run_here(request: TrainingRequest, tell: Callable[[Progress], None]) -> Outcome:
@@ -59,8 +24,6 @@ def run_here(request: TrainingRequest, tell: Callable[[Progress], None]) -> Outc
         return Outcome("rejected", error=str(error))
     except EdgedError as error:
         return Outcome("failed", error=str(error))
-    except BrokenPipeError:
-        raise
     except MemoryError:
         return Outcome("failed", error="the trainer has run out of memory")
     except Exception as error:  # the top of a process
@@ -68,36 +31,19 @@ def run_here(request: TrainingRequest, tell: Callable[[Progress], None]) -> Outc
         return Outcome("failed", error=f"internal error ({type(error).__name__}); the daemon's log tells more")
 
 
-class _Throttle:
-    """Sends progress, but not more often than anyone reads it."""
+def _run_child(request: TrainingRequest, tell: Callable[[Progress], None]) -> Outcome:
+    """Run the pipeline; tell progress, but not more often than anyone reads it."""
+    stage, at = "", 0.0
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._stage = ""
-        self._at = 0.0
-
-    def __call__(self, progress: Progress) -> None:
+    def tell_now_and_then(progress: Progress) -> None:
+        nonlocal stage, at
         now = time.monotonic()
-        if progress.stage != self._stage or now - self._at >= _TELL_S:
-            self._stage, self._at = progress.stage, now
-            self._connection.send(progress)
+        if progress.stage != stage or now - at >= _TELL_S:
+            stage, at = progress.stage, now
+            tell(progress)
+
+    return run_here(request, tell_now_and_then)
 
 
-def _step_back() -> None:
-    """Let live classification, and everyone else, go first. What the system does not allow is left alone."""
-    with contextlib.suppress(OSError):
-        os.nice(NICENESS)
-    with contextlib.suppress(OSError, AttributeError):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is for the daemon, which then ends us
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel for SIGKILL when the thread that started us ends, by whatever."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    parent = parent_process()
-    if parent is None or os.getppid() != parent.pid:  # it ended before the kernel heard of our wish
-        sys.exit(1)
+if __name__ == "__main__":
+    serve(TRAINER, _run_child)

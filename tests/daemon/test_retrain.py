@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from edged.contract.messages import FINAL, Job, ModelInfo, Result
@@ -259,6 +260,20 @@ def test_a_daemon_that_stops_ends_its_training(device: Daemon, client: Client) -
     assert time.monotonic() - began < 30
     (*_, last) = client.jobs(job_id)
     assert (last.status, last.error) == ("cancelled", "the daemon stopped")
+
+
+def test_no_process_outlives_a_training(device: Daemon, client: Client) -> None:
+    assert retrain(client).status == "succeeded"
+    assert device.process is not None
+    daemon_process = psutil.Process(device.process.pid)
+    # What is left here when the daemon ends, systemd kills, and says so in the log.
+    wait_until(lambda: not daemon_process.children(recursive=True), what="the end of the trainer", timeout_s=10)
+    job_id = client.command("dut", "retrain", {"epochs": 10000, "lr": 0.0001}).id
+    wait_until(lambda: f"training {job_id} runs" in device.log, what="the training")
+    wait_until(lambda: daemon_process.children(recursive=True), what="the trainer's process")
+    started = daemon_process.children(recursive=True)
+    assert device.stop() == 0
+    assert not [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_only_the_last_versions_stay(daemon: Callable[..., Daemon], client: Client, tmp_path: Path) -> None:

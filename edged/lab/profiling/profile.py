@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from edged import __version__
+from edged.contract.requests import ProfileRequest
 from edged.errors import EdgedError, ModelError
 from edged.lab.profiling import runtimes
-from edged.lab.profiling.children import run_child
 from edged.lab.profiling.costs import arena_bytes, costs
 from edged.lab.profiling.endtoend import profile_end_to_end
 from edged.lab.profiling.layers import profile_layers
 from edged.lab.profiling.photos import photo_files, read_prepared, shipped_photos
-from edged.lab.profiling.request import ProfileRequest
 from edged.lab.profiling.tasks import available_bytes
+from edged.lab.profiling.worker import run_task
 from edged.vision.flatbuffer import unpack
 from edged.vision.graph import Graph
 from edged.vision.network import Network
@@ -157,7 +157,7 @@ class _Profile:
             }
         try:
             wanted = self._basic(images, count=self._request.batch_images) | {"batch": size}
-            return run_child("batch", wanted, memory=free + _LIBRARIES)
+            return run_task("batch", wanted, memory=free + _LIBRARIES)
         except MemoryError:
             return {"error": f"a batch of {size} does not fit into the {free / 1e6:.0f} MB of memory that are free"}
         except ModelError as error:  # the runtimes have many words for a lack of memory
@@ -185,15 +185,13 @@ class _Profile:
 
     def _gpu(self, images: Path) -> dict[str, Any]:
         try:
-            return {
-                "gpu": run_child("gpu", self._basic(images, count=_TIMED), timeout_s=_GPU_S + self._request.seconds)
-            }
+            return {"gpu": run_task("gpu", self._basic(images, count=_TIMED), timeout_s=_GPU_S + self._request.seconds)}
         except EdgedError as error:
             return {"gpu": {"available": False, "error": str(error)}}
 
     def _timing(self, images: Path, **options: Any) -> dict[str, Any]:
         try:
-            return run_child("timing", self._basic(images, **options))
+            return run_task("timing", self._basic(images, **options))
         except ModelError as error:
             return {"error": str(error)}
 

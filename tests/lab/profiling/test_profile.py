@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from edged.contract.requests import ProfileRequest
 from edged.errors import ConfigError, ModelError
 from edged.lab.profiling import runtimes
 from edged.lab.profiling.profile import profile, thread_counts
-from edged.lab.profiling.request import ProfileRequest
 from edged.lab.profiling.svg import layers_svg, lines_svg, scatter_svg
 from edged.lab.profiling.tables import print_profile
 from edged.lab.profiling.timing import measure, summarize
