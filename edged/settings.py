@@ -19,6 +19,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from edged.contract.hyperparameters import Hyperparameters
 from edged.errors import ConfigError
 
 SYSTEM_CONFIG = Path("/etc/edged/edged.toml")
@@ -132,21 +133,17 @@ class TelemetrySettings(_Section):
     interval_s: float = Field(default=5.0, ge=0.1, le=86400)
 
 
-class RetrainSettings(_Section):
-    """Defaults and limits of `retrain`; see the README for each."""
+class RetrainSettings(_Section, Hyperparameters):
+    """Defaults of a training's hyperparameters, and its limits."""
 
-    lr: float = Field(default=0.1, gt=0, le=100, allow_inf_nan=False)
-    epochs: int = Field(default=100, ge=1, le=10000)
-    batch: int = Field(default=64, ge=1, le=4096)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    l2: float = Field(default=3e-5, ge=0, allow_inf_nan=False)
-    patience: int = Field(default=10, ge=1)
-    augment: bool = False
-    seed: int = Field(default=0, ge=0, le=2**63 - 1)
-    min_accuracy: float = Field(default=0.5, ge=0, le=1, allow_inf_nan=False)
     timeout_s: float = Field(default=3600.0, gt=0)
     keep_frames: bool = True
     keep_versions: int = Field(default=5, ge=1)
+
+    @property
+    def hyperparameters(self) -> Hyperparameters:
+        """The hyperparameters alone."""
+        return Hyperparameters(**{name: getattr(self, name) for name in Hyperparameters.model_fields})
 
 
 class SelectionSettings(_Section):

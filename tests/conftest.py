@@ -1,22 +1,74 @@
 """Fixtures that every room's tests share."""
 
+import contextlib
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.clips import Clip, make_clip
 from tests.mosquitto import Mosquitto
+from tests.pinned import Pins
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+"""Real photos, clips and networks that the project uses but does not contain; a fresh clone has none of it."""
+HAS_SHARED_DATA = SHARED_DATA.is_dir()
+MADE_AND_REAL = ("made", "real") if HAS_SHARED_DATA else ("made",)
+"""What a test runs on that can run on both; it is not skipped where there is no real data."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--counts`, for those who show the outcome without the tests' own output."""
+    parser.addoption(
+        "--counts", type=Path, metavar="FILE", help="write how many passed, failed and were skipped, and why"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep GStreamer's list of its plugins with pytest's cache, not in the home folder of whoever runs the tests."""
+    cache: pytest.Cache | None = getattr(config, "cache", None)  # absent with `-p no:cacheprovider`
+    if cache is not None and "GST_REGISTRY" not in os.environ:
+        with contextlib.suppress(OSError):  # a checkout that this user may not write to
+            os.environ["GST_REGISTRY"] = str(cache.mkdir("gstreamer") / "registry.bin")
+
+
+def counts_line(stats: dict[str, list[pytest.TestReport]]) -> str:
+    """Return how many tests passed, failed and were skipped, and the skipped ones' reasons, most frequent first."""
+    reasons: Counter[str] = Counter()
+    for report in stats.get("skipped", []):
+        assert isinstance(report.longrepr, tuple)  # file, line and reason of a skip
+        reasons[report.longrepr[2].removeprefix("Skipped: ")] += 1
+    failed = len(stats.get("failed", [])) + len(stats.get("error", []))
+    why = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    line = f"{len(stats.get('passed', []))} passed, {failed} failed, {reasons.total()} skipped"
+    return f"{line}: {why}" if why else line
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Write the file that `--counts` asks for."""
+    path: Path | None = config.getoption("--counts")
+    if path is not None:
+        path.write_text(counts_line(terminalreporter.stats) + "\n")
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real photos, clips and models that the project uses but does not contain."""
-    folder = REPOSITORY.parent / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip("needs ../shared/data, which a fresh clone does not have")
-    return folder
+    """`SHARED_DATA`, for a test that is about the real data; one with the same code on made data stands beside it."""
+    if not HAS_SHARED_DATA:
+        pytest.skip("is about the real photos and weights of ../shared/data, which a fresh clone does not have")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session", params=MADE_AND_REAL)
+def clip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    """A short film: one made here and, where it is, a real one."""
+    if request.param == "real":
+        return Clip(SHARED_DATA.resolve() / "clips" / "car-detection.mp4", frames=377, width=768, height=432)
+    return make_clip(tmp_path_factory.mktemp("clip") / "pan.avi")
 
 
 @pytest.fixture
@@ -32,3 +84,10 @@ def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     yield factory
     for broker in brokers:
         broker.kill()
+
+
+@pytest.fixture
+def pins() -> Iterator[Pins]:
+    """Keeps files from being deleted, see `tests.pinned`."""
+    with ExitStack() as stack:
+        yield Pins(stack)

@@ -19,6 +19,7 @@ import pytest
 from edged.errors import ConfigError, ModelError
 from edged.store import Bundle, Manifest, Store, parse_labels, read_bundle
 from tests.conftest import REPOSITORY
+from tests.pinned import Pins
 
 A, B, C, D = (letter * 3000 for letter in (b"a", b"b", b"c", b"d"))
 LABELS = ["cat", "dog"]
@@ -47,6 +48,10 @@ def write_bundle(folder: Path, model: bytes, name: str, **more: Any) -> Bundle:
 
 def promote(store: Store, model: bytes) -> Bundle:
     return store.promote(store.write_version(model, LABELS, manifest(model)), "main")
+
+
+def bundle_id_of(model: bytes) -> str:
+    return hashlib.sha256(model).hexdigest()[:12]
 
 
 class TestBundle:
@@ -243,6 +248,25 @@ class TestCurrent:
     def test_a_manifest_of_another_model_is_refused(self, store: Store) -> None:
         with pytest.raises(ModelError, match="sha256 is not that of the model"):
             store.write_version(B, LABELS, manifest(C))
+
+    def test_what_cannot_be_deleted_is_told_once_and_stops_nothing(
+        self, store: Store, pins: Pins, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        pinned = promote(store, A + b"0")
+        pins.pin(pinned.path / "model.tflite")
+        versions = [promote(store, A + bytes([n])) for n in range(5)]
+        with caplog.at_level(logging.WARNING):
+            assert pinned.id in store.prune(keep=2)
+            for model in (B, C):
+                promote(store, model)
+                store.prune(keep=2)
+        assert {bundle.id for bundle in store.versions()} == {bundle_id_of(B), bundle_id_of(C)}
+        (left,) = (path for path in (store.path / "versions").iterdir() if path.name.startswith("."))
+        assert (left / "model.tflite").read_bytes() == A + b"0"
+        assert [str(left) in record.getMessage() for record in caplog.records] == [True], caplog.text
+        again = Store(store.path, shipped=store.path.parent / "shipped")
+        assert again.current("main").id == bundle_id_of(C)
+        assert versions[-1].id not in {bundle.id for bundle in again.versions()}
 
     def test_prune_keeps_what_may_be_needed(self, store: Store) -> None:
         ids = [promote(store, model).id for model in (B, C, D)]

@@ -12,8 +12,9 @@ import pytest
 from edged import tracing
 from edged.cli import main
 from edged.errors import ConfigError
-from tests.daemon.process import PATIENCE_S, Daemon, wait_until
+from tests.daemon.process import Daemon
 from tests.mosquitto import Mosquitto
+from tests.waiting import PATIENCE_S, wait_until
 
 
 def test_a_trace_is_json_and_names_its_tracks(tmp_path: Path) -> None:

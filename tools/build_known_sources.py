@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from edged.images.decoding import decode
+from edged.codec import decode
 from edged.lab.sources.known_sources import TABLE
 from edged.learning.backbone import TRAINING_CROP
 from edged.vision.network import Network
@@ -58,7 +58,7 @@ def mean_bottleneck(network: Network, files: list[Path]) -> np.ndarray[Any, np.d
     """Return the mean of the files' bottlenecks."""
     total = np.zeros(network.features)
     for file in files:
-        image = decode(file.read_bytes(), network.width, network.height, TRAINING_CROP)
+        image = decode(file.read_bytes(), (network.width, network.height), crop=TRAINING_CROP)
         total += network.infer(network.prepare(image)).embedding
     return total / len(files)
 

@@ -10,6 +10,7 @@ DEVICE_PINS=$ROOT/tools/constraints.txt
 # shellcheck disable=SC2034
 TEST_PINS=$ROOT/tools/constraints-test.txt
 LOG=""       # made by the first step that has something to say
+SCRATCH=""   # a folder for what a step needs for a moment, made by the first one
 APT_FRESH="" # set once the package lists were updated
 
 # Whatever the caller's shell is set up for, these decide where pip installs.
@@ -35,12 +36,28 @@ forget_log() {
   LOG=""
 }
 
+need_scratch() { [[ -n $SCRATCH ]] || SCRATCH=$(mktemp -d "${TMPDIR:-/tmp}/edged-setup.XXXXXX"); }
+
+# However a tool ends, its temporary files go.
+clean_up() {
+  forget_log
+  [[ -z $SCRATCH ]] || rm -rf -- "$SCRATCH"
+  SCRATCH=""
+}
+trap clean_up EXIT
+
+# die_with_log LINES TEXT: the end of the run, with the end of the log; the whole of it is kept.
+die_with_log() {
+  local log=$LOG
+  tail -n "$1" "$log" >&2
+  LOG=""
+  die "$2 (everything it said: $log)"
+}
+
 # step TEXT COMMAND…: one line of progress; the end of the log and the end of the run where it fails.
 step() {
   say "• $1"
-  quietly "${@:2}" && return
-  tail -n 25 "$LOG" >&2
-  die "failed: $1 (everything it said: $LOG)"
+  quietly "${@:2}" || die_with_log 25 "failed: $1"
 }
 
 may_apt() { command -v apt-get >/dev/null && { [[ $(id -u) == 0 ]] || sudo -n true 2>/dev/null; }; }
@@ -59,6 +76,31 @@ apt_install() {
   quietly "${root[@]}" apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "$@"
 }
 
+# own_apt ARGUMENT…: apt-get with package lists and a cache of its own, which needs no root and finds no lists missing.
+own_apt() {
+  apt-get -o Debug::NoLocking=1 -o Dir::State::lists="$SCRATCH/apt/lists" -o Dir::Cache="$SCRATCH/apt/cache" "$@"
+}
+
+update_own_apt() {
+  command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 1
+  need_scratch
+  [[ -d $SCRATCH/apt ]] && return
+  mkdir -p -- "$SCRATCH"/apt/{lists,cache/archives}/partial
+  say "• fetching apt's package lists"
+  quietly own_apt update
+}
+
+# unpack_debs FOLDER PACKAGE…: the packages and whatever else apt finds missing for them, unpacked without root.
+unpack_debs() {
+  local folder=$1 deb
+  update_own_apt || return 1
+  rm -f -- "$SCRATCH"/apt/cache/archives/*.deb
+  quietly own_apt install --yes --no-install-recommends --download-only "${@:2}" || return 1
+  for deb in "$SCRATCH"/apt/cache/archives/*.deb; do
+    quietly dpkg-deb -x "$deb" "$folder" || return 1
+  done
+}
+
 # Prints the first Python that edged runs on.
 find_python() {
   local name seen=""
@@ -75,16 +117,12 @@ find_python() {
 
 # A venv without Debian's python3-venv: pip comes from its package, which anyone may download and unpack.
 venv_from_deb() {
-  local folder status=0
-  folder=$(mktemp -d) || return 1
-  (
-    cd "$folder" && apt-get download python3-pip-whl && dpkg-deb -x python3-pip-whl_*.deb . &&
-      "$1" -m venv --without-pip "$VENV" &&
-      PYTHONPATH=$(echo "$folder"/usr/share/python-wheels/pip-*.whl) \
-        "$VENV/bin/python" -m pip install --no-index "$folder"/usr/share/python-wheels/pip-*.whl
-  ) || status=1
-  rm -rf -- "$folder"
-  return $status
+  local wheel
+  update_own_apt && (cd -- "$SCRATCH" && quietly own_apt download python3-pip-whl) || return 1
+  quietly dpkg-deb -x "$SCRATCH"/python3-pip-whl_*.deb "$SCRATCH/pip" || return 1
+  wheel=$(echo "$SCRATCH"/pip/usr/share/python-wheels/pip-*.whl)
+  quietly "$1" -m venv --without-pip "$VENV" &&
+    PYTHONPATH=$wheel quietly "$VENV/bin/python" -m pip install --no-index "$wheel"
 }
 
 # make_venv PYTHON: an environment with pip in it, by the first of the ways that a Debian may leave open.
@@ -92,7 +130,7 @@ make_venv() {
   local python=$1 package
   package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
   if [[ -e $VENV/pyvenv.cfg ]]; then
-    rm -rf -- "${VENV:?}"/{bin,include,lib,lib64,share,pyvenv.cfg}
+    rm -rf -- "${VENV:?}"/{bin,include,lib,lib64,share,debian,pyvenv.cfg}
   elif [[ -d $VENV && -n $(ls -A -- "$VENV") ]]; then
     die "$VENV is no virtual environment and not empty: move it away, or name another folder in EDGED_VENV"
   fi
@@ -100,9 +138,8 @@ make_venv() {
   "$python" -c 'import ensurepip' 2>/dev/null && quietly "$python" -m venv "$VENV" && return
   quietly "$python" -m virtualenv "$VENV" && return
   apt_install "$package" && quietly "$python" -m venv "$VENV" && return
-  quietly venv_from_deb "$python" && return
-  tail -n 8 "$LOG" >&2
-  die "$python cannot make virtual environments: run \`apt-get install $package\` as root, then this again"
+  venv_from_deb "$python" && return
+  die_with_log 8 "$python cannot make virtual environments: run \`apt-get install $package\` as root, then this again"
 }
 
 # What the environment must have been made from to be used as it is.
@@ -135,6 +172,6 @@ ready_venv() {
       fingerprint "${@:1:count}" >"$VENV/edged-$count.sha256"
     done
   fi
-  forget_log
+  clean_up
   exec 9<&-
 }

@@ -1,7 +1,7 @@
 """Frames from cameras, files, folders and pipelines.
 
 `open_source` knows every kind of source, `Capture` reads one on a thread of its own and keeps the newest frame,
-`Cameras` lets one consumer wait for any of several. `edged.camera.photo.read_image` reads one photo.
+`Cameras` lets one consumer wait for any of several. One photo is read by `edged.codec`.
 """
 
 from __future__ import annotations

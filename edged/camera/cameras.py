@@ -67,14 +67,6 @@ class Cameras:
                 if left_s <= 0 or not self._ready.wait(left_s) or self.exhausted:
                     return None
 
-    def newest(self, name: str) -> Frame | None:
-        """Return the last frame taken from camera `name`; None before the first.
-
-        Raises:
-            KeyError: No such camera.
-        """
-        return self.captures[name].newest
-
     @property
     def states(self) -> dict[str, CameraState]:
         """How each camera is doing."""

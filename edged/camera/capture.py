@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from edged import tracing
 from edged.camera.opening import open_source, public_source
-from edged.camera.pace import Pace, ReadAhead, backoff_s
+from edged.camera.pace import LatestStart, Pace, backoff_s
 from edged.camera.roi import crop_roi
 from edged.camera.state import CameraState
 from edged.errors import CameraError
@@ -61,7 +61,6 @@ class Capture:
     ) -> None:
         self.name = name
         self.dropped = 0
-        self.newest: Frame | None = None
         self.state = CameraState(public_source(settings.source))
         self._settings = settings
         self._prepare = prepare
@@ -69,7 +68,7 @@ class Capture:
         self._ready = ready or threading.Condition()
         self._opener = opener
         self._pace = Pace(settings.fps)
-        self._ahead = ReadAhead()
+        self._start = LatestStart()
         self._slot: Frame | None = None
         self._seq = 0
         self._failures = 0
@@ -85,27 +84,12 @@ class Capture:
         """Start the thread. It opens the camera, and opens it again when it is lost."""
         self._thread.start()
 
-    def take(self, timeout_s: float) -> Frame | None:
-        """Take the frame out of the slot; wait for one if need be.
-
-        Returns:
-            The newest frame that was not taken before; None when there was none in time, or the source ends.
-        """
-        deadline_s = time.monotonic() + timeout_s
-        with self._ready:
-            while (frame := self.take_now()) is None:
-                left_s = deadline_s - time.monotonic()
-                if left_s <= 0 or not self._ready.wait(left_s) or self.exhausted:
-                    return None
-            return frame
-
     def take_now(self) -> Frame | None:
         """Take the frame out of the slot, or None. The caller holds `ready`."""
         frame = self._slot
         if frame is not None:
             self._slot = None
-            self.newest = frame
-            self._ahead.taken(time.monotonic())
+            self._start.taken(time.monotonic())
             self._wake.set()
         return frame
 
@@ -196,7 +180,7 @@ class Capture:
             if live:
                 break
             if pace.fps <= 0 and self._slot is None:
-                if (early_s := self._ahead.wait_s(time.monotonic())) > 0:
+                if (early_s := self._start.wait_s(time.monotonic())) > 0:
                     self._wake.wait(early_s)
                 break
             wait_s = pace.wait_s(time.monotonic()) if pace.fps > 0 else None
@@ -213,7 +197,7 @@ class Capture:
         prepare = self._prepare
         prepared = prepare(image) if prepare is not None else None
         done_ns = time.monotonic_ns()
-        self._ahead.worked((done_ns - started_ns) / 1e9)
+        self._start.worked((done_ns - started_ns) / 1e9)
         if (tracer := tracing.active) is not None:
             tracer.span(f"capture {self.name}", "capture", started_ns, captured_ns, seq=self._seq)
             tracer.span(f"prepare {self.name}", "prepare", captured_ns, done_ns, seq=self._seq)

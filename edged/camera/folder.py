@@ -6,13 +6,11 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edged.camera.photo import read_image
-from edged.errors import CameraError
+from edged.codec import READABLE, read_image
+from edged.errors import CameraError, ImageError
 
 if TYPE_CHECKING:
     from edged.types import Image
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 _log = logging.getLogger(__name__)
 
@@ -50,10 +48,10 @@ class FolderSource:
         photos = [
             path
             for path in entries
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+            if path.suffix.lower() in READABLE and not path.name.startswith(".") and path.is_file()
         ]
         if not photos:
-            raise CameraError(f"the folder {self._folder} holds no photo ({', '.join(sorted(SUFFIXES))})")
+            raise CameraError(f"the folder {self._folder} holds no photo ({', '.join(sorted(READABLE))})")
         return photos
 
     def read(self) -> Image | None:
@@ -66,7 +64,7 @@ class FolderSource:
             for path in self._photos:
                 try:
                     image = read_image(path)
-                except CameraError as error:
+                except ImageError as error:
                     self._complain(path.name, error)
                     continue
                 self._delivered += 1
@@ -78,7 +76,7 @@ class FolderSource:
             self._delivered = 0
             self._photos = iter(self._list())
 
-    def _complain(self, name: str, error: CameraError) -> None:
+    def _complain(self, name: str, error: ImageError) -> None:
         if name not in self._complained:
             self._complained.add(name)
             _log.warning("photo skipped: %s", error)

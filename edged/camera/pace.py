@@ -6,8 +6,8 @@ from collections import deque
 
 BACKOFF_BASE_S = 0.5
 BACKOFF_CAP_S = 30.0
-READ_AHEAD_FRAMES = 16
-READ_AHEAD_MARGIN_S = 0.0003
+OBSERVED_FRAMES = 16
+START_MARGIN_S = 0.0003
 
 
 def backoff_s(attempt: int, dice: float) -> float:
@@ -58,16 +58,16 @@ class Pace:
         self._due_s = (now_s if behind or self._due_s is None else self._due_s) + interval_s
 
 
-class ReadAhead:
-    """When to begin the next frame of a file that is read as fast as it is classified.
+class LatestStart:
+    """The latest moment to begin reading the next frame of a file that is read as fast as it is classified.
 
     Begun at once, it would lie ready for most of the time that the network needs for the one before, and be that much
     older when its turn comes. So it is begun as late as the quickest turn and the slowest reading of late allow.
     """
 
     def __init__(self) -> None:
-        self._turns_s: deque[float] = deque(maxlen=READ_AHEAD_FRAMES)
-        self._works_s: deque[float] = deque(maxlen=READ_AHEAD_FRAMES)
+        self._turns_s: deque[float] = deque(maxlen=OBSERVED_FRAMES)
+        self._works_s: deque[float] = deque(maxlen=OBSERVED_FRAMES)
         self._taken_s: float | None = None
 
     def taken(self, now_s: float) -> None:
@@ -82,6 +82,6 @@ class ReadAhead:
 
     def wait_s(self, now_s: float) -> float:
         """Seconds of the monotonic clock until the next frame should be begun; 0 while little is known."""
-        if self._taken_s is None or len(self._turns_s) < READ_AHEAD_FRAMES:
+        if self._taken_s is None or len(self._turns_s) < OBSERVED_FRAMES:
             return 0.0
-        return max(0.0, self._taken_s + min(self._turns_s) - max(self._works_s) - READ_AHEAD_MARGIN_S - now_s)
+        return max(0.0, self._taken_s + min(self._turns_s) - max(self._works_s) - START_MARGIN_S - now_s)

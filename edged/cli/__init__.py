@@ -74,12 +74,13 @@ def _parser() -> Any:
     import importlib
 
     from edged import __version__
+    from edged.terminal.registry import Parser
 
     parser = argparse.ArgumentParser(
         prog="edged", description="Classify camera frames on this machine; see the README."
     )
     parser.add_argument("--version", action="version", version=f"edged {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     for name in _COMMANDS:
         importlib.import_module(f"edged.cli.{name}").register(subparsers)
     return parser

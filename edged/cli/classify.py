@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.errors import CameraError, EdgedError, ModelError
+from edged.errors import EdgedError, ImageError, ModelError
 
 if TYPE_CHECKING:
     from edged.settings import ModelSettings, Settings
@@ -44,7 +44,7 @@ def register(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Classify every image; those that cannot be read get a line on stderr and make the exit code 1."""
     from edged import settings
-    from edged.camera.photo import read_image
+    from edged.codec import read_image
     from edged.vision.scores import top_k
 
     flags = {key: value for key in ("top", "runtime", "threads") if (value := getattr(args, key)) is not None}
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         shown = os.fsencode(path).decode(errors="replace")
         try:
             if path.is_dir():
-                raise CameraError(f"{shown}: is a folder; name the photos in it, e.g. {shown}/*.jpg")
+                raise ImageError(f"{shown}: is a folder; name the photos in it, e.g. {shown}/*.jpg")
             times = [time.perf_counter_ns()]
             image = read_image(path, name=shown)
             times.append(time.perf_counter_ns())

@@ -50,11 +50,11 @@ def run(args: argparse.Namespace) -> int:
     limit_threads()
     flags = {} if args.min_accuracy is None else {"retrain": {"min_accuracy": args.min_accuracy}}
     configuration = settings.load(args.config, flags)
-    from edged.errors import ModelError
+    from edged.errors import ModelError, RefusedError
     from edged.lab.finetune.depth import parse_depth
     from edged.lab.finetune.job import Hyperparameters
     from edged.lab.finetune.run import FineTuneRequest, check_tensorflow, fine_tune
-    from edged.learning.request import Outcome, RefusedError, TrainingRequest
+    from edged.learning.request import Outcome, TrainingRequest
     from edged.store import Store
 
     hyperparameters = Hyperparameters(
@@ -71,18 +71,13 @@ def run(args: argparse.Namespace) -> int:
         current = store.current(configuration.model.name).path
     except ModelError:
         current = None
-    chosen = configuration.retrain
     training = TrainingRequest(
         state_dir=configuration.storage.state_dir,
         backbone=Path(),
         current=current,
         run=time.strftime("finetune-%Y%m%dT%H%M%S"),
         images=args.images,
-        momentum=chosen.momentum,
-        l2=chosen.l2,
-        patience=chosen.patience,
-        seed=args.seed,
-        min_accuracy=chosen.min_accuracy,
+        hyperparameters=configuration.retrain.hyperparameters.model_copy(update={"seed": args.seed}),
         runtime=configuration.model.runtime,
         workers=max(args.threads, 0),
         out=args.out,

@@ -15,8 +15,9 @@ from edged.cli.profile_options import PARTS, number, numbers, parts, seconds, th
 from edged.errors import ConfigError, EdgedError, ModelError
 
 if TYPE_CHECKING:
-    from edged.contract.requests import ProfileRequest
-    from edged.lab.profiling.compare import Candidate
+    from edged.contract.reports import ProfileReport
+    from edged.jobs.requests import ProfileRequest
+    from edged.lab.profiling.comparison import Candidate
     from edged.settings import Settings
 
 _PLAIN_WIDTH = 120
@@ -83,8 +84,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _profile_all(args: argparse.Namespace, configuration: Settings) -> int:
-    from edged.lab.profiling.profile import profile
-    from edged.lab.profiling.svg import layers_svg
+    from edged.contract.reports import NotMeasured
+    from edged.lab.profiling.layers import draw_layers
+    from edged.lab.profiling.profiler import profile
 
     worst = 0
     for wanted in args.models or [None]:
@@ -98,23 +100,23 @@ def _profile_all(args: argparse.Namespace, configuration: Settings) -> int:
             print(f"edged: {error}", file=sys.stderr)
             worst = 1
             continue
-        if args.svg and "layers" in report:
-            _write(args.svg, layers_svg(report))
+        if args.svg and report.layers is not None:
+            _write(args.svg, draw_layers(report))
         if args.json:
-            print(json.dumps(report, ensure_ascii=False), flush=True)
+            print(json.dumps(report.to_json(), ensure_ascii=False), flush=True)
         else:
             _print(report, args.top)
         if args.batches:  # asked for by size: one that cannot be had is a failure
-            for entry in report.get("batch", {}).values():
-                if "error" in entry:
+            for entry in (report.batch or {}).values():
+                if isinstance(entry, NotMeasured):
                     worst = 1
                     if args.json:
-                        print(f"edged: {request.name}: {entry['error']}", file=sys.stderr)
+                        print(f"edged: {request.name}: {entry.error}", file=sys.stderr)
     return worst
 
 
 def _request(wanted: str | None, args: argparse.Namespace, configuration: Settings) -> ProfileRequest:
-    from edged.contract.requests import ProfileRequest
+    from edged.jobs.requests import ProfileRequest
 
     name, path, id_, crop, _ = _find(wanted, configuration)
     given = {
@@ -155,7 +157,7 @@ def _find(wanted: str | None, configuration: Settings) -> tuple[str, Path, str |
 
 
 def _compare(args: argparse.Namespace, configuration: Settings) -> int:
-    from edged.lab.profiling.compare import compare, labeled_photos, spread
+    from edged.lab.profiling.comparison import compare, labeled_photos, spread
     from edged.lab.profiling.photos import shipped_photos
 
     if args.labels and not args.images:
@@ -175,14 +177,14 @@ def _compare(args: argparse.Namespace, configuration: Settings) -> int:
     if args.json:
         print(json.dumps({"v": 1, "images": str(args.images or shipped_photos()), "compare": rows}, ensure_ascii=False))
     else:
-        from edged.lab.profiling.tables import print_comparison
+        from edged.terminal.profile import print_comparison
 
         print_comparison(_console(), rows)
     return 0 if len(candidates) == len(args.models or [None]) else 1
 
 
 def _candidate(wanted: str | None, args: argparse.Namespace, configuration: Settings) -> Candidate:
-    from edged.lab.profiling.compare import Candidate
+    from edged.lab.profiling.comparison import Candidate
     from edged.vision.network import Network
 
     name, path, _, crop, labels = _find(wanted, configuration)
@@ -198,8 +200,8 @@ def _candidate(wanted: str | None, args: argparse.Namespace, configuration: Sett
         raise ModelError(f"{path}: {error}") from error
 
 
-def _print(report: dict[str, Any], top: int) -> None:
-    from edged.lab.profiling.tables import print_profile
+def _print(report: ProfileReport, top: int) -> None:
+    from edged.terminal.profile import print_profile
 
     console = _console()
     print_profile(console, report, top=max(top, 0))

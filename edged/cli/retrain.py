@@ -11,29 +11,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edged.terminal.hyperparameters import add_hyperparameters, given_hyperparameters
+
 if TYPE_CHECKING:
     from edged.learning.request import Progress
+    from edged.terminal.registry import Parser
 
 
 def register(subparsers: Any) -> None:
     """Add `retrain`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+    parser: Parser = subparsers.add_parser(
         "retrain",
         help="train a new final layer on a folder of labeled images",
         description="Train a new final layer on labeled images, without a daemon. The new model is a bundle: an "
         "ordinary quantized .tflite with labels and a manifest. It does not run by itself: see --out.",
     )
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="one folder per label; only read")
-    parser.add_argument("--lr", type=float, metavar="R", help="learning rate (default: retrain.lr, 0.1)")
-    parser.add_argument("--epochs", type=int, metavar="N", help="at most so many passes (retrain.epochs, 100)")
-    parser.add_argument("--batch", type=int, metavar="N", help="images per step (retrain.batch, 64)")
-    parser.add_argument("--seed", type=int, metavar="N", help="same images and seed, same weights (retrain.seed, 0)")
-    parser.add_argument(
-        "--augment",
-        action=argparse.BooleanOptionalAction,
-        help="train on flipped, cropped and brighter or darker views too (retrain.augment, no)",
-    )
-    parser.add_argument("--min-accuracy", type=float, metavar="A", help="refuse below (retrain.min_accuracy, 0.5)")
+    add_hyperparameters(parser)
     parser.add_argument("--backbone", metavar="NAME", help="an installed model, or auto (default: that of what runs)")
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="threads (default: one per core)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write the bundle there (default: a new version)")
@@ -52,17 +46,17 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--images {args.images}: no such folder; one with a folder per label is needed")
 
     limit_threads()
-    names = ("lr", "epochs", "batch", "seed", "augment", "min_accuracy")
-    flags = {name: value for name in names if (value := getattr(args, name)) is not None}
+    flags = given_hyperparameters(args)
     configuration = settings.load(args.config, {"retrain": flags} if flags else None)
 
+    from edged.errors import RefusedError
+    from edged.lab.trainer import choose
     from edged.learning.choice import candidates, choose_backbone
-    from edged.learning.request import Outcome, RefusedError, TrainingRequest
+    from edged.learning.request import Outcome, TrainingRequest
     from edged.learning.trainer import run_here
     from edged.store import Store
 
     store = Store(configuration.storage.state_dir)
-    chosen = configuration.retrain
     try:
         current = store.current(configuration.model.name)
         request = TrainingRequest(
@@ -71,15 +65,7 @@ def run(args: argparse.Namespace) -> int:
             candidates=candidates(store, args.backbone),
             run=time.strftime("retrain-%Y%m%dT%H%M%S"),
             images=args.images,
-            lr=chosen.lr,
-            epochs=chosen.epochs,
-            batch=chosen.batch,
-            momentum=chosen.momentum,
-            l2=chosen.l2,
-            patience=chosen.patience,
-            seed=chosen.seed,
-            augment=chosen.augment,
-            min_accuracy=chosen.min_accuracy,
+            hyperparameters=configuration.retrain.hyperparameters,
             runtime=configuration.model.runtime,
             workers=max(args.workers, 0),
             out=args.out,
@@ -88,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         outcome = Outcome("rejected", error=str(error))
     else:
         with _shown() as tell:
-            outcome = run_here(request, tell)
+            outcome = run_here(request, tell, choose)
     if args.json:
         line: dict[str, Any] = {"status": outcome.status, "report": outcome.report}
         if outcome.bundle is not None:

@@ -9,10 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.errors import TrainingError
-
 if TYPE_CHECKING:
-    from edged.lab.sources.ranking import Ranking
+    from edged.lab.sources import Ranking
     from edged.settings import Settings
 
 
@@ -49,12 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     limit_threads()
     configuration = settings.load(args.config)
-    from edged.learning.request import RefusedError
-
-    try:
-        ranking = _rank(args, configuration)
-    except RefusedError as error:
-        raise TrainingError(str(error)) from error
+    ranking = _rank(args, configuration)
     if args.json:
         print(json.dumps(ranking.report(), ensure_ascii=False))
     else:
@@ -65,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 def _rank(args: argparse.Namespace, configuration: Settings) -> Ranking:
     from edged.errors import ModelError
     from edged.images.folder import open_images
-    from edged.lab.sources.ranker import Ranker
+    from edged.lab.sources import Ranker
     from edged.learning.dataset import select
     from edged.store import Store
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from edged.contract.hyperparameters import Hyperparameters
 
 MAX_IMAGE_BYTES = 8 * 2**20
 """Of the file of a pushed image."""
@@ -18,6 +20,8 @@ _ENVELOPE_BYTES = 4096
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ImageId = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{1,64}$")]
 """The first digits of an image's sha256: as many as are needed to tell it from the others; lists show 16."""
+JobId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+"""A job's id, or the first characters of it: as many as are needed to tell it from the others."""
 ProfilePart = Literal["layers", "end_to_end", "online", "batch", "threads", "runtimes", "gpu"]
 
 
@@ -153,39 +157,49 @@ class ImagesRemoveArgs(Args):
     id: ImageId
 
 
-class RetrainArgs(Args):
+class RetrainArgs(Args, Hyperparameters):
     """`cmd/retrain`: train a new final layer on the labeled images and let it answer if it is good enough.
 
-    What is left out has the default of the device's `[retrain]`. The job's stages: scan, bottlenecks, training, export,
-    evaluation, learning curve, writing, swap; while it runs its report holds numbers of the stage (`done` and `of`, or
-    `epoch`, `loss`, `accuracy`), at the end the whole report.
+    What is left out, or null, has the default of the device's `[retrain]`. The job's stages: scan, bottlenecks,
+    training, export, evaluation, learning curve, writing, swap; while it runs its report holds numbers of the stage
+    (`done` and `of`, or `epoch`, `loss`, `accuracy`), at the end the whole report.
     """
 
     command = "retrain"
     lasting = True
 
-    lr: float | None = Field(default=None, gt=0, le=100, allow_inf_nan=False)
-    epochs: int | None = Field(default=None, ge=1, le=10000)
-    batch: int | None = Field(default=None, ge=1, le=4096)
     backbone: str | None = Field(default=None, min_length=1, max_length=64)
-    seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
-    augment: bool | None = None
-    min_accuracy: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, values: Any) -> Any:
+        return (
+            {key: value for key, value in values.items() if value is not None} if isinstance(values, dict) else values
+        )
+
+    def over(self, defaults: Hyperparameters) -> Hyperparameters:
+        """Return `defaults` with what the command names in their place."""
+        named = {name: getattr(self, name) for name in self.model_fields_set & Hyperparameters.model_fields.keys()}
+        return Hyperparameters(**{**defaults.model_dump(include=set(Hyperparameters.model_fields)), **named})
 
 
 class CancelArgs(Args):
-    """`cmd/cancel`: end a training that runs; `job` is its id, or the id's first digits."""
+    """`cmd/cancel`: end a training or a profile; without `job` the one that runs. Report: `job` and `cmd`."""
 
     command = "cancel"
 
-    job: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    job: JobId | None = None
 
 
 class JobsArgs(Args):
-    """`cmd/jobs`: the last jobs that took a while, newest first, without their reports. Report: `jobs` [Job]."""
+    """`cmd/jobs`: the last jobs that took a while, newest first, without their reports; with `job` that one, with it.
+
+    Report: `jobs` [Job].
+    """
 
     command = "jobs"
 
+    job: JobId | None = None
     limit: int = Field(default=20, ge=1, le=200)
 
 
@@ -210,6 +224,19 @@ class ModelsUseArgs(Args):
     command = "models_use"
 
     model: str = Field(min_length=1, max_length=64)
+
+
+class ModelsRemoveArgs(Args):
+    """`cmd/models_remove`: delete an installed model, by name, or a trained version, by the first digits of its id.
+
+    Never what runs or came with edged; the version that a rollback would take only with `previous`.
+    Report: `removed` (name or id), `kind` (installed or version) and `bytes`.
+    """
+
+    command = "models_remove"
+
+    model: str = Field(min_length=1, max_length=64)
+    previous: bool = False
 
 
 class ModelsChunkArgs(Args):
@@ -286,6 +313,7 @@ COMMANDS: dict[str, type[Args]] = {
         RollbackArgs,
         ModelsListArgs,
         ModelsUseArgs,
+        ModelsRemoveArgs,
         ModelsChunkArgs,
         ModelsAddArgs,
     )

@@ -102,6 +102,8 @@ class Info(Message):
     runtime: str
     sensors: str
     commands: list[str]
+    degraded: list[str] | None = None
+    """What does not work as it should, a line each: "camera door: no frame for 5 s", "storage: …"."""
 
 
 class ModelInfo(Message):

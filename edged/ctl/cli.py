@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from edged import __version__
 from edged.ctl.commands import GROUPS
@@ -32,7 +33,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"edgectl {__version__}")
     add_common(parser, top=True)
-    commands = Commands(parser)
+    commands = Commands(parser, partial(add_common, top=False))
     groups: dict[str, list[tuple[str, str]]] = {}
     for title, modules in GROUPS.items():
         before = len(commands.lines)

@@ -110,8 +110,10 @@ class Client:
         told: int | None = self._paho.user_data_get()
         return told
 
-    def send(self, topic: str, payload: bytes, *, expires_s: float | None = None) -> paho.MQTTMessageInfo:
-        """Publish below the prefix, QoS 1, not retained; returns at once.
+    def send(
+        self, topic: str, payload: bytes, *, expires_s: float | None = None, retain: bool = False
+    ) -> paho.MQTTMessageInfo:
+        """Publish below the prefix, QoS 1; returns at once.
 
         Returns:
             What tells whether the broker has it. paho sends it again after a reconnect until then.
@@ -120,15 +122,15 @@ class Client:
         if expires_s is not None and self._paho.protocol == MQTTProtocolVersion.MQTTv5:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
             properties.MessageExpiryInterval = math.ceil(expires_s)
-        return self._paho.publish(f"{self.prefix}/{topic}", payload, qos=1, properties=properties)
+        return self._paho.publish(f"{self.prefix}/{topic}", payload, qos=1, retain=retain, properties=properties)
 
-    def publish(self, topic: str, payload: bytes, *, expires_s: float | None = None) -> None:
+    def publish(self, topic: str, payload: bytes, *, expires_s: float | None = None, retain: bool = False) -> None:
         """As `send`, and wait for the broker's PUBACK.
 
         Raises:
             UnreachableError: The broker did not take it in time.
         """
-        info = self.send(topic, payload, expires_s=expires_s)
+        info = self.send(topic, payload, expires_s=expires_s, retain=retain)
         try:
             info.wait_for_publish(self.timeout_s)
             taken = info.is_published()

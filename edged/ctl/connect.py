@@ -12,6 +12,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edged.ctl.errors import AccessRefusedError, UnreachableError
 from edged.mqtt.broker import Broker
+from edged.mqtt.events import Protocol
+from edged.mqtt.session import first_answer
 
 KEEPALIVE_S = 30
 _CONNACK_V5_S = 3.0  # a broker that knows only 3.1.1 may also say nothing at all
@@ -30,17 +32,21 @@ def establish(broker: Broker, *, timeout_s: float) -> paho.Client:
         AccessRefusedError: The broker refuses the login, or either side the other's certificate.
         UnreachableError: Nobody answers, or not as an MQTT broker.
     """
-    reason: ReasonCode | None = None
-    for protocol in (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311):
-        patience_s = min(timeout_s, _CONNACK_V5_S) if protocol == MQTTProtocolVersion.MQTTv5 else timeout_s
+
+    def attempt(protocol: Protocol) -> tuple[paho.Client, ReasonCode | None]:
         client = _configure(broker, protocol, timeout_s)
-        reason = _dial(client, broker, patience_s)
-        if reason is not None and not reason.is_failure:
-            return client
-        client.disconnect()
-        client.loop_stop()
-        if reason is not None and reason.getName() != "Unsupported protocol version":
-            break
+        reason = _dial(client, broker, min(timeout_s, _CONNACK_V5_S) if protocol == "5" else timeout_s)
+        if reason is None or reason.is_failure:
+            client.disconnect()
+            client.loop_stop()
+        return client, reason
+
+    def may_speak_other(answer: tuple[paho.Client, ReasonCode | None]) -> bool:
+        return answer[1] is None or answer[1].getName() == "Unsupported protocol version"
+
+    client, reason = first_answer(attempt, may_speak_other)
+    if reason is not None and not reason.is_failure:
+        return client
     if reason is None:
         hint = "" if broker.tls else " (mqtts:// is for TLS)"
         raise UnreachableError(f"{broker.settings.url} does not answer as an MQTT broker{hint}")
@@ -52,8 +58,9 @@ def establish(broker: Broker, *, timeout_s: float) -> paho.Client:
     raise UnreachableError(f"{broker.settings.url} refuses the connection: {reason.getName()}")
 
 
-def _configure(broker: Broker, protocol: MQTTProtocolVersion, timeout_s: float) -> paho.Client:
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"edgectl-{uuid4().hex[:12]}", protocol=protocol)
+def _configure(broker: Broker, protocol: Protocol, timeout_s: float) -> paho.Client:
+    version = MQTTProtocolVersion.MQTTv5 if protocol == "5" else MQTTProtocolVersion.MQTTv311
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"edgectl-{uuid4().hex[:12]}", protocol=version)
     client.connect_timeout = timeout_s
     client.reconnect_delay_set(min_delay=1, max_delay=10)
     if broker.settings.username is not None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from edged.contract.messages import Job
+from edged.contract.messages import FINAL, Job
 from edged.ctl.client import Client
-from edged.ctl.errors import DONE, FAILED
+from edged.ctl.errors import DONE, FAILED, NoAnswerError
 from edged.terminal.text import clean, console, note, print_json
 
 Describe = Callable[[Job], str]
@@ -70,6 +72,29 @@ def _follow(
         ) as progress:
             return _bar(states, progress, device, describe)
     return _lines(states, device, describe)
+
+
+def begun(client: Client, job_id: str, *, device: str, preliminary: Collection[str | None] = ()) -> Job | None:
+    """Wait until a job that nobody will follow is under way, or has ended already.
+
+    Args:
+        client: An open client.
+        job_id: The id in the ack.
+        device: Whose job it is.
+        preliminary: Stages in which it may still be rejected.
+
+    Returns:
+        The job, if it has ended. None: it is under way, or has not said so within the client's timeout.
+    """
+    end = time.monotonic() + client.timeout_s
+    with suppress(NoAnswerError):
+        for job in client.jobs(job_id, device=device):
+            if job.status in FINAL:
+                return job
+            under_way = job.status == "running" and job.stage not in preliminary
+            if under_way or time.monotonic() > end:
+                break
+    return None
 
 
 def finish(job: Job, device: str) -> int:

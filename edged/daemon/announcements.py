@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edged.camera import Cameras, CameraState
     from edged.contract.commands import Command, StatusArgs
     from edged.daemon.loop import FrameLoop
+    from edged.daemon.storage import Storage
     from edged.daemon.telemetry import TelemetryThread
     from edged.mqtt.link import Link
     from edged.settings import Settings
@@ -42,6 +43,7 @@ class Announcements:
         telemetry: Its newest message is repeated to who asks for the status.
         sensors: Name of the sensors in use.
         link: Where messages go.
+        storage: Whether the disk takes what is written.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Announcements:
         *,
         sensors: str,
         link: Link,
+        storage: Storage,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -62,6 +65,7 @@ class Announcements:
         self._telemetry = telemetry
         self._sensors = sensors
         self._link = link
+        self._storage = storage
         self._told: dict[str, tuple[str, str | None]] = {}
         self._lock = threading.Lock()
 
@@ -77,7 +81,13 @@ class Announcements:
         """Publish versions, cameras, runtime and commands."""
         with self._lock:  # camera threads come here too; what is seen last must be sent last
             cameras = {name: CameraInfo(**asdict(state)) for name, state in self._cameras.states.items()}
-            degraded = any(camera.state == "degraded" for camera in cameras.values())
+            degraded = [
+                f"camera {name}: {camera.error or 'no frames'}"
+                for name, camera in cameras.items()
+                if camera.state == "degraded"
+            ]
+            if (disk := self._storage.degraded) is not None:
+                degraded.append(disk)
             info = Info(
                 device=self._settings.device.id,
                 state="degraded" if degraded else "running",
@@ -86,6 +96,7 @@ class Announcements:
                 runtime=self._loop.engine.network.runtime,
                 sensors=self._sensors,
                 commands=sorted(COMMANDS),
+                degraded=degraded or None,
             )
             self._link.retained("info", info.encode())
         return info

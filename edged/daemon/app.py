@@ -30,9 +30,11 @@ from edged.daemon.loop import FrameLoop
 from edged.daemon.models import ModelCommands
 from edged.daemon.profiling import Profiling
 from edged.daemon.publisher import Publisher
+from edged.daemon.rehearsal import Rehearsal
 from edged.daemon.results import ResultFilter
 from edged.daemon.selection import SelectingEngine, open_selection
 from edged.daemon.statistics import Statistics
+from edged.daemon.storage import Storage
 from edged.daemon.switching import ModelSwitch
 from edged.daemon.telemetry import TelemetryThread
 from edged.daemon.training import Training
@@ -108,6 +110,8 @@ class Daemon:
             interval_s=settings.telemetry.interval_s,
             selection=self._selection_state,
         )
+        self.images = ImageStore(settings.storage.state_dir, images_max_mb=settings.storage.images_max_mb)
+        self.storage = Storage(settings.storage.state_dir, self.link, self.images)
         self.announcements = Announcements(
             settings,
             self.store,
@@ -116,19 +120,21 @@ class Daemon:
             self.telemetry,
             sensors=self.sensors.name,
             link=self.link,
+            storage=self.storage,
         )
-        self.images = ImageStore(settings.storage.state_dir, images_max_mb=settings.storage.images_max_mb)
         self.kept_frames = FrameWriter(self.images)
         # A premodel's networks give embeddings that cannot be compared with each other; a cascade's first sees all.
         keeps = settings.retrain.keep_frames and settings.selection.strategy != "premodel"
         observer = FrameObserver(FrameKeeper() if keeps else None, self.kept_frames)
         self.publisher.observers.append(observer)
         self.image_commands = ImageCommands(self.images, observer, self.link)
-        switch = ModelSwitch(settings, self.store, self.loop, self.statistics, self.announcements.model)
+        rehearsal = Rehearsal()
+        self.publisher.observers.append(rehearsal)
+        switch = ModelSwitch(settings, self.store, self.loop, rehearsal, self.announcements.model)
         self.jobs = JobRunner(self.link.job)
-        self.job_commands = JobCommands(self.jobs, self.link)
         self.training = Training(settings, self.store, switch, self.jobs)
         self.profiling = Profiling(settings, self.store, lambda: switch.running, self.jobs)
+        self.job_commands = JobCommands(self.jobs, self.link)
         self.model_commands = ModelCommands(settings, self.store, switch)
         self.frame_commands = FrameCommands(self.cameras, self.publisher, self.link)
         self.commands = CommandWorker(self.link, self._handlers())
@@ -153,6 +159,7 @@ class Daemon:
         handlers.add(contract.RollbackArgs, self.model_commands.rollback)
         handlers.add(contract.ModelsListArgs, self.model_commands.list_)
         handlers.add(contract.ModelsUseArgs, self.model_commands.use)
+        handlers.add(contract.ModelsRemoveArgs, self.model_commands.remove)
         handlers.add(contract.ModelsChunkArgs, self.model_commands.receive)
         handlers.add(contract.ModelsAddArgs, self.model_commands.add)
         handlers.check()
@@ -193,7 +200,7 @@ class Daemon:
             self._settings.device.id,
             self._settings.storage.state_dir,
         )
-        stop.callback(self._claim.close)
+        stop.callback(self._claim)
         stop.callback(self.images.close)
         stop.callback(self.link.stop, DRAIN_S)
         self.announcements.info()
@@ -201,6 +208,8 @@ class Daemon:
         for cut_off in self.link.ledger.unfinished():
             self.link.job(Job(id=cut_off.id, cmd=cut_off.name, status="failed", error="the daemon was restarted"))
         self.link.start()
+        stop.callback(self.storage.stop)
+        self.storage.start(self.announcements.info)
         stop.callback(self.telemetry.stop)
         self.telemetry.start()
         stop.callback(self.jobs.stop)

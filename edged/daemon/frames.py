@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import cv2
-
+from edged.codec import encode_jpeg
 from edged.errors import CommandError
 
 if TYPE_CHECKING:
@@ -39,11 +38,8 @@ class FrameCommands:
         if not latest:
             raise CommandError(f"camera {args.camera or 'any'}: no frame has been classified yet")
         frame, result = max(latest.values(), key=lambda entry: entry[0].captured_ns)
-        bgr = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
-        encoded, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, args.quality])
-        if not encoded:
-            raise CommandError(f"camera {frame.camera}: the frame cannot be encoded as JPEG")
-        self._link.publish(f"image/{command.id}", jpeg.tobytes())
+        jpeg = encode_jpeg(frame.image, args.quality)
+        self._link.publish(f"image/{command.id}", jpeg)
         height, width = frame.image.shape[:2]
         return {**result.model_dump(exclude_none=True), "width": width, "height": height, "bytes": len(jpeg)}
 

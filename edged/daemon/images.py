@@ -8,10 +8,10 @@ import hashlib
 import logging
 from typing import TYPE_CHECKING, Any
 
+from edged.codec import encode_jpeg
 from edged.contract.commands import MAX_IMAGE_BYTES
 from edged.contract.messages import timestamp
-from edged.daemon.kept_frames import encode
-from edged.errors import CommandError, TrainingError
+from edged.errors import CommandError, ImageError, StorageError
 
 if TYPE_CHECKING:
     from edged.contract.commands import (
@@ -62,7 +62,7 @@ class ImageCommands:
                 self._store.label(args.sha256, args.label, by="push")
                 return
             self._store.add(_decode(args.jpeg, args.sha256), args.label, by="push")
-        except TrainingError as error:  # the ack shall say it
+        except (ImageError, StorageError) as error:  # the ack shall say it
             raise CommandError(str(error)) from error
 
     def have(self, command: Command[ImagesHaveArgs]) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class ImageCommands:
         if len(newest) > 1:
             raise CommandError(f"images_label: several cameras ({', '.join(newest)}); name one")
         (seen,) = newest.values()
-        sha256 = self._store.add(encode(seen.frame.image), args.label, by="last", kept=seen.kept("last"))
+        sha256 = self._store.add(encode_jpeg(seen.frame.image), args.label, by="last", kept=seen.kept("last"))
         self._store.put_embeddings([seen.embedding(sha256)])
         return {**describe(self._store.get(sha256)), "camera": seen.frame.camera, "seq": seen.frame.seq}
 

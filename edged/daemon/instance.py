@@ -5,40 +5,53 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
+from edged.disk import is_full
 from edged.errors import ConfigError, EdgedError
 
 
-def claim(state_dir: Path) -> BinaryIO:
+def claim(state_dir: Path) -> Callable[[], None]:
     """Make the state folder this process's own.
 
     Returns:
-        An open file; closing it, or the end of the process in any way, gives the folder back.
+        What gives the folder back; so does the end of the process in any way.
 
     Raises:
-        EdgedError: Another daemon has it.
+        EdgedError: Another daemon has it, or it is not there and the disk has no room for it.
         ConfigError: It cannot be written to.
     """
-    path = state_dir / "daemon.lock"
     try:
-        state_dir.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+b", buffering=0)
+        descriptor = _open(state_dir)
     except OSError as error:
+        if is_full(error, state_dir):
+            raise EdgedError(f"storage.state_dir = {str(state_dir)!r}: {error.strerror}; make room") from error
         raise ConfigError(
             f"storage.state_dir = {str(state_dir)!r}: {error.strerror}; choose a folder that this user may write to"
         ) from error
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        file.seek(0)
-        owner = file.read(20).decode("ascii", errors="replace").strip() or "?"
-        file.close()
+        owner = "?"
+        with contextlib.suppress(OSError):  # a folder tells no owner
+            owner = os.pread(descriptor, 20, 0).decode("ascii", errors="replace").strip() or "?"
+        os.close(descriptor)
         raise EdgedError(
             f"another edged (process {owner}) uses {state_dir}; stop it, or set another storage.state_dir"
         ) from error
     with contextlib.suppress(OSError):  # a full disk: the number is only for the message above
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n".encode())
-    return file
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return lambda: os.close(descriptor)
+
+
+def _open(state_dir: Path) -> int:
+    """Open what is locked: a file in the folder, or the folder itself where a full disk has no room for a name."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        return os.open(state_dir / "daemon.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if not is_full(error, state_dir):
+            raise
+        return os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

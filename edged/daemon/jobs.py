@@ -1,4 +1,4 @@
-"""`cancel` and `jobs`: commands about jobs of whatever kind."""
+"""`cancel` and `jobs`: what takes a while, whichever command began it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from edged.contract.commands import COMMANDS
+from edged.errors import CommandError
 
 if TYPE_CHECKING:
     from edged.contract.commands import CancelArgs, Command, JobsArgs
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class JobCommands:
-    """The commands about jobs.
+    """The two commands.
 
     Args:
-        runner: Runs them.
-        link: Remembers them.
+        runner: Runs jobs.
+        link: Remembers jobs.
     """
 
     def __init__(self, runner: JobRunner, link: Link) -> None:
@@ -26,11 +27,20 @@ class JobCommands:
         self._link = link
 
     def cancel(self, command: Command[CancelArgs]) -> dict[str, Any]:
-        """End a job that runs; its own job says so."""
-        return {"job": self._runner.cancel(command.args.job)}
+        """End the job that is meant, or, where none is named, the one that runs."""
+        job = self._runner.cancel(command.args.job)
+        return {"job": job.id, "cmd": job.kind.command}
 
     def jobs(self, command: Command[JobsArgs]) -> dict[str, Any]:
-        """Report the last jobs, without their reports."""
+        """Report the last jobs, without their reports; or one, with it."""
+        args = command.args
         names = [name for name, model in COMMANDS.items() if model.lasting]
-        states = [json.loads(state) for state in self._link.ledger.jobs(names, command.args.limit)]
-        return {"jobs": [{key: value for key, value in state.items() if key != "report"} for state in states]}
+        if args.job is None:
+            states = [json.loads(state) for state in self._link.ledger.jobs(names, args.limit)]
+            return {"jobs": [{key: value for key, value in state.items() if key != "report"} for state in states]}
+        states = [json.loads(state) for state in self._link.ledger.jobs(names, 2, args.job)]
+        if not states:
+            raise CommandError(f"job {args.job}: there is none with this id")
+        if len(states) > 1:
+            raise CommandError(f"job {args.job}: more than one id begins so; give more digits")
+        return {"jobs": states}

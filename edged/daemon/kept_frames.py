@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
-from edged.errors import CommandError, EdgedError
+from edged.codec import encode_jpeg
+from edged.errors import EdgedError
 from edged.images.embeddings import Embedding, variant
 from edged.images.rows import Kept
 from edged.logs import Rarely
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     from edged.daemon.engine import Engine
     from edged.images.sampling import FrameKeeper
     from edged.images.store import ImageStore
-    from edged.types import Frame, Image, Inference
+    from edged.types import Frame, Inference
 
 log = logging.getLogger(__name__)
 
-JPEG_QUALITY = 95
 _WAITING = 4
 """Frames that may wait for the disk; a full HD frame is 6 MB."""
 _NICENESS = 10
@@ -147,24 +146,10 @@ class FrameWriter:
 
     def _write(self, seen: Seen, reason: str) -> None:
         try:
-            sha256 = self._store.keep(encode(seen.frame.image), seen.kept(reason))
+            sha256 = self._store.keep(encode_jpeg(seen.frame.image), seen.kept(reason))
             if sha256 is not None:
                 self._store.put_embeddings([seen.embedding(sha256)])
                 log.debug("camera %s: frame %d kept (%s)", seen.frame.camera, seen.frame.seq, reason)
             self._failures.reset()
         except EdgedError as error:  # a full disk stays full for a while, and the text names another file every time
             self._failures.log("frames are not kept: %s", error)
-
-
-def encode(image: Image) -> bytes:
-    """Return an RGB image as JPEG.
-
-    Raises:
-        CommandError: It cannot be encoded.
-    """
-    encoded, jpeg = cv2.imencode(
-        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    )
-    if not encoded:
-        raise CommandError(f"a frame of {image.shape[1]}×{image.shape[0]} pixels cannot be encoded as JPEG")
-    return jpeg.tobytes()

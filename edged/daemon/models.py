@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from edged.contract.commands import MAX_CHUNK_BYTES
 from edged.errors import CommandError
 from edged.store import Manifest
+from edged.store.durable import delete
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         ModelsAddArgs,
         ModelsChunkArgs,
         ModelsListArgs,
+        ModelsRemoveArgs,
         ModelsUseArgs,
         RollbackArgs,
     )
@@ -70,6 +72,30 @@ class ModelCommands:
         args = command.args
         return describe(self._switch.use(self._store.find(args.model)))
 
+    def remove(self, command: Command[ModelsRemoveArgs]) -> dict[str, Any]:
+        """Delete an installed model or a version, readable or not."""
+        args = command.args
+        folders = self._store.folders()
+        running, versions = self._switch.running.path, self._settings.storage.state_dir / "versions"
+        found = [path for path in folders if path.parent != versions and path.name == args.model]
+        found = found or [path for path in folders if path.parent == versions and path.name.startswith(args.model)]
+        if not found:
+            raise CommandError(f"no model or version {args.model}; `edgectl models list` shows those that there are")
+        if len(found) > 1:
+            raise CommandError(f"version {args.model}: more than one id begins so; give more digits")
+        (path,) = found
+        if path == running:
+            raise CommandError(f"{path.name} answers now and stays; let another model answer first")
+        freed = sum(file.stat().st_size for file in path.iterdir())
+        if path.parent == versions:
+            self._store.remove_version(path.name, previous=args.previous)
+        elif path.name == self._settings.model.name:
+            raise CommandError(f"{path.name} is what model.name says and stays")
+        else:
+            self._store.remove(path.name)
+        log.info("model %s removed, %.1f MB", path.name, freed / 1e6)
+        return {"removed": path.name, "kind": "version" if path.parent == versions else "installed", "bytes": freed}
+
     def rollback(self, _: Command[RollbackArgs]) -> dict[str, Any]:
         """Let the model before this one answer again."""
         replaced = self._switch.running
@@ -93,7 +119,7 @@ class ModelCommands:
             self._uploads.mkdir(exist_ok=True)
             for other in self._uploads.iterdir():  # one upload at a time: what was given up must not fill the disk
                 if other != path:
-                    other.unlink()
+                    delete(other)
             with path.open("r+b" if path.exists() else "w+b") as file:
                 if file.seek(0, 2) != args.size:
                     file.truncate(args.size)
@@ -128,7 +154,7 @@ class ModelCommands:
             lineage=_lineage(args),
             replace=args.replace,
         )
-        path.unlink(missing_ok=True)
+        delete(path)
         log.info("model %s (%s) installed", bundle.name, bundle.id)
         return describe(bundle)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from edged.contract.requests import ProfileRequest
 from edged.errors import ChildTimeoutError, ModelError
 from edged.jobs.process import ChildProcess
-from edged.jobs.profile import PROFILE
+from edged.jobs.requests import PROFILE, ProfileRequest
 from edged.jobs.runner import End, Kind, State
 
 if TYPE_CHECKING:

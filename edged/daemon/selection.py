@@ -11,10 +11,9 @@ import numpy as np
 
 from edged.daemon.engine import Engine
 from edged.errors import ConfigError
-from edged.lab.selection.measuring import total_power_mw
 from edged.selection.features import extract
 from edged.selection.files import load
-from edged.selection.governor import Budget, Governor, Measured, hottest
+from edged.selection.governor import Budget, Governor, Measured, hottest, total_power_mw
 from edged.selection.pool import common_labels, find_bundles, fingerprint, open_member
 from edged.types import Inference
 from edged.vision.network import Outputs
@@ -123,7 +122,7 @@ class Selection:
         counts = {index: answers[index] - before[index] for index in answers}
         frames = sum(counts.values())
         mean_ms = (busy_ms - busy_before) / frames if frames else None
-        power = total_power_mw(reading.power_mw)
+        power = total_power_mw(reading)
         temperature = hottest(reading)
         self._tell_unreadable(power, temperature)
         now = Measured(mean_ms, power, temperature, reading.throttled)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
+import numpy as np
+
 from edged.contract.messages import Latency
 
 
@@ -46,9 +48,6 @@ def quantiles(values: list[float]) -> Latency | None:
     """Return nearest-rank quantiles (the ⌈q·n⌉-th smallest); None without values."""
     if not values:
         return None
-    ordered = sorted(values)
-
-    def at(percent: int) -> float:
-        return round(ordered[-(-percent * len(ordered) // 100) - 1], 3)
-
-    return Latency(p50=at(50), p95=at(95), p99=at(99), max=round(ordered[-1], 3))
+    found = np.quantile(values, (0.5, 0.95, 0.99, 1.0), method="inverted_cdf").tolist()
+    p50, p95, p99, most = (round(value, 3) for value in found)
+    return Latency(p50=p50, p95=p95, p99=p99, max=most)

@@ -17,22 +17,9 @@ def notify_ready(status: str) -> bool:
     return _send("READY=1", _status(status))
 
 
-def notify_status(text: str) -> bool:
-    """Change the line in `systemctl status`."""
-    return _send(_status(text))
-
-
 def notify_stopping() -> bool:
     """Say that the daemon is on its way out."""
     return _send("STOPPING=1", _status("stopping"))
-
-
-def notify_more_time(seconds: float) -> bool:
-    """Ask for that many seconds, from now, before a start or stop counts as failed (EXTEND_TIMEOUT_USEC).
-
-    Needed as long as no camera delivers a frame: READY is said after the first classified one.
-    """
-    return _send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
 
 
 class Watchdog:

@@ -8,37 +8,36 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from edged.daemon.engine import Engine, load_engine
 from edged.daemon.loop import FrameLoop, Swap
 from edged.errors import EdgedError, ModelError
 
 if TYPE_CHECKING:
-    from edged.daemon.statistics import Statistics
+    from edged.daemon.rehearsal import Rehearsal
     from edged.settings import Settings
     from edged.store import Bundle, Store
 
 log = logging.getLogger(__name__)
 
-FIRST_FRAME_S = 5.0
-"""How long a change waits for a frame that the new model has answered; without a camera there are none."""
-PROBATION_S = 5.0
-"""How long a change waits for the end of the new model's probation, if not told otherwise. Where frames are rarer, one
-that fails later is still taken back, and the log and `model` say so."""
+HAND_OVER_S = 5.0
+"""How long a change waits for the frame loop to take the new engine: it does between two frames."""
+PROBATION_S = 0.5
+"""How long a change waits for the end of the new engine's probation on live frames. It has classified the newest ones
+before; where live ones are rare, one that fails later is still taken back, and the log and `model` say so."""
 _TICK_S = 0.01
 
 
 class ModelSwitch:
     """Promotes, rolls back, and goes back when a new model fails. Any thread but the main one may call it.
 
-    A new engine is loaded and has run once before the frame loop sees it, so the change costs no frame.
+    A new engine is loaded and has classified the newest frames before the frame loop sees it: the change costs no
+    frame, and what fails there has changed nothing.
 
     Args:
         settings: The whole configuration.
         store: Which version is current.
         loop: Which engine answers.
-        statistics: Counts frames.
+        rehearsal: Runs a new engine on the newest frames.
         publish_model: Called after each change.
     """
 
@@ -47,13 +46,13 @@ class ModelSwitch:
         settings: Settings,
         store: Store,
         loop: FrameLoop,
-        statistics: Statistics,
+        rehearsal: Rehearsal,
         publish_model: Callable[[], object],
     ) -> None:
         self._settings = settings
         self._store = store
         self._loop = loop
-        self._statistics = statistics
+        self._rehearsal = rehearsal
         self._publish_model = publish_model
         self._lock = threading.Lock()
 
@@ -69,20 +68,20 @@ class ModelSwitch:
 
         Args:
             bundle: Which.
-            patience_s: How long this waits for the end of the new model's probation.
+            patience_s: How long this waits for the end of the new model's probation on live frames.
             enough: Asked many times a second meanwhile; True ends the wait.
 
         Returns:
             The version that answers from now on.
 
         Raises:
-            ModelError: It cannot be loaded or written, and the old one goes on; or it has failed on probation, and the
-                old one is back.
+            ModelError: It cannot be loaded or written, or fails on the newest frames, and the old one goes on; or it
+                has failed on live ones, and the old one is back.
         """
         name = self._settings.model.name
         with self._lock:
             before = self._store.current(name)
-            engine = _load(bundle, self._settings)
+            engine = self._load(bundle)
             version = self._store.promote(bundle, name)
             if version.path != bundle.path:
                 engine = Engine(version, engine.network)
@@ -103,10 +102,18 @@ class ModelSwitch:
             previous = self._store.previous(name)
             if previous is None:
                 raise ModelError(f"nothing to roll back to: {failing.name} ({failing.id}) has no version before it")
-            engine = _load(previous, self._settings)
+            engine = self._load(previous)
             self._store.rollback(name)
             self._swap(engine, lambda: self._back_to(failing, previous))
         return previous
+
+    def _load(self, bundle: Bundle) -> Engine:
+        engine = load_engine(bundle, self._settings.model)
+        try:
+            self._rehearsal.run(engine)
+        except ModelError as error:
+            raise ModelError(f"model {bundle.id} fails ({error}); the old one goes on") from error
+        return engine
 
     def _swap(
         self,
@@ -115,7 +122,7 @@ class ModelSwitch:
         patience_s: float = PROBATION_S,
         enough: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Hand the engine to the frame loop and wait until it has proved itself, if frames come."""
+        """Hand the engine to the frame loop and wait a moment for it to prove itself on live frames too."""
         failure: list[ModelError] = []
         decided = threading.Event()
 
@@ -125,18 +132,15 @@ class ModelSwitch:
             # The main thread has frames to classify; and it must not wait for our lock.
             threading.Thread(target=self._undo, args=(undo,), name="model-undo").start()
 
-        first = self._statistics.frames
         self._loop.swap(Swap(engine, on_failure, decided.set))
         began = time.monotonic()
-        while self._loop.engine is not engine and not decided.is_set() and time.monotonic() - began < FIRST_FRAME_S:
+        while self._loop.engine is not engine and not decided.is_set() and time.monotonic() - began < HAND_OVER_S:
             time.sleep(_TICK_S)
         self._publish_model()
+        end = time.monotonic() + patience_s
         while not decided.wait(_TICK_S) and not enough():
-            waited = time.monotonic() - began
-            # The frame at hand when the engines changed places may have been the old one's.
-            frames_come = self._statistics.frames - first > 1
-            if waited >= patience_s or (waited >= FIRST_FRAME_S and not frames_come):
-                log.info("model %s goes on without the rest of its probation: frames are rare", engine.bundle.id)
+            if time.monotonic() >= end:
+                log.info("model %s answers; its first live frames are still watched", engine.bundle.id)
                 break
         if failure:
             raise ModelError(f"model {engine.bundle.id} fails ({failure[0]}); the old one is back")
@@ -169,10 +173,3 @@ class ModelSwitch:
         else:
             if removed:
                 log.info("old versions removed: %s", ", ".join(removed))
-
-
-def _load(bundle: Bundle, settings: Settings) -> Engine:
-    """Load an engine and run it once: the first invocation packs weights and takes far longer than the others."""
-    engine = load_engine(bundle, settings.model)
-    engine.invoke(np.full((engine.network.height, engine.network.width, 3), 127, np.uint8))
-    return engine

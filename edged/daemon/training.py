@@ -6,11 +6,11 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from edged.errors import ChildError, ChildTimeoutError, EdgedError, ModelError
+from edged.errors import ChildError, ChildTimeoutError, EdgedError, ModelError, RefusedError
 from edged.jobs.process import ChildProcess
 from edged.jobs.runner import End, Kind, State
 from edged.learning.choice import candidates, choose_backbone
-from edged.learning.request import TRAINER, Outcome, RefusedError, TrainingRequest
+from edged.learning.request import CHOOSING_TRAINER, TRAINER, Outcome, TrainingRequest
 from edged.store import read_bundle
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PROBATION_S = 30.0
-"""How long a promotion waits for the end of the new model's probation, as long as frames come at all."""
 TRAINING = Kind("retrain", "training", pulse_s=0.25)
 
 
@@ -53,21 +51,16 @@ class Training:
         self._runner.start(TRAINING, command.id, lambda job: self._carry_out(job, request))
 
     def _request(self, id_: str, args: RetrainArgs) -> TrainingRequest:
-        defaults, state_dir = self._settings.retrain, self._settings.storage.state_dir
         current = self._switch.running
-        chosen = args.model_dump(exclude_none=True, exclude={"backbone"})
         return TrainingRequest(
-            state_dir=state_dir,
+            state_dir=self._settings.storage.state_dir,
             backbone=choose_backbone(self._store, current, args.backbone).path,
             candidates=candidates(self._store, args.backbone),
             current=current.path,
             run=id_,
             images_max_mb=self._settings.storage.images_max_mb,
             runtime=self._settings.model.runtime,
-            momentum=defaults.momentum,
-            l2=defaults.l2,
-            patience=defaults.patience,
-            **({name: getattr(defaults, name) for name in _ADJUSTABLE} | chosen),
+            hyperparameters=args.over(self._settings.retrain.hyperparameters),
         )
 
     # -- on the job's own thread ---------------------------------------------------------------------------------------
@@ -88,10 +81,11 @@ class Training:
     def _train(self, job: RunningJob, request: TrainingRequest) -> Outcome | End | None:
         """Run the child; return the outcome of one that succeeded, or else how it ended; None: cancelled."""
         timeout_s = self._settings.retrain.timeout_s
+        trainer = CHOOSING_TRAINER if request.candidates else TRAINER
         try:
-            with ChildProcess(TRAINER, request, timeout_s=timeout_s) as trainer:
-                log.info("%s runs in process %d", job, trainer.pid)
-                outcome = trainer.wait(
+            with ChildProcess(trainer, request, timeout_s=timeout_s) as process:
+                log.info("%s runs in process %d", job, process.pid)
+                outcome = process.wait(
                     lambda progress: job.reach(State(progress.stage, progress.fraction, progress.detail)),
                     job.cancelled,
                 )
@@ -113,7 +107,7 @@ class Training:
         swapped = time.monotonic()
         before, new = self._switch.running, read_bundle(outcome.bundle)
         try:
-            self._switch.use(new, patience_s=PROBATION_S, enough=job.cancelled.is_set)
+            self._switch.use(new, enough=job.cancelled.is_set)
         except EdgedError as error:
             return End("failed", outcome.report, str(error))
         if not job.decide():
@@ -133,7 +127,3 @@ class Training:
                     self._store.discard(version.id)
                 except ModelError as error:
                     log.warning("version %s stays: %s", version.id, error)
-
-
-_ADJUSTABLE = ("lr", "epochs", "batch", "seed", "augment", "min_accuracy")
-"""What a command may set for its training; the rest stands in the configuration."""

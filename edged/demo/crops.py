@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edged.camera.photo import read_image
+from edged.codec import encode_jpeg, read_image
 
 SIDE = 256
 """Of a crop, pixels."""
@@ -39,6 +39,6 @@ def write_crops(photos: Path, folder: Path, *, per_photo: int = 16, seed: int = 
             if dice.random() < 0.5:
                 crop = crop[:, ::-1]
             scaled = cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-            cv2.imwrite(str(target / f"{number:02d}.jpg"), cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR))
+            (target / f"{number:02d}.jpg").write_bytes(encode_jpeg(np.asarray(scaled, np.uint8)))
             written += 1
     return written

@@ -6,8 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from edged.errors import RefusedError
 from edged.images.store import ImageStore
-from edged.learning.request import RefusedError
 
 
 def open_images(state_dir: Path, folder: Path | None, images_max_mb: float) -> ImageStore:
@@ -18,7 +18,7 @@ def open_images(state_dir: Path, folder: Path | None, images_max_mb: float) -> I
 
     Raises:
         RefusedError: There is no such folder.
-        TrainingError: The index cannot be used.
+        StorageError: The index cannot be used.
     """
     if folder is None:
         return ImageStore(state_dir, images_max_mb=images_max_mb)

@@ -6,10 +6,11 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from edged.errors import TrainingError
+from edged.database import DatabaseFile, has_room, is_full
+from edged.errors import StorageError
 
 log = logging.getLogger(__name__)
 
@@ -44,33 +45,49 @@ MIGRATIONS = (_VERSION_1,)
 class ImageIndex:
     """A connection that any thread may use, one at a time.
 
+    Where the disk is full it is in memory: a copy, or empty where the file could not even be opened. `reopen` brings it
+    to the disk, as it was there; a scan makes up for the rest.
+
     Args:
         path: The file; its folder exists. A damaged one is set aside as *.corrupt and begun anew.
 
     Raises:
-        TrainingError: It cannot be opened, or was made by a newer edged.
+        StorageError: It cannot be opened, or was made by a newer edged.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.trouble: str | None = None
+        """Why it is in memory; None while it is on disk."""
         self._lock = threading.RLock()
+        self._file = DatabaseFile(
+            path,
+            self._prepare,
+            synchronous="NORMAL",  # a scan finds the newest rows again
+            busy_s=BUSY_S,
+            transactions=False,
+            renewed="made anew from the files",
+        )
         try:
-            self._database = self._open_or_renew()
-        except sqlite3.Error as error:
-            raise TrainingError(f"{path}: cannot be opened: {error}") from error
+            self._database = self._file.open_or_renew()
+        except (OSError, sqlite3.Error) as error:
+            if not is_full(error, path.parent):
+                raise StorageError(f"{path}: cannot be opened: {error}") from error
+            self.trouble = str(error)
+            self._database = self._file.open_in_memory()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Lend the connection to one thread.
 
         Raises:
-            TrainingError: SQLite has failed.
+            StorageError: SQLite has failed.
         """
         with self._lock:
             try:
                 yield self._database
             except sqlite3.Error as error:
-                raise TrainingError(f"{self.path}: {error}") from error
+                raise StorageError(f"{self.path}: {error}") from error
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -79,51 +96,61 @@ class ImageIndex:
             if database.in_transaction:  # of the caller's caller, who ends it
                 yield database
                 return
-            database.execute("BEGIN IMMEDIATE")
             try:
+                database.execute("BEGIN IMMEDIATE")
                 yield database
-            except BaseException:
-                database.execute("ROLLBACK")
+                database.execute("COMMIT")
+            except BaseException as error:
+                with suppress(sqlite3.OperationalError):  # a full disk may have undone it already
+                    database.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error) and self.trouble is None and is_full(error, self.path.parent):
+                    self._to_memory(error)
                 raise
-            database.execute("COMMIT")
+
+    def reopen(self) -> bool:
+        """Go from memory to the disk, if it has room again; what it says then is what it said before it was full.
+
+        Returns:
+            Whether it went.
+        """
+        with self._lock:
+            if self.trouble is None or self._database.in_transaction or not has_room(self.path.parent):
+                return False
+            try:
+                database = self._file.open_or_renew()
+            except (OSError, sqlite3.Error) as error:
+                log.debug("%s: still cannot be opened: %s", self.path, error)
+                return False
+            self._database.close()
+            self._database, self.trouble = database, None
+            return True
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._database.close()
 
-    def _open_or_renew(self) -> sqlite3.Connection:
-        try:
-            return self._open()
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError as error:
-            aside = self.path.with_name(self.path.name + ".corrupt")
-            self.path.replace(aside)
-            for suffix in ("-wal", "-shm"):
-                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-            log.error("%s: unusable (%s); set aside as %s, made anew from the files", self.path, error, aside.name)
-            return self._open()
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        self._migrate(database)
+        database.execute("SELECT count(*), count(label), total(length(dhash)) FROM images").fetchone()
+        database.execute("SELECT count(sha256), total(mtime_ns) FROM files").fetchone()
 
-    def _open(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False, isolation_level=None)
+    def _to_memory(self, error: sqlite3.Error) -> None:
+        """Go on with a copy of the file in memory."""
+        memory = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
         try:
-            database.execute("PRAGMA journal_mode=WAL")
-            # A power cut may cost the newest rows, never the file; a scan finds them again.
-            database.execute("PRAGMA synchronous=NORMAL")
-            self._migrate(database)
-            database.execute("SELECT count(*), count(label), total(length(dhash)) FROM images").fetchone()
-            database.execute("SELECT count(sha256), total(mtime_ns) FROM files").fetchone()
-        except BaseException:
-            database.close()
-            raise
-        return database
+            self._database.backup(memory)
+        except sqlite3.Error:  # not even that
+            memory.close()
+            return
+        self._database.close()
+        self._database, self.trouble = memory, str(error)
 
     def _migrate(self, database: sqlite3.Connection) -> None:
         database.execute("BEGIN IMMEDIATE")
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version > len(MIGRATIONS):
-            raise TrainingError(f"{self.path}: made by a newer edged (schema {version}, known up to {len(MIGRATIONS)})")
+            raise StorageError(f"{self.path}: made by a newer edged (schema {version}, known up to {len(MIGRATIONS)})")
         for script in MIGRATIONS[version:]:
             for statement in script.split(";"):  # executescript would commit in between
                 database.execute(statement)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edged.errors import CommandError
+from edged.codec import READABLE
+from edged.errors import CommandError, StorageError
 from edged.images.labels import check_label
-from edged.images.photo_file import READABLE
-from edged.store.durable import TEMPORARY
+from edged.store.durable import TEMPORARY, delete
 
 IMAGES, FRAMES = "images", "frames"
 _STALE_S = 3600.0
@@ -51,7 +52,11 @@ class Places:
         return (self.images if area == IMAGES else self.frames) / rest
 
     def walk(self) -> Found:
-        """Look at every file: one level below the label's folder. Hidden ones are other programs' temporary files."""
+        """Look at every file: one level below the label's folder. Hidden ones are other programs' temporary files.
+
+        Raises:
+            StorageError: The folder of all labels cannot be read.
+        """
         found = Found()
         for folder in _entries(self.images):
             if folder.name.startswith("."):
@@ -69,7 +74,12 @@ class Places:
         return found
 
     def _walk_files(self, folder: Path, stored: str, found: Found) -> None:
-        for entry in _entries(folder):
+        try:
+            entries = _entries(folder)
+        except StorageError as error:  # another user's folder: the other labels are still good
+            found.skipped.append(_skipped(stored, str(error)))
+            return
+        for entry in entries:
             if entry.name.startswith("."):
                 _clear_stale(entry)
                 continue
@@ -102,6 +112,8 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return sorted(entries, key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be read: {error.strerror}") from error
 
 
 def _is_text(name: str) -> bool:
@@ -118,5 +130,6 @@ def _skipped(stored: str, reason: str) -> Skipped:
 
 def _clear_stale(entry: os.DirEntry[str]) -> None:
     """Remove what an interrupted write of ours has left."""
-    if entry.name.startswith(TEMPORARY) and time.time() - entry.stat().st_mtime > _STALE_S:
-        Path(entry.path).unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        if entry.name.startswith(TEMPORARY) and time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE_S:
+            delete(Path(entry.path))

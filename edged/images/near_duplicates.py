@@ -25,7 +25,7 @@ class Fingerprint(NamedTuple):
 
     Attributes:
         dhash: 8 bytes: 64 bits, one per pair of horizontal neighbours of the 9×8 gray image.
-        thumbnail: 192 bytes: 8×8 pixels of three channels.
+        thumbnail: 192 bytes: 8×8 pixels of three channels, in the order blue, green, red, which every index so far has.
     """
 
     dhash: bytes
@@ -33,13 +33,14 @@ class Fingerprint(NamedTuple):
 
 
 def fingerprint(image: Image) -> Fingerprint:
-    """Return the fingerprint of an image of any size, (height, width, 3) uint8, RGB or BGR but always the same.
+    """Return the fingerprint of an image of any size, RGB (height, width, 3) uint8.
 
     The hash is N. Krawetz's difference hash (hackerfactor.com, "Kind of Like That", 2013).
     """
-    small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (9, 8), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (9, 8), interpolation=cv2.INTER_AREA)
     thumbnail = cv2.resize(image, (8, 8), interpolation=cv2.INTER_AREA)
-    return Fingerprint(np.packbits(small[:, 1:] > small[:, :-1]).tobytes(), thumbnail.tobytes())
+    blue_first = thumbnail[:, :, ::-1]
+    return Fingerprint(np.packbits(small[:, 1:] > small[:, :-1]).tobytes(), blue_first.tobytes())
 
 
 def hamming(hashes: NDArray[np.uint64], other: int) -> NDArray[np.uint64]:
@@ -57,8 +58,8 @@ class Neighbours:
 
     def __init__(self) -> None:
         self._count = 0
-        self._hashes = np.empty(256, np.uint64)
-        self._thumbnails = np.empty((256, THUMBNAIL_BYTES), np.uint8)
+        self._hashes: NDArray[np.uint64] = np.empty(256, np.uint64)
+        self._thumbnails: NDArray[np.uint8] = np.empty((256, THUMBNAIL_BYTES), np.uint8)
 
     def __len__(self) -> int:
         return self._count

@@ -7,6 +7,7 @@ import sqlite3
 from edged.errors import CommandError
 from edged.images.layout import Places
 from edged.images.scan import delete
+from edged.store.durable import delete as delete_file
 
 
 def make_room(database: sqlite3.Connection, places: Places, size: int, max_mb: float, *, labeled: bool) -> None:
@@ -38,8 +39,9 @@ def make_room(database: sqlite3.Connection, places: Places, size: int, max_mb: f
     for sha256, stored, bytes_ in database.execute(
         "SELECT sha256, path, bytes FROM images WHERE label IS NULL ORDER BY added_at, seq"
     ).fetchall():
+        if not _delete(database, places, stored):  # the next one then
+            continue
         doomed.append(sha256)
-        _unlink(database, places, stored)
         total -= bytes_
         if total + size <= limit:
             break
@@ -56,10 +58,25 @@ def unlink_copies(database: sqlite3.Connection, places: Places, sha256: str, *, 
         but: The stored path of the one that stays; None: none does.
     """
     for (stored,) in database.execute("SELECT path FROM files WHERE sha256 = ?", (sha256,)).fetchall():
-        if stored != but:
-            _unlink(database, places, stored)
+        if stored == but:
+            continue
+        if but is None:  # all of it shall go, and whoever asked hears what does not
+            places.path(stored).unlink(missing_ok=True)
+            _forget(database, stored)
+        else:
+            _delete(database, places, stored)
 
 
-def _unlink(database: sqlite3.Connection, places: Places, stored: str) -> None:
-    places.path(stored).unlink(missing_ok=True)
+def _delete(database: sqlite3.Connection, places: Places, stored: str) -> bool:
+    """Delete a file and its row; False where it cannot be deleted.
+
+    Then its row stays too: without it the next scan would take the file for a new one, and its place for a decision.
+    """
+    if not delete_file(places.path(stored)):
+        return False
+    _forget(database, stored)
+    return True
+
+
+def _forget(database: sqlite3.Connection, stored: str) -> None:
     database.execute("DELETE FROM files WHERE path = ?", (stored,))

@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from edged.errors import TrainingError
+from edged.codec import read_file
+from edged.errors import ImageError
 from edged.images.embeddings import forget
 from edged.images.index import ImageIndex
 from edged.images.layout import Places, Skipped, label_of
-from edged.images.photo_file import Photo, look_at, read_photo
+from edged.images.photo_file import Photo, look_at
 from edged.images.rows import Grouping, enter, place
 
 SETTLE_S = 2.0
@@ -59,7 +60,7 @@ def scan(
     """Bring the index up to date with the files; reads only new and changed ones. See `ImageStore.scan`.
 
     Raises:
-        TrainingError: The index fails.
+        StorageError: The index fails.
     """
     report = ScanReport()
     with index.reading() as database:
@@ -126,8 +127,8 @@ def _look(places: Places, stored: str, status: os.stat_result) -> _Looked | None
     path = places.path(stored)
     try:
         try:
-            photo, error = look_at(read_photo(path)), None
-        except TrainingError as reason:
+            photo, error = look_at(read_file(path)), None
+        except ImageError as reason:
             photo, error = None, str(reason)
         if _stamp(path.stat()) != _stamp(status):
             return None
@@ -170,7 +171,7 @@ def delete(database: sqlite3.Connection, shas: Iterable[str]) -> None:
 def _again(places: Places, stored: str, sha256: str) -> Photo | None:
     """Look at a file whose row was lost between two processes."""
     try:
-        photo = look_at(read_photo(places.path(stored)))
-    except (TrainingError, OSError):
+        photo = look_at(read_file(places.path(stored)))
+    except (ImageError, OSError):
         return None
     return photo if photo.sha256 == sha256 else None

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from edged.errors import CommandError, TrainingError
+from edged.codec import SUFFIXES
+from edged.database import is_full
+from edged.errors import CommandError, ImageError, StorageError
 from edged.images.embeddings import Embedding, Embeddings
 from edged.images.index import ImageIndex
 from edged.images.labels import check_label
 from edged.images.layout import FRAMES, IMAGES, Places, Skipped
-from edged.images.photo_file import SUFFIXES, Photo, look_at
+from edged.images.photo_file import Photo, look_at
 from edged.images.quota import make_room, unlink_copies
 from edged.images.rows import COLUMNS, Grouping, Kept, LabeledImage, StoredImage, enter, place
 from edged.images.scan import SETTLE_S, ScanReport, delete, remember, scan, skipped
@@ -29,6 +32,9 @@ class ImageStore:
     a crash leaves in between, the next `scan` completes. An image is named by its sha256, people use the first 16
     digits or fewer.
 
+    Where the disk is full from the start the index is in memory and the next `scan` fills it from the files, so that
+    images can be listed and removed; `retry` brings it to the disk.
+
     Args:
         state_dir: The folder; made if need be.
         images_max_mb: How much all images may occupy, 10^6 bytes. Beyond, the oldest unlabeled frames are deleted;
@@ -36,21 +42,34 @@ class ImageStore:
         folder: Labeled images that lie elsewhere; None: `<state_dir>/images`.
 
     Raises:
-        TrainingError: The folder or the index cannot be used.
+        StorageError: The folder or the index cannot be used.
     """
 
     def __init__(self, state_dir: Path, *, images_max_mb: float, folder: Path | None = None) -> None:
         self.places = Places(folder or state_dir / IMAGES, state_dir / FRAMES)
         self._max_mb = images_max_mb
         try:
-            for path in (self.places.images, self.places.frames):
-                path.mkdir(parents=True, exist_ok=True)
+            self._make_folders()
         except OSError as error:
-            raise TrainingError(f"{error.filename}: cannot be made: {error.strerror}") from error
+            if not is_full(error, state_dir):
+                raise StorageError(f"{error.filename}: cannot be made: {error.strerror}") from error
         self._index = ImageIndex(state_dir / INDEX)
         self._embeddings = Embeddings(self._index)
         self._grouping = Grouping()
         self._scanning = threading.Lock()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the index is in memory; None while it is on disk."""
+        return self._index.trouble
+
+    def retry(self) -> None:
+        """Bring the index to a disk that was full and has room again; does nothing otherwise."""
+        with self._scanning:
+            if self._index.reopen():
+                with suppress(OSError):  # whoever writes there will tell
+                    self._make_folders()
+                self._grouping = Grouping()
 
     def close(self) -> None:
         """Close the index."""
@@ -143,7 +162,7 @@ class ImageStore:
 
         Raises:
             CommandError: The label is none, the data is no image, or there is no more room.
-            TrainingError: The disk fails.
+            StorageError: The disk fails.
         """
         if label is not None:
             label = check_label(label)
@@ -154,7 +173,7 @@ class ImageStore:
             return sha256
         try:
             photo = look_at(data)
-        except TrainingError as error:
+        except ImageError as error:
             raise CommandError(f"image {sha256[:16]}: {error}") from error
         self._put(data, photo, label, by, kept)
         return sha256
@@ -178,7 +197,7 @@ class ImageStore:
 
         Raises:
             CommandError: No such image, or no label.
-            TrainingError: The disk fails.
+            StorageError: The disk fails.
         """
         return self._move(self.get(id_prefix), check_label(label), by)
 
@@ -190,11 +209,13 @@ class ImageStore:
         """Delete an image, its copies, and what was computed from it. Raises as `label`."""
         image = self.get(id_prefix)
         try:
-            with self._index.writing() as database:
-                unlink_copies(database, self.places, image.sha256)
-                delete(database, [image.sha256])
+            self._delete(image)
+        except StorageError:
+            if self.trouble is None:
+                raise
+            self._delete(image)  # the disk was full, and the index has gone to memory: making room must work
         except OSError as error:
-            raise TrainingError(f"{image.path}: cannot be deleted: {error.strerror}") from error
+            raise StorageError(f"{image.path}: cannot be deleted: {error.strerror}") from error
         return image
 
     # -- embeddings ----------------------------------------------------------------------------------------------------
@@ -213,6 +234,15 @@ class ImageStore:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
+    def _delete(self, image: StoredImage) -> None:
+        with self._index.writing() as database:
+            unlink_copies(database, self.places, image.sha256)
+            delete(database, [image.sha256])
+
+    def _make_folders(self) -> None:
+        for path in (self.places.images, self.places.frames):
+            path.mkdir(parents=True, exist_ok=True)
+
     def _select(self, clause: str, *values: Any) -> list[StoredImage]:
         with self._index.reading() as database:
             rows = database.execute(f"SELECT {COLUMNS} FROM images {clause}", values).fetchall()
@@ -230,7 +260,7 @@ class ImageStore:
                 remember(database, stored, path.stat(), photo.sha256)
                 enter(database, self._grouping, photo, path=stored, label=label, by=by, kept=kept)
         except OSError as error:
-            raise TrainingError(f"{path}: cannot be written: {error.strerror}") from error
+            raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
 
     def _move(self, image: StoredImage, label: str | None, by: str | None) -> StoredImage:
         if image.label == label:
@@ -252,7 +282,7 @@ class ImageStore:
         except FileNotFoundError as error:
             raise CommandError(f"image {image.id}: its file {image.path} is gone") from error
         except OSError as error:
-            raise TrainingError(f"{image.path}: cannot be moved to {target}: {error.strerror}") from error
+            raise StorageError(f"{image.path}: cannot be moved to {target}: {error.strerror}") from error
         return self.get(image.sha256)
 
 

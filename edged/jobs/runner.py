@@ -203,24 +203,27 @@ class JobRunner:
         """Say that a job cannot be done; it never ran."""
         RunningJob(kind, id_, State(), self._publish).end(End("rejected", error=error))
 
-    def cancel(self, id_: str) -> str:
-        """Let the running job with this id, or these first digits of one, end; its own job says so. Return its id.
+    def cancel(self, id_: str | None) -> RunningJob:
+        """Let a running job end, and return it; its own state says so.
+
+        Args:
+            id_: Its id, or the id's first digits; None: whichever runs.
 
         Raises:
-            CommandError: There is none, there are two, or it has just ended.
+            CommandError: None is meant, or more than one, or it is too late.
         """
         with self._lock:
             running = list(self._running.values())
-            found = [job for job in running if job.id.startswith(id_)]
-        if len(found) > 1:
-            raise CommandError(f"job {id_}: that may be {' or '.join(map(str, found))}")
-        if not found:
-            now = " and ".join(map(str, running)) or "none"
-            raise CommandError(f"no job {id_} is running; {now} {'are' if len(running) > 1 else 'is'}")
-        (job,) = found
+        told = ", ".join(f"{job.kind.command} {job.id}" for job in running)
+        meant = [job for job in running if job.id.startswith(id_ or "")]
+        if not meant:
+            raise CommandError(f"no job {id_} is running; {told or 'none'} is" if id_ else "nothing is running")
+        if len(meant) > 1:
+            raise CommandError(f"several jobs are running, name one: {told}")
+        (job,) = meant
         if not job.cancel():
             raise CommandError(f"{job} has just ended")
-        return job.id
+        return job
 
     def stop(self) -> None:
         """Cancel what runs and wait for its end; nothing starts any more."""

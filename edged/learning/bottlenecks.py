@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edged.errors import TrainingError
-from edged.images.decoding import decode
-from edged.images.photo_file import read_photo
+from edged.codec import decode, read_file
+from edged.errors import ImageError
 from edged.learning.augment import View
 
 if TYPE_CHECKING:
@@ -171,10 +170,11 @@ class _Worker:
     def bottlenecks(self, task: Task) -> list[Embedding] | Unreadable:
         network, backbone = self._network, self._backbone
         try:
-            image = decode(read_photo(task.path), network.width, network.height, backbone.smallest_crop(task.views))
+            crop = backbone.smallest_crop(task.views)
+            image = decode(read_file(task.path), (network.width, network.height), crop=crop)
         except FileNotFoundError:
             return Unreadable(task, "is gone")
-        except TrainingError as error:
+        except ImageError as error:
             return Unreadable(task, str(error))
         return [
             backbone.row(task.sha256, view, network.embed(backbone.prepare(network, image, view, task.sha256)))

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edged.errors import ModelError
-from edged.learning.request import RefusedError
+from edged.errors import ModelError, RefusedError
 
 if TYPE_CHECKING:
+    from edged.images.store import ImageStore
+    from edged.learning.dataset import Selection
+    from edged.learning.request import TrainingRequest
     from edged.store import Bundle, Store
 
+    Choose = Callable[[TrainingRequest, ImageStore, Selection, Callable[[int, int], None]], "Choice"]
+    """Chooses one of `request.candidates` for the labeled images of a selection.
+
+    The last argument is told how many images have passed through a network, and how many shall.
+    """
 
 AUTO = "auto"
 """In place of a backbone's name: the one that is likely best for these images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The network that a training chose among its candidates.
+
+    Attributes:
+        bundle: Its backbone gets the new head.
+        report: Why, as JSON values; `choice` in the training's report.
+    """
+
+    bundle: Bundle
+    report: dict[str, Any]
 
 
 def candidates(store: Store, name: str | None) -> tuple[Path, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edged.learning.recipe import Recipe
+from edged.contract.hyperparameters import Hyperparameters
 from edged.learning.softmax_regression import fit
 from edged.vision.quantization import Affine
 
@@ -95,7 +95,7 @@ def cross_validate(
             labels[~held_out],
             classes=classes,
             affine=affine,
-            recipe=Recipe(epochs=_EPOCHS, seed=seed),
+            hyperparameters=Hyperparameters(epochs=_EPOCHS, seed=seed),
         )
         correct[held_out] = fitted.logits(features[held_out], affine).argmax(axis=1) == labels[held_out]
     return CrossValidation(correct)

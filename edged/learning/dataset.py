@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from edged.errors import RefusedError
 from edged.images.split import SPLITS, Split
 from edged.learning.augment import AUGMENTED, View
-from edged.learning.request import RefusedError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edged.errors import TrainingError
-from edged.images.decoding import decode
-from edged.images.photo_file import read_photo
+from edged.codec import decode, read_file
+from edged.errors import ImageError, TrainingError
 from edged.learning.backbone import Backbone
 from edged.learning.bottlenecks import complete
 from edged.learning.dataset import Examples, KeptBottlenecks
@@ -54,8 +53,9 @@ def spot_check(model: bytes, backbone: Backbone, examples: Examples) -> int:
     checked = 0
     for index in np.linspace(0, len(examples.images) - 1, count).astype(int) if count else ():
         try:
-            image = decode(read_photo(examples.images[index].path), network.width, network.height, backbone.crop)
-        except (TrainingError, FileNotFoundError):  # gone since its bottleneck was computed
+            data = read_file(examples.images[index].path)
+            image = decode(data, (network.width, network.height), crop=backbone.crop)
+        except (ImageError, FileNotFoundError):  # gone since its bottleneck was computed
             continue
         prepared = network.prepare(image)
         whole = network.infer(prepared).scores

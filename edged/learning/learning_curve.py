@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edged.learning.recipe import Recipe
+from edged.contract.hyperparameters import Hyperparameters
 from edged.learning.softmax_regression import Fitted, fit
 from edged.vision.quantization import Affine
 
@@ -53,8 +52,7 @@ def learning_curve(
     full: Fitted,
     affine: Affine,
     validation: tuple[Features, Labels] | None = None,
-    recipe: Recipe | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
+    hyperparameters: Hyperparameters | None = None,
 ) -> LearningCurve:
     """Train on nested, stratified parts of the training images and measure each head on the test images.
 
@@ -66,11 +64,10 @@ def learning_curve(
         full: The head trained on all of them, which gives the last point.
         affine: What the bytes mean.
         validation: As for `fit`.
-        recipe: As for `fit`; its seed also chooses the parts.
-        cancelled: True ends it with the points so far and no estimate.
+        hyperparameters: As for `fit`; their seed also chooses the parts.
     """
-    recipe = Recipe() if recipe is None else recipe
-    rank = stratified_rank(labels, recipe.seed)
+    hyperparameters = hyperparameters or Hyperparameters()
+    rank = stratified_rank(labels, hyperparameters.seed)
     points: list[CurvePoint] = []
     for fraction in _FRACTIONS:
         part = np.flatnonzero(rank < fraction)
@@ -82,11 +79,8 @@ def learning_curve(
             classes=classes,
             affine=affine,
             validation=validation,
-            recipe=recipe,
-            cancelled=cancelled,
+            hyperparameters=hyperparameters,
         )
-        if cancelled():
-            return LearningCurve(tuple(points), None)
         points.append(CurvePoint(len(part), _accuracy(head, test, affine)))
     points.append(CurvePoint(len(labels), _accuracy(full, test, affine)))
     return LearningCurve(tuple(points), _gain_per_100(points, len(test[1])))

@@ -20,7 +20,6 @@ from edged.learning.evaluation import Evaluation, Verdict, decide, evaluate
 from edged.learning.export import export
 from edged.learning.learning_curve import LearningCurve, learning_curve
 from edged.learning.output import check_folder, new_manifest, write_bundle
-from edged.learning.recipe import Recipe
 from edged.learning.request import Outcome, TrainingRequest
 from edged.learning.softmax_regression import EpochReport, Fitted, fit
 from edged.learning.stages import Stages, Tell
@@ -28,15 +27,17 @@ from edged.store import Bundle, Store, read_bundle
 
 if TYPE_CHECKING:
     from edged.images.store import ImageStore
+    from edged.learning.choice import Choose
     from edged.types import Vector
 
 
-def train(request: TrainingRequest, tell: Tell) -> Outcome:
+def train(request: TrainingRequest, tell: Tell, choose: Choose | None = None) -> Outcome:
     """Train a new head and write its bundle; nothing is promoted.
 
     Args:
         request: What to do.
         tell: Called with the progress; may be slow.
+        choose: Chooses the backbone where `request.candidates` names several; not needed otherwise.
 
     Returns:
         The outcome: "succeeded" with a bundle, or "rejected" where the new model is not good enough.
@@ -46,14 +47,15 @@ def train(request: TrainingRequest, tell: Tell) -> Outcome:
         EdgedError: It failed.
     """
     with ExitStack() as stack:
-        return _Training(request, tell, stack).run()
+        return _Training(request, tell, choose, stack).run()
 
 
 class _Training:
     """The state of one training; used once."""
 
-    def __init__(self, request: TrainingRequest, tell: Tell, stack: ExitStack) -> None:
+    def __init__(self, request: TrainingRequest, tell: Tell, choose: Choose | None, stack: ExitStack) -> None:
         self._request = request
+        self._chooser = choose
         self._stages = Stages(tell)
         self._stack = stack
         self._workers = request.workers or os.cpu_count() or 1
@@ -73,9 +75,9 @@ class _Training:
             backbone = Backbone.of(self._choose(store, selection), request.runtime)
             selection = self._bottlenecks(store, selection, backbone)
             kept = KeptBottlenecks(store, backbone)
-            train_set = kept.examples(selection, "train", augment=request.augment)
-            validation = kept.examples(selection, "validation", augment=request.augment)
-            test = kept.examples(selection, "test", augment=request.augment)
+            train_set = kept.examples(selection, "train", augment=request.hyperparameters.augment)
+            validation = kept.examples(selection, "validation", augment=request.hyperparameters.augment)
+            test = kept.examples(selection, "test", augment=request.hyperparameters.augment)
             self._report |= {
                 "backbone": backbone.bundle.backbone,
                 "counts": selection.counts(),
@@ -130,19 +132,11 @@ class _Training:
         request = self._request
         if not request.candidates:
             return read_bundle(request.backbone)
-        from edged.lab.sources.ranker import Ranker
-
-        ranking = Ranker(
-            store,
-            selection,
-            [read_bundle(folder) for folder in request.candidates],
-            current=None if request.current is None else read_bundle(request.current),
-            runtime=request.runtime,
-            workers=self._workers,
-            tell=lambda _name, done, of: self._pass(0, done, of),
-        ).estimate()
-        self._report["choice"] = ranking.report()
-        return ranking.best
+        if self._chooser is None:
+            raise ValueError("a training with candidates needs somebody who chooses among them")
+        choice = self._chooser(request, store, selection, lambda done, of: self._pass(0, done, of))
+        self._report["choice"] = choice.report
+        return choice.bundle
 
     def _pass(self, number: int, done: int, of: int) -> None:
         """Tell how far one of the passes over the images is: two, where the first one chooses the backbone."""
@@ -153,7 +147,7 @@ class _Training:
         unreadable = complete(
             store,
             selection.images,
-            lambda image: views_of(image.split, self._request.augment),
+            lambda image: views_of(image.split, self._request.hyperparameters.augment),
             backbone,
             workers=self._workers,
             tell=lambda done, of: self._pass(1 if self._request.candidates else 0, done, of),
@@ -170,7 +164,7 @@ class _Training:
 
         def after_epoch(epoch: EpochReport) -> None:
             curves.add(epoch)
-            self._stages.progress("training", epoch.epoch / request.epochs, report.epoch(epoch))
+            self._stages.progress("training", epoch.epoch / request.hyperparameters.epochs, report.epoch(epoch))
 
         fitted = fit(
             train_set.features,
@@ -178,7 +172,7 @@ class _Training:
             classes=classes,
             affine=backbone.affine,
             validation=(validation.features, validation.labels),
-            recipe=self._recipe(),
+            hyperparameters=request.hyperparameters,
             progress=after_epoch,
         )
         self._report["training"] = report.training(fitted)
@@ -227,7 +221,7 @@ class _Training:
         verdict = decide(
             judged.correct,
             None if incumbent is None else incumbent.correct,
-            request.min_accuracy,
+            request.hyperparameters.min_accuracy,
             None if incumbent is None else incumbent.shared,
         )
         compared = 0 if incumbent is None else len(incumbent.correct)
@@ -251,7 +245,7 @@ class _Training:
             full=fitted,
             affine=backbone.affine,
             validation=(validation.features, validation.labels),
-            recipe=self._recipe(),
+            hyperparameters=self._request.hyperparameters,
         )
 
     def _write(self, model: bytes, selection: Selection, backbone: Backbone) -> Bundle:
@@ -262,18 +256,6 @@ class _Training:
         return Store(request.state_dir).write_version(model, selection.labels, manifest)
 
     # -- inside --------------------------------------------------------------------------------------------------------
-
-    def _recipe(self) -> Recipe:
-        request = self._request
-        return Recipe(
-            lr=request.lr,
-            epochs=request.epochs,
-            batch=request.batch,
-            momentum=request.momentum,
-            l2=request.l2,
-            patience=request.patience,
-            seed=request.seed,
-        )
 
     def _finish(self) -> None:
         self._report |= {"seconds": self._stages.seconds(), "peak_memory_mb": report.peak_memory_mb()}

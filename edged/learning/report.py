@@ -24,8 +24,7 @@ MOST_SKIPPED = 200
 
 def hyperparameters(request: TrainingRequest) -> dict[str, Any]:
     """Return what the training was asked for."""
-    names = ("lr", "epochs", "batch", "momentum", "l2", "patience", "seed", "augment", "min_accuracy")
-    return {name: getattr(request, name) for name in names}
+    return request.hyperparameters.model_dump()
 
 
 def training(fitted: Fitted) -> dict[str, Any]:

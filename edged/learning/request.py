@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from edged.contract.hyperparameters import Hyperparameters
 from edged.jobs.process import Child
 
 Stage = Literal["scan", "bottlenecks", "training", "export", "evaluation", "learning curve", "writing"]
@@ -23,12 +24,10 @@ class TrainingRequest:
         images: A folder with one folder per label, in place of the device's own images; it is only read.
         images_max_mb: `storage.images_max_mb`.
         backbone: Folder of the bundle whose network gets a new head.
-        candidates: Folders of bundles that the backbone is chosen from, see `sources.Ranker`; none: `backbone` it is.
+        candidates: Folders of bundles that `pipeline.train` lets its `choose` pick the backbone from; none: `backbone`.
         current: Folder of the bundle that runs; the new one must not be worse. None: nothing to compare with.
         run: Name of the training: the job's id. Names the TensorBoard run.
-        lr, epochs, batch, momentum, l2, patience, seed: See `softmax_regression.Recipe`.
-        augment: Train on further views of each image too.
-        min_accuracy: Test accuracy 0..1 under which the new model is refused.
+        hyperparameters: How to train, and how good the new model must be.
         runtime: `model.runtime`.
         workers: Threads that compute bottlenecks; 0: one per core.
         out: Folder that the bundle is written to, in place of the versions in `state_dir`.
@@ -40,15 +39,7 @@ class TrainingRequest:
     current: Path | None = None
     images: Path | None = None
     images_max_mb: float = 512.0
-    lr: float = 0.1
-    epochs: int = 100
-    batch: int = 64
-    momentum: float = 0.9
-    l2: float = 3e-5
-    patience: int = 10
-    seed: int = 0
-    augment: bool = False
-    min_accuracy: float = 0.5
+    hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
     runtime: Literal["auto", "litert", "tflite_runtime"] = "auto"
     workers: int = 0
     out: Path | None = None
@@ -87,8 +78,6 @@ class Outcome:
     bundle: Path | None = None
 
 
-class RefusedError(Exception):
-    """A training that cannot be done with these images or settings; becomes a `rejected` job."""
-
-
 TRAINER = Child("edged.learning.trainer", "trainer", TrainingRequest, Progress, Outcome)
+CHOOSING_TRAINER = Child("edged.lab.trainer", "trainer", TrainingRequest, Progress, Outcome)
+"""The one for a request with candidates: ranks them first."""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from edged.contract.hyperparameters import Hyperparameters
 from edged.errors import TrainingError
-from edged.learning.recipe import Recipe
 from edged.learning.standardisation import ROWS, Standardisation, smoothness
 from edged.vision.quantization import Affine
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     Features = NDArray[np.uint8] | NDArray[np.int8] | NDArray[np.float32]
     Labels = NDArray[np.integer[Any]]
     Vector = NDArray[np.float32]
-
-__all__ = ["EpochReport", "Fitted", "Recipe", "as_rows", "fit"]  # callers of `fit` find its recipe here too
 
 _REAL = Affine(1.0, 0)
 _DECAY = 0.3
@@ -63,14 +61,14 @@ class Fitted:
         bias: (classes,) float32.
         history: One report per epoch run.
         best_epoch: The epoch whose weights these are, from 1.
-        stopped: Why training ended: "patience", "epochs" or "cancelled".
+        stopped: Why training ended: "patience" or "epochs".
     """
 
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
     history: tuple[EpochReport, ...]
     best_epoch: int
-    stopped: Literal["patience", "epochs", "cancelled"]
+    stopped: Literal["patience", "epochs"]
 
     @property
     def epochs_run(self) -> int:
@@ -89,9 +87,8 @@ def fit(
     classes: int,
     affine: Affine = _REAL,
     validation: tuple[Features, Labels] | None = None,
-    recipe: Recipe | None = None,
+    hyperparameters: Hyperparameters | None = None,
     progress: Callable[[EpochReport], None] | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
 ) -> Fitted:
     """Train a softmax regression.
 
@@ -102,9 +99,8 @@ def fit(
         affine: What the bytes mean; leave it for float32.
         validation: Features (m, d) or (m, views, d) and labels (m,) that choose the epoch. None or empty: the last
             epoch's weights are taken.
-        recipe: How; None: the defaults.
+        hyperparameters: How to train; None: the defaults.
         progress: Called after each epoch.
-        cancelled: Asked before each epoch; True ends the training with the best weights so far.
 
     Returns:
         The weights of the epoch with the lowest validation loss. The same arguments give the same bytes on the same
@@ -114,7 +110,7 @@ def fit(
         TrainingError: Shapes do not fit each other, a label is out of range, a feature is not finite, or fewer than
             two classes have examples.
     """
-    recipe = Recipe() if recipe is None else recipe
+    hyperparameters = hyperparameters or Hyperparameters()
     rows, targets = as_rows(features, labels, classes)
     held_out = None
     if validation is not None and len(validation[1]):
@@ -124,14 +120,11 @@ def fit(
     if np.count_nonzero(np.bincount(targets, minlength=classes)) < 2:
         raise TrainingError("training needs labeled images of at least two classes")
     scaling = Standardisation.of(rows)
-    training = _Descent(rows, targets, classes, scaling, recipe)
+    training = _Descent(rows, targets, classes, scaling, hyperparameters)
     history: list[EpochReport] = []
     best, best_epoch, best_loss, stale = training.snapshot(), 0, math.inf, 0
-    stopped: Literal["patience", "epochs", "cancelled"] = "epochs"
-    for epoch in range(1, recipe.epochs + 1):
-        if cancelled():
-            stopped = "cancelled"
-            break
+    stopped: Literal["patience", "epochs"] = "epochs"
+    for epoch in range(1, hyperparameters.epochs + 1):
         lr = training.lr
         loss, accuracy = training.epoch()
         report = EpochReport(epoch, lr, loss, accuracy, None, None)
@@ -144,12 +137,12 @@ def fit(
             stale += 1
             if held_out_loss < best_loss:
                 best, best_epoch, best_loss, stale = current, epoch, held_out_loss, 0
-            elif stale % max(1, recipe.patience // 2) == 0:
+            elif stale % max(1, hyperparameters.patience // 2) == 0:
                 training.lr *= _DECAY
         history.append(report)
         if progress is not None:
             progress(report)
-        if stale >= recipe.patience:
+        if stale >= hyperparameters.patience:
             stopped = "patience"
             break
     # Bytes → real numbers: w·q + b = (w / scale)·real + (b + zero_point · Σ w), for real = scale · (q − zero_point).
@@ -192,22 +185,23 @@ class _Descent:
     """The state of mini-batch SGD with momentum (Polyak's heavy ball)."""
 
     def __init__(
-        self, rows: Features, targets: NDArray[np.intp], classes: int, scaling: Standardisation, recipe: Recipe
+        self, rows: Features, targets: NDArray[np.intp], classes: int, scaling: Standardisation, how: Hyperparameters
     ) -> None:
-        self._rows, self._targets, self._scaling, self._recipe = rows, targets, scaling, recipe
-        self._batch = min(recipe.batch, len(rows))
-        self._order = np.random.default_rng(recipe.seed)
+        self._rows, self._targets, self._scaling = rows, targets, scaling
+        self._momentum, self._l2 = np.float32(how.momentum), np.float32(how.l2)
+        self._batch = min(how.batch, len(rows))
+        self._order = np.random.default_rng(how.seed)
         self._weights = np.zeros((classes, rows.shape[1]), np.float32)
         self._bias = np.zeros(classes, np.float32)
         self._speed = np.zeros_like(self._weights), np.zeros_like(self._bias)
         # The bias is a feature that is always 1: the smoothness of the pair is at most the sum.
-        self._smoothness = smoothness(1.0, scaling.largest_eigenvalue, self._batch) + recipe.l2
+        self._smoothness = smoothness(1.0, scaling.largest_eigenvalue, self._batch) + how.l2
         counts = np.bincount(targets, minlength=classes)
         present = counts > 0
         self.class_weights = np.where(present, 1.0, 0.0).astype(np.float32)
-        if recipe.class_weights == "balanced":
-            self.class_weights[present] = len(targets) / (np.count_nonzero(present) * counts[present])
-        self.lr = recipe.lr
+        # Every class has the same total weight in the loss, however many images it has.
+        self.class_weights[present] = len(targets) / (np.count_nonzero(present) * counts[present])
+        self.lr = how.lr
 
     def epoch(self) -> tuple[float, float]:
         """Pass over all examples once; return mean loss and accuracy, each batch measured before its step."""
@@ -227,11 +221,10 @@ class _Descent:
         probabilities[np.arange(len(targets)), targets] -= 1
         probabilities *= weights[:, None] / np.float32(len(targets))
         step = np.float32(self.lr / self._smoothness)
-        momentum = np.float32(self._recipe.momentum)
         speed, bias_speed = self._speed
-        speed *= momentum
-        speed -= step * (probabilities.T @ inputs + np.float32(self._recipe.l2) * self._weights)
-        bias_speed *= momentum
+        speed *= self._momentum
+        speed -= step * (probabilities.T @ inputs + self._l2 * self._weights)
+        bias_speed *= self._momentum
         bias_speed -= np.float32(self.lr) * probabilities.sum(axis=0)  # its own smoothness is at most ½ · 1²
         self._weights += speed
         self._bias += bias_speed
@@ -239,7 +232,7 @@ class _Descent:
 
     def snapshot(self) -> _Linear:
         """Return the weights for features as they are stored: the standardisation folded in."""
-        weights = self._weights * self._scaling.gain
+        weights: Vector = self._weights * self._scaling.gain
         return _Linear(weights, self._bias - weights @ self._scaling.mean)
 
 

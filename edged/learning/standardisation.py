@@ -62,7 +62,7 @@ class Standardisation:
         if not typical > 0:
             raise TrainingError("all bottlenecks are the same; the images cannot be told apart")
         # A feature that hardly ever fires would be blown up to noise: half of the typical variance is added to each.
-        gain = 1 / np.sqrt(variance + 0.5 * typical)
+        gain: NDArray[np.float64] = 1 / np.sqrt(variance + 0.5 * typical)
         gain /= np.sqrt((variance * gain**2).sum())
         scaling = cls(mean.astype(np.float32), gain.astype(np.float32), 0.0)
         return cls(scaling.mean, scaling.gain, scaling._power_iteration(rows))
@@ -74,7 +74,7 @@ class Standardisation:
     def _power_iteration(self, rows: Features, iterations: int = 8) -> float:
         """Estimate the largest eigenvalue of E[x xᵀ], from below; a few percent are enough for a step size."""
         rows = rows[:: max(1, len(rows) // (4 * ROWS))]
-        direction = np.random.default_rng(0).standard_normal(rows.shape[1]).astype(np.float32)
+        direction = np.random.default_rng(0).standard_normal(rows.shape[1:]).astype(np.float32)
         eigenvalue = 0.0
         for _ in range(iterations):
             direction /= np.float32(np.linalg.norm(direction))

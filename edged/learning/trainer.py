@@ -1,25 +1,32 @@
-"""The trainer: `python -m edged.learning.trainer`, a child process that trains; and its work for `edged retrain`."""
+"""The trainer: `python -m edged.learning.trainer`, a child process that trains; and its work for `edged retrain`.
+
+Imports nothing heavy: the process first makes itself harmless to the daemon.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from edged.errors import EdgedError
+from edged.errors import EdgedError, RefusedError
 from edged.jobs.process import serve
-from edged.learning.request import TRAINER, Outcome, Progress, RefusedError, TrainingRequest
+from edged.learning.request import TRAINER, Outcome, Progress, TrainingRequest
+
+if TYPE_CHECKING:
+    from edged.learning.choice import Choose
 
 _TELL_S = 0.1
 """Least time between two messages of the same stage."""
 
 
-def run_here(request: TrainingRequest, tell: Callable[[Progress], None]) -> Outcome:
+def run_here(request: TrainingRequest, tell: Callable[[Progress], None], choose: Choose | None = None) -> Outcome:
     """Run the pipeline in this process; whatever it raises becomes an outcome."""
     try:
         from edged.learning.pipeline import train
 
-        return train(request, tell)
+        return train(request, tell, choose)
     except RefusedError as error:
         return Outcome("rejected", error=str(error))
     except EdgedError as error:
@@ -31,8 +38,8 @@ def run_here(request: TrainingRequest, tell: Callable[[Progress], None]) -> Outc
         return Outcome("failed", error=f"internal error ({type(error).__name__}); the daemon's log tells more")
 
 
-def _run_child(request: TrainingRequest, tell: Callable[[Progress], None]) -> Outcome:
-    """Run the pipeline; tell progress, but not more often than anyone reads it."""
+def run_child(request: TrainingRequest, tell: Callable[[Progress], None], choose: Choose | None = None) -> Outcome:
+    """Run the pipeline as a child's work: progress is told, but not more often than anyone reads it."""
     stage, at = "", 0.0
 
     def tell_now_and_then(progress: Progress) -> None:
@@ -42,8 +49,8 @@ def _run_child(request: TrainingRequest, tell: Callable[[Progress], None]) -> Ou
             stage, at = progress.stage, now
             tell(progress)
 
-    return run_here(request, tell_now_and_then)
+    return run_here(request, tell_now_and_then, choose)
 
 
 if __name__ == "__main__":
-    serve(TRAINER, _run_child)
+    serve(TRAINER, run_child)

@@ -24,15 +24,20 @@ def open_link(settings: Settings, *, on_command: Callable[[Command[Args]], None]
     Raises:
         ConfigError: `[mqtt]` or the folder cannot be used.
     """
+    from contextlib import ExitStack
+
     from edged.mqtt.ledger import Ledger
     from edged.mqtt.link import Link
     from edged.mqtt.outbox import Outbox
 
     folder = settings.storage.state_dir
-    return Link(
-        settings=settings.mqtt,
-        device=settings.device.id,
-        outbox=Outbox(folder / "outbox.sqlite", settings.storage.outbox_max_mb),
-        ledger=Ledger(folder / "commands.sqlite"),
-        on_command=on_command,
-    )
+    with ExitStack() as undo:
+        outbox = Outbox(folder / "outbox.sqlite", settings.storage.outbox_max_mb)
+        undo.callback(outbox.close)
+        ledger = Ledger(folder / "commands.sqlite")
+        undo.callback(ledger.close)
+        link = Link(
+            settings=settings.mqtt, device=settings.device.id, outbox=outbox, ledger=ledger, on_command=on_command
+        )
+        undo.pop_all()  # from here on the link closes both
+        return link

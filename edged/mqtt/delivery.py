@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edged import tracing
-from edged.mqtt.outbox import Outbox, Stored
+from edged.mqtt.outbox import OLDEST, Outbox, Stored
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +19,8 @@ MEMORY_BYTES = 8_000_000
 """So is one that lets this much pile up."""
 SPILL_S = 0.1
 """Least time between two commits while the broker is away: one page for many messages, not many for each."""
+REOPEN_S = 2.0
+"""How often an outbox whose disk was full from the start looks whether there is room."""
 COMMIT_S = 1.0
 COMMIT_ROWS = 100
 
@@ -41,7 +43,8 @@ class Delivery:
     """Keeps QoS 1 messages in order until the broker acknowledges them.
 
     Invariant: what is on disk and not in flight is older than what waits in memory; so memory is only sent when the
-    disk has nothing left to send.
+    disk has nothing left to send. The exception: what an earlier process has left on a disk that was full from the
+    start is sent, oldest first, once there is room.
 
     Args:
         outbox: The disk.
@@ -53,8 +56,10 @@ class Delivery:
         self._waiting: deque[Pending] = deque()
         self._waiting_bytes = 0
         self._page: deque[Stored] = deque()
-        self._cursor = 0
+        self._cursor = OLDEST
+        self._sent: frozenset[int | None] = frozenset()
         self._more_on_disk = len(outbox) > 0
+        self._reopen_at = 0.0
         self._spilled_at = 0.0
         self._committed_at = 0.0
         self._memory_inflight = 0
@@ -96,7 +101,7 @@ class Delivery:
         self._outbox.commit()
         self._inflight.clear()
         self._page.clear()
-        self._cursor = 0
+        self._cursor, self._sent = OLDEST, frozenset()
         self._more_on_disk = len(self._outbox) > 0
 
     def pump(self, send: Send | None, window: int, max_bytes: int | None) -> None:
@@ -108,6 +113,8 @@ class Delivery:
             max_bytes: The largest packet that the broker takes.
         """
         now = time.monotonic()
+        if self._outbox.trouble is not None and now >= self._reopen_at:
+            self._reopen(now)
         while send is not None and len(self._inflight) < window and (pending := self._next()) is not None:
             if max_bytes is not None and len(pending.topic) + len(pending.payload) + 16 > max_bytes:
                 log.error("%s: %d bytes are more than the broker takes; given up", pending.topic, len(pending.payload))
@@ -134,14 +141,25 @@ class Delivery:
         """How soon `pump` wants to run again although nothing happened, seconds."""
         return SPILL_S if self._waiting else COMMIT_S
 
+    def _reopen(self, now: float) -> None:
+        """Look whether a disk that was full has room, and send what an earlier process has left on it."""
+        self._reopen_at = now + REOPEN_S
+        self._outbox.commit()
+        if self._outbox.reopen():
+            self._page.clear()
+            self._cursor, self._more_on_disk = OLDEST, True
+            self._sent = frozenset(pending.row for pending in self._inflight.values())
+
     def _next(self) -> Pending | None:
-        if not self._page and self._more_on_disk:
-            self._page.extend(self._outbox.after(self._cursor, 200))
-            self._more_on_disk = bool(self._page)
-        if self._page:
+        while self._page or self._more_on_disk:
+            if not self._page:
+                self._page.extend(self._outbox.after(self._cursor, 200))
+                self._more_on_disk = bool(self._page)
+                continue
             stored = self._page.popleft()
             self._cursor = stored.id
-            return Pending(stored.topic, stored.payload, stored.retain, stored.id)
+            if stored.id not in self._sent:
+                return Pending(stored.topic, stored.payload, stored.retain, stored.id)
         if self._waiting:
             pending = self._waiting.popleft()
             self._waiting_bytes -= len(pending.topic) + len(pending.payload)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sqlite3
 import threading
 import time
@@ -10,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edged.contract.messages import FINAL, Job
-from edged.mqtt.outbox import refused, set_aside
+from edged.database import DatabaseFile, cannot_keep, has_room, is_full
+
+log = logging.getLogger(__name__)
 
 KEEP_S = 30 * 86400.0
 KEEP_ROWS = 100_000
@@ -46,24 +50,34 @@ class Unfinished:
 class Ledger:
     """A table of accepted commands on disk. Safe to use from any thread.
 
+    On a full disk it goes on in memory, so that a command can still make room; `retry` brings it back. Until then a
+    power cut costs what it remembers.
+
     Args:
         path: The SQLite file; its folder is made. A damaged one is set aside as *.corrupt and begun anew.
 
     Raises:
         ConfigError: The folder cannot be written to.
-        LinkError: The disk is full.
     """
 
     def __init__(self, path: Path) -> None:
+        self.trouble: str | None = None
+        """Why it is in memory; None while it is on disk."""
         self._path = path
+        self._file = DatabaseFile(path, _prepare)
         self._lock = threading.Lock()
         self._progress: dict[str, tuple[str, float, bytes]] = {}
+        database = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = self._open_or_renew()
+            self._database = database = self._file.open_or_renew()
             self._prune()
         except (OSError, sqlite3.Error) as error:
-            raise refused("the commands", path, error) from error
+            if not is_full(error, path.parent):
+                if database is not None:
+                    database.close()
+                raise cannot_keep("the commands", path, error) from error
+            self._to_memory(database, error)
 
     def accept(self, id_: str, name: str, ack: bytes, *, finished: bool = False) -> None:
         """Remember a command, durably, before it runs; `finished`: it has run and has no job.
@@ -72,8 +86,8 @@ class Ledger:
             sqlite3.Error: It cannot be remembered, so it must not run.
         """
         now = time.time()
-        with self._lock, self._database:
-            self._database.execute(
+        with self._lock:
+            self._write(
                 "INSERT OR IGNORE INTO command (id, name, received, updated, ack, finished) VALUES (?, ?, ?, ?, ?, ?)",
                 (id_, name, now, now, ack, finished),
             )
@@ -98,15 +112,13 @@ class Ledger:
             if known is not None and known[0] == job.status and abs(now - known[1]) < PROGRESS_S:
                 self._progress[job.id] = (job.status, known[1], payload)
                 return
-            with self._database:
-                # A job that no command asked for is kept too: its command column says what it was.
-                self._database.execute(
-                    "INSERT OR IGNORE INTO command (id, name, received, updated) VALUES (?, ?, ?, ?)",
-                    (job.id, job.cmd, now, now),
-                )
-                self._database.execute(
-                    "UPDATE command SET job = ?, updated = ?, finished = ? WHERE id = ?", (payload, now, final, job.id)
-                )
+            # A job that no command asked for is kept too: its command column says what it was.
+            self._write(
+                "INSERT INTO command (id, name, received, updated, job, finished) VALUES (?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET job = excluded.job, updated = excluded.updated, "
+                "finished = excluded.finished",
+                (job.id, job.cmd, now, now, payload, final),
+            )
             if final:
                 self._progress.pop(job.id, None)
             else:
@@ -132,47 +144,82 @@ class Ledger:
         job: bytes | None = row[0] if row else None
         return job
 
-    def jobs(self, names: Collection[str], limit: int) -> list[bytes]:
-        """Return the newest states of the last jobs of commands with these names, the one that changed last first."""
+    def jobs(self, names: Collection[str], limit: int, prefix: str = "") -> list[bytes]:
+        """Return the newest states of the last jobs of commands with these names, the one that changed last first.
+
+        Args:
+            names: Of commands.
+            limit: At most so many.
+            prefix: What their ids begin with.
+        """
         marks = ", ".join("?" * len(names))
         with self._lock:
             rows = self._database.execute(
-                f"SELECT id, job FROM command WHERE job IS NOT NULL AND name IN ({marks}) "
+                f"SELECT id, job FROM command WHERE job IS NOT NULL AND name IN ({marks}) AND substr(id, 1, ?) = ? "
                 "ORDER BY updated DESC, rowid DESC LIMIT ?",
-                [*names, limit],
+                [*names, len(prefix), prefix, limit],
             ).fetchall()
             progress = {id_: payload for id_, (_, _, payload) in self._progress.items()}
         return [progress.get(id_, job) for id_, job in rows]
 
+    def retry(self) -> None:
+        """Go back to the disk where it was full and has room again; does nothing otherwise."""
+        with self._lock:
+            if self.trouble is None or not has_room(self._path.parent):
+                return
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                database = self._file.open_or_renew()
+            except (OSError, sqlite3.Error) as error:
+                log.debug("%s: still cannot be opened: %s", self._path, error)
+                return
+            try:
+                with database:
+                    database.executemany(
+                        "INSERT INTO command VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+                        "updated = excluded.updated, ack = excluded.ack, job = excluded.job, "
+                        "finished = excluded.finished",
+                        self._database.execute(
+                            "SELECT id, name, received, updated, ack, job, finished FROM command ORDER BY rowid"
+                        ),
+                    )
+            except sqlite3.Error as error:
+                log.debug("%s: still cannot be written: %s", self._path, error)
+                database.close()
+                return
+            self._database.close()
+            self._database, self.trouble = database, None
+
     def close(self) -> None:
         """Write the last progress and close the file."""
-        with self._lock:
-            with self._database:
+        self.retry()
+        try:
+            with self._lock, contextlib.closing(self._database), self._database:
                 for id_, (_, _, payload) in self._progress.items():
                     self._database.execute("UPDATE command SET job = ? WHERE id = ?", (payload, id_))
-            self._database.close()
+        except sqlite3.Error as error:
+            log.error("%s: the progress of running jobs is not kept: %s", self._path, error)
 
-    def _open_or_renew(self) -> sqlite3.Connection:
+    def _write(self, statement: str, values: tuple[object, ...]) -> None:
+        """Change the table, in one transaction; in memory where the disk is full."""
         try:
-            return self._open()
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError as error:
-            set_aside(self._path, str(error))
-            return self._open()
+            with self._database:
+                self._database.execute(statement, values)
+        except sqlite3.Error as error:
+            if self.trouble is not None or not is_full(error, self._path.parent):
+                raise
+            self._to_memory(self._database, error)
+            with self._database:
+                self._database.execute(statement, values)
 
-    def _open(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self._path, timeout=5.0, check_same_thread=False)
-        try:
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute("PRAGMA synchronous=FULL")
-            database.execute(_SCHEMA)
-            database.execute("CREATE INDEX IF NOT EXISTS command_updated ON command (updated)")
-            database.execute("SELECT count(*), total(length(job)) FROM command").fetchone()
-        except sqlite3.Error:
+    def _to_memory(self, database: sqlite3.Connection | None, error: OSError | sqlite3.Error) -> None:
+        """Go on with a copy in memory; an empty one where the file could not even be opened."""
+        memory = self._file.open_in_memory()
+        if database is not None:
+            with contextlib.suppress(sqlite3.Error):
+                database.backup(memory)
             database.close()
-            raise
-        return database
+        self._database, self.trouble = memory, str(error)
 
     def _prune(self) -> None:
         with self._database:
@@ -181,3 +228,9 @@ class Ledger:
                 "DELETE FROM command WHERE rowid <= (SELECT rowid FROM command ORDER BY rowid DESC LIMIT 1 OFFSET ?)",
                 (KEEP_ROWS,),
             )
+
+
+def _prepare(database: sqlite3.Connection) -> None:
+    database.execute(_SCHEMA)
+    database.execute("CREATE INDEX IF NOT EXISTS command_updated ON command (updated)")
+    database.execute("SELECT count(*), total(length(job)) FROM command").fetchone()

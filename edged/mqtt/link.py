@@ -104,6 +104,12 @@ class Link:
         """Messages of QoS 1 that the broker has not acknowledged, in memory and on disk."""
         return self._delivery.backlog + self._inbox.qsize()
 
+    @property
+    def in_memory(self) -> dict[str, str]:
+        """What a full disk keeps from being stored → why; it goes back to the disk by itself."""
+        troubles = {"unsent messages": self._outbox.in_memory, "commands": self.ledger.trouble}
+        return {what: why for what, why in troubles.items() if why is not None}
+
     def start(self) -> None:
         """Begin to connect, and to send what an earlier process left in the outbox; returns at once."""
         if (job := self.ledger.last_job(self._lasting)) is not None:

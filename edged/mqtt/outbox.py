@@ -6,7 +6,6 @@ Written to only while the broker is away (or slow), so that a healthy link does 
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import sqlite3
 import time
@@ -15,12 +14,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edged.errors import ConfigError, EdgedError, LinkError
+from edged.database import DatabaseFile, cannot_keep, has_room, is_damage, is_full
 
 log = logging.getLogger(__name__)
 
 ROW_BYTES = 48
 """What a row costs on disk beside its topic and payload, roughly."""
+OLDEST = -(2**63)
+"""Below every id."""
 RETRY_S = 30.0
 """How often a full or failing disk is tried again."""
 REPORT_S = 600.0
@@ -48,56 +49,54 @@ class Stored:
         return len(self.topic) + len(self.payload) + ROW_BYTES
 
 
-def set_aside(path: Path, reason: str) -> None:
-    """Rename an unusable database (and its journal) to *.corrupt, replacing an older one, and say so."""
-    aside = path.with_name(path.name + ".corrupt")
-    path.replace(aside)
-    for suffix in ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    log.error("%s: unusable (%s); set aside as %s and begun anew", path, reason, aside.name)
-
-
-def refused(what: str, path: Path, error: OSError | sqlite3.Error) -> EdgedError:
-    """Say why a database cannot be opened: a full disk may heal by itself, all else asks for another folder."""
-    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    full = error.errno == errno.ENOSPC if isinstance(error, OSError) else "full" in reason
-    return (LinkError if full else ConfigError)(f"storage.state_dir: cannot keep {what} in {path}: {reason}")
-
-
 class Outbox:
     """A bounded first-in-first-out store of messages. Not for several threads at once: the link's thread owns it.
 
     A commit is on disk when `append` returns: it survives SIGKILL and a power cut. Where the disk is full or
-    fails, messages stay in memory, under the same bound, and the disk is tried again now and then.
+    fails, messages stay in memory, under the same bound, and the disk is tried again now and then. Where it is full
+    from the start, what an earlier process has left is found, and counted, as soon as there is room (`reopen`).
 
     Args:
-        path: The SQLite file; its folder is made.
+        path: The SQLite file; its folder is made. A damaged one is set aside as *.corrupt and begun anew.
         max_mb: Bound of all messages together, megabytes (10^6 bytes); beyond it the oldest are dropped.
 
     Raises:
         ConfigError: The folder cannot be written to.
-        LinkError: The disk is full.
     """
 
     def __init__(self, path: Path, max_mb: float) -> None:
         self.path = path
+        self.trouble: str | None = None
+        """Why the disk was full from the start; None where it was not, or has room again."""
         self.dropped = 0
         """Messages dropped for the bound since the process started."""
         self._max_bytes = int(max_mb * 1e6)
         self._memory: deque[Stored] = deque()
         self._acknowledged: list[int] = []
+        self._count = self._bytes = 0
+        self._next_id = 1
+        self._failure = ""
         self._retry_at = 0.0
         self._report_at = 0.0
         self._reported = 0
+        self._file = DatabaseFile(path, self._prepare, shrinks=True)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = self._open_or_renew()
+            self._database = self._file.open_or_renew()
         except (OSError, sqlite3.Error) as error:
-            raise refused("the outbox", path, error) from error
+            if not is_full(error, path.parent):
+                raise cannot_keep("the outbox", path, error) from error
+            self.trouble = str(error)
+            self._database = self._file.open_in_memory()  # stays empty: `append` leaves all in its own memory
 
     def __len__(self) -> int:
         """Messages not yet acknowledged, on disk and in memory."""
         return max(0, self._count + len(self._memory) - len(self._acknowledged))
+
+    @property
+    def in_memory(self) -> str | None:
+        """Why messages, or those to come, are not on disk; None where all is well."""
+        return self.trouble or (self._failure if self._memory else None)
 
     def append(self, messages: Iterable[tuple[str, bytes, bool]]) -> list[int]:
         """Store (topic, payload, retain) messages durably, in one commit.
@@ -110,7 +109,7 @@ class Outbox:
             new.append(Stored(self._next_id, topic, payload, retain))
             self._next_id += 1
         self._memory.extend(new)
-        if time.monotonic() >= self._retry_at:
+        if self.trouble is None and time.monotonic() >= self._retry_at:
             self._write()
         self._bound()
         return [message.id for message in new]
@@ -152,46 +151,58 @@ class Outbox:
             self._count -= len(sizes)
             self._bytes -= sum(sizes)
             if self._count == 0:
-                self._database.execute("PRAGMA incremental_vacuum")
+                # `execute` would stop after the first page: SQLite returns a row without columns for each.
+                self._database.executescript("PRAGMA incremental_vacuum")
                 self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             self._failed(error)
 
+    def reopen(self) -> bool:
+        """Go back to a disk that was full from the start and has room again.
+
+        Returns:
+            Whether an earlier process has left messages there. They are older than all others: their ids are lower.
+        """
+        if self.trouble is None or not has_room(self.path.parent):
+            return False
+        empty, first = self._database, self._next_id
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            database = self._file.open_or_renew()
+            try:
+                with database:  # ids that were given since stay, so the older ones make room below them
+                    database.execute("UPDATE outbox SET id = id - ?", (self._next_id,))
+            except sqlite3.Error:
+                database.close()
+                raise
+        except (OSError, sqlite3.Error) as error:
+            log.debug("%s: still cannot be used: %s", self.path, error)
+            self._count, self._bytes, self._next_id = 0, 0, first
+            return False
+        empty.close()
+        self._database, self._next_id, self.trouble = database, first, None
+        if self._memory:
+            self._write()
+        return self._count > 0
+
     def close(self) -> None:
         """Write what can be written and close the file."""
         self.commit()
-        if self._memory:
-            self._write()
+        self.reopen()
+        with contextlib.closing(self._database):
+            if self._memory and self.trouble is None:
+                self._write()
         if self._memory:
             log.error("%s: %d messages could not be written and are lost", self.path, len(self._memory))
-        self._database.close()
 
-    def _open_or_renew(self) -> sqlite3.Connection:
-        try:
-            return self._open()
-        except sqlite3.OperationalError:
-            raise  # cannot open, locked, no space: not the file's content
-        except sqlite3.DatabaseError as error:
-            set_aside(self.path, str(error))
-            return self._open()
-
-    def _open(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self.path, timeout=5.0, check_same_thread=False)
-        try:
-            database.execute("PRAGMA auto_vacuum=INCREMENTAL")
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute("PRAGMA synchronous=FULL")  # NORMAL would lose the last commits in a power cut
-            database.execute("PRAGMA journal_size_limit=1000000")
-            database.execute(_SCHEMA)
-            # Reads every page of the table, so a damaged file shows itself here.
-            count, size, last = database.execute("SELECT count(*), total(size), max(id) FROM outbox").fetchone()
-        except sqlite3.Error:
-            database.close()
-            raise
-        self._count: int = count
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        database.execute("PRAGMA journal_size_limit=1000000")
+        database.execute(_SCHEMA)
+        # Reads every page of the table, so a damaged file shows itself here.
+        count, size, last = database.execute("SELECT count(*), total(size), max(id) FROM outbox").fetchone()
+        self._count = count
         self._bytes = int(size)
-        self._next_id: int = max(getattr(self, "_next_id", 1), (last or 0) + 1)
-        return database
+        self._next_id = max(self._next_id, (last or 0) + 1)
 
     def _write(self) -> None:
         """Move memory to disk."""
@@ -213,18 +224,18 @@ class Outbox:
 
     def _failed(self, error: sqlite3.Error) -> None:
         """Go on in memory; replace a damaged file."""
-        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        if is_damage(error):
             with contextlib.suppress(sqlite3.Error):
                 self._database.close()
             try:
-                set_aside(self.path, str(error))
-                self._database = self._open()
+                self._database = self._file.renew(error)
             except (OSError, sqlite3.Error) as again:
                 error = again if isinstance(again, sqlite3.Error) else error
             else:
                 return
         if not self._retry_at:
             log.error("%s: cannot be written (%s); unacknowledged messages stay in memory", self.path, error)
+        self._failure = str(error)
         self._retry_at = time.monotonic() + RETRY_S
 
     def _bound(self) -> None:

@@ -84,7 +84,7 @@ def save(fitted: Fitted, report: Mapping[str, Any], curve: str, state_dir: Path)
     Raises:
         ModelError: It cannot be written.
     """
-    arrays: Arrays = {}
+    arrays: dict[str, Any] = {}  # Arrays; numpy 2's stubs could take one for its own keyword, which is no array
     strategies = {name: _encode(name, strategy, arrays) for name, strategy in fitted.strategies.items()}
     plain = {field.name: getattr(fitted, field.name) for field in dataclasses.fields(fitted)}
     manifest = {"v": _VERSION, **plain, "strategies": strategies}

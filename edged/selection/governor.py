@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from edged.types import Reading
 
+_TOTAL_RAILS = ("vdd_in", "total", "tot", "power tot")
+"""Names that boards give to the rail that feeds everything, in lower case."""
 _RELIEF = 0.9
 """Back up only when every quantity is below this share of its limit (a temperature: 5 °C below)."""
 _RELIEF_C = 5.0
@@ -127,6 +129,15 @@ class Governor:
 
     def _move(self, point: int, now_s: float) -> None:
         self.point, self._moved_s = point, now_s
+
+
+def total_power_mw(reading: Reading) -> int | None:
+    """Return the whole machine's power: the rail that stands for it, else the sum; None without rails."""
+    rails = reading.power_mw
+    for name, value in rails.items():
+        if name.lower() in _TOTAL_RAILS:
+            return value
+    return sum(rails.values()) if rails else None
 
 
 def hottest(reading: Reading) -> float | None:

@@ -2,17 +2,24 @@
 
 Everything is written under a temporary name beside its place, flushed to the disk, and renamed; the folder that holds
 the name is flushed too. Temporary names start with `.tmp.`, so that the next one to open the folder can clear them.
+
+What cannot be deleted, because it belongs to another user or the folder is closed, stays: a warning, never an error.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+log = logging.getLogger(__name__)
+
 TEMPORARY = ".tmp."
+_told: set[Path] = set()
+"""What stays although it is not needed any more, and was told; each look at the folder would tell it again."""
 
 
 def temporary(folder: Path, suffix: str = "") -> Path:
@@ -79,11 +86,35 @@ def restore(path: Path, aside: Path) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder; a crash leaves it whole under its name, or without a name that counts."""
+    """Remove a folder; a crash leaves it whole under its name, or without a name that counts.
+
+    Raises:
+        OSError: It stands there as before. What of it cannot be deleted afterwards no longer bears its name.
+    """
     doomed = temporary(path.parent)
     path.rename(doomed)
-    shutil.rmtree(doomed)
+    delete(doomed)
     sync_folder(path.parent)
+
+
+def delete(path: Path) -> bool:
+    """Delete a file, or a folder with everything in it, that nobody needs.
+
+    Returns:
+        Whether it is gone. What cannot be deleted stays and is told once, as a warning.
+    """
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        if path not in _told:
+            _told.add(path)
+            log.warning("%s stays: it cannot be deleted: %s", path, error.strerror)
+        return False
+    _told.discard(path)
+    return True
 
 
 def link(path: Path, target: str) -> None:
@@ -103,12 +134,9 @@ def leftovers(folder: Path) -> list[Path]:
 
 
 def clear(folder: Path) -> None:
-    """Remove `leftovers`."""
+    """Delete `leftovers`, as far as they can be."""
     for path in leftovers(folder):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        delete(path)
 
 
 def _write_synced(path: Path, data: bytes) -> None:

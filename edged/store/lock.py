@@ -54,7 +54,8 @@ class Lock:
         try:
             for folder in self._folders:
                 folder.mkdir(parents=True, exist_ok=True)
-            self._path.touch()
+            if not self._path.exists():  # one of another user will do: it is only locked, never written
+                self._path.touch()
             with self._held(fcntl.LOCK_EX):
                 self._clear()
                 yield
@@ -80,4 +81,7 @@ class Lock:
         for folder in self._changed:
             durable.clear(folder)
             for put_aside in folder.glob(f"{_ASIDE}*"):
-                durable.restore(folder / put_aside.name.removeprefix(_ASIDE), put_aside)
+                try:
+                    durable.restore(folder / put_aside.name.removeprefix(_ASIDE), put_aside)
+                except OSError as error:  # the change at hand is another one's business
+                    log.warning("%s stays: it cannot be moved: %s", put_aside, error.strerror)

@@ -228,22 +228,51 @@ class Store:
             if path in self._library.version_folders() and version not in self._intact(self._read_history(None)):
                 durable.remove_folder(path)
 
+    def remove_version(self, version: str, *, previous: bool = False) -> None:
+        """Remove a version that a person wants gone, intact or not.
+
+        Args:
+            version: Its id.
+            previous: Even if it is the one that a rollback would take.
+
+        Raises:
+            ModelError: There is none, it is the current one, it is the previous one, or it cannot be removed.
+        """
+        path = self._versions / version
+        with self._lock.writing():
+            if path not in self._library.version_folders():
+                raise ModelError(f"there is no version {version}")
+            kept = self._intact(self._read_history(None))
+            if version in kept[:1]:
+                raise ModelError(f"version {version} is current and stays; let another model answer first")
+            if version in kept and not previous:
+                raise ModelError(
+                    f"version {version} is what a rollback goes back to; `previous` removes it all the same"
+                )
+            durable.remove_folder(path)
+
     def prune(self, keep: int = 5) -> list[str]:
         """Remove the oldest versions beyond `keep`; never the current one nor the one that a rollback would take.
 
         Returns:
-            Ids of the removed ones.
+            Ids of the removed ones; one that cannot be removed stays and is told in the log.
 
         Raises:
-            ModelError: They cannot be removed.
+            ModelError: The store cannot be changed at all.
         """
+        removed = []
         with self._lock.writing():
             protected = self._intact(self._read_history(None))
             newest_first = sorted(self._library.version_folders(), key=lambda path: path.name not in protected)
             doomed = [path for path in newest_first[max(keep, 0) :] if path.name not in protected]
             for path in doomed:
-                durable.remove_folder(path)
-        return [path.name for path in doomed]
+                try:
+                    durable.remove_folder(path)
+                except OSError as error:
+                    log.warning("version %s stays: %s cannot be removed: %s", path.name, path, error.strerror)
+                else:
+                    removed.append(path.name)
+        return removed
 
     # What follows is called with the lock held.
 

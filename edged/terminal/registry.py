@@ -1,36 +1,54 @@
-"""How a command joins edgectl: its name, its one line of help, its examples, its `run`."""
+"""How a command joins a command line: its name, its one line of help, its examples, its `run`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from edged.ctl.errors import USAGE
-from edged.ctl.options import add_common
+_USAGE = 2
 
 Run = Callable[[argparse.Namespace], int]
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that reports a mistake in one line."""
+    """An argument parser that reports a mistake in one line, and may get options as late as it parses."""
+
+    _later: Callable[[argparse.ArgumentParser], None] | None = None
+
+    def add_later(self, add: Callable[[argparse.ArgumentParser], None]) -> None:
+        """Have `add` called with this parser before it parses, or prints its help; not for that of other commands."""
+        self._later = add
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        """As argparse's, with the options that were to come later."""
+        if self._later is not None:
+            add, self._later = self._later, None
+            add(self)
+        return super().parse_known_args(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         """Print the mistake, and where help is, and exit with 2."""
-        print(f"edgectl: {message} (see {self.prog} --help)", file=sys.stderr)
-        raise SystemExit(USAGE)
+        program, *_ = self.prog.split()
+        print(f"{program}: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(_USAGE)
 
 
 class Commands:
-    """The commands of edgectl, or of one family such as `edgectl models …`.
+    """The commands of a program, or of one family such as `edgectl models …`.
+
+    Args:
+        parser: The program's, or the family's.
+        add_common: Adds the options that every command takes.
 
     Attributes:
         lines: (name, one line of help) of what was added, in order.
     """
 
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
+    def __init__(self, parser: argparse.ArgumentParser, add_common: Callable[[argparse.ArgumentParser], None]) -> None:
         self._parser = parser
+        self._add_common = add_common
         self._subparsers = parser.add_subparsers(
             prog=parser.prog, metavar="COMMAND", parser_class=Parser, help=argparse.SUPPRESS
         )
@@ -59,7 +77,7 @@ class Commands:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        add_common(parser, top=False)
+        self._add_common(parser)
         parser.set_defaults(run=run)
         self.lines.append((name, summary))
         return parser
@@ -69,9 +87,9 @@ class Commands:
         parser: Parser = self._subparsers.add_parser(
             name, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
         )
-        add_common(parser, top=False)
+        self._add_common(parser)
         self.lines.append((name, summary))
-        return Commands(parser)
+        return Commands(parser, self._add_common)
 
     def describe(self, introduction: str, groups: dict[str, list[tuple[str, str]]] | None = None) -> None:
         """Write the help page's list of commands, under headings where `groups` are given."""
@@ -86,4 +104,4 @@ class Commands:
     def _help(self, args: argparse.Namespace) -> int:
         del args
         self._parser.print_help(sys.stderr)
-        return USAGE
+        return _USAGE

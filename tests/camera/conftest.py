@@ -11,17 +11,24 @@ import pytest
 
 from edged.camera import Cameras, CameraState, Capture
 from edged.settings import CameraSettings
-
-PATIENCE_S = 30.0
-"""Far more than anything takes; the machine may be busy."""
+from edged.types import Frame
+from tests.waiting import PATIENCE_S, wait_until
 
 
 def eventually(condition: Callable[[], object]) -> None:
     """Poll until the condition holds; fail after a long while."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s, "it did not come to pass"
-        time.sleep(0.01)
+    wait_until(condition, what="it did not come to pass")
+
+
+def take(capture: Capture, timeout_s: float) -> Frame | None:
+    """Take a frame from one capture, as `Cameras` does from several; None: there was none in time, or it has ended."""
+    deadline_s = time.monotonic() + timeout_s
+    with capture._ready:
+        while (frame := capture.take_now()) is None:
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0 or not capture._ready.wait(left_s) or capture.exhausted:
+                return None
+        return frame
 
 
 @dataclass

@@ -13,8 +13,10 @@ import pytest
 from edged.errors import CameraError
 from edged.settings import CameraSettings
 from edged.types import Frame
+from tests.clips import Clip
+from tests.waiting import PATIENCE_S
 
-from .conftest import PATIENCE_S, Started, eventually
+from .conftest import Started, eventually, take
 
 
 class Scripted:
@@ -65,29 +67,27 @@ def taken(capture, most: int = 1000) -> list[Frame]:
     deadline_s = time.monotonic() + PATIENCE_S
     while len(frames) < most and not capture.exhausted:
         assert time.monotonic() < deadline_s
-        if (frame := capture.take(1.0)) is not None:
+        if (frame := take(capture, 1.0)) is not None:
             frames.append(frame)
     return frames
 
 
-def test_every_frame_of_a_clip_exactly_once(shared_data: Path, started: Started) -> None:
-    clip = shared_data / "clips" / "car-detection.mp4"
-    capture = started.capture(f"file://{clip}", loop=False)
+def test_every_frame_of_a_clip_exactly_once(clip: Clip, started: Started) -> None:
+    capture = started.capture(f"file://{clip.path}", loop=False)
     frames = taken(capture)
-    assert [frame.seq for frame in frames] == list(range(377))
+    assert [frame.seq for frame in frames] == list(range(clip.frames))
     assert capture.dropped == 0
     assert [state.state for _, state in started.states] == ["running", "ended"]
-    assert (capture.state.width, capture.state.height) == (768, 432)
+    assert (capture.state.width, capture.state.height) == (clip.width, clip.height)
     assert all(a.captured_ns < b.captured_ns for a, b in pairwise(frames))
-    assert capture.take(0.0) is None
-    assert capture.newest is frames[-1]
+    assert take(capture, 0.0) is None
 
 
 def test_a_slow_consumer_still_gets_every_photo(photos: str, started: Started) -> None:
     capture = started.capture(photos, loop=False)
     values = []
     while not capture.exhausted:
-        if (frame := capture.take(1.0)) is not None:
+        if (frame := take(capture, 1.0)) is not None:
             values.append(int(frame.image[0, 0, 0]))
             time.sleep(0.005)
     assert values == [number * 10 for number in range(12)]
@@ -98,7 +98,7 @@ def test_the_next_frame_is_read_ahead_and_no_further(started: Started) -> None:
     source = Scripted(live=False)
     capture = started.capture(opener=lambda *_: source)
     source.release(*[picture(n) for n in range(5)])
-    assert (frame := capture.take(PATIENCE_S)) is not None
+    assert (frame := take(capture, PATIENCE_S)) is not None
     assert frame.seq == 0
     eventually(lambda: source.reads == 2)
     time.sleep(0.05)
@@ -117,17 +117,17 @@ def test_live_keeps_the_newest_and_counts_the_rest(started: Started) -> None:
     capture = started.capture(opener=lambda *_: source)
     source.release(*[picture(n) for n in range(10)])
     eventually(lambda: capture.dropped == 9)
-    frame = capture.take(PATIENCE_S)
+    frame = take(capture, PATIENCE_S)
     assert frame is not None
     assert (frame.seq, frame.image[0, 0, 0]) == (9, 9)
-    assert capture.take(0.0) is None
+    assert take(capture, 0.0) is None
 
 
 def test_pace_makes_a_file_drop_instead_of_waiting(photos: str, started: Started) -> None:
     capture = started.capture(photos, fps=500, loop=False)
     eventually(lambda: capture.state.state == "ended")
     assert capture.dropped == 11
-    frame = capture.take(0.0)
+    frame = take(capture, 0.0)
     assert frame is not None
     assert frame.seq == 11
     assert capture.exhausted
@@ -142,8 +142,8 @@ def test_pace_is_kept(started: Started) -> None:
 
 def test_set_fps_wakes_a_slow_pace(started: Started) -> None:
     capture = started.capture("pattern", fps=0.001)
-    assert capture.take(PATIENCE_S) is not None
-    assert capture.take(0.05) is None
+    assert take(capture, PATIENCE_S) is not None
+    assert take(capture, 0.05) is None
     capture.set_fps(0)
     assert len(taken(capture, 5)) == 5
 
@@ -153,7 +153,7 @@ def test_live_is_thinned(started: Started) -> None:
     capture = started.capture(opener=lambda *_: source, fps=0.001)
     source.release(*[picture(n) for n in range(10)])
     eventually(lambda: source.reads == 10)
-    frame = capture.take(PATIENCE_S)
+    frame = take(capture, PATIENCE_S)
     assert frame is not None
     assert frame.image[0, 0, 0] == 0
     assert capture.dropped == 0
@@ -164,7 +164,7 @@ def test_region_and_preparation(started: Started) -> None:
         return image[::2, ::2].copy()
 
     capture = started.capture("pattern", roi=(0.5, 0.25, 0.5, 0.5), prepare=halve)
-    frame = capture.take(PATIENCE_S)
+    frame = take(capture, PATIENCE_S)
     assert frame is not None
     assert frame.image.shape == (240, 320, 3)
     assert frame.prepared is not None
@@ -178,7 +178,7 @@ def test_region_and_preparation(started: Started) -> None:
 def test_preparation_is_replaced_and_tagged(started: Started) -> None:
     old, new = np.negative, np.invert
     capture = started.capture("pattern", prepare=old)
-    assert (frame := capture.take(PATIENCE_S)) is not None
+    assert (frame := take(capture, PATIENCE_S)) is not None
     assert frame.prepared_by == old
     capture.set_prepare(new)
     assert [frame.prepared_by for frame in taken(capture, 4)][-1] == new
@@ -202,7 +202,7 @@ def test_lost_and_found_again(started: Started, caplog: pytest.LogCaptureFixture
     assert started.states[1][1].error == "camera 'main': source 'pattern': unplugged"
     assert started.states[1][1].width == 30
     assert all(source.closed == 1 for source in sources[:2])
-    assert (frame := capture.take(PATIENCE_S)) is not None
+    assert (frame := take(capture, PATIENCE_S)) is not None
     assert frame.seq >= 2
     assert "camera 'main': running, 30×20 from pattern" in caplog.text
 
@@ -230,7 +230,7 @@ def test_an_unexpected_exception_costs_one_attempt(started: Started) -> None:
     capture = started.capture("pattern", prepare=fragile)
     eventually(lambda: [state.state for _, state in started.states] == ["running", "degraded", "running"])
     assert started.states[1][1].error == "camera 'main': unexpected ZeroDivisionError: a bug"
-    assert capture.take(PATIENCE_S) is not None
+    assert take(capture, PATIENCE_S) is not None
 
 
 def test_a_missing_camera_is_degraded_not_an_exit(started: Started) -> None:
@@ -265,4 +265,4 @@ def test_the_network_need_not_wait_for_a_paused_consumer(started: Started) -> No
     capture = started.capture("pattern")
     eventually(lambda: capture.state.state == "running")
     assert capture.stop(PATIENCE_S)  # the thread was waiting for room in the slot
-    assert capture.take(0.0) is not None
+    assert take(capture, 0.0) is not None

@@ -9,8 +9,10 @@ import pytest
 from edged.camera.gstreamer import PipelineSource
 from edged.camera.pipeline import csi_pipeline, row_stride, split_pipeline
 from edged.errors import CameraError
+from tests.clips import Clip
+from tests.waiting import PATIENCE_S
 
-from .conftest import Started, eventually
+from .conftest import Started, eventually, take
 
 needs_gstreamer = pytest.mark.skipif(
     shutil.which("gst-launch-1.0") is None, reason="needs gst-launch-1.0 (apt install gstreamer1.0-tools)"
@@ -91,13 +93,12 @@ def test_an_error_while_running_is_told() -> None:
 
 
 @needs_gstreamer
-def test_a_clip_through_gstreamer(shared_data: Path) -> None:
-    clip = (shared_data / "clips" / "car-detection.mp4").resolve()
-    source = PipelineSource(split_pipeline(f"filesrc location={clip} ! decodebin"), loop=False)
+def test_a_clip_through_gstreamer(clip: Clip) -> None:
+    source = PipelineSource(split_pipeline(f"filesrc location={clip.path} ! decodebin"), loop=False)
     count = 0
     try:
         while (image := source.read()) is not None:
-            assert image.shape == (432, 768, 3)
+            assert image.shape == (clip.height, clip.width, 3)
             count += 1
             if count == 20:
                 break
@@ -118,10 +119,10 @@ def test_a_dying_child_is_degraded_and_started_again(started: Started) -> None:
     assert error is not None
     assert error.startswith("camera 'main': source 'gst:videotestsrc")
     assert "was killed by signal 9" in error
-    before = capture.take(30)
+    before = take(capture, PATIENCE_S)
     assert before is not None
     assert before.image.shape == (241, 321, 3)
-    assert capture.stop(30)
+    assert capture.stop(PATIENCE_S)
     assert children() == []
 
 

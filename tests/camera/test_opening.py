@@ -9,8 +9,11 @@ from edged.camera import open_source
 from edged.camera.folder import FolderSource
 from edged.camera.opencv import ClipSource
 from edged.camera.opening import public_source
+from edged.demo import PHOTOS
 from edged.errors import CameraError
 from edged.settings import CameraSettings
+from tests.clips import Clip
+from tests.conftest import MADE_AND_REAL, SHARED_DATA
 
 
 def opened(source: str, **settings: object) -> object:
@@ -55,21 +58,18 @@ def test_password_of_a_url_is_not_told() -> None:
     assert public_source("rtsp://host/x") == "rtsp://host/x"
 
 
-def test_clip_by_url_relative_url_and_bare_path(
-    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clip = (shared_data / "clips" / "car-detection.mp4").resolve()
+def test_clip_by_url_relative_url_and_bare_path(clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my clips").mkdir()
-    (tmp_path / "my clips" / "car.mp4").symlink_to(clip)
+    (tmp_path / "my clips" / "car.mp4").symlink_to(clip.path)
     monkeypatch.chdir(tmp_path)
-    for source in (f"file://{clip}", "file://my clips/car.mp4", "file://my%20clips/car.mp4", "my clips/car.mp4"):
+    for source in (f"file://{clip.path}", "file://my clips/car.mp4", "file://my%20clips/car.mp4", "my clips/car.mp4"):
         video = opened(source)
         assert isinstance(video, ClipSource)
         image = video.read()
         video.close()
         video.close()
         assert image is not None
-        assert image.shape == (432, 768, 3)
+        assert image.shape == (clip.height, clip.width, 3)
 
 
 def test_clip_that_is_none(tmp_path: Path) -> None:
@@ -137,14 +137,16 @@ def test_folder_by_name_and_unreadable_photos_once(tmp_path: Path, caplog: pytes
     assert "ab.png: not an image" in complaints[1]
 
 
-def test_folder_that_does_not_loop(shared_data: Path) -> None:
-    folder = opened(f"dir://{shared_data / 'photos'}", loop=False)
+@pytest.mark.parametrize("kind", MADE_AND_REAL)
+def test_folder_that_does_not_loop(kind: str) -> None:
+    photos = PHOTOS if kind == "made" else SHARED_DATA / "photos"
+    folder = opened(f"dir://{photos}", loop=False)
     assert isinstance(folder, FolderSource)
     count = 0
     while (image := folder.read()) is not None:
         assert image.ndim == 3
         count += 1
-    assert count == len([path for path in (shared_data / "photos").iterdir() if path.suffix in {".jpg", ".bmp"}])
+    assert count == len([path for path in photos.iterdir() if path.suffix in {".jpg", ".bmp"}]) > 1
 
 
 def test_folder_without_photos(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.camera.pace import READ_AHEAD_FRAMES, READ_AHEAD_MARGIN_S, Pace, ReadAhead, backoff_s
+from edged.camera.pace import OBSERVED_FRAMES, START_MARGIN_S, LatestStart, Pace, backoff_s
 
 
 def test_backoff_doubles_up_to_its_cap() -> None:
@@ -51,20 +51,20 @@ def test_a_late_frame_does_not_slow_the_schedule() -> None:
 
 
 def test_a_frame_is_begun_as_late_as_the_quickest_turn_and_the_slowest_reading_allow():
-    ahead = ReadAhead()
+    ahead = LatestStart()
     assert ahead.wait_s(0.0) == 0.0
-    for number in range(READ_AHEAD_FRAMES + 1):
+    for number in range(OBSERVED_FRAMES + 1):
         ahead.taken(number * 0.1 + (0.02 if number % 5 == 0 else 0.0))  # turns of 0.08 to 0.12 s
         ahead.worked(0.03 if number % 4 == 0 else 0.01)
-    taken = READ_AHEAD_FRAMES * 0.1
-    assert ahead.wait_s(taken) == pytest.approx(0.08 - 0.03 - READ_AHEAD_MARGIN_S, abs=1e-6)
-    assert ahead.wait_s(taken + 0.04) == pytest.approx(0.01 - READ_AHEAD_MARGIN_S, abs=1e-6)
+    taken = OBSERVED_FRAMES * 0.1
+    assert ahead.wait_s(taken) == pytest.approx(0.08 - 0.03 - START_MARGIN_S, abs=1e-6)
+    assert ahead.wait_s(taken + 0.04) == pytest.approx(0.01 - START_MARGIN_S, abs=1e-6)
     assert ahead.wait_s(taken + 0.2) == 0.0
 
 
 def test_a_network_that_is_quicker_than_reading_is_never_kept_waiting():
-    ahead = ReadAhead()
-    for number in range(READ_AHEAD_FRAMES + 1):
+    ahead = LatestStart()
+    for number in range(OBSERVED_FRAMES + 1):
         ahead.taken(number * 0.002)
         ahead.worked(0.005)
-    assert ahead.wait_s(READ_AHEAD_FRAMES * 0.002) == 0.0
+    assert ahead.wait_s(OBSERVED_FRAMES * 0.002) == 0.0

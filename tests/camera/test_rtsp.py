@@ -12,8 +12,9 @@ import pytest
 from edged.camera import open_source
 from edged.errors import CameraError
 from edged.settings import CameraSettings
+from tests.waiting import PATIENCE_S
 
-from .conftest import Started, eventually
+from .conftest import Started, eventually, take
 
 PYTHON = "/usr/bin/python3"
 """The system's: gi comes with the distribution only."""
@@ -40,7 +41,7 @@ def server(port: int = 0) -> Iterator[tuple[subprocess.Popen[str], int]]:
 def test_stream_lost_and_found(started: Started) -> None:
     with server() as (_, port):
         capture = started.capture(f"rtsp://127.0.0.1:{port}/test")
-        frame = capture.take(30)
+        frame = take(capture, PATIENCE_S)
         assert frame is not None
         assert frame.image.shape == (240, 320, 3)
         red, green, blue = frame.image.reshape(-1, 3).mean(axis=0)
@@ -50,13 +51,13 @@ def test_stream_lost_and_found(started: Started) -> None:
     error = capture.state.error
     assert error is not None
     assert error.startswith(f"camera 'main': source 'rtsp://127.0.0.1:{port}/test': ")
-    assert capture.take(0) is None or capture.take(0) is None
+    assert take(capture, 0) is None or take(capture, 0) is None
     with server(port):
         eventually(lambda: capture.state.state == "running")
-        again = capture.take(30)
+        again = take(capture, PATIENCE_S)
         assert again is not None
         assert again.seq > frame.seq
-        assert capture.stop(30)
+        assert capture.stop(PATIENCE_S)
 
 
 def test_nobody_there_and_wrong_path() -> None:
@@ -71,7 +72,7 @@ def test_nobody_there_and_wrong_path() -> None:
 def test_a_silent_server_does_not_keep_the_process(started: Started) -> None:
     with server() as (process, port):
         capture = started.capture(f"rtsp://127.0.0.1:{port}/test")
-        assert capture.take(30) is not None
+        assert take(capture, PATIENCE_S) is not None
         os.kill(process.pid, signal.SIGSTOP)
         try:
             capture.stop(0.2)  # may be in the middle of a read, which times out by itself

@@ -88,9 +88,9 @@ def test_wrong_input_is_one_line(
         ("file,class_index,label\n", "names no photo"),
         ("file,class_index,label\ncat0.jpg,6,cat\n", "line 2: class_index = '6': this pool has classes 0 to 5"),
         ("file,class_index,label\ncat0.jpg,-1,cat\n", "line 2: class_index = '-1'"),
-        ("file,class_index,label\ncat0.jpg,0,cat\n", "line 2: class 0 is 'astronaut' for this pool, not 'cat'"),
-        ("file,class_index,label\nnone.jpg,1,cat\n", "line 2: file = 'none.jpg': no such file"),
-        ("file,class_index,label\ncat0.jpg,1,cat\n", "only 1 photos can be read; at least 20 are needed"),
+        ("file,class_index,label\ncat0.jpg,1,cat\n", "line 2: class 1 is 'coffee' for this pool, not 'cat'"),
+        ("file,class_index,label\nnone.jpg,0,cat\n", "line 2: file = 'none.jpg': no such file"),
+        ("file,class_index,label\ncat0.jpg,0,cat\n", "only 1 photos can be read; at least 20 are needed"),
     ):
         bad.write_text(text)
         assert message in refused("train", "--images", photos, "--labels", bad)

@@ -49,10 +49,10 @@ def test_a_folder_becomes_a_bundle(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "error"),
     [
-        (["--lr", "0"], 2, "edged: configuration: retrain.lr = 0.0: Input should be greater than 0\n"),
-        (["--lr", "nan"], 2, "edged: configuration: retrain.lr = nan: Input should be "),
-        (["--lr", "-1"], 2, "edged: configuration: retrain.lr = -1.0: "),
-        (["--seed", "-1"], 2, "edged: configuration: retrain.seed = -1: Input should be greater than or equal to 0\n"),
+        (["--lr", "0"], 2, "edged: argument --lr: '0': Input should be greater than 0 (see edged retrain --help)\n"),
+        (["--lr", "nan"], 2, "edged: argument --lr: 'nan': Input should be "),
+        (["--lr", "-1"], 2, "edged: argument --lr: '-1': Input should be greater than 0 "),
+        (["--seed", "-1"], 2, "edged: argument --seed: '-1': Input should be greater than or equal to 0 "),
         (["--backbone", "resnet"], 1, "edged: backbone: no model 'resnet' is installed; installed: mobilenet_v2"),
         ([], 1, "edged: training needs at least two labels of 5 images or more each; there are: checks 8\n"),
     ],

@@ -26,6 +26,10 @@ EXAMPLES: dict[str, m.BaseModel] = {
         ts=TS, device="tx2-01", state="degraded", versions={"edged": "0.1.0"},
         cameras={"main": m.CameraInfo(source="csi://0", state="degraded", error="no frame for 5 s")},
         runtime="litert", sensors="tegra", commands=["set", "snapshot", "status"],
+        degraded=[
+            "camera main: no frame for 5 s",
+            "storage: /var/lib/edged takes no more (database or disk is full); in memory until there is room: commands",
+        ],
     ),
     "model": m.ModelInfo(
         ts=TS, id="0123456789ab", name="mobilenet_v2", backbone="mobilenet_v2", labels=["a", "b"], accuracy=0.9,

@@ -23,7 +23,7 @@ def broker_port(mosquitto: Callable[..., Mosquitto]) -> int:
 
 def environment(port: int | None = None, **more: str) -> dict[str, str]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("EDGECTL_", "COLUMNS"))}
-    return clean | ({"EDGECTL_BROKER": f"mqtt://localhost:{port}"} if port else {}) | more
+    return clean | ({"EDGECTL_BROKER": f"mqtt://127.0.0.1:{port}"} if port else {}) | more
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ class ScriptedDevice:
     """One device; `commands` keeps what it was told, `results` publishes on demand.
 
     Args:
-        port: Where the broker listens on localhost.
+        port: Where the broker listens on 127.0.0.1.
         device: Its id.
         silent: Whether it leaves commands unanswered.
     """
@@ -73,7 +73,7 @@ class ScriptedDevice:
         self._mqtt.will_set(f"{self._base}/state", b"offline", qos=1, retain=True)
 
     def __enter__(self) -> ScriptedDevice:
-        self._mqtt.connect("localhost", self._port)
+        self._mqtt.connect("127.0.0.1", self._port)
         self._mqtt.loop_start()
         assert self._ready.wait(20)
         self.describe()

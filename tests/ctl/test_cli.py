@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -94,7 +95,7 @@ def test_wrong_usage_is_one_line_and_2(arguments: list[str], named: str, capsys:
 def test_a_family_of_commands(capsys: pytest.CaptureFixture[str]) -> None:
     parser = Parser(prog="edgectl")
     add_common(parser, top=True)
-    models = Commands(parser).family("models", summary="models of a device")
+    models = Commands(parser, partial(add_common, top=False)).family("models", summary="models of a device")
     models.add("use", lambda args: 7, summary="switch to a model").add_argument("name")
     models.describe("Models of a device.")
     args = parser.parse_args(["--device", "d", "models", "--timeout", "3", "use", "m", "--json"])
@@ -110,7 +111,7 @@ def test_no_command_shows_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_nobody_at_the_address_is_3(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--broker", "mqtt://localhost:1", "--timeout", "5", "status"]) == 3
+    assert main(["--broker", "mqtt://127.0.0.1:1", "--timeout", "5", "status"]) == 3
     error = capsys.readouterr().err
-    assert error.startswith("edgectl: cannot reach mqtt://localhost:1: connection refused")
+    assert error.startswith("edgectl: cannot reach mqtt://127.0.0.1:1: connection refused")
     assert len(error.splitlines()) == 1

@@ -22,7 +22,7 @@ from tests.mosquitto import Mosquitto
 
 
 def client_of(port: int, *, timeout_s: float = 20.0, **login: object) -> Client:
-    settings = MqttSettings.model_validate({"url": f"mqtt://localhost:{port}"} | login)
+    settings = MqttSettings.model_validate({"url": f"mqtt://127.0.0.1:{port}"} | login)
     return Client(broker(settings), timeout_s=timeout_s)
 
 
@@ -77,7 +77,7 @@ def test_a_login_that_is_refused(tmp_path: Path, mosquitto: Callable[..., Mosqui
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
 def test_tls_needs_a_certificate_that_is_trusted(mosquitto: Callable[..., Mosquitto]) -> None:
     server = mosquitto(tls=True)
-    url = f"mqtts://localhost:{server.port}"
+    url = f"mqtts://127.0.0.1:{server.port}"
     with client_of(server.port, url=url, ca_file=server.ca_file) as client:
         assert client.connected
     for other in ({}, {"ca_file": server.folder / "other.crt"}):

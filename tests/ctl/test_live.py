@@ -64,7 +64,7 @@ def test_silence_is_3_and_says_where_it_listened(broker_port: int, edgectl: Edge
     done = edgectl("watch", "--seconds", "0.5")
     assert done.returncode == 3
     assert "no results from any device" in done.stderr
-    assert f"localhost:{broker_port}" in done.stderr
+    assert f"127.0.0.1:{broker_port}" in done.stderr
 
 
 def test_telemetry_lines_and_json(broker_port: int, edgectl: Edgectl) -> None:

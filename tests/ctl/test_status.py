@@ -15,6 +15,7 @@ def test_table_tells_state_model_cameras_speed_and_heat(broker_port: int, edgect
             update={
                 "state": "degraded",
                 "cameras": {"door": CameraInfo(source="rtsp://x", state="degraded", error="x: \x1b[31mrefused [b]it")},
+                "degraded": ["camera door: x: refused", "storage: /s takes no more"],
             }
         )
         device.describe()
@@ -24,6 +25,8 @@ def test_table_tells_state_model_cameras_speed_and_heat(broker_port: int, edgect
         assert part in done.stdout
     for part in ("4.12 W VDD_IN", "jtop 4.3", "outbox 0", "camera door degraded: x: [31mrefused [b]it"):
         assert part in done.stdout
+    assert "tx2-01, storage: /s takes no more" in done.stdout.splitlines()
+    assert done.stdout.count("refused") == 1, "told once"
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
 
@@ -63,7 +66,7 @@ def test_garbage_from_others_is_passed_over(broker_port: int, edgectl: Edgectl) 
 def test_nobody_there_says_what_was_looked_for(broker_port: int, edgectl: Edgectl) -> None:
     done = edgectl("--prefix", "site", "status")
     assert done.returncode == 3
-    assert done.stderr == f"edgectl: no device at mqtt://localhost:{broker_port} under 'site/'\n"
+    assert done.stderr == f"edgectl: no device at mqtt://127.0.0.1:{broker_port} under 'site/'\n"
     with ScriptedDevice(broker_port):
         done = edgectl("--device", "other", "status")
     assert done.returncode == 3

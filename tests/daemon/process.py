@@ -6,18 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-PATIENCE_S = 60.0
-
-
-def wait_until(done: Callable[[], object], *, what: str, timeout_s: float = PATIENCE_S) -> None:
-    end = time.monotonic() + timeout_s
-    while not done():
-        assert time.monotonic() < end, f"{what}: not within {timeout_s:g} s"
-        time.sleep(0.005)
+from tests.waiting import PATIENCE_S, wait_until
 
 
 class Daemon:

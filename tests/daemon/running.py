@@ -15,7 +15,7 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.daemon.process import PATIENCE_S, wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 PHOTOS = Path(__file__).parents[2] / "edged" / "demo" / "photos"
 

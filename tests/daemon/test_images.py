@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.daemon.process import Daemon, wait_until
+from tests.daemon.process import Daemon
 from tests.mosquitto import Mosquitto
 from tests.photos import photo
+from tests.waiting import wait_until
 
 Edgectl = Callable[..., "subprocess.Popen[str]"]
 PER_LABEL = 60
@@ -115,9 +117,8 @@ def test_a_push_outlives_its_broker_and_its_device(
     told = json.loads(out)
     assert (code, told["pushed"], told["present"]) == (0, 0, 2 * PER_LABEL)
     assert device.stop() == 0
-    database = sqlite3.connect(device.state_dir / "images.sqlite")
-    rows = database.execute("SELECT label, sha256 FROM images ORDER BY label, sha256").fetchall()
-    database.close()
+    with closing(sqlite3.connect(device.state_dir / "images.sqlite")) as database:
+        rows = database.execute("SELECT label, sha256 FROM images ORDER BY label, sha256").fetchall()
     assert rows == contents(album)
     assert (device.state_dir / "commands.sqlite").stat().st_size < 500_000
     assert "Traceback" not in device.log
@@ -164,11 +165,10 @@ def test_images_are_listed_fetched_labeled_and_removed(
     assert code == 0, err
     labeled = json.loads(out)
     assert (labeled["label"], labeled["by"], labeled["camera"]) == ("test pattern", "last", "main")
-    database = sqlite3.connect(device.state_dir / "images.sqlite")
-    ((variant, size),) = database.execute(
-        "SELECT variant, length(data) FROM embeddings WHERE sha256 = ?", (labeled["sha256"],)
-    ).fetchall()
-    database.close()
+    with closing(sqlite3.connect(device.state_dir / "images.sqlite")) as database:
+        ((variant, size),) = database.execute(
+            "SELECT variant, length(data) FROM embeddings WHERE sha256 = ?", (labeled["sha256"],)
+        ).fetchall()
     assert (variant, size) == ("crop=0.875", 1280)
 
     time.sleep(2.1)  # a file that is younger may still be being written
@@ -207,11 +207,10 @@ def test_frames_worth_a_label_are_kept_with_their_embedding(daemon: Callable[...
     frames = device.state_dir / "frames"
     wait_until(lambda: len(list(frames.glob("*.jpg"))) >= 3, what="kept frames")
     assert device.stop() == 0
-    database = sqlite3.connect(device.state_dir / "images.sqlite")
-    rows = database.execute(
-        "SELECT reason, predicted, length(data) FROM images LEFT JOIN embeddings USING (sha256) WHERE label IS NULL"
-    ).fetchall()
-    database.close()
+    with closing(sqlite3.connect(device.state_dir / "images.sqlite")) as database:
+        rows = database.execute(
+            "SELECT reason, predicted, length(data) FROM images LEFT JOIN embeddings USING (sha256) WHERE label IS NULL"
+        ).fetchall()
     assert len(rows) == len(list(frames.glob("*.jpg")))
     assert {size for _, _, size in rows} == {1280}
     assert {reason for reason, _, _ in rows} <= {"low score", "close call", "new prediction", "random"}

@@ -16,9 +16,9 @@ from edged.resources import shipped
 from edged.settings import ModelSettings
 from edged.store import Store
 from edged.vision.network import Network
-from tests.daemon.process import wait_until
 from tests.daemon.running import PHOTOS, Running, Watcher
 from tests.mosquitto import Mosquitto
+from tests.waiting import wait_until
 
 Run = Callable[..., Running]
 Watch = Callable[..., Watcher]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,10 +16,14 @@ from pathlib import Path
 import pytest
 
 from edged.contract.messages import Ack
+from edged.images.store import ImageStore
 from edged.mqtt.ledger import Ledger
-from tests.daemon.process import wait_until
+from edged.mqtt.outbox import Outbox
+from edged.store import Store
+from tests.albums import make_album
 from tests.daemon.running import Running, Watcher, environment
 from tests.mosquitto import Mosquitto
+from tests.waiting import wait_until
 
 Run = Callable[..., Running]
 Watch = Callable[..., Watcher]
@@ -147,7 +154,7 @@ def test_a_job_that_a_restart_cut_off_has_failed(broker: Mosquitto, run: Run, wa
 
 def fill_up(file: Path) -> None:
     with file.open("wb", buffering=0) as fill:
-        for _ in range(1000):
+        while True:
             fill.write(bytes(4096))
 
 
@@ -181,7 +188,8 @@ def test_a_disk_that_fills_up_costs_nothing(
         seen.wait("result/main", 100)
         assert seqs(seen)[:100] == list(range(100))
         _, job, _ = seen.command("status")
-        assert job is None or job["status"] == "succeeded"  # a disk that takes nothing may also refuse commands
+        assert job is not None  # a command may be what makes room
+        assert job["status"] == "succeeded"
         (inside / "fill").unlink()
         _, job, _ = seen.command("status")
         assert job is not None
@@ -192,21 +200,131 @@ def test_a_disk_that_fills_up_costs_nothing(
         device.kill()
 
 
-def test_a_disk_that_is_full_at_start_is_worth_another_try(
-    broker: Mosquitto, tmp_path: Path, own_mounts: list[str]
+def on_a_full_disk(device: Running, own_mounts: list[str], *, late: bool = False) -> Path:
+    """Start a daemon whose state folder is a small disk of its own, with what lies there, filled to the last byte.
+
+    Args:
+        device: Not started yet.
+        own_mounts: What it is started by.
+        late: Fill the disk when the daemon runs.
+
+    Returns:
+        The file that fills it, as this process sees it.
+    """
+    prepared = device.state_dir.rename(device.state_dir.with_name("prepared"))
+    device.state_dir.mkdir()
+    fill_up = "" if late else f'cat /dev/zero > "{device.state_dir}/fill" 2>/dev/null; '
+    small = (
+        f'mount -t tmpfs -o size=40m tmpfs "{device.state_dir}" && cp -a "{prepared}/." "{device.state_dir}/" && '
+        f'{{ {fill_up}exec "$@"; }}'
+    )
+    device.start(*own_mounts, "sh", "-c", small, "sh")
+    device.wait_for_log("first result")
+    assert device.process is not None
+    fill = Path(f"/proc/{device.process.pid}/root{device.state_dir}/fill")
+    if late:
+        with pytest.raises(OSError, match="No space left"):
+            fill_up(fill)
+    assert os.statvfs(fill.parent).f_bavail == 0
+    return fill
+
+
+def test_a_disk_that_is_full_at_start_is_tolerated(
+    broker: Mosquitto, watch: Watch, tmp_path: Path, own_mounts: list[str]
 ) -> None:
     device = Running(tmp_path / "device", broker.url)
     device.state_dir.mkdir()
-    full = (
-        f'mount -t tmpfs -o size=16k tmpfs "{device.state_dir}" && '
-        f'{{ cat /dev/zero > "{device.state_dir}/fill" 2>/dev/null; exec "$@"; }}'
-    )
-    device.start(*own_mounts, "sh", "-c", full, "sh")
     try:
-        assert device.wait() == 1  # not 2: systemd starts it again
-        line = device.log.splitlines()[-1]
-        assert line.startswith("edged: storage.state_dir: cannot keep")
-        assert "full" in line
+        fill = on_a_full_disk(device, own_mounts)
+        seen = watch(broker)
+        seen.wait("result/main", 3)
+        info = seen.wait("info")[-1]
+        assert info["state"] == "degraded"
+        (line,) = info["degraded"]
+        assert line.startswith(f"storage: {device.state_dir} takes no more (")
+        assert line.endswith("in memory until there is room: unsent messages, commands, the image index")
+        _, job, id_ = seen.command("status")
+        assert job is not None
+        assert job["report"]["info"]["degraded"] == [line]
+        fill.unlink()
+        wait_until(lambda: "degraded" not in seen.decoded("info")[-1], what="all back on disk")
+        assert seen.decoded("info")[-1]["state"] == "running"
+        assert device.log.count("takes no more") == device.log.count("has room again") == 1
+        copy = tmp_path / "copy"
+        copy.mkdir()
+        for file in fill.parent.glob("commands.sqlite*"):
+            shutil.copy(file, copy)
+        ledger = Ledger(copy / "commands.sqlite")
+        known = ledger.answer(id_)
+        ledger.close()
+        assert known is not None
+        assert json.loads(known.job or b"")["status"] == "succeeded"
+        broker.stop()  # what cannot be sent lies on the disk again
+        device.wait_for_log("next attempt")
+        wait_until(lambda: (fill.parent / "outbox.sqlite-wal").stat().st_size > 10_000, what="messages on the disk")
+        assert device.stop() == 0
+    finally:
+        device.kill()
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["full at the start", "fills up"])
+def test_a_full_disk_is_freed_over_mqtt(
+    broker: Mosquitto, watch: Watch, tmp_path: Path, own_mounts: list[str], late: bool
+) -> None:
+    device = Running(tmp_path / "device", broker.url)
+    store = Store(device.state_dir)
+    shipped = store.find("mobilenet_v2")
+    versions = []
+    for number in range(3):
+        model = shipped.read_model() + bytes([number])
+        manifest = shipped.manifest.model_copy(update={"sha256": hashlib.sha256(model).hexdigest()})
+        versions.append(store.promote(store.write_version(model, shipped.labels, manifest), "mobilenet_v2").id)
+    store.add(shipped.read_model(), shipped.labels, name="spare", width=224, height=224)
+    make_album(device.state_dir / "images", 3)
+    ImageStore(device.state_dir, images_max_mb=100).close()
+    before = Outbox(device.state_dir / "outbox.sqlite", 10)
+    before.append([("edged/dut/result/old", b"{}", False)])
+    before.close()
+    try:
+        seen = watch(broker)
+        folder = on_a_full_disk(device, own_mounts, late=late).parent
+        _, job, _ = seen.command("images_list")
+        assert job is not None
+        wait_until(lambda: "storage" in seen.decoded("info")[-1].get("degraded", [""])[0], what="a full disk told")
+        assert sum(job["report"]["counts"].values()) == 9
+        image = job["report"]["images"][0]
+        _, job, _ = seen.command("images_remove", id=image["id"])
+        assert job is not None
+        assert job["status"] == "succeeded"
+        assert len(list((folder / "images").glob("*/*"))) == 8
+        # What runs, what came with edged, and what a rollback needs stays.
+        for model, why in (
+            (versions[2], "answers now and stays"),
+            ("mobilenet_v2", "came with edged and stays|is what model.name says"),
+            (versions[1], "is what a rollback goes back to"),
+            ("feedfeedfeed", "no model or version feedfeedfeed"),
+        ):
+            _, job, _ = seen.command("models_remove", model=model)
+            assert job is not None
+            assert job["status"] == "failed"
+            assert re.search(why, job["error"]), job["error"]
+        _, job, _ = seen.command("models_remove", model=versions[0][:8])
+        assert job is not None
+        assert job["report"]["removed"] == versions[0]
+        assert job["report"]["bytes"] > 3_000_000
+        wait_until(lambda: "degraded" not in seen.decoded("info")[-1], what="all back on disk")
+        assert seen.wait("result/old"), "an earlier process left it on the disk"
+        _, job, _ = seen.command("models_remove", model="spare")
+        assert job is not None
+        assert job["report"]["kind"] == "installed"
+        _, job, _ = seen.command("models_remove", model=versions[1], previous=True)
+        assert job is not None
+        assert job["report"]["removed"] == versions[1]
+        assert sorted(path.name for path in (folder / "versions").iterdir() if path.name in versions) == [versions[2]]
+        _, job, _ = seen.command("images_list")
+        assert job is not None
+        assert sum(job["report"]["counts"].values()) == 8
+        assert device.stop() == 0
     finally:
         device.kill()
 

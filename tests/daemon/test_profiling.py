@@ -6,7 +6,8 @@ import json
 import subprocess
 from collections.abc import Callable
 
-from tests.daemon.process import PATIENCE_S, Daemon, wait_until
+from tests.daemon.process import Daemon
+from tests.waiting import PATIENCE_S, wait_until
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

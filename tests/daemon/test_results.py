@@ -105,6 +105,17 @@ def test_quantiles_are_nearest_ranks(count: int, expected: tuple[float, ...]) ->
     assert (latency.p50, latency.p95, latency.p99, latency.max) == expected
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_quantiles_are_those_of_the_formula(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.lognormal(2, 1, int(rng.integers(1, 3000))).tolist()
+    ordered = sorted(values)
+    latency = quantiles(values)
+    assert latency is not None
+    ranks = [-(-percent * len(ordered) // 100) for percent in (50, 95, 99, 100)]
+    assert [latency.p50, latency.p95, latency.p99, latency.max] == [round(ordered[rank - 1], 3) for rank in ranks]
+
+
 def test_a_window_without_frames_has_no_latency() -> None:
     statistics = Statistics()
     statistics.add(2.0)

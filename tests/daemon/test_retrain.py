@@ -16,13 +16,17 @@ import pytest
 from edged.contract.messages import FINAL, Job, ModelInfo, Result
 from edged.ctl.client import Client
 from edged.ctl.errors import RejectedError
+from edged.daemon.loop import PROBATION_FRAMES
 from edged.mqtt.broker import broker as broker_of
 from edged.settings import MqttSettings
-from edged.store import Store
+from edged.store import Store, read_bundle
+from edged.zoo import install
 from tests.albums import LABELS, make_album, picture, put
 from tests.conftest import REPOSITORY
-from tests.daemon.process import Daemon, wait_until
+from tests.daemon.process import Daemon
 from tests.mosquitto import Mosquitto
+from tests.pinned import Pins
+from tests.waiting import wait_until
 
 RETRAIN = "[retrain]\nkeep_frames = false\nbatch = 16\nmin_accuracy = 0.4\n"
 Edgectl = Callable[..., "subprocess.Popen[str]"]
@@ -176,6 +180,56 @@ def test_one_training_at_a_time_and_a_command_runs_once(device: Daemon, client: 
     assert retrain(client).status == "succeeded"
 
 
+def test_what_runs_is_cancelled_and_shown_by_the_beginning_of_its_id(
+    device: Daemon, client: Client, edgectl: Edgectl
+) -> None:
+    code, out, err = finish(edgectl("cancel"))
+    assert (code, out, err) == (1, "", "edgectl: dut: cancel failed: nothing is running\n")
+    code, out, err = finish(edgectl("retrain", "--epochs", "10000", "--lr", "0.0001", "--no-wait"))
+    assert code == 0, err
+    job_id = out.split("job ")[1].split(";")[0]
+    code, _, err = finish(edgectl("retrain", "--no-wait"))
+    assert (code, err) == (1, f"edgectl: dut: retrain rejected: a training is running: {job_id}\n")
+    code, out, err = finish(edgectl("retrain", "--no-wait", "--json"))
+    assert (code, json.loads(out)["status"]) == (1, "rejected")
+    code, out, err = finish(edgectl("profile", "--no-wait", "--only", "online", "--online", "100000"))
+    assert code == 0, err
+    profile_id = out.split("job ")[1].split(";")[0]
+    code, _, err = finish(edgectl("cancel"))
+    assert code == 1
+    assert f"several jobs are running, name one: retrain {job_id}, profile {profile_id}" in err
+    code, out, err = finish(edgectl("cancel", profile_id[:5]))
+    assert (code, out) == (0, f"dut: profile {profile_id} is being cancelled\n"), err
+    wait_until(lambda: f"profile {profile_id}: cancelled" in device.log, what="the end of the profile")
+    code, out, err = finish(edgectl("cancel"))
+    assert (code, out) == (0, f"dut: retrain {job_id} is being cancelled\n"), err
+    wait_until(lambda: f"training {job_id}: cancelled" in device.log, what="the end of the training")
+    code, out, err = finish(edgectl("jobs"))
+    assert code == 0, err
+    assert max(map(len, out.splitlines())) <= 80
+    rows = [line.split() for line in out.splitlines() if "cancelled" in line]
+    assert [row[:3] for row in rows] == [
+        [job_id[:8], "retrain", "cancelled"], [profile_id[:8], "profile", "cancelled"]
+    ]  # fmt: skip
+    assert f"running: {job_id[:8]} " in " ".join(out.split()), "ids stand on one line, also in a reason"
+    code, out, err = finish(edgectl("jobs", profile_id[:6], "--json"))
+    assert (json.loads(out)["id"], code) == (profile_id, 0), err
+    code, out, err = finish(edgectl("retrain", "--json"))
+    trained = json.loads(out)
+    code, out, err = finish(edgectl("jobs", trained["id"][:6]))
+    assert (code, "test accuracy" in out) == (0, True), err
+    code, out, err = finish(edgectl("jobs", "zzz"))
+    assert code == 1
+    assert "job zzz: there is none with this id" in err
+
+
+def test_no_wait_tells_what_the_images_do_not_allow(daemon: Callable[..., Daemon], edgectl: Edgectl) -> None:
+    daemon(RETRAIN)
+    code, out, err = finish(edgectl("retrain", "--no-wait"))
+    assert (code, out) == (1, "")
+    assert err.startswith("edgectl: dut: retrain rejected: training needs at least two labels")
+
+
 @pytest.mark.parametrize(
     ("args", "reason"),
     [
@@ -262,6 +316,18 @@ def test_a_daemon_that_stops_ends_its_training(device: Daemon, client: Client) -
     assert (last.status, last.error) == ("cancelled", "the daemon stopped")
 
 
+def test_a_slow_camera_does_not_hold_the_new_model_up(device: Daemon, client: Client) -> None:
+    assert call(client, "set", {"fps": 0.5})[-1].status == "succeeded"
+    with client.subscribe("dut/result/+") as live:
+        last = retrain(client)
+    assert last.status == "succeeded", last.error
+    new, by_new = (last.report or {})["model"], 0
+    while (message := live.get(0)) is not None:
+        by_new += json.loads(message.payload)["model"] == new
+    assert by_new < PROBATION_FRAMES / 2, "success was told before a probation on live frames could end"
+    assert model_id(client) == new
+
+
 def test_no_process_outlives_a_training(device: Daemon, client: Client) -> None:
     assert retrain(client).status == "succeeded"
     assert device.process is not None
@@ -281,6 +347,28 @@ def test_only_the_last_versions_stay(daemon: Callable[..., Daemon], client: Clie
     device = daemon(RETRAIN + "keep_versions = 3\n")
     ids = [(retrain(client, seed=seed, epochs=5).report or {})["model"] for seed in range(4)]
     assert [version.id for version in Store(device.state_dir).versions()] == ids[:0:-1]
+
+
+def test_what_cannot_be_deleted_fails_no_training(
+    daemon: Callable[..., Daemon], client: Client, edgectl: Edgectl, tmp_path: Path, pins: Pins
+) -> None:
+    make_album(tmp_path / "state" / "images", 12)
+    device = daemon(RETRAIN + "keep_versions = 2\n")
+    store = Store(device.state_dir)
+    first = (retrain(client, seed=0, epochs=5).report or {})["model"]
+    pins.pin(store.find(first).path / "model.tflite")
+    given_up = device.state_dir / "uploads" / "given-up"
+    given_up.mkdir(parents=True)
+    (given_up / "file").touch()
+    pins.pin(given_up / "file")
+    for seed in range(1, 5):
+        trained = retrain(client, seed=seed, epochs=5)
+        assert trained.status == "succeeded", trained.error
+    assert len(store.versions()) == 2
+    assert 1 <= device.log.count("stays: it cannot be deleted") <= 4, "the daemon once, and each trainer once"
+    code, _, err = finish(edgectl("models", "push", str(REPOSITORY / "models" / "mobilenet_v2"), "--name", "again"))
+    assert code == 0, err
+    assert list((device.state_dir / "uploads").iterdir()) == [given_up]
 
 
 def test_a_model_is_pushed_and_answers(
@@ -330,3 +418,18 @@ def test_a_pushed_bundle_keeps_its_lineage(device: Daemon, edgectl: Edgectl, cli
     (carried / "manifest.json").write_text(json.dumps({**manifest, "sha256": "0" * 64}))
     code, _, err = finish(edgectl("models", "push", str(carried), "--name", "other"))
     assert (code, f"manifest.json: sha256 starts with 000000000000, that of {carried}" in err) == (2, True), err
+
+
+def test_auto_ranks_what_is_installed_and_trains_on_the_first(
+    daemon: Callable[..., Daemon], client: Client, tmp_path: Path
+) -> None:
+    make_album(tmp_path / "state" / "images", 12)
+    shipped = read_bundle(REPOSITORY / "models" / "mobilenet_v2")
+    store = Store(tmp_path / "state")
+    install(store, shipped.read_model() + bytes(16), shipped.labels, name="other", origin="other")
+    daemon(RETRAIN)
+    trained = retrain(client, backbone="auto")
+    assert trained.status == "succeeded", trained.error
+    report = trained.report or {}
+    assert report["choice"]["chosen"] == report["backbone"] == "mobilenet_v2"
+    assert [one["name"] for one in report["choice"]["sources"]] == ["mobilenet_v2", "other"]

@@ -19,8 +19,9 @@ from edged.mqtt.broker import broker as broker_of
 from edged.settings import MqttSettings
 from edged.store import Store
 from tests.albums import LABELS, make_album
-from tests.daemon.process import Daemon, wait_until
+from tests.daemon.process import Daemon
 from tests.mosquitto import Mosquitto
+from tests.waiting import wait_until
 
 CHILD_KILLS, DAEMON_KILLS = 36, 14
 LONGEST_S = 1.6

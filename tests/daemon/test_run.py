@@ -13,9 +13,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tests.daemon.process import wait_until
 from tests.daemon.running import PHOTOS, Running, Systemd, Watcher
 from tests.mosquitto import Mosquitto
+from tests.waiting import wait_until
 
 GOLDEN = Path(__file__).parents[1] / "mqtt" / "golden"
 Run = Callable[..., Running]

@@ -18,10 +18,10 @@ from edged.selection.strategy import ByCascade
 from edged.settings import ModelSettings, SelectionSettings
 from edged.store import Store
 from edged.types import Reading
-from tests.daemon.process import wait_until
 from tests.daemon.running import Running, Watcher
 from tests.mosquitto import Mosquitto
 from tests.selection import retrained
+from tests.waiting import wait_until
 
 Run = Callable[..., Running]
 Watch = Callable[..., Watcher]

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from edged.daemon import supervision
-from edged.daemon.supervision import Watchdog, notify_more_time, notify_ready, notify_status, notify_stopping
+from edged.daemon.supervision import Watchdog, notify_ready, notify_stopping
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -20,14 +20,10 @@ def systemd(request, tmp_path, monkeypatch):
 
 
 def test_ready_status_stopping(systemd):
-    assert notify_ready("classifying\nmain")
-    assert systemd.recv(1000) == b"READY=1\nSTATUS=classifying main"
-    assert notify_status("23.9 fps, 41 °C")
-    assert systemd.recv(1000).decode() == "STATUS=23.9 fps, 41 °C"
+    assert notify_ready("classifying\nmain, 41 °C")
+    assert systemd.recv(1000).decode() == "READY=1\nSTATUS=classifying main, 41 °C"
     assert notify_stopping()
     assert systemd.recv(1000) == b"STOPPING=1\nSTATUS=stopping"
-    assert notify_more_time(2.5)
-    assert systemd.recv(1000) == b"EXTEND_TIMEOUT_USEC=2500000"
 
 
 def test_the_watchdog_is_fed_at_most_three_times_per_limit(systemd, monkeypatch):
@@ -71,10 +67,10 @@ def test_a_dead_socket_never_raises(monkeypatch, address):
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     monkeypatch.setenv("WATCHDOG_USEC", "3000000")
     monkeypatch.delenv("WATCHDOG_PID", raising=False)
-    assert not notify_status("still here")
+    assert not notify_ready("still here")
     assert not Watchdog().ping()
 
 
 def test_a_socket_that_nobody_empties_does_not_block_for_ever(systemd, monkeypatch):
     monkeypatch.setattr(supervision, "_SEND_TIMEOUT_S", 0.01)
-    assert not all(notify_status("x") for _ in range(2000))
+    assert not all(notify_ready("x") for _ in range(2000))

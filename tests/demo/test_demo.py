@@ -15,11 +15,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from edged.camera.photo import read_image
+from edged import resources
 from edged.cli import main
+from edged.codec import read_image
 from edged.demo import PHOTOS, viewer
 from edged.demo.crops import SIDE, write_crops
-from tests.daemon.process import wait_until
+from edged.store import read_bundle
+from edged.vision.network import Network
+from tests.photos import shipped_photos
+from tests.waiting import wait_until
 
 needs_broker = pytest.mark.skipif(importlib.util.find_spec("amqtt") is None, reason="needs amqtt (the extra `demo`)")
 
@@ -90,7 +94,9 @@ def test_results_and_telemetry_are_printed_for_so_many_seconds(demo: Callable[..
     lines = shown.output.splitlines()
     assert lines[0].startswith(f"edged demo: {len(list(PHOTOS.glob('*.jpg')))} photos → MobileNetV2 → MQTT on port ")
     assert any("edged/demo/state  online" in line for line in lines)
-    assert any("espresso" in line and "%" in line and "ms" in line for line in lines)
+    results = [line for line in lines if "█" in line and "%" in line and " ms" in line]
+    assert results
+    assert all(any(f"  {label} " in line for label in shipped_photos().values()) for line in results)
     assert any("telemetry" in line and "frames/s" in line for line in lines)
     assert "results arrived" in lines[-1]
     assert int(lines[-1].split()[0]) >= 1
@@ -108,6 +114,17 @@ def test_a_signal_ends_all_of_it(demo: Callable[..., Demo], tmp_path: Path, numb
     assert "results arrived" in shown.output
     assert list(tmp_path.iterdir()) == []
     assert shown.processes() == []
+
+
+def test_the_shipped_model_knows_each_photo() -> None:
+    expected = shipped_photos()
+    assert sorted(expected) == sorted(PHOTOS.glob("*.jpg"))
+    bundle = read_bundle(resources.shipped("models") / "mobilenet_v2")
+    network = Network(bundle.read_model(), crop=bundle.manifest.input.crop)
+    for file, label in expected.items():
+        scores = network.infer(network.prepare(read_image(file))).scores
+        assert bundle.labels[int(scores.argmax())].split(",")[0] == label
+        assert scores.max() > 0.6, file
 
 
 @pytest.mark.parametrize("seconds", ["-3", "0", "nan", "inf", "soon"])

@@ -11,15 +11,17 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from edged.errors import CommandError, TrainingError
+from edged.errors import CommandError, StorageError
 from edged.images.embeddings import Embedding, variant
 from edged.images.rows import Kept
 from edged.images.store import ImageStore
 from tests.photos import photo
+from tests.pinned import Pins
 
 BACKBONE = "b" * 64
 
@@ -243,6 +245,46 @@ def test_only_unlabeled_frames_make_room_the_oldest_first(tmp_path: Path) -> Non
     store.close()
 
 
+def test_a_frame_that_cannot_be_deleted_leaves_the_next_one_to_make_room(tmp_path: Path, pins: Pins) -> None:
+    size = len(photo(0))
+    store = ImageStore(tmp_path, images_max_mb=3.5 * size / 1e6)
+    kept = [store.keep(photo(seed), Kept("random")) for seed in (10, 11, 12)]
+    oldest = store.get(str(kept[0])).path
+    oldest.unlink()
+    oldest.mkdir()  # closing `frames` itself would keep new frames out
+    (oldest / "file").touch()
+    pins.pin(oldest / "file")
+    sha256 = store.keep(photo(13), Kept("random"))
+    assert [image.sha256 for image in store.newest(unlabeled=True)] == [sha256, kept[2], kept[0]]
+    assert oldest.exists()
+    store.close()
+
+
+def test_a_stale_temporary_file_that_cannot_be_deleted_stays(store: ImageStore, tmp_path: Path, pins: Pins) -> None:
+    put(tmp_path, "roses", "1.jpg", photo(1))
+    folder = put(tmp_path, "tulips", ".tmp.0123/file", b"").parent
+    past = time.time() - 7200
+    os.utime(folder, (past, past))
+    pins.pin(folder / "file")
+    assert store.scan().added == 1
+    assert store.scan().skipped == []
+    assert (folder / "file").exists()
+
+
+def test_a_label_s_folder_that_is_closed_leaves_the_others(store: ImageStore, tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may read every folder")
+    put(tmp_path, "roses", "1.jpg", photo(1))
+    closed = put(tmp_path, "tulips", "2.jpg", photo(2)).parent
+    closed.chmod(0)
+    try:
+        report = store.scan()
+    finally:
+        closed.chmod(0o755)
+    assert (report.added, [one.file for one in report.skipped]) == (1, ["images/tulips"])
+    assert "Permission denied" in report.skipped[0].reason
+
+
 def test_a_damaged_index_is_set_aside_and_made_anew_with_the_same_splits(tmp_path: Path) -> None:
     store = ImageStore(tmp_path, images_max_mb=10)
     for seed in range(20):
@@ -261,10 +303,9 @@ def test_a_damaged_index_is_set_aside_and_made_anew_with_the_same_splits(tmp_pat
 
 def test_an_index_of_a_newer_edged_is_left_alone(tmp_path: Path) -> None:
     ImageStore(tmp_path, images_max_mb=10).close()
-    database = sqlite3.connect(tmp_path / "images.sqlite")
-    database.execute("PRAGMA user_version = 99")
-    database.close()
-    with pytest.raises(TrainingError, match="newer edged"):
+    with closing(sqlite3.connect(tmp_path / "images.sqlite")) as database:
+        database.execute("PRAGMA user_version = 99")
+    with pytest.raises(StorageError, match="newer edged"):
         ImageStore(tmp_path, images_max_mb=10)
     assert not (tmp_path / "images.sqlite.corrupt").exists()
 

@@ -17,8 +17,8 @@ import pytest
 
 from edged.errors import ChildError, ChildTimeoutError, ModelError
 from edged.jobs.process import Child, ChildProcess
-from tests.daemon.process import wait_until
 from tests.jobs.child import CHILD, QUIET, Answer, Order, Step
+from tests.waiting import wait_until
 
 
 def run(order: Order, child: Child[Order, Step, Answer] = CHILD) -> Answer:

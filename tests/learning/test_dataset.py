@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from edged.errors import RefusedError
 from edged.images.rows import LabeledImage
 from edged.images.split import Split
 from edged.learning.dataset import select, views_of
-from edged.learning.request import RefusedError
 
 
 def images(label: str, train: int, validation: int = 0, test: int = 0) -> list[LabeledImage]:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from edged.contract.hyperparameters import Hyperparameters
 from edged.learning.learning_curve import CurvePoint, _gain_per_100, learning_curve, stratified_rank
-from edged.learning.recipe import Recipe
 from edged.learning.softmax_regression import fit
 from edged.vision.quantization import Affine
 from tests.learning.test_softmax_regression import AFFINE, relu_bytes
@@ -20,9 +20,9 @@ def test_parts_are_nested_stratified_and_seeded() -> None:
 
 def test_more_images_are_better_and_the_next_hundred_bring_a_little() -> None:
     (train, labels), test = relu_bytes(400), relu_bytes(600, seed=1)
-    recipe = Recipe(epochs=15)
-    full = fit(train, labels, classes=3, affine=AFFINE, recipe=recipe)
-    curve = learning_curve(train, labels, test, classes=3, full=full, affine=AFFINE, recipe=recipe)
+    how = Hyperparameters(epochs=15)
+    full = fit(train, labels, classes=3, affine=AFFINE, hyperparameters=how)
+    curve = learning_curve(train, labels, test, classes=3, full=full, affine=AFFINE, hyperparameters=how)
     assert [point.images for point in curve.points] == pytest.approx([100, 200, 300, 400], abs=3)
     assert curve.points[-1].accuracy >= curve.points[0].accuracy
     assert curve.gain_per_100 is not None
@@ -40,10 +40,6 @@ def test_no_estimate_where_there_is_nothing_to_estimate_from() -> None:
     full = fit(raw, labels, classes=2)
     empty = (raw[:0], labels[:0])
     assert learning_curve(raw, labels, empty, classes=2, full=full, affine=Affine(1.0, 0)).gain_per_100 is None
-    cancelled = learning_curve(
-        raw, labels, (raw, labels), classes=2, full=full, affine=Affine(1.0, 0), cancelled=lambda: True
-    )
-    assert cancelled.gain_per_100 is None
 
 
 def test_a_curve_that_falls_promises_nothing() -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edged.camera.photo import read_image
-from edged.errors import TrainingError
-from edged.images.decoding import decode
+from edged.codec import decode, read_image
+from edged.contract.hyperparameters import Hyperparameters
+from edged.errors import RefusedError, TrainingError
 from edged.images.embeddings import Embedding, variant
 from edged.images.rows import Kept
 from edged.images.store import ImageStore
@@ -20,7 +20,7 @@ from edged.learning.bottlenecks import Task, extract
 from edged.learning.choice import choose_backbone
 from edged.learning.dataset import KeptBottlenecks
 from edged.learning.pipeline import train
-from edged.learning.request import Progress, RefusedError, TrainingRequest
+from edged.learning.request import Progress, TrainingRequest
 from edged.store import Store, read_bundle
 from edged.vision.network import Network
 from tests.albums import LABELS, make_album, picture, put
@@ -34,7 +34,12 @@ def request_(tmp_path: Path) -> TrainingRequest:
     """20 pictures of each label in the device's own folder."""
     make_album(tmp_path / "images")
     return TrainingRequest(
-        state_dir=tmp_path, backbone=SHIPPED, current=SHIPPED, run="job-1", epochs=40, lr=0.1, batch=16, workers=2
+        state_dir=tmp_path,
+        backbone=SHIPPED,
+        current=SHIPPED,
+        run="job-1",
+        hyperparameters=Hyperparameters(epochs=40, batch=16),
+        workers=2,
     )
 
 
@@ -93,7 +98,7 @@ def test_the_same_images_and_seed_give_the_same_model_and_no_bottleneck_is_compu
     monkeypatch.setattr("edged.learning.bottlenecks.decode", None)  # whoever calls it now fails
     second = train(replace(request_, run="job-2"), quiet)
     monkeypatch.undo()
-    other = train(replace(request_, run="job-3", seed=7), quiet)
+    other = train(replace(request_, run="job-3", hyperparameters=Hyperparameters(epochs=40, batch=16, seed=7)), quiet)
     assert second.report["model"] == first.report["model"]
     assert other.report["model"] != first.report["model"]
 
@@ -112,7 +117,7 @@ def test_a_retrained_model_is_retrained_again(request_: TrainingRequest) -> None
 
 
 def test_augmented_views_are_kept_too(request_: TrainingRequest) -> None:
-    outcome = train(replace(request_, augment=True), quiet)
+    outcome = train(replace(request_, hyperparameters=Hyperparameters(epochs=40, batch=16, augment=True)), quiet)
     assert outcome.report["accuracy"]["quantized"] >= 0.75
     store = ImageStore(request_.state_dir, images_max_mb=100)
     backbone = Backbone.of(read_bundle(SHIPPED), "auto")
@@ -142,7 +147,8 @@ def test_a_kept_frame_is_not_inferred_again(request_: TrainingRequest, monkeypat
         )  # fmt: skip
     decoded: list[int] = []
     monkeypatch.setattr(
-        "edged.learning.bottlenecks.decode", lambda data, *size: decoded.append(len(data)) or decode(data, *size)
+        "edged.learning.bottlenecks.decode",
+        lambda data, *size, **crop: decoded.append(len(data)) or decode(data, *size, **crop),
     )
     outcome = train(request_, quiet)
     assert len(decoded) == 60  # the drawn ones
@@ -159,7 +165,7 @@ def test_a_kept_frame_is_not_inferred_again(request_: TrainingRequest, monkeypat
 
 
 def test_a_model_that_is_not_good_enough_is_refused(request_: TrainingRequest) -> None:
-    outcome = train(replace(request_, min_accuracy=1.0, epochs=1, lr=1e-6), quiet)
+    outcome = train(replace(request_, hyperparameters=Hyperparameters(min_accuracy=1.0, epochs=1, lr=1e-6)), quiet)
     assert outcome.status == "rejected"
     assert "min_accuracy" in (outcome.error or "")
     assert outcome.report["accuracy"]["quantized"] is not None
@@ -168,7 +174,15 @@ def test_a_model_that_is_not_good_enough_is_refused(request_: TrainingRequest) -
 
 def test_a_model_that_is_worse_than_the_current_one_is_refused(request_: TrainingRequest) -> None:
     good = train(request_, quiet)
-    worse = train(replace(request_, current=good.bundle, min_accuracy=0.0, epochs=1, lr=1e-9, run="job-2"), quiet)
+    worse = train(
+        replace(
+            request_,
+            current=good.bundle,
+            hyperparameters=Hyperparameters(min_accuracy=0.0, epochs=1, lr=1e-9),
+            run="job-2",
+        ),
+        quiet,
+    )
     assert worse.status == "rejected"
     assert "lower by more than the noise" in (worse.error or "")
 
@@ -216,7 +230,12 @@ def test_somebody_s_folder_is_only_read(tmp_path: Path) -> None:
     album = make_album(tmp_path / "album")
     before = {path: hashlib.sha256(path.read_bytes()).digest() for path in album.rglob("*.jpg")}
     request = TrainingRequest(
-        state_dir=tmp_path / "state", images=album, backbone=SHIPPED, run="job", out=tmp_path / "out", batch=16
+        state_dir=tmp_path / "state",
+        images=album,
+        backbone=SHIPPED,
+        run="job",
+        out=tmp_path / "out",
+        hyperparameters=Hyperparameters(batch=16),
     )
     outcome = train(request, quiet)
     assert outcome.bundle == tmp_path / "out"
@@ -244,7 +263,13 @@ def test_the_backbone_is_what_was_installed(tmp_path: Path, request_: TrainingRe
 
 
 def test_files_that_were_put_there_this_moment_are_trained_on(tmp_path: Path) -> None:
-    request = TrainingRequest(state_dir=tmp_path, backbone=SHIPPED, run="job-1", epochs=5, batch=16, workers=2)
+    request = TrainingRequest(
+        state_dir=tmp_path,
+        backbone=SHIPPED,
+        run="job-1",
+        hyperparameters=Hyperparameters(epochs=5, batch=16),
+        workers=2,
+    )
     for path in make_album(tmp_path / "images", 12).rglob("*.jpg"):
         path.touch()
     outcome = train(request, quiet)

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from edged.contract.hyperparameters import Hyperparameters
 from edged.errors import ChildError
 from edged.jobs.process import ChildProcess
 from edged.learning.request import TRAINER, Outcome, Progress, TrainingRequest
@@ -28,7 +29,13 @@ SHIPPED = REPOSITORY / "models" / "mobilenet_v2"
 @pytest.fixture
 def request_(tmp_path: Path) -> TrainingRequest:
     make_album(tmp_path / "images", 10)
-    return TrainingRequest(state_dir=tmp_path, backbone=SHIPPED, current=SHIPPED, run="job", min_accuracy=0.0, batch=16)
+    return TrainingRequest(
+        state_dir=tmp_path,
+        backbone=SHIPPED,
+        current=SHIPPED,
+        run="job",
+        hyperparameters=Hyperparameters(min_accuracy=0.0, batch=16),
+    )
 
 
 def train(

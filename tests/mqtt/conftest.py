@@ -7,7 +7,6 @@ import json
 import select
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,15 +22,13 @@ from edged.mqtt.outbox import Outbox
 from edged.mqtt.retry import Retry
 from edged.settings import MqttSettings
 from tests.mosquitto import HOST, free_port
+from tests.waiting import PATIENCE_S, wait_until
 
 DEVICE = "d1"
 
 
-def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {timeout_s} s for {what}"
-        time.sleep(0.02)
+def wait_for(condition: Callable[[], Any], what: str) -> None:
+    wait_until(condition, what=what)
 
 
 class Watcher:
@@ -49,7 +46,7 @@ class Watcher:
         self.client.on_message = lambda _, __, m: self.seen.append((m.topic, m.payload, m.retain))
         self.client.connect_async(HOST, port)
         self.client.loop_start()
-        assert self.ready.wait(30)
+        assert self.ready.wait(PATIENCE_S)
 
     def of(self, topic: str) -> list[bytes]:
         return [payload for at, payload, _ in list(self.seen) if at == f"edged/{DEVICE}/{topic}"]

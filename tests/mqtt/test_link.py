@@ -71,7 +71,7 @@ def test_nothing_is_lost_while_the_broker_is_killed_and_started_again(mosquitto,
     way = gate(broker.port)
     way.open()
     seen = watch(broker.port)
-    running = link(f"mqtt://localhost:{way.port}")
+    running = link(f"mqtt://127.0.0.1:{way.port}")
     wait_for(lambda: running.connected, "connected")
     for seq in range(1500):
         running.publish("result/main", str(seq).encode())
@@ -149,7 +149,7 @@ def test_a_silent_network_sends_memory_to_disk(mosquitto, link, gate, tmp_path):
     broker = mosquitto()
     way = gate(broker.port)
     way.open()
-    running = link(f"mqtt://localhost:{way.port}")
+    running = link(f"mqtt://127.0.0.1:{way.port}")
     wait_for(lambda: running.connected, "connected")
     way.silent = True
     for seq in range(150):

@@ -1,6 +1,7 @@
 """The outbox: order, bound, damage, a full disk."""
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -119,13 +120,27 @@ def test_while_the_broker_acknowledges_the_disk_is_not_touched(path):
         assert delivery.acknowledged(mid, None)
         delivery.pump(send, 4, None)
     assert sent == list(range(10))
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database:
         assert database.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
-    database.close()
     delivery.lost()
     assert kept(outbox) == [8, 9]
     delivery.add("t", b"10", False)
     delivery.pump(send, 4, None)
     assert sent[10:] == [8, 9, 10] or sent[10:] == [8, 9]
     assert delivery.backlog == 3
+    outbox.close()
+
+
+def test_an_emptied_file_gives_its_space_back(path):
+    outbox = Outbox(path, 10)
+    outbox.append(messages(0, 2000, size=300))
+    outbox.commit()
+    outbox._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    full = path.stat().st_size
+    for stored in outbox.after(0, 2000):
+        outbox.acknowledge(stored.id)
+    outbox.commit()
+    assert path.stat().st_size < full / 10
+    outbox.append(messages(0, 3))
+    assert kept(outbox) == [0, 1, 2]
     outbox.close()

@@ -1,4 +1,4 @@
-from edged.selection.governor import Budget, Governor, Measured, hottest
+from edged.selection.governor import Budget, Governor, Measured, hottest, total_power_mw
 from edged.types import Reading
 
 COSTS = (5.0, 10.0, 20.0, 40.0)
@@ -71,3 +71,9 @@ def test_what_cannot_be_read_forbids_nothing():
 def test_the_hottest_zone():
     assert hottest(Reading(temp_c={"cpu": 40.0, "gpu": 55.5})) == 55.5
     assert hottest(Reading()) is None
+
+
+def test_the_rail_of_the_whole_machine_counts_alone():
+    assert total_power_mw(Reading(power_mw={"VDD_IN": 4000, "VDD_GPU": 900})) == 4000
+    assert total_power_mw(Reading(power_mw={"VDD_CPU": 700, "VDD_GPU": 900})) == 1600
+    assert total_power_mw(Reading()) is None

@@ -7,6 +7,7 @@ import pytest
 from edged.errors import ModelError
 from edged.vision import flatbuffer
 from edged.vision.graph import Graph
+from tests.vision.conftest import EXPECTED, Expected, network_file
 
 RNG = np.random.default_rng(0)
 
@@ -22,33 +23,36 @@ def edited(model: bytes, edit: object) -> bytes:
     return flatbuffer.pack(unpacked)
 
 
-def test_every_real_model_is_understood(real_model: bytes) -> None:
-    graph = Graph(real_model)
-    assert graph.input.height == graph.input.width in (128, 160, 192, 224, 299)
-    assert graph.head.features in (256, 512, 768, 1280, 2048)
-    assert graph.head.classes >= 900
-    assert graph.head.softmax or graph.head.kind in ("FULLY_CONNECTED", "CONV_2D")
-    assert graph.bottleneck_dtype in ("uint8", "int8")
+def found(graph: Graph) -> Expected:
+    assert graph.input.height == graph.input.width
     assert graph.bottleneck_quantization.scale > 0
+    head = graph.head
+    return Expected(graph.input.width, head.features, head.classes, head.kind, head.softmax, graph.bottleneck_dtype)
 
 
-def test_the_bottleneck_becomes_the_second_output_once(real_model: bytes) -> None:
-    exposed = Graph(real_model).expose_bottleneck()
+def test_every_model_is_understood(name: str) -> None:
+    graph = Graph(network_file(name))
+    assert found(graph) == EXPECTED[name]
+    assert graph.input.dtype == ("int8" if name == "made_signed" else "uint8")
+
+
+def test_the_bottleneck_becomes_the_second_output_once(any_model: bytes) -> None:
+    exposed = Graph(any_model).expose_bottleneck()
     again = Graph(exposed)
     assert again.expose_bottleneck() == exposed
-    assert again.head == Graph(real_model).head
-    assert again.bottleneck_quantization == Graph(real_model).bottleneck_quantization
+    assert again.head == Graph(any_model).head
+    assert again.bottleneck_quantization == Graph(any_model).bottleneck_quantization
 
 
-def test_what_the_outputs_are_is_told_where_the_bottleneck_is_one(real_model: bytes) -> None:
-    graph = Graph(real_model)
+def test_what_the_outputs_are_is_told_where_the_bottleneck_is_one(any_model: bytes) -> None:
+    graph = Graph(any_model)
     assert graph.outputs is None
     exposed = graph.expose_bottleneck()
     assert Graph(exposed).outputs == ("scores" if graph.head.softmax else "logits", "bottleneck")
 
 
-def test_a_new_head_of_another_width_is_read_back(real_model: bytes) -> None:
-    graph = Graph(real_model)
+def test_a_new_head_of_another_width_is_read_back(any_model: bytes) -> None:
+    graph = Graph(any_model)
     renewed = Graph(new_head(graph, 7))
     assert renewed.head.classes == 7
     assert renewed.head.kind == "CONV_2D"
@@ -67,28 +71,34 @@ def test_replacing_heads_again_and_again_does_not_grow_the_file(smallest_model: 
 
 
 def test_the_same_head_gives_the_same_bytes(smallest_model: bytes) -> None:
-    weights, bias = np.full((2, 256), 0.5, np.float32), np.zeros(2, np.float32)
+    features = Graph(smallest_model).head.features
+    weights, bias = np.full((2, features), 0.5, np.float32), np.zeros(2, np.float32)
     first, second = (Graph(smallest_model).replace_head(weights, bias, (-1.0, 1.0)) for _ in range(2))
     assert first == second
 
 
 @pytest.mark.parametrize(
     ("shape", "bias", "said"),
-    [((3, 255), 3, "does not fit a bottleneck of 256"), ((3, 256), 2, "does not fit"), ((256,), 256, "does not fit")],
+    [((3, -1), 3, "does not fit a bottleneck of {}"), ((3, 0), 2, "does not fit"), ((0,), 3, "does not fit")],
 )
 def test_a_head_that_does_not_fit_is_refused(
     smallest_model: bytes, shape: tuple[int, ...], bias: int, said: str
 ) -> None:
-    with pytest.raises(ModelError, match=said):
-        Graph(smallest_model).replace_head(np.zeros(shape, np.float32), np.zeros(bias, np.float32), (-1.0, 1.0))
+    graph = Graph(smallest_model)
+    features = graph.head.features
+    wrong = np.zeros((*shape[:-1], features + shape[-1]), np.float32)
+    biases = np.zeros(bias if len(shape) == 2 else features, np.float32)
+    with pytest.raises(ModelError, match=said.format(features)):
+        graph.replace_head(wrong, biases, (-1.0, 1.0))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_head_that_is_not_finite_is_refused(smallest_model: bytes, value: float) -> None:
-    weights = np.zeros((2, 256), np.float32)
+    graph = Graph(smallest_model)
+    weights = np.zeros((2, graph.head.features), np.float32)
     weights[1, 7] = value
     with pytest.raises(ModelError, match="not finite"):
-        Graph(smallest_model).replace_head(weights, np.zeros(2, np.float32), (-1.0, 1.0))
+        graph.replace_head(weights, np.zeros(2, np.float32), (-1.0, 1.0))
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 7, b"\0" * 4096, b"TFL3" * 100, b"\xff\xd8\xff\xe0" + b"x" * 999])

@@ -3,13 +3,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import pytest
 
 from edged.errors import ModelError
 from edged.vision.graph import Graph
 from edged.vision.network import HeadNetwork, Network, Runtime
+from tests.conftest import SHARED_DATA
+from tests.networks import KINDS, made
+from tests.photos import shipped_photos, views
 from tests.vision.conftest import read_rgb
 
 if TYPE_CHECKING:
@@ -26,20 +28,28 @@ def runtime(request: pytest.FixtureRequest) -> Runtime:
 
 
 @pytest.fixture(scope="module")
-def photos(shared_data: Path) -> list[Image]:
-    return [read_rgb(file) for file in sorted((shared_data / "photos").rglob("*.jpg"))[:2]]
+def photos() -> list[Image]:
+    return [read_rgb(file) for file in sorted(shipped_photos())[:2]]
 
 
-def test_every_real_model_runs_and_its_head_alone_says_the_same(
-    real_model: bytes, runtime: Runtime, photos: list[Image]
+@pytest.fixture
+def known_photos(name: str, photos: list[Image]) -> list[Image]:
+    """Two that the network is sure of."""
+    if name in KINDS:
+        return photos
+    return [read_rgb(file) for file in sorted((SHARED_DATA / "photos").rglob("*.jpg"))[:2]]
+
+
+def test_every_model_runs_and_its_head_alone_says_the_same(
+    any_model: bytes, runtime: Runtime, known_photos: list[Image]
 ) -> None:
-    graph = Graph(real_model)
+    graph = Graph(any_model)
     weights = (np.random.default_rng(1).standard_normal((5, graph.head.features)) * 0.05).astype(np.float32)
     renewed = graph.replace_head(weights, np.zeros(5, np.float32), (-6.0, 6.0))
     embeddings = []
-    for model in (real_model, renewed):
+    for model in (any_model, renewed):
         network = Network(model, runtime=runtime, threads=2)
-        prepared = [network.prepare(photo) for photo in photos]
+        prepared = [network.prepare(photo) for photo in known_photos]
         inferences = [network.infer(image) for image in prepared]
         stored = np.stack([network.embed(image) for image in prepared])
         for inference, row in zip(inferences, stored, strict=True):
@@ -54,10 +64,13 @@ def test_every_real_model_runs_and_its_head_alone_says_the_same(
     np.testing.assert_array_equal(*embeddings)
 
 
-def test_a_new_head_computes_what_numpy_computes(smallest_model: bytes, photos: list[Image]) -> None:
-    weights = (np.random.default_rng(2).standard_normal((4, 256)) * 0.1).astype(np.float32)
+def test_a_new_head_computes_what_numpy_computes(any_model: bytes, photos: list[Image]) -> None:
+    graph = Graph(any_model)
+    features = graph.head.features
+    weights = np.random.default_rng(2).standard_normal((4, features)) * 1.6 / np.sqrt(features)
+    weights = weights.astype(np.float32)
     bias = np.array([0.5, -0.5, 0.0, 1.0], np.float32)
-    network = Network(Graph(smallest_model).replace_head(weights, bias, (-5.0, 5.0)))
+    network = Network(graph.replace_head(weights, bias, (-5.0, 5.0)))
     for photo in photos:
         inference = network.infer(network.prepare(photo))
         logits = weights @ inference.embedding + bias
@@ -66,12 +79,13 @@ def test_a_new_head_computes_what_numpy_computes(smallest_model: bytes, photos: 
 
 
 def test_the_head_alone_says_the_same_on_sixty_photos_in_any_batch(
-    smallest_model: bytes, flowers: list[tuple[Image, int]], monkeypatch: pytest.MonkeyPatch
+    smallest_model: bytes, sixty_photos: list[Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights = (np.random.default_rng(3).standard_normal((5, 256)) * 0.2).astype(np.float32)
-    model = Graph(smallest_model).replace_head(weights, np.zeros(5, np.float32), (-8.0, 8.0))
+    graph = Graph(smallest_model)
+    weights = (np.random.default_rng(3).standard_normal((5, graph.head.features)) * 0.2).astype(np.float32)
+    model = graph.replace_head(weights, np.zeros(5, np.float32), (-8.0, 8.0))
     network = Network(model)
-    prepared = [network.prepare(image) for image, _ in flowers]
+    prepared = [network.prepare(image) for image in sixty_photos]
     whole = np.stack([network.infer(image).scores for image in prepared])
     stored = np.stack([network.embed(image) for image in prepared])
     for batch in (256, 60, 7, 1):
@@ -80,10 +94,14 @@ def test_the_head_alone_says_the_same_on_sixty_photos_in_any_batch(
 
 
 def test_the_head_alone_takes_no_images_and_refuses_what_does_not_fit(smallest_model: bytes) -> None:
-    head = HeadNetwork(smallest_model)
-    assert head.scores(np.empty((0, 256), np.uint8)).shape == (0, 1001)
-    for wrong in (np.zeros((2, 255), np.uint8), np.zeros((2, 256), np.int8), np.zeros(256, np.uint8)):
-        with pytest.raises(ModelError, match="do not fit a head that takes 256 features of type uint8"):
+    head, features = HeadNetwork(smallest_model), Graph(smallest_model).head.features
+    assert head.scores(np.empty((0, features), np.uint8)).shape == (0, 1001)
+    for wrong in (
+        np.zeros((2, features - 1), np.uint8),
+        np.zeros((2, features), np.int8),
+        np.zeros(features, np.uint8),
+    ):
+        with pytest.raises(ModelError, match=f"do not fit a head that takes {features} features of type uint8"):
             head.scores(wrong)
 
 
@@ -106,6 +124,16 @@ def test_an_image_of_another_size_is_a_model_error(smallest_model: bytes) -> Non
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_network_knows_views_that_its_head_was_not_fitted_to(name: str) -> None:
+    network, hits = Network(made(name).model), []
+    for path in shipped_photos():
+        for view in views(path, 4, seed=7)[1:]:
+            best = int(network.infer(network.prepare(view)).scores.argmax())
+            hits.append(made(name).labels[best] == made(name).names[path.name])
+    assert np.mean(hits) > 0.85
+
+
 def test_the_shipped_model_knows_real_photos(shared_data: Path) -> None:
     folder = Path(__file__).resolve().parents[2] / "models" / "mobilenet_v2"
     labels = (folder / "labels.txt").read_text().splitlines()
@@ -118,9 +146,15 @@ def test_the_shipped_model_knows_real_photos(shared_data: Path) -> None:
     assert hits >= 7
 
 
-def test_a_signed_input_sees_the_same_image(shared_data: Path) -> None:
-    """EfficientNet's graph has an int8 bottleneck; whichever input type a file has, the photo decides."""
-    network = Network((shared_data / "models" / "efficientnet_lite0_224_uint8_ptq.tflite").read_bytes())
-    dark, light = (network.embed(np.full((224, 224, 3), value, np.uint8)) for value in (10, 245))
-    assert not np.array_equal(dark, light)
-    assert cv2.norm(dark.astype(np.float32), light.astype(np.float32)) > 0
+def test_a_signed_input_sees_the_same_image(runtime: Runtime, photos: list[Image]) -> None:
+    """The same network with int8 at both ends and with uint8: whichever input type a file has, the photo decides."""
+    signed, unsigned = (Network(made(f"made_{kind}").model, runtime=runtime) for kind in ("signed", "efficientnet"))
+    assert Graph(made("made_signed").model).input.dtype == "int8"
+    assert Graph(made("made_efficientnet").model).input.dtype == "uint8"
+    embedded = []
+    for photo in photos:
+        embedded.append(signed.embed(signed.prepare(photo)))
+        np.testing.assert_array_equal(embedded[-1], unsigned.embed(unsigned.prepare(photo)))
+        first, second = (network.infer(network.prepare(photo)) for network in (signed, unsigned))
+        np.testing.assert_array_equal(first.scores, second.scores)
+    assert not np.array_equal(*embedded)

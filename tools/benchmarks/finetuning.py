@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.line_chart import Chart, Line
+from edged.lab.chart import Axis, Chart, Series
 
 RUNS = (("head", 0.0, 8), ("last-block", 0.01, 8), ("last-block", 0.1, 8), ("all", 0.01, 3), ("all", 0.1, 3))
 """Layers, multiplier, epochs. With a multiplier of 0, and for the head alone, the layers before the head stay as they
@@ -68,14 +68,14 @@ def main() -> int:
     print("| photos | layers | multiplier | epochs | test accuracy, int8 | in all | training | per epoch | changed |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for images in args.images:
-        lines = {}
+        lines = []
         for layers, multiplier, epochs in RUNS:
             report = run(args.python, images, args.results, layers, multiplier, epochs)
             print(row(report, images.name))
             history = [epoch for epoch in report["finetune"]["history"] if epoch["validation_loss"] is not None]
             points = [(float(epoch["epoch"]), float(epoch["validation_loss"])) for epoch in history]
-            lines[layers if multiplier == 0 else f"{layers} × {multiplier:g}"] = Line(points)
-        chart = Chart(f"Fine-tuning: {images.name}", "epoch", "validation loss", lines, percent=False)
+            lines.append(Series(layers if multiplier == 0 else f"{layers} × {multiplier:g}", points))
+        chart = Chart(f"Fine-tuning: {images.name}", Axis("epoch"), Axis("validation loss"), lines)
         (args.out / f"finetuning-{images.name}.svg").write_text(chart.svg(), encoding="utf-8")
     return 0
 

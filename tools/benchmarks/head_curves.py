@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.line_chart import Chart, Line
+from edged.contract.hyperparameters import Hyperparameters
 from edged.images.folder import open_images
+from edged.lab.chart import Axis, Chart, Series
 from edged.learning.backbone import Backbone
 from edged.learning.bottlenecks import complete
 from edged.learning.curves import Curves
 from edged.learning.dataset import Examples, KeptBottlenecks, select
-from edged.learning.recipe import Recipe
 from edged.learning.softmax_regression import Fitted, fit
 from edged.learning.tensorboard import EventFile
 from edged.store import Store
@@ -55,7 +55,7 @@ class HeadCurves:
     def __init__(self, splits: dict[str, Examples], classes: int, backbone: Backbone) -> None:
         self._splits, self._classes, self._backbone = splits, classes, backbone
 
-    def fit(self, recipe: Recipe, rows: Any = slice(None)) -> Fitted:
+    def fit(self, hyperparameters: Hyperparameters, rows: Any = slice(None)) -> Fitted:
         """Train on some of the training images, all of validation."""
         train, validation = self._splits["train"], self._splits["validation"]
         return fit(
@@ -64,7 +64,7 @@ class HeadCurves:
             classes=self._classes,
             affine=self._backbone.affine,
             validation=(validation.features, validation.labels),
-            recipe=recipe,
+            hyperparameters=hyperparameters,
         )
 
     def test_accuracy(self, fitted: Fitted) -> float:
@@ -94,7 +94,7 @@ def main() -> int:
 
     by_epoch: dict[str, list[float]] = {}
     for lr in RATES:
-        fitted = curves.fit(Recipe(lr=lr, epochs=EPOCHS, patience=EPOCHS))
+        fitted = curves.fit(Hyperparameters(lr=lr, epochs=EPOCHS, patience=EPOCHS))
         events = Curves(runs / f"head-lr{lr:g}")
         for epoch in fitted.history:
             events.add(epoch)
@@ -104,7 +104,7 @@ def main() -> int:
     by_images: dict[int, list[float]] = {}
     epochs: dict[int, list[int]] = {}
     for per_class in PER_CLASS:
-        fits = [curves.fit(Recipe(seed=seed), curves.drawn(per_class, seed)) for seed in range(args.seeds)]
+        fits = [curves.fit(Hyperparameters(seed=seed), curves.drawn(per_class, seed)) for seed in range(args.seeds)]
         by_images[per_class] = [curves.test_accuracy(fitted) for fitted in fits]
         epochs[per_class] = [fitted.best_epoch for fitted in fits]
     for seed in range(args.seeds):
@@ -116,20 +116,21 @@ def main() -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     chart = Chart(
         f"Validation accuracy by epoch: {args.images.name}, {args.backbone}",
-        "epoch",
-        "validation accuracy",
-        {name: Line(list(enumerate(values, 1))) for name, values in by_epoch.items()},
+        Axis("epoch"),
+        Axis("validation accuracy", percent=True),
+        [
+            Series(name, [(float(epoch), value) for epoch, value in enumerate(values, 1)])
+            for name, values in by_epoch.items()
+        ],
     )
     (args.out / "head-epochs.svg").write_text(chart.svg(), encoding="utf-8")
     points = [(float(count), float(np.mean(values))) for count, values in by_images.items()]
     spread = [float(np.std(values)) for values in by_images.values()]
     chart = Chart(
         f"Test accuracy by images per class: {args.images.name}, {args.backbone}",
-        "training images per class",
-        "test accuracy (float head)",
-        {f"mean ± s.d., {args.seeds} draws": Line(points, spread)},
-        log_x=True,
-        x_ticks=PER_CLASS,
+        Axis("training images per class", log=True, ticks=PER_CLASS),
+        Axis("test accuracy (float head)", percent=True),
+        [Series(f"mean ± s.d., {args.seeds} draws", points, spread)],
     )
     (args.out / "head-images.svg").write_text(chart.svg(), encoding="utf-8")
     numbers = {"by_epoch": by_epoch, "by_images": by_images, "best_epoch": epochs}

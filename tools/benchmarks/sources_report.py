@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.line_chart import Chart, Line
+from edged.lab.chart import Axis, Chart, Series
 from edged.lab.sources.transferability import rank_correlation
 
 Source = dict[str, Any]
@@ -157,14 +157,13 @@ def _order(source: Source) -> str:
 
 def chart(results: list[dict[str, Any]]) -> Chart:
     """Accuracy of the ten networks in the order of their estimates, per target."""
-    lines = {
-        result["target"]: Line(sorted((source["score"], source["accuracy"]) for source in result["sources"]))
+    lines = [
+        Series(result["target"], sorted((source["score"], source["accuracy"]) for source in result["sources"]))
         for result in results
         if result["target"] in ("animals", "birds", "dogs", "flowers", "insects", "vehicles")
-    }
-    return Chart(
-        "Estimate and cross-validated accuracy of ten networks", "edged's estimate", "accuracy of heads", lines
-    )
+    ]
+    title = "Estimate and cross-validated accuracy of ten networks"
+    return Chart(title, Axis("edged's estimate"), Axis("accuracy of heads", percent=True), lines)
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edged.images.decoding import decode
+from edged.codec import decode
 from edged.store import read_bundle
 from edged.vision.network import Network
 
@@ -40,7 +40,7 @@ def main() -> int:
         network = Network(bundle.read_model(), crop=crop)
         hits = 0
         for file in files:
-            image = decode(file.read_bytes(), network.width, network.height, crop)
+            image = decode(file.read_bytes(), (network.width, network.height), crop=crop)
             hits += bundle.labels[int(np.argmax(network.infer(network.prepare(image)).scores))] == file.parent.name
         print(json.dumps({"bundle": path.name, "photos": len(files), "accuracy": hits / len(files)}), flush=True)
     return 0

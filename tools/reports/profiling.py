@@ -18,8 +18,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edged.lab.profiling.numbers import count, milliseconds, shape, short_name
-from edged.lab.profiling.svg import layers_svg, lines_svg, scatter_svg
+from edged.contract.reports import ProfileReport
+from edged.lab.chart import Axis, Chart, Series
+from edged.lab.profiling.layers import draw_layers
+from edged.terminal.profile import count, milliseconds, shape, short_name
 
 HERE = Path(__file__).resolve().parent
 PICTURES = HERE / "profiling"
@@ -44,15 +46,9 @@ def main() -> int:
     comparison = _compare(models, args)
     PICTURES.mkdir(exist_ok=True)
     for name, report in reports.items():
-        (PICTURES / f"{name}.svg").write_text(layers_svg(report), encoding="utf-8")
+        (PICTURES / f"{name}.svg").write_text(draw_layers(ProfileReport.model_validate(report)), encoding="utf-8")
     (PICTURES / "batches.svg").write_text(_batch_lines(reports), encoding="utf-8")
-    points = {row["name"]: (row["cpu_ms"], row["accuracy"]) for row in comparison if row["accuracy"] is not None}
-    (PICTURES / "comparison.svg").write_text(
-        scatter_svg(
-            "Accuracy against time", "processor time per image, ms, one thread, LiteRT", "top-1 accuracy", points
-        ),
-        encoding="utf-8",
-    )
+    (PICTURES / "comparison.svg").write_text(_scatter(comparison), encoding="utf-8")
     (HERE / "profiling.md").write_text("\n".join(page(reports, comparison, args)) + "\n", encoding="utf-8")
     return 0
 
@@ -82,13 +78,32 @@ def _cached(args: argparse.Namespace, name: str, arguments: list[str]) -> dict[s
 
 
 def _batch_lines(reports: Reports) -> str:
-    series = {
-        name: [(float(size), 1e3 / entry["cpu_ms"]) for size, entry in report["batch"].items() if "error" not in entry]
+    series = [
+        Series(
+            name,
+            [(float(size), 1e3 / entry["cpu_ms"]) for size, entry in report["batch"].items() if "error" not in entry],
+        )
         for name, report in reports.items()
-    }
-    return lines_svg(
-        "Batches: throughput", "images per batch", "images per second of processor time, one thread", series
-    )
+    ]
+    sizes = sorted({x for one in series for x, _ in one.points})
+    return Chart(
+        "Batches: throughput",
+        Axis("images per batch", log=True, ticks=sizes),
+        Axis("images per second of processor time, one thread", log=True),
+        series,
+        legend_at_ends=True,
+    ).svg()
+
+
+def _scatter(comparison: Sequence[Mapping[str, Any]]) -> str:
+    rows = [row for row in comparison if row["accuracy"] is not None]
+    return Chart(
+        "Accuracy against time",
+        Axis("processor time per image, ms, one thread, LiteRT", log=True),
+        Axis("top-1 accuracy", percent=True),
+        [Series("", [(row["cpu_ms"], row["accuracy"])], line=False, labels=[row["name"]]) for row in rows],
+        width=700,
+    ).svg()
 
 
 def page(reports: Reports, comparison: Sequence[Mapping[str, Any]], args: argparse.Namespace) -> Iterator[str]:

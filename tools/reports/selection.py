@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from edged.lab.selection.picture import draw
+from edged.lab.selection.report import draw
 
 HERE = Path(__file__).resolve().parent
 PICTURE = HERE / "selection.svg"

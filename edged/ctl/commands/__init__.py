@@ -2,11 +2,23 @@
 
 from types import ModuleType
 
-from edged.ctl.commands import adjust, images, jobs, models, profile, retrain, snapshot, status, telemetry, watch
+from edged.ctl.commands import (
+    adjust,
+    forget,
+    images,
+    jobs,
+    models,
+    profile,
+    retrain,
+    snapshot,
+    status,
+    telemetry,
+    watch,
+)
 
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
     "look": (status, watch, telemetry),
-    "act on a device": (snapshot, adjust, profile),
+    "act on a device": (snapshot, adjust, profile, forget),
     "teach it": (images, retrain, jobs, models),
 }
 """Heading on the help page → its commands, in order."""

@@ -1,8 +1,9 @@
-"""`edgectl jobs` and `edgectl cancel`: what devices were asked to do that takes a while, and no longer want."""
+"""`edgectl jobs` and `edgectl cancel`: what devices do that takes a while, and what they shall no longer do."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from typing import TYPE_CHECKING, Any
 
 from edged.ctl.errors import DONE, FAILED
@@ -14,8 +15,11 @@ if TYPE_CHECKING:  # imported when the command runs
     from edged.contract.messages import Job
     from edged.ctl.client import Client
 
-_SHOWN = 12
-"""Digits of a job's id: `cancel` needs no more."""
+_SHOWN = 8
+"""Characters of a job's id in the table, which `cancel` and `jobs` take; more where two jobs begin alike."""
+
+_ID = re.compile(r"\b[0-9a-f]{32}\b")
+"""Of another job, in a reason."""
 
 
 def register(commands: Commands) -> None:
@@ -23,19 +27,22 @@ def register(commands: Commands) -> None:
     jobs = commands.add(
         "jobs",
         run_jobs,
-        summary="list trainings: those that run and the last ones",
+        summary="list trainings and profiles: those that run and the last ones; or show one",
         details="Of a device that is offline: the last one that it told of.",
-        examples="  edgectl jobs\n  edgectl --device tx2-01 jobs --limit 5 --json",
+        examples="  edgectl jobs\n  edgectl --device tx2-01 jobs --limit 5 --json\n  edgectl jobs 4f1a",
     )
+    jobs.add_argument("job", metavar="JOB", nargs="?", help="only this one, with its report: its id, or how it begins")
     jobs.add_argument("--limit", metavar="N", type=count, default=10, help="so many of each device, newest first (10)")
     cancel = commands.add(
         "cancel",
         run_cancel,
-        summary="end a training that runs",
+        summary="end the training or profile that runs",
         details="The model that runs stays; what was computed so far is kept for the next training.",
-        examples="  edgectl cancel 4f1a",
+        examples="  edgectl cancel\n  edgectl cancel 4f1a",
     )
-    cancel.add_argument("job", metavar="JOB", help="the job's id, or its first digits (see `edgectl jobs`)")
+    cancel.add_argument(
+        "job", metavar="JOB", nargs="?", help="which, if several run: its id, or how it begins (see `edgectl jobs`)"
+    )
 
 
 def run_jobs(args: argparse.Namespace) -> int:
@@ -45,6 +52,7 @@ def run_jobs(args: argparse.Namespace) -> int:
     from edged.errors import EdgedError
     from edged.terminal.text import console, note, print_json
 
+    _check(args.job)
     worst, shown = DONE, 0
     with open_client(args) as client:
         fleet = look(client, args.device)
@@ -55,31 +63,33 @@ def run_jobs(args: argparse.Namespace) -> int:
             told: list[Job] = [] if known.job is None else [known.job]
             if known.online:
                 try:
-                    told = _ask(client, device, args.limit)
+                    told = _ask(client, device, args.limit, args.job)
                 except EdgedError as error:
                     note(str(error))
                     worst = FAILED
+            elif args.job is not None:
+                told = [job for job in told if job.id.startswith(args.job)]
+            shown += len(told)
             if args.json:
                 for job in told:
-                    print_json({"device": device, **job.model_dump(exclude_none=True, mode="json", exclude={"report"})})
+                    print_json({"device": device, **as_json(job, online=known.online, report=args.job is not None)})
             elif told:
-                console().print(_table(device, told))
-                shown += 1
-        if not args.json and not shown and worst == DONE:
-            note("no training yet")
+                console().print(_table(device, told, online=known.online))
+                if args.job is not None:
+                    _print_report(told[0])
+        if not shown and worst == DONE:
+            note("no training yet" if args.job is None else f"no job {args.job}")
+            worst = DONE if args.job is None else FAILED
     return worst
 
 
 def run_cancel(args: argparse.Namespace) -> int:
-    """Cancel on the addressed device, or with `--device all` on whichever runs it."""
-    import re
-
+    """Cancel on the addressed device, or with `--device all` on each."""
     from edged.ctl.fleet import addressed
     from edged.ctl.jobs import finish
     from edged.terminal.text import print_json, print_line
 
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", args.job):
-        raise ConfigError(f"JOB {args.job!r}: a job's id is 1 to 64 of A-Z a-z 0-9 _ -")
+    _check(args.job)
     worst = DONE
     with open_client(args) as client:
         for device in addressed(client, args.device):
@@ -90,17 +100,43 @@ def run_cancel(args: argparse.Namespace) -> int:
             if args.json:
                 print_json({"device": device, **job.model_dump(exclude_none=True, mode="json")})
             elif job.status == "succeeded":
-                print_line(f"{device}: job {(job.report or {}).get('job')} is being cancelled")
+                report = job.report or {}
+                print_line(f"{device}: {report.get('cmd', 'job')} {report.get('job')} is being cancelled")
     return worst
 
 
-def _ask(client: Client, device: str, limit: int) -> list[Job]:
+def as_json(job: Job, *, online: bool, report: bool = False) -> dict[str, Any]:
+    """Return a job as an object. One that ran when its device fell silent is `unknown`, and `was` says what it was."""
+    from edged.contract.messages import FINAL
+
+    told: dict[str, Any] = job.model_dump(exclude_none=True, mode="json", exclude=set() if report else {"report"})
+    if not online and job.status not in FINAL:
+        told |= {"status": "unknown", "was": job.status}
+    return told
+
+
+def state_of(job: Job, *, online: bool) -> str:
+    """Tell a job's state; nobody knows how one goes on whose device is offline."""
+    from edged.contract.messages import FINAL
+    from edged.terminal.text import percent
+
+    how_far = f" {percent(job.progress)} {job.stage or ''}".rstrip() if job.status == "running" else ""
+    state = f"{job.status}{how_far}"
+    return state if online or job.status in FINAL else f"unknown, offline; was {state}"
+
+
+def _check(job: str | None) -> None:
+    if job is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", job):
+        raise ConfigError(f"JOB {job!r}: a job's id is 1 to 64 of A-Z a-z 0-9 _ -")
+
+
+def _ask(client: Client, device: str, limit: int, wanted: str | None) -> list[Job]:
     from pydantic import ValidationError
 
     from edged.contract.messages import Job
     from edged.ctl.errors import RejectedError
 
-    ack = client.command(device, "jobs", {"limit": min(limit, 200)})
+    ack = client.command(device, "jobs", {"limit": min(limit, 200), "job": wanted})
     *_, answer = client.jobs(ack.id)
     client.forget(ack.id)
     if answer.status != "succeeded":
@@ -114,24 +150,49 @@ def _ask(client: Client, device: str, limit: int) -> list[Job]:
     return told
 
 
-def _table(device: str, jobs: list[Job]) -> Any:
+def _table(device: str, jobs: list[Job], *, online: bool) -> Any:
     from rich import box
     from rich.table import Table
 
-    from edged.terminal.text import UNKNOWN, percent, text
+    from edged.terminal.text import UNKNOWN, text
 
     colours = {"succeeded": "green", "running": "cyan", "failed": "red", "rejected": "yellow"}
-    table = Table(title=text(device), title_justify="left", box=box.SIMPLE)
-    for name in ("job", "what", "state", "when (UTC)", "why"):
+    table = Table(title=text(device), title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("job", no_wrap=True)
+    for name in ("what", "state", "when (UTC)", "why"):
         table.add_column(name, overflow="fold")
+    shown = shortened([job.id for job in jobs])
     for job in jobs:
-        state = f"{job.status} {percent(job.progress)} {job.stage or ''}" if job.status == "running" else job.status
         when = job.ts[:19].replace("T", " ")
         table.add_row(
-            text(job.id),
+            text(shown[job.id]),
             text(job.cmd),
-            text(state, colours.get(job.status, "")),
+            text(state_of(job, online=online), colours.get(job.status, "") if online else ""),
             text(when),
-            text(job.error or UNKNOWN),
+            text(_ID.sub(lambda id_: id_[0][:_SHOWN], job.error) if job.error else UNKNOWN),
         )
     return table
+
+
+def shortened(ids: list[str]) -> dict[str, str]:
+    """Return id → its first characters, as many as tell the ids apart, at least `_SHOWN`."""
+    longest = max(map(len, ids), default=0)
+    shown = next((n for n in range(_SHOWN, longest) if len({id_[:n] for id_ in ids}) == len(set(ids))), longest)
+    return {id_: id_[:shown] for id_ in ids}
+
+
+def _print_report(job: Job) -> None:
+    from edged.ctl.commands.retrain import harmless
+    from edged.terminal.text import console
+
+    report: dict[str, Any] = harmless(job.report or {})
+    if job.cmd == "profile" and job.status == "succeeded":
+        from edged.contract.reports import ProfileReport
+        from edged.terminal.profile import print_profile
+
+        print_profile(console(), ProfileReport.model_validate(report), top=20)
+    elif job.cmd == "retrain":
+        from edged.terminal.training import report_tables
+
+        for part in report_tables(report):
+            console().print(part)

@@ -1,4 +1,4 @@
-"""`edgectl models list | use | push` and `edgectl rollback`: the models of a device."""
+"""`edgectl models list | use | push | remove` and `edgectl rollback`: the models of a device."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # imported when the command runs
 
 def register(commands: Commands) -> None:
     """Add the family and `rollback`."""
-    family = commands.family("models", summary="a device's models: list them, push one, choose which runs")
+    family = commands.family("models", summary="a device's models: list, push, use, remove")
     family.add("list", run_list, summary="list installed models and trained versions")
     use = family.add(
         "use",
@@ -30,6 +30,18 @@ def register(commands: Commands) -> None:
         examples="  edgectl models use inception_v3\n  edgectl models use 7acac0195403",
     )
     use.add_argument("model", metavar="NAME|ID", help="an installed model, or a version")
+    removed = family.add(
+        "remove",
+        run_remove,
+        summary="delete models or trained versions, to make room on the device",
+        details="Never what runs or came with edged. The version that `edgectl rollback` goes back to only\n"
+        "with --previous.",
+        examples="  edgectl models remove 7acac0195403\n  edgectl models remove inception_v3 4f1a 92bc",
+    )
+    removed.add_argument(
+        "models", nargs="+", metavar="NAME|ID", help="an installed model, or the first digits of a version's id"
+    )
+    removed.add_argument("--previous", action="store_true", help="even the version that a rollback goes back to")
     push = family.add(
         "push",
         run_push,
@@ -69,6 +81,21 @@ def run_list(args: argparse.Namespace) -> int:
 def run_use(args: argparse.Namespace) -> int:
     """Switch each addressed device."""
     return _each(args, "models_use", {"model": args.model}, _answers(args))
+
+
+def run_remove(args: argparse.Namespace) -> int:
+    """Delete them one after another on each addressed device."""
+    from edged.terminal.text import print_json, print_line
+
+    def show(device: str, job: Job) -> None:
+        report = job.report or {}
+        if args.json:
+            print_json({"device": device, **report})
+        else:
+            print_line(f"{device}: {report.get('removed')} removed, {(report.get('bytes') or 0) / 1e6:.1f} MB")
+
+    given = [{"model": model, "previous": args.previous or None} for model in args.models]
+    return max(_each(args, "models_remove", wanted, show) for wanted in given)
 
 
 def run_rollback(args: argparse.Namespace) -> int:
@@ -216,7 +243,8 @@ def _table(device: str, models: list[dict[str, Any]]) -> Any:
 
     table = Table(title=text(device), title_justify="left", box=box.SIMPLE)
     for name in ("state", "model", "id", "classes", "accuracy"):
-        table.add_column(name, justify="right" if name in ("classes", "accuracy") else "left", overflow="fold")
+        side: Any = "right" if name in ("classes", "accuracy") else "left"
+        table.add_column(name, justify=side, overflow="fold", no_wrap=name == "id")
     for model in models:
         state = "runs" if model.get("current") else "before" if model.get("previous") else str(model.get("kind"))
         accuracy = model.get("accuracy")

@@ -44,6 +44,7 @@ def register(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Start a profile on each addressed device, then follow one after another."""
     from edged.ctl.fleet import addressed
+    from edged.ctl.jobs import begun, finish
     from edged.errors import CommandError
     from edged.terminal.text import note, print_json, print_line
 
@@ -61,26 +62,43 @@ def run(args: argparse.Namespace) -> int:
         for device, job_id in started:
             if args.wait:
                 worst = max(worst, _follow(client, device, job_id, args))
-            elif args.json:
-                print_json({"device": device, "id": job_id, "cmd": "profile", "status": "queued"})
-            else:
-                print_line(f"{device}: job {job_id}; end it with `edgectl cancel`")
+                continue
+            ended = begun(client, job_id, device=device)
+            client.forget(job_id)
+            status = "queued" if ended is None else ended.status
+            if args.json:
+                print_json({"device": device, "id": job_id, "cmd": "profile", "status": status})
+            elif ended is None:
+                print_line(f"{device}: job {job_id}; follow it with `edgectl jobs`, end it with `edgectl cancel`")
+            worst = max(worst, DONE if ended is None else finish(ended, device))
     return worst
 
 
 def _follow(client: Client, device: str, job_id: str, args: argparse.Namespace) -> int:
     from edged.ctl.jobs import finish, follow
-    from edged.terminal.text import console
 
     job = follow(client, job_id, device=device, as_json=args.json, silence_s=max(_SILENCE_S, args.timeout))
     client.forget(job_id)
     if not args.json and job.status == "succeeded" and job.report:
-        from edged.ctl.commands.retrain import harmless
-        from edged.lab.profiling.tables import print_profile
-
-        report: dict[str, Any] = harmless(job.report)
-        print_profile(console(), report, top=max(args.top, 0))
+        _print(job.report, args)
     return finish(job, device)
+
+
+def _print(values: dict[str, Any], args: argparse.Namespace) -> None:
+    from pydantic import ValidationError
+
+    from edged.contract.reports import ProfileReport
+    from edged.ctl.commands.retrain import harmless
+    from edged.terminal.profile import print_profile
+    from edged.terminal.text import console, note
+
+    try:
+        report = ProfileReport.model_validate(harmless(values))
+    except ValidationError as error:  # a device of another version
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        note(f"the device's report is of another form ({place}); --json prints it as it is")
+        return
+    print_profile(console(), report, top=max(args.top, 0))
 
 
 def _parts(text: str) -> list[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import math
 from typing import TYPE_CHECKING, Any
 
 from edged.ctl.errors import DONE, FAILED
-from edged.ctl.options import count, open_client, positive
+from edged.ctl.options import open_client
+from edged.terminal.hyperparameters import add_hyperparameters, given_hyperparameters
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
@@ -27,15 +27,8 @@ def register(commands: Commands) -> None:
         examples="  edgectl retrain --lr 0.1\n  edgectl --device tx2-01 retrain --backbone inception_v3 --augment\n"
         "  edgectl --device all retrain --no-wait\n  edgectl retrain --json | jq .report.accuracy",
     )
-    parser.add_argument("--lr", metavar="R", type=positive, help="learning rate (0.1)")
-    parser.add_argument("--epochs", metavar="N", type=count, help="at most so many passes over the images (100)")
-    parser.add_argument("--batch", metavar="N", type=count, help="images per step (64)")
-    parser.add_argument("--seed", metavar="N", type=_seed, help="same images and seed: same weights (0)")
+    add_hyperparameters(parser)
     parser.add_argument("--backbone", metavar="NAME", help="an installed model, or auto (else that of what runs)")
-    parser.add_argument(
-        "--augment", action=argparse.BooleanOptionalAction, help="train on flipped, cropped, darker views too"
-    )
-    parser.add_argument("--min-accuracy", metavar="A", type=_fraction, help="refuse a model below, 0 to 1 (0.5)")
     parser.add_argument(
         "--wait", action=argparse.BooleanOptionalAction, default=True, help="follow the training to its end (yes)"
     )
@@ -44,11 +37,11 @@ def register(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Start a training on each addressed device, then follow one after another."""
     from edged.ctl.fleet import addressed
+    from edged.ctl.jobs import begun, finish
     from edged.errors import CommandError
     from edged.terminal.text import note, print_json, print_line
 
-    names = ("lr", "epochs", "batch", "seed", "backbone", "augment", "min_accuracy")
-    wanted = {name: getattr(args, name) for name in names}
+    wanted = given_hyperparameters(args) | {"backbone": args.backbone}
     worst = DONE
     started: list[tuple[str, str]] = []
     with open_client(args) as client:
@@ -61,10 +54,15 @@ def run(args: argparse.Namespace) -> int:
         for device, job_id in started:
             if args.wait:
                 worst = max(worst, _follow(client, device, job_id, args.json))
-            elif args.json:
-                print_json({"device": device, "id": job_id, "cmd": "retrain", "status": "queued"})
-            else:
+                continue
+            ended = begun(client, job_id, device=device, preliminary=(None, "scan"))
+            client.forget(job_id)
+            status = "queued" if ended is None else ended.status
+            if args.json:
+                print_json({"device": device, "id": job_id, "cmd": "retrain", "status": status})
+            elif ended is None:
                 print_line(f"{device}: job {job_id}; follow it with `edgectl jobs`, end it with `edgectl cancel`")
+            worst = max(worst, DONE if ended is None else finish(ended, device))
     return worst
 
 
@@ -103,20 +101,4 @@ def harmless(value: Any) -> Any:
         return {clean(str(key)): harmless(item) for key, item in value.items()}
     if isinstance(value, list):
         return [harmless(item) for item in value]
-    return value
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
-
-
-def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return value

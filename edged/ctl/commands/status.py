@@ -59,12 +59,14 @@ def run(args: argparse.Namespace) -> int:
 
 def as_json(device: Device) -> dict[str, Any]:
     """Return a device's messages in one object; labels are counted, and a job's report is left to its own topic."""
+    from edged.ctl.commands.jobs import as_json as job_as_json
+
     line: dict[str, Any] = {"device": device.id, "state": device.state, "answered": device.answered}
     for kind in ("info", "model", "telemetry", "job"):
         message = getattr(device, kind)
         line[kind] = message.model_dump(exclude_none=True, mode="json") if message is not None else None
-    if line["job"] is not None:
-        line["job"].pop("report", None)
+    if device.job is not None:
+        line["job"] = job_as_json(device.job, online=device.online)
     if device.model is not None:
         line["model"]["labels"] = len(device.model.labels)
     return line
@@ -88,16 +90,20 @@ def table(devices: list[Device]) -> Table:
 
 
 def complaints(devices: list[Device]) -> list[Text]:
-    """Return what cameras complain of, a line each: too long for a table's cell."""
+    """Return what devices complain of, a line each: too long for a table's cell."""
     from edged.terminal.text import text
 
-    return [
-        text(f"{device.id}, camera {name} {camera.state}: {camera.error}", "yellow")
-        for device in devices
-        if device.online and device.info is not None
-        for name, camera in sorted(device.info.cameras.items())
-        if camera.error
-    ]
+    lines = []
+    for device in devices:
+        if not device.online or device.info is None:
+            continue
+        cameras = sorted(device.info.cameras.items())
+        lines += [
+            f"{device.id}, camera {name} {camera.state}: {camera.error}" for name, camera in cameras if camera.error
+        ]
+        others = [line for line in device.info.degraded or () if not line.startswith("camera ")]
+        lines += [f"{device.id}, {line}" for line in others]
+    return [text(line, "yellow") for line in lines]
 
 
 def _lines(parts: list[Text]) -> Text:
@@ -115,7 +121,7 @@ def _name(device: Device) -> Text:
     elif device.online and device.info is not None and device.info.state == "degraded":
         state, style = "degraded", "yellow"
     lines = [text(device.id, "bold"), text(state, style)]
-    if device.job is not None and device.job.status in ("queued", "running"):
+    if device.online and device.job is not None and device.job.status in ("queued", "running"):
         lines.append(text(f"{device.job.cmd} {device.job.progress:.0%}", "cyan"))
     return _lines(lines)
 

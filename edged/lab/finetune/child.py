@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edged.errors import TrainingError
-from edged.images.decoding import decode
-from edged.images.photo_file import read_photo
+from edged.codec import decode, read_file
+from edged.errors import ImageError, TrainingError
 from edged.jobs.process import serve
 from edged.lab.finetune.depth import parse_depth
 from edged.lab.finetune.job import FINE_TUNING, Job, JobOutcome, JobProgress
@@ -140,9 +139,9 @@ class _FineTuning:
 
 def _read(path: Path) -> Image:
     try:
-        return fit(decode(read_photo(path), _SIDE, _SIDE, TRAINING_CROP), _SIDE, _SIDE, TRAINING_CROP)
-    except (TrainingError, FileNotFoundError) as error:
-        raise TrainingError(f"{path}: {error}") from error
+        return fit(decode(read_file(path), (_SIDE, _SIDE), crop=TRAINING_CROP), _SIDE, _SIDE, TRAINING_CROP)
+    except (ImageError, FileNotFoundError) as error:
+        raise ImageError(f"{path}: {error}") from error
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from edged.contract.hyperparameters import Hyperparameters as HeadHyperparameters
 from edged.lab.finetune.depth import Depth
 from edged.lab.finetune.job import Epoch, Hyperparameters
-from edged.learning.recipe import Recipe
 from edged.learning.softmax_regression import fit
 
 if TYPE_CHECKING:
@@ -160,7 +160,13 @@ class Training:
         """Fit the head alone, and choose what brings its input to mean 0 and a mean squared norm of 1."""
         train = np.stack([self._all_features(view) for view in self._train.inputs], axis=1)
         validation = (self._all_features(self._validation.inputs[0]), self._validation.labels)
-        fitted = fit(train, self._train.labels, classes=classes, validation=validation, recipe=Recipe(l2=_HEAD_L2))
+        fitted = fit(
+            train,
+            self._train.labels,
+            classes=classes,
+            validation=validation,
+            hyperparameters=HeadHyperparameters(l2=_HEAD_L2),
+        )
         rows = train.reshape(-1, train.shape[-1])
         self._mean = rows.mean(axis=0)
         self._gain = np.float32(1 / math.sqrt(float(np.square(rows - self._mean).sum(axis=1).mean()) + 1e-12))

@@ -5,18 +5,18 @@ from __future__ import annotations
 import itertools
 import queue
 import time
-import uuid
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edged import tracing
 from edged.camera import open_source
 from edged.contract.messages import Result, ResultLatency, Score
+from edged.contract.reports import EndToEnd
 from edged.errors import CameraError
 from edged.mqtt.broker import broker
-from edged.mqtt.connection import Connection
-from edged.mqtt.events import Acknowledged, Closed, Event, Opened, Protocol
+from edged.mqtt.events import Acknowledged, Closed, Event
+from edged.mqtt.session import open_session
 from edged.settings import CameraSettings
 from edged.vision.network import Network
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 FRAMES = 30
 _WARM = 2
 _ANSWER_S = 5.0
-_STEPS = ("capture", "preprocess", "invoke", "publish")
 
 
 class Publisher:
@@ -44,41 +43,20 @@ class Publisher:
     """
 
     def __init__(self, settings: MqttSettings, device: str) -> None:
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._topic = f"{settings.prefix}/{device}-profile"  # a level of its own: nobody takes it for a live result
-        self._connection: Connection | None = None
-        self.error: str | None = None
-        address = broker(settings)
-        for protocol in sorted(get_args(Protocol), reverse=True):  # 5 before 3.1.1, as the link does
-            connection = Connection(
-                broker=address,
-                client_id=f"edged-profile-{uuid.uuid4().hex[:8]}",
-                protocol=protocol,
-                will_topic=f"{self._topic}/state",
-                subscriptions=[],
-                post=self._events.put,
-                deliver=lambda _: None,
-            )
-            connection.start()
-            event = self._wait(Opened, Closed)
-            if isinstance(event, Opened):
-                self._connection = connection
-                self.error = None
-                return
-            connection.close()
-            connection.join(2.0)
-            self.error = event.error if isinstance(event, Closed) else f"broker {address.name}: no answer"
-            if isinstance(event, Closed) and event.how == "unreachable":
-                return
+        self._session = open_session(
+            broker(settings), purpose="profile", will_topic=f"{self._topic}/state", timeout_s=_ANSWER_S
+        )
+        self.error = self._session.error
 
     def publish(self, result: Result) -> float | None:
         """Publish and wait; return milliseconds, None where there is no broker (any more)."""
-        if self._connection is None:
+        if self.error is not None:
             return None
         begin = time.monotonic_ns()
-        self._connection.publish(f"{self._topic}/result/{result.camera}", result.encode(), qos=1, retain=False)
+        self._session.connection.publish(f"{self._topic}/result/{result.camera}", result.encode(), qos=1, retain=False)
         if not isinstance(self._wait(Acknowledged, Closed), Acknowledged):
-            self._connection, self.error = None, "the broker did not acknowledge a message"
+            self.error = "the broker did not acknowledge a message"
             return None
         end = time.monotonic_ns()
         if tracing.active is not None:
@@ -87,15 +65,13 @@ class Publisher:
 
     def close(self) -> None:
         """Disconnect."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection.join(2.0)
+        self._session.close()
 
     def _wait(self, *kinds: type[Event]) -> Event | None:
         deadline = time.monotonic() + _ANSWER_S
         while (left := deadline - time.monotonic()) > 0:
             try:
-                event = self._events.get(timeout=left)
+                event = self._session.events.get(timeout=left)
             except queue.Empty:
                 break
             if isinstance(event, kinds):
@@ -105,7 +81,7 @@ class Publisher:
 
 def profile_end_to_end(
     network: Network, source: str, mqtt: MqttSettings | None, *, device: str, frames: int = FRAMES
-) -> dict[str, Any]:
+) -> EndToEnd:
     """Take frames through the whole way, one at a time.
 
     Args:
@@ -116,8 +92,7 @@ def profile_end_to_end(
         frames: How many; medians are reported.
 
     Returns:
-        {frames, source, capture_ms, preprocess_ms, invoke_ms, publish_ms, total_ms, note}; without a broker,
-        `publish_ms` is None and `note` says why.
+        Medians of each step; without a broker, `publish_ms` is None and `note` says why.
 
     Raises:
         CameraError: The source cannot be opened or read.
@@ -147,16 +122,20 @@ def profile_end_to_end(
         camera.close()
         if publisher is not None:
             publisher.close()
-    medians = [float(value) for value in np.median(np.asarray(times), axis=0)]
+    capture, preprocess, invoke = (float(value) for value in np.median(np.asarray(times), axis=0))
     published = float(np.median(acknowledged)) if acknowledged else None
-    report: dict[str, Any] = {"frames": len(times), "source": source}
-    report |= {f"{step}_ms": round(value, 3) for step, value in zip(_STEPS, medians, strict=False)}
-    report["publish_ms"] = None if published is None else round(published, 3)
-    report["total_ms"] = round(sum(medians) + (published or 0.0), 3)
-    if published is None:
-        reason = publisher.error if publisher is not None else "no broker was asked for"
-        report["note"] = f"without publishing: {reason}"
-    return report
+    reason = publisher.error if publisher is not None else "no broker was asked for"
+    note = {} if published is not None else {"note": f"without publishing: {reason}"}
+    return EndToEnd(
+        frames=len(times),
+        source=source,
+        capture_ms=round(capture, 3),
+        preprocess_ms=round(preprocess, 3),
+        invoke_ms=round(invoke, 3),
+        publish_ms=None if published is None else round(published, 3),
+        total_ms=round(capture + preprocess + invoke + (published or 0.0), 3),
+        **note,
+    )
 
 
 def _result(seq: int, scores: Any, steps: list[float]) -> Result:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edged.contract.requests import ProfileRequest
 from edged.jobs.process import serve
-from edged.jobs.profile import PROFILE, ProfileOutcome, ProfileProgress
+from edged.jobs.requests import PROFILE, ProfileOutcome, ProfileProgress, ProfileRequest
 
 
 def run(request: ProfileRequest, tell: Callable[[ProfileProgress], None]) -> ProfileOutcome:
     """Profile one model."""
-    from edged.lab.profiling.profile import profile
+    from edged.lab.profiling.profiler import profile
 
     report = profile(request, lambda stage, fraction: tell(ProfileProgress(stage=stage, fraction=fraction)))
-    return ProfileOutcome(report=report)
+    return ProfileOutcome(report=report.to_json())
 
 
 if __name__ == "__main__":

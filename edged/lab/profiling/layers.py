@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edged.contract.reports import Layer, LayersSum
 from edged.errors import ModelError
 from edged.lab.profiling.costs import costs
 from edged.lab.profiling.cutting import Cut, cut_out, nothing
@@ -32,6 +33,10 @@ from edged.vision.flatbuffer import unpack
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edged.contract.reports import ProfileReport
+
+_LEGEND = 6
+"""Operators that the picture's legend names: those that take most of the time."""
 _WARM_ROUNDS = 2
 _LEAST_ROUNDS = 3
 _IDLE = 9
@@ -101,7 +106,7 @@ def profile_layers(
     rounds: int = 200,
     seconds: float = 20.0,
     tell: Callable[[float], None] = lambda _: None,
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+) -> tuple[tuple[Layer, ...], LayersSum]:
     """Time each layer.
 
     Args:
@@ -113,8 +118,7 @@ def profile_layers(
         tell: Takes the fraction done.
 
     Returns:
-        The layers [{name, op, ms, share, macs, params, input_shape, output_shape, slowest}], and how well they explain
-        the whole {sum_ms, whole_ms, explained, call_us, rounds, exact, runtime, threads}.
+        The layers in the order of execution, and how well they explain the whole.
 
     Raises:
         ModelError: As `LayerTimer`.
@@ -138,22 +142,64 @@ def profile_layers(
     times = np.maximum(np.percentile(np.asarray(parts), _QUIET, axis=0) - call_ms, 0.0)
     total, whole_ms = float(times.sum()), float(np.percentile(wholes, _QUIET)) - call_ms
     slowest = int(times.argmax())
-    layers = [
-        {
-            **{key: list(value) if isinstance(value, tuple) else value for key, value in asdict(cost).items()},
-            "ms": round(float(ms), 5),
-            "share": round(float(ms) / total, 5) if total else 0.0,
-            "slowest": place == slowest,
-        }
+    layers = tuple(
+        Layer(
+            **asdict(cost),
+            ms=round(float(ms), 5),
+            share=round(float(ms) / total, 5) if total else 0.0,
+            slowest=place == slowest,
+        )
         for place, (cost, ms) in enumerate(zip(timer.costs, times, strict=True))
-    ]
-    return layers, {
-        "sum_ms": round(total, 4),
-        "whole_ms": round(whole_ms, 4),
-        "explained": round(total / whole_ms, 4) if whole_ms > 0 else None,
-        "call_us": round(call_ms * 1e3, 2),
-        "rounds": len(parts),
-        "exact": timer.exact,
-        "runtime": runtime,
-        "threads": 1,
-    }
+    )
+    return layers, LayersSum(
+        sum_ms=round(total, 4),
+        whole_ms=round(whole_ms, 4),
+        explained=round(total / whole_ms, 4) if whole_ms > 0 else None,
+        call_us=round(call_ms * 1e3, 2),
+        rounds=len(parts),
+        exact=timer.exact,
+        runtime=runtime,
+        threads=1,
+    )
+
+
+def draw_layers(report: ProfileReport) -> str:
+    """Draw a bar per layer as SVG, in the graph's order, coloured by operator; the slowest is marked.
+
+    Args:
+        report: With `layers` and `layers_sum`.
+
+    Raises:
+        ValueError: They were not measured.
+    """
+    from edged.lab.chart import Bar, BarChart
+    from edged.terminal.profile import count, milliseconds, shape
+
+    layers, whole = report.layers, report.layers_sum
+    if layers is None or whole is None:
+        raise ValueError("a report without layers")
+    shares: dict[str, float] = {}
+    for layer in layers:
+        shares[layer.op] = shares.get(layer.op, 0.0) + layer.share
+    ops = sorted(shares, key=lambda op: -shares[op])
+    explained = "" if whole.explained is None else f" ({whole.explained:.1%} explained)"
+    return BarChart(
+        f"{report.model.name}: time per layer",
+        f"{len(layers)} layers, sum {whole.sum_ms:.2f} ms, whole {whole.whole_ms:.2f} ms{explained}, {whole.runtime}, "
+        f"1 thread, {report.machine.processor}",
+        [
+            Bar(
+                label=f"{place}  {shape(layer.input_shape)} → {shape(layer.output_shape)}",
+                value=layer.ms,
+                kind=layer.op,
+                note=f"{milliseconds(layer.ms)} ms"
+                + (f", {count(layer.macs)}" if layer.macs else "")
+                + ("  ◀ slowest" if layer.slowest else ""),
+                tooltip=f"{layer.name}: {layer.op}, {milliseconds(layer.ms)} ms, {layer.share:.2%}",
+                marked=layer.slowest,
+            )
+            for place, layer in enumerate(layers)
+        ],
+        {op: f"{op} {shares[op]:.1%}" for op in ops[:_LEGEND]},
+        ops,
+    ).svg()

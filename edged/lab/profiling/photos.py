@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import edged
-from edged.camera.photo import read_image
-from edged.errors import CameraError, ConfigError
+from edged.codec import READABLE, read_image
+from edged.errors import ConfigError, ImageError
 from edged.vision.preprocess import fit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 _MOST = 64
 """Photos kept in memory; longer runs go through them again."""
 
@@ -33,9 +32,9 @@ def photo_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder of images")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READABLE and path.is_file())
     if not files:
-        raise ConfigError(f"{folder}: contains no image ({', '.join(sorted(SUFFIXES))})")
+        raise ConfigError(f"{folder}: contains no image ({', '.join(sorted(READABLE))})")
     return files
 
 
@@ -54,7 +53,7 @@ def read_prepared(folder: Path | None, *, width: int, height: int, crop: float) 
     for file in files[:: max(1, len(files) // _MOST)][:_MOST]:
         try:
             prepared.append(fit(read_image(file), width, height, crop))
-        except CameraError:
+        except ImageError:
             continue
     if not prepared:
         raise ConfigError(f"{folder}: none of its {len(files)} images can be read")

@@ -5,10 +5,11 @@ Imports neither OpenCV nor the rest of edged: what such a process weighs is the 
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ import numpy as np
 from edged.errors import ModelError
 from edged.lab.profiling.cutting import with_free_batch
 from edged.lab.profiling.runtimes import Runner, version
-from edged.lab.profiling.timing import measure, summarize
 
 _WARM = 3
 _NO_GPU = "no GPU here"
@@ -108,6 +108,35 @@ def run_gpu(request: Mapping[str, Any]) -> dict[str, Any]:
         return summarize(measure(once, request["count"], request["seconds"])) | {"available": True}
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"{_NO_GPU}: LiteRT's accelerator finds none that runs this model") from error
+
+
+def summarize(times_ms: Sequence[float]) -> dict[str, Any]:
+    """Return the fields of `reports.Times`: images, total, mean and nearest-rank quantiles, milliseconds."""
+    p50, p95, p99 = np.quantile(times_ms, (0.5, 0.95, 0.99), method="inverted_cdf").tolist()
+    total = math.fsum(times_ms)
+    return {
+        "images": len(times_ms),
+        "total_ms": round(total, 3),
+        "mean_ms": round(total / len(times_ms), 4),
+        "p50_ms": round(p50, 4),
+        "p95_ms": round(p95, 4),
+        "p99_ms": round(p99, 4),
+    }
+
+
+def measure(once: Callable[[int], float], count: int, seconds: float) -> list[float]:
+    """Call `once` with 0, 1, 2, …, at most `count` times and, after the first, for at most so many seconds.
+
+    Args:
+        once: Does the work and returns the milliseconds that count.
+        count: At least 1.
+        seconds: The time after which no new call begins.
+    """
+    deadline = time.monotonic() + seconds
+    times = [once(0)]
+    while len(times) < count and time.monotonic() < deadline:
+        times.append(once(len(times)))
+    return times
 
 
 def peak_mb() -> float:

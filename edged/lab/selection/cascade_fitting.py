@@ -155,7 +155,7 @@ def pool_weights(scores: Sequence[NDArray[np.float32]], classes: NDArray[np.int6
     logs = np.log(np.maximum(np.stack(scores, axis=2), FLOOR))  # (photos, classes, networks)
     flat = logs.reshape(-1, len(scores))
     true = logs[np.arange(count), classes]
-    weights = np.full(len(scores), 1 / len(scores), np.float32)
+    weights: NDArray[np.float32] = np.full(len(scores), 1 / len(scores), np.float32)
     for _ in range(_NEWTON_STEPS):
         logits = (flat @ weights).reshape(count, -1)
         p = np.exp(logits - logits.max(axis=1, keepdims=True))

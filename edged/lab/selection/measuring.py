@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edged.camera.photo import read_image
-from edged.errors import CameraError, ConfigError
+from edged.codec import read_image
+from edged.errors import ConfigError, ImageError
 from edged.lab.selection.measurement import Measurements
 from edged.selection.features import costs_ms, extract
+from edged.selection.governor import total_power_mw
 from edged.selection.pool import common_labels
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ MIN_PHOTOS = 20
 """Fewer labeled photos tell nothing about accuracies."""
 _TIMED_PHOTOS = 40
 _POWER_S = 2.0
-_TOTAL_RAILS = ("vdd_in", "total", "tot", "power tot")
 _MEMORY_MAX = 4_000_000_000
 
 
@@ -72,7 +72,7 @@ def measure(
         progress("measuring", number / len(photos))
         try:
             image = read_image(photo.path)
-        except CameraError as error:
+        except ImageError as error:
             on_unreadable(str(error))
             continue
         for index, member in enumerate(members):
@@ -105,17 +105,9 @@ def measure(
     )
 
 
-def total_power_mw(rails: dict[str, int]) -> int | None:
-    """Return the whole machine's power: the rail that stands for it, else the sum; None without rails."""
-    for name, value in rails.items():
-        if name.lower() in _TOTAL_RAILS:
-            return value
-    return sum(rails.values()) if rails else None
-
-
 def _power(members: Sequence[Member], image: NDArray[np.uint8], sensors: Sensors) -> NDArray[np.float64] | None:
     """Return the machine's mean power while each network runs, mW; None where no sensor tells."""
-    if total_power_mw(sensors.read().power_mw) is None:
+    if total_power_mw(sensors.read()) is None:
         return None
     means = []
     for member in members:
@@ -125,7 +117,7 @@ def _power(members: Sequence[Member], image: NDArray[np.uint8], sensors: Sensors
             member.network.infer(prepared)
             if time.monotonic() - asked > _POWER_S / 10:
                 asked = time.monotonic()
-                if (power := total_power_mw(sensors.read().power_mw)) is not None:
+                if (power := total_power_mw(sensors.read())) is not None:
                     readings.append(power)
         if not readings:
             return None

@@ -1,18 +1,23 @@
-"""The report of a fitted selection: rows, curves, features, verdict. Pure."""
+"""The report of a fitted selection: rows, curves, features, verdict, and the picture of its curves. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from edged.lab.chart import COLOURS, Axis, Chart, Series
 from edged.lab.selection import training
 from edged.lab.selection.evaluation import play
-from edged.lab.selection.picture import draw
 from edged.selection.strategy import ByPremodel
 
 if TYPE_CHECKING:
     from edged.lab.selection.evaluation import Outcome
     from edged.lab.selection.measurement import Measurements
     from edged.lab.selection.training import Fit
+
+_COLOURS = dict(zip(("single", "premodel", "cascade", "learned", "oracle"), (COLOURS[n] for n in (6, 3, 1, 0, 2)),
+                    strict=True))  # fmt: skip
+"""Kind of a row → its colour in the picture."""
 
 
 def compose(
@@ -105,3 +110,36 @@ def _chosen(rows: list[dict[str, Any]]) -> dict[str, str]:
     for kind in ("premodel", "cascade", "learned"):
         chosen[kind] = max((r for r in rows if r["kind"] == kind), key=lambda r: (r["top1"], -r["mean_ms"]))["name"]
     return chosen
+
+
+def draw(rows: Sequence[Mapping[str, Any]], curves: Mapping[str, Sequence[Mapping[str, Any]]], title: str) -> str:
+    """Draw mean milliseconds (logarithmic) against top-1 accuracy, as SVG.
+
+    Args:
+        rows: Of the report: a dot each, with its name.
+        curves: Strategy → its operating points: a line each.
+        title: Above the picture.
+    """
+
+    def at(point: Mapping[str, Any]) -> tuple[float, float]:
+        return point["mean_ms"], point["top1"]
+
+    lines = [
+        Series("", [at(point) for point in curve], colour=_COLOURS[curve[0]["kind"]])
+        for curve in curves.values()
+        if len(curve) > 1
+    ]
+    by_kind = {kind: [row for row in rows if row["kind"] == kind] for kind in _COLOURS}
+    dots = [
+        Series(
+            kind,
+            [at(row) for row in found],
+            line=False,
+            labels=[row["name"] for row in found],
+            colour=_COLOURS[kind],
+        )
+        for kind, found in by_kind.items()
+        if found
+    ]
+    x, y = Axis("mean ms per frame", log=True), Axis("top-1", percent=True)
+    return Chart(title, x, y, [*lines, *dots], width=680, height=410).svg()

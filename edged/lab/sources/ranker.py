@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edged.errors import TrainingError
-from edged.images.decoding import decode
-from edged.images.photo_file import read_photo
+from edged.codec import decode, read_file
+from edged.errors import ImageError, RefusedError, TrainingError
 from edged.lab.sources.known_sources import KnownSource, read_known_sources
 from edged.lab.sources.ranking import Ranking, Standing, accuracy_of
 from edged.lab.sources.transferability import divergence, log_evidence, p2l, profile
@@ -21,7 +20,6 @@ from edged.learning.bottlenecks import complete
 from edged.learning.cross_validation import CrossValidation, cross_validate
 from edged.learning.dataset import KeptBottlenecks, Selection
 from edged.learning.evaluation import decide
-from edged.learning.request import RefusedError
 from edged.vision.preprocess import fit as fit_image
 from edged.vision.quantization import Affine
 
@@ -228,7 +226,7 @@ class Ranker:
 
 def _pixels(image: LabeledImage) -> NDArray[np.uint8]:
     try:
-        pixels = fit_image(decode(read_photo(image.path), _SIDE, _SIDE, 1.0), _SIDE, _SIDE, 1.0)
+        pixels = fit_image(decode(read_file(image.path), (_SIDE, _SIDE)), _SIDE, _SIDE, 1.0)
     except FileNotFoundError as error:
-        raise TrainingError(f"{image.path}: is gone") from error
+        raise ImageError(f"{image.path}: is gone") from error
     return pixels.reshape(-1)

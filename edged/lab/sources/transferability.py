@@ -39,7 +39,7 @@ def profile(features: Floats) -> Floats:
 
 def divergence(target: Floats, source: Floats) -> float:
     """Return the Kullback–Leibler divergence Σ t ln(t / s) of two profiles, in nats: 0 for the same, never negative."""
-    return float(max(np.sum(target * np.log(target / source)), 0.0))
+    return max(float(np.sum(target * np.log(target / source))), 0.0)
 
 
 def p2l(divergence_nats: float, images: int, accuracy: float) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from edged.cli import main
 from edged.errors import ConfigError
-from edged.lab.profiling.compare import Photo, labeled_photos, spread
+from edged.lab.profiling.comparison import Photo, labeled_photos, spread
 
 
 def test_labels_are_folders_or_a_table(photos: Path, tmp_path: Path) -> None:

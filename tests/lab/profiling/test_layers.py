@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 def test_the_layers_explain_the_whole(model: bytes, noise: NDArray[np.uint8], runtime: str) -> None:
     pytest.importorskip({"litert": "ai_edge_litert", "tflite_runtime": "tflite_runtime"}[runtime])
     layers, whole = profile_layers(model, noise[:1], runtime=runtime, rounds=12, seconds=10)
-    assert whole["exact"]
+    assert whole.exact
     assert len(layers) == 67
-    assert sum(layer["share"] for layer in layers) == pytest.approx(1, abs=1e-3)
-    assert sum(layer["ms"] for layer in layers) == pytest.approx(whole["sum_ms"], rel=1e-3)
+    assert sum(layer.share for layer in layers) == pytest.approx(1, abs=1e-3)
+    assert sum(layer.ms for layer in layers) == pytest.approx(whole.sum_ms, rel=1e-3)
     # Processor time, so a busy machine does not matter much; 10 % is what the report promises of a quiet one.
-    assert 0.8 < whole["explained"] < 1.25
-    (slowest,) = [layer for layer in layers if layer["slowest"]]
-    assert slowest["ms"] == max(layer["ms"] for layer in layers)
-    assert {"name", "op", "ms", "share", "macs", "params", "input_shape", "output_shape"} <= layers[0].keys()
+    assert 0.8 < whole.explained < 1.25
+    (slowest,) = [layer for layer in layers if layer.slowest]
+    assert slowest.ms == max(layer.ms for layer in layers)
+    assert (layers[0].op, layers[0].input_shape) == ("QUANTIZE", (1, 224, 224, 3))
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v1_0.25_128_quant", "efficientnet_lite0_224_uint8_ptq"])
@@ -35,4 +35,4 @@ def test_the_chain_of_a_real_model_is_exact(shared_data: Path, name: str) -> Non
     image = np.random.default_rng(2).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
     model = (shared_data / "models" / f"{name}.tflite").read_bytes()
     _, whole = profile_layers(model, image, runtime="litert", rounds=3, seconds=1)
-    assert whole["exact"]
+    assert whole.exact

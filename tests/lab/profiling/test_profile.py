@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
-from edged.contract.requests import ProfileRequest
+from edged.contract.reports import ProfileReport
 from edged.errors import ConfigError, ModelError
+from edged.jobs.requests import ProfileRequest
 from edged.lab.profiling import runtimes
-from edged.lab.profiling.profile import profile, thread_counts
-from edged.lab.profiling.svg import layers_svg, lines_svg, scatter_svg
-from edged.lab.profiling.tables import print_profile
-from edged.lab.profiling.timing import measure, summarize
+from edged.lab.profiling.layers import draw_layers
+from edged.lab.profiling.profiler import profile, thread_counts
+from edged.lab.profiling.tasks import measure, summarize
 from edged.settings import MqttSettings
+from edged.terminal.profile import print_profile
 from tests.mosquitto import Mosquitto
 
 
@@ -25,6 +28,16 @@ def test_quantiles_are_nearest_rank() -> None:
     assert (summary["p50_ms"], summary["p95_ms"], summary["p99_ms"]) == (50, 95, 99)
     assert (summary["images"], summary["total_ms"], summary["mean_ms"]) == (100, 5050, 50.5)
     assert summarize([2.0])["p99_ms"] == 2
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_quantiles_are_those_of_the_formula(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.lognormal(2, 1, int(rng.integers(1, 3000))).tolist()
+    ordered, summary = sorted(values), summarize(values)
+    for percent in (50, 95, 99):
+        assert summary[f"p{percent}_ms"] == round(ordered[math.ceil(percent * len(ordered) / 100) - 1], 4)
+    assert summary["total_ms"] == round(math.fsum(ordered), 3)
 
 
 def test_measuring_ends_with_the_count_or_the_time() -> None:
@@ -52,8 +65,10 @@ def test_a_whole_profile(model_file: Path, photos: Path, mosquitto: Callable[...
         mqtt=MqttSettings(url=mosquitto().url),
     )
     stages: list[tuple[str, float]] = []
-    report = profile(request, lambda stage, fraction: stages.append((stage, fraction)))
-    assert json.loads(json.dumps(report)) == report
+    profiled = profile(request, lambda stage, fraction: stages.append((stage, fraction)))
+    report = profiled.to_json()
+    assert ProfileReport.model_validate(json.loads(json.dumps(report))) == profiled
+    assert not {"threads", "runtimes", "gpu"} & report.keys()
     assert report["model"]["images"] == 2  # the third is none
     assert report["layers_sum"]["exact"]
     assert list(report["online"]) == ["3", "5"]
@@ -71,12 +86,12 @@ def test_a_whole_profile(model_file: Path, photos: Path, mosquitto: Callable[...
 
     console = Console(width=80, record=True, force_terminal=False)
     with console.capture() as captured:
-        print_profile(console, report)
+        print_profile(console, profiled)
     text = captured.get()
     assert "▶" in text
     assert "explained" in text
     assert max(map(len, text.splitlines())) <= 80
-    picture = layers_svg(report)
+    picture = draw_layers(profiled)
     assert picture.count("<title>") == 67
     assert "slowest" in picture
 
@@ -89,7 +104,7 @@ def test_without_a_broker_the_report_says_so(model_file: Path) -> None:
         seconds=0.2,
         mqtt=MqttSettings(url="mqtt://127.0.0.1:9"),
     )
-    report = profile(request)
+    report = profile(request).to_json()
     assert report["end_to_end"]["publish_ms"] is None
     assert "without publishing: broker 127.0.0.1:9" in report["end_to_end"]["note"]
     assert "mean_ms" in report["runtimes"]["litert"]
@@ -112,10 +127,3 @@ def test_what_is_wrong_is_told_in_one_line(model_file: Path, tmp_path: Path) -> 
         profile(ProfileRequest(name="m", model=broken))
     with pytest.raises(ConfigError, match="contains no image"):
         profile(ProfileRequest(name="m", model=model_file, images=tmp_path))
-
-
-def test_lines_and_dots_are_drawn() -> None:
-    lines = lines_svg("t", "batch", "images/s", {"a": [(1, 10), (20, 30)], "b & c": [(1, 11), (20, 31)]})
-    assert lines.count("<circle") == 4
-    assert "b &amp; c" in lines
-    assert scatter_svg("t", "ms", "top-1", {"a": (3, 0.8), "b": (90, 0.75)}).count("<circle") == 2

@@ -1,18 +1,22 @@
 import csv
 import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edged import resources
+from edged.contract.hyperparameters import Hyperparameters
+from edged.errors import RefusedError
 from edged.images.folder import open_images
-from edged.lab.sources.known_sources import read_known_sources
-from edged.lab.sources.ranker import Ranker
+from edged.lab.sources import Ranker, read_known_sources
+from edged.lab.trainer import choose
 from edged.learning.choice import candidates, choose_backbone
 from edged.learning.dataset import select
 from edged.learning.pipeline import train
-from edged.learning.request import RefusedError, TrainingRequest
+from edged.learning.request import TrainingRequest
 from edged.store import Store, read_bundle, read_labels
 from edged.zoo import install
 from tests.albums import make_album
@@ -29,20 +33,18 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def ranker(store: Store, album: Path, bundles=None) -> Ranker:
-    images = open_images(store.path, album, 100.0)
-    images.scan(settle_s=0)
-    selection = select(images.labeled())
-    images_ranker = Ranker(
-        images,
-        selection,
-        store.installed() if bundles is None else bundles,
-        current=store.find("mobilenet_v2"),
-        runtime="auto",
-        workers=1,
-    )
-    images_ranker.close = images.close
-    return images_ranker
+@contextmanager
+def ranker(store: Store, album: Path, bundles=None) -> Iterator[Ranker]:
+    with closing(open_images(store.path, album, 100.0)) as images:
+        images.scan(settle_s=0)
+        yield Ranker(
+            images,
+            select(images.labeled()),
+            store.installed() if bundles is None else bundles,
+            current=store.find("mobilenet_v2"),
+            runtime="auto",
+            workers=1,
+        )
 
 
 def test_the_table_knows_the_shipped_network():
@@ -61,9 +63,8 @@ def test_the_table_knows_the_shipped_network():
 
 def test_an_estimate_leaves_the_unknown_for_last_and_says_so(store, tmp_path):
     album = make_album(tmp_path / "album", 10)
-    one = ranker(store, album)
-    ranking = one.estimate()
-    one.close()
+    with ranker(store, album) as one:
+        ranking = one.estimate()
     assert [standing.bundle.name for standing in ranking.standings] == ["mobilenet_v2", "other"]
     report = ranking.report()
     assert report["chosen"] == "mobilenet_v2"
@@ -74,12 +75,10 @@ def test_an_estimate_leaves_the_unknown_for_last_and_says_so(store, tmp_path):
 
 def test_measuring_needs_no_table_and_leaves_the_test_side_alone(store, tmp_path):
     album = make_album(tmp_path / "album", 12)
-    one = ranker(store, album)
-    ranking = one.measure()
-    labeled = open_images(store.path, album, 100.0)
-    judged = [image for image in labeled.labeled() if image.split != "test"]
-    labeled.close()
-    one.close()
+    with ranker(store, album) as one:
+        ranking = one.measure()
+    with closing(open_images(store.path, album, 100.0)) as images:
+        judged = [image for image in images.labeled() if image.split != "test"]
     first, second = ranking.standings
     assert len(first.measured.correct) == len(judged) == ranking.images
     assert np.array_equal(first.measured.correct, second.measured.correct)  # the same network twice
@@ -90,8 +89,11 @@ def test_measuring_needs_no_table_and_leaves_the_test_side_alone(store, tmp_path
 def test_one_backbone_is_nothing_to_choose_from(tmp_path):
     store = Store(tmp_path / "state")
     album = make_album(tmp_path / "album", 8)
-    with pytest.raises(RefusedError, match=r"nothing to choose from: 1 backbone is installed \(mobilenet_v2\)"):
-        ranker(store, album)
+    with (
+        pytest.raises(RefusedError, match=r"nothing to choose from: 1 backbone is installed \(mobilenet_v2\)"),
+        ranker(store, album),
+    ):
+        pass
     with pytest.raises(RefusedError, match="backbone = auto: nothing to choose from, installed is only mobilenet_v2"):
         candidates(store, "auto")
 
@@ -102,10 +104,11 @@ def test_the_reference_must_be_installed(store, tmp_path):
     shutil.copytree(other.path, again)
     manifest = (again / "manifest.json").read_text().replace(other.manifest.sha256, "0" * 64)
     (again / "manifest.json").write_text(manifest)
-    one = ranker(store, make_album(tmp_path / "album", 8), [other, read_bundle(again)])
-    with pytest.raises(RefusedError, match="--exact"):
+    with (
+        ranker(store, make_album(tmp_path / "album", 8), [other, read_bundle(again)]) as one,
+        pytest.raises(RefusedError, match="--exact"),
+    ):
         one.estimate()
-    one.close()
 
 
 def test_auto_trains_on_what_it_chose(store, tmp_path):
@@ -121,12 +124,11 @@ def test_auto_trains_on_what_it_chose(store, tmp_path):
         current=current.path,
         run="auto",
         images=album,
-        epochs=20,
-        min_accuracy=0.0,
+        hyperparameters=Hyperparameters(epochs=20, min_accuracy=0.0),
         workers=1,
         out=tmp_path / "out",
     )
-    outcome = train(request, told.append)
+    outcome = train(request, told.append, choose)
     assert outcome.status == "succeeded"
     assert outcome.report["choice"]["chosen"] == "mobilenet_v2" == outcome.report["backbone"]
     fractions = [progress.fraction for progress in told]
@@ -153,9 +155,8 @@ def test_real_networks_on_real_photos(shared_data, tmp_path):
                 photo = shared_data / "imagenet" / row["file"]
                 (album / kind).mkdir(parents=True, exist_ok=True)
                 (album / kind / photo.name).symlink_to(photo.resolve())
-    one = ranker(store, album)
-    estimated, measured = one.estimate(), one.measure()
-    one.close()
+    with ranker(store, album) as one:
+        estimated, measured = one.estimate(), one.measure()
     assert estimated.best.name == "mobilenet_v2"
     accuracies = {standing.bundle.name: standing.measured.accuracy for standing in measured.standings}
     assert accuracies["mobilenet_v2"] > accuracies["mobilenet_v2_1.0_224_inat_bird"]

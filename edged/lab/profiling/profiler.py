@@ -5,15 +5,28 @@ from __future__ import annotations
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edged import __version__
-from edged.contract.requests import ProfileRequest
+from edged.contract.reports import (
+    BatchTiming,
+    EndToEnd,
+    GpuTimes,
+    Layer,
+    LayersSum,
+    Machine,
+    NoGpu,
+    NotMeasured,
+    ProfiledModel,
+    ProfileReport,
+    Timing,
+)
 from edged.errors import EdgedError, ModelError
+from edged.jobs.requests import ProfileRequest
 from edged.lab.profiling import runtimes
 from edged.lab.profiling.costs import arena_bytes, costs
 from edged.lab.profiling.endtoend import profile_end_to_end
@@ -38,13 +51,12 @@ _TIMED = 100
 """Images for each number of threads and each runtime."""
 
 
-def profile(request: ProfileRequest, tell: Tell = lambda _, __: None) -> dict[str, Any]:
+def profile(request: ProfileRequest, tell: Tell = lambda _, __: None) -> ProfileReport:
     """Measure what `request.parts` names, one part after another.
 
     Returns:
-        {v, model, machine, layers, layers_sum, end_to_end, online, batch, threads, runtimes, gpu}; of the parts, those
-        asked for. Where a single entry cannot be measured (a batch that does not fit, a runtime that is not
-        installed), it is {"error": one line}.
+        The parts that were asked for. An entry that cannot be measured (a batch that does not fit, a runtime that is
+        not installed) says why.
 
     Raises:
         EdgedError: Nothing can be measured: no such model, not a classifier, no photo.
@@ -69,8 +81,8 @@ class _Profile:
         # A camera of photos reads one folder, without its subfolders.
         self._photos = photo_files(request.images or shipped_photos())[0].parent
 
-    def run(self) -> dict[str, Any]:
-        parts: dict[str, Callable[[Path], dict[str, Any]]] = {
+    def run(self) -> ProfileReport:
+        parts: dict[str, Callable[[Path], Any]] = {
             "layers": self._layers,
             "end_to_end": self._end_to_end,
             "online": self._online,
@@ -79,7 +91,8 @@ class _Profile:
             "runtimes": self._runtimes,
             "gpu": self._gpu,
         }
-        report: dict[str, Any] = {"v": 1, "model": self._describe(), "machine": describe_machine()}
+        measured: dict[str, Any] = {}
+        model, machine = self._describe(), describe_machine()
         chosen = [part for part in parts if part in self._request.parts]
         with tempfile.TemporaryDirectory(prefix="edged-profile-") as folder:
             images = Path(folder) / "images.npy"
@@ -87,42 +100,43 @@ class _Profile:
             for place, part in enumerate(chosen):
                 self._done, self._part = place / len(chosen), 1 / len(chosen)
                 self._stage(part, 0.0)
-                report |= parts[part](images)
+                measured[part] = parts[part](images)
         self._tell("done", 1.0)
-        return report
+        if "layers" in measured:
+            measured["layers"], measured["layers_sum"] = measured["layers"]
+        return ProfileReport(v=1, model=model, machine=machine, **measured)
 
     def _stage(self, name: str, fraction: float) -> None:
         self._tell(name, self._done + self._part * fraction)
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> ProfiledModel:
         counted = costs(unpack(self._model))
-        return {
-            "name": self._request.name,
-            "id": self._request.id,
-            "input": [self._graph.input.height, self._graph.input.width, 3],
-            "dtype": self._graph.input.dtype,
-            "classes": self._graph.head.classes,
-            "operators": len(counted),
-            "mb": round(len(self._model) / 1e6, 3),
-            "params": sum(cost.params for cost in counted),
-            "macs": sum(cost.macs for cost in counted),
-            "images": len(self._images),
-        }
+        return ProfiledModel(
+            name=self._request.name,
+            id=self._request.id,
+            input=(self._graph.input.height, self._graph.input.width, 3),
+            dtype=self._graph.input.dtype,
+            classes=self._graph.head.classes,
+            operators=len(counted),
+            mb=round(len(self._model) / 1e6, 3),
+            params=sum(cost.params for cost in counted),
+            macs=sum(cost.macs for cost in counted),
+            images=len(self._images),
+        )
 
-    def _layers(self, _: Path) -> dict[str, Any]:
-        layers, explained = profile_layers(
+    def _layers(self, _: Path) -> tuple[tuple[Layer, ...], LayersSum]:
+        return profile_layers(
             self._model,
             self._images[:1],
             runtime=self._runtime,
             seconds=self._request.seconds,
             tell=lambda fraction: self._stage("layers", fraction),
         )
-        return {"layers": layers, "layers_sum": explained}
 
-    def _end_to_end(self, _: Path) -> dict[str, Any]:
+    def _end_to_end(self, _: Path) -> EndToEnd | NotMeasured:
         request = self._request
         if self._runtime == "tensorflow":
-            return {"end_to_end": {"error": "the daemon does not run on tensorflow"}}
+            return NotMeasured(error="the daemon does not run on tensorflow")
         network = Network(
             self._model,
             runtime="litert" if self._runtime == "litert" else "tflite_runtime",
@@ -130,70 +144,73 @@ class _Profile:
             crop=request.crop,
         )
         source = request.source or f"dir://{self._photos}"
-        return {"end_to_end": profile_end_to_end(network, source, request.mqtt, device=request.device)}
+        return profile_end_to_end(network, source, request.mqtt, device=request.device)
 
-    def _online(self, images: Path) -> dict[str, Any]:
+    def _online(self, images: Path) -> dict[str, Timing | NotMeasured]:
         counts = self._request.online
         entries = {}
         for place, count in enumerate(counts):
             self._stage(f"online, {count} images", place / len(counts))
             entries[str(count)] = self._timing(images, count=count)
-        return {"online": entries}
+        return entries
 
-    def _batch(self, images: Path) -> dict[str, Any]:
+    def _batch(self, images: Path) -> dict[str, BatchTiming | NotMeasured]:
         sizes, live = self._request.batches, arena_bytes(unpack(self._model))
         entries = {}
         for place, size in enumerate(sizes):
             self._stage(f"batches of {size}", place / len(sizes))
             entries[str(size)] = self._one_batch(images, size, int(live * size * _WORKSPACE))
-        return {"batch": entries}
+        return entries
 
-    def _one_batch(self, images: Path, size: int, needed: int) -> dict[str, Any]:
+    def _one_batch(self, images: Path, size: int, needed: int) -> BatchTiming | NotMeasured:
         needed += len(self._model) * 2 + 60_000_000  # packed weights; Python and the runtime
         free = available_bytes()
         if needed > free:
-            return {
-                "error": f"a batch of {size} needs about {needed / 1e6:.0f} MB of memory; {free / 1e6:.0f} MB are free"
-            }
+            return NotMeasured(
+                error=f"a batch of {size} needs about {needed / 1e6:.0f} MB of memory; {free / 1e6:.0f} MB are free"
+            )
         try:
             wanted = self._basic(images, count=self._request.batch_images) | {"batch": size}
-            return run_task("batch", wanted, memory=free + _LIBRARIES)
+            return BatchTiming.model_validate(run_task("batch", wanted, memory=free + _LIBRARIES))
         except MemoryError:
-            return {"error": f"a batch of {size} does not fit into the {free / 1e6:.0f} MB of memory that are free"}
+            return NotMeasured(
+                error=f"a batch of {size} does not fit into the {free / 1e6:.0f} MB of memory that are free"
+            )
         except ModelError as error:  # the runtimes have many words for a lack of memory
             tight = f"; it needs about {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free" if 2 * needed > free else ""
-            return {"error": f"{error}{tight}"}
+            return NotMeasured(error=f"{error}{tight}")
 
-    def _threads(self, images: Path) -> dict[str, Any]:
+    def _threads(self, images: Path) -> dict[str, Timing | NotMeasured]:
         counts = thread_counts(runtimes.threads_available())
         entries = {}
         for place, threads in enumerate(counts):
             self._stage(f"{threads} threads", place / len(counts))
             entries[str(threads)] = self._timing(images, count=_TIMED, threads=threads)
-        return {"threads": entries}
+        return entries
 
-    def _runtimes(self, images: Path) -> dict[str, Any]:
-        entries: dict[str, Any] = {}
+    def _runtimes(self, images: Path) -> dict[str, Timing | NotMeasured]:
+        entries = {}
         for place, name in enumerate(runtimes.NAMES):
             self._stage(name, place / len(runtimes.NAMES))
             entries[name] = (
                 self._timing(images, count=_TIMED, runtime=name)
                 if runtimes.is_installed(name)
-                else {"error": runtimes.missing(name)}
+                else NotMeasured(error=runtimes.missing(name))
             )
-        return {"runtimes": entries}
+        return entries
 
-    def _gpu(self, images: Path) -> dict[str, Any]:
+    def _gpu(self, images: Path) -> GpuTimes | NoGpu:
+        wanted = self._basic(images, count=_TIMED)
         try:
-            return {"gpu": run_task("gpu", self._basic(images, count=_TIMED), timeout_s=_GPU_S + self._request.seconds)}
+            return GpuTimes.model_validate(run_task("gpu", wanted, timeout_s=_GPU_S + self._request.seconds))
         except EdgedError as error:
-            return {"gpu": {"available": False, "error": str(error)}}
+            return NoGpu(available=False, error=str(error))
 
-    def _timing(self, images: Path, **options: Any) -> dict[str, Any]:
+    def _timing(self, images: Path, **options: Any) -> Timing | NotMeasured:
         try:
-            return run_task("timing", self._basic(images, **options))
+            return Timing.model_validate(run_task("timing", self._basic(images, **options)))
         except ModelError as error:
-            return {"error": str(error)}
+            return NotMeasured(error=str(error))
 
     def _basic(self, images: Path, **options: Any) -> dict[str, Any]:
         return {
@@ -212,17 +229,17 @@ def thread_counts(available: int) -> list[int]:
     return sorted({*few, *(2**power for power in range(4, 8) if 2**power < available), available})
 
 
-def describe_machine() -> Mapping[str, Any]:
+def describe_machine() -> Machine:
     """Return what a reader of the numbers must know of the machine."""
-    return {
-        "processor": _processor(),
-        "architecture": platform.machine(),
-        "threads": runtimes.threads_available(),
-        "memory_mb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6),
-        "load": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "edged": __version__,
-    }
+    return Machine(
+        processor=_processor(),
+        architecture=platform.machine(),
+        threads=runtimes.threads_available(),
+        memory_mb=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6),
+        load=round(os.getloadavg()[0], 2),
+        python=platform.python_version(),
+        edged=__version__,
+    )
 
 
 def _processor() -> str:

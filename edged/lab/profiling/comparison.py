@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edged.camera.photo import read_image
-from edged.errors import CameraError, ConfigError
+from edged.codec import read_image
+from edged.errors import ConfigError, ImageError
 from edged.lab.profiling.costs import costs
 from edged.lab.profiling.photos import photo_files
 from edged.vision.flatbuffer import unpack
@@ -109,7 +109,7 @@ def compare(
         tell(f"photo {place + 1} of {len(photos)}", place / len(photos))
         try:
             image = read_image(photo.path)
-        except CameraError:
+        except ImageError:
             continue
         read += 1
         for candidate, classes in zip(candidates, truth, strict=True):

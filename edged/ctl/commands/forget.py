@@ -1,0 +1,67 @@
+"""`edgectl forget`: what a device that is gone has left at the broker."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from edged.ctl.errors import DONE, FAILED
+from edged.ctl.options import ALL, open_client
+from edged.errors import ConfigError
+from edged.terminal.registry import Commands
+
+if TYPE_CHECKING:  # imported when the command runs
+    from edged.ctl.client import Client
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "forget",
+        run,
+        summary="clear what a device that is gone has left at the broker",
+        details="Its retained topics: state, info, model, job. A device that is online is left alone; it would miss\n"
+        "them until it connects again. --force clears them all the same.",
+        examples="  edgectl forget old-02\n  edgectl --device old-02 forget --force",
+    )
+    parser.add_argument("forgotten", metavar="DEVICE", nargs="?", help="which (else that of --device)")
+    parser.add_argument("--force", action="store_true", help="even while it is online")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Clear, look again, and say what was cleared."""
+    from edged.ctl.errors import NoAnswerError
+    from edged.ctl.fleet import where
+    from edged.terminal.text import note, print_json, print_line
+
+    given = [name for name in (args.forgotten, args.device) if name is not None]
+    if not given or ALL in given or len(set(given)) > 1:
+        raise ConfigError("forget: name one device, e.g. edgectl forget old-02")
+    device = args.device = given[0]
+    with open_client(args) as client:
+        retained = _retained(client, device)
+        if not retained:
+            raise NoAnswerError(f"nothing of {device!r} is kept at {where(client)}")
+        if retained.get("state") == b"online" and not args.force:
+            note(f"{device} is online; stop it first, or --force")
+            return FAILED
+        for topic in retained:
+            client.publish(f"{device}/{topic}", b"", retain=True)
+        left = _retained(client, device)
+    cleared = sorted(retained.keys() - left.keys())
+    if args.json:
+        print_json({"device": device, "cleared": cleared, "left": sorted(left)})
+    elif cleared:
+        print_line(f"{device}: cleared {', '.join(cleared)}")
+    if left:
+        note(f"{device}: still there: {', '.join(sorted(left))}; does the broker let this user write them?")
+    return FAILED if left else DONE
+
+
+def _retained(client: Client, device: str) -> dict[str, bytes]:
+    """Return topic below the device → content of all that the broker keeps of it."""
+    from edged.ctl.fleet import QUIET_S
+
+    with client.subscribe(f"{device}/#") as subscription:
+        arrived = subscription.drain(quiet_s=QUIET_S, limit_s=client.timeout_s)
+        return {"/".join(one.levels): one.payload for one in arrived if one.retained and one.payload}

@@ -1,0 +1,294 @@
+"""A profile for people: what `edged profile` and `edgectl profile` print on a terminal of 80 columns or more.
+
+The functions that write numbers, shapes and names short are used by pictures and pages of profiles too.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from edged.contract.reports import NotMeasured
+
+if TYPE_CHECKING:
+    from edged.contract.reports import (
+        BatchTiming,
+        EndToEnd,
+        GpuTimes,
+        Layer,
+        LayersSum,
+        NoGpu,
+        ProfileReport,
+        Timing,
+    )
+
+_BAR = 10
+_WIDE = 112
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def print_profile(console: Console, report: ProfileReport, *, top: int = 20) -> None:
+    """Print every part that a report has.
+
+    Args:
+        console: Where to print.
+        report: Text in it is shown as it is.
+        top: Layers to show, the slowest; 0: all.
+    """
+    for part in _parts(report, top, console.width):
+        console.print(part)
+
+
+def print_comparison(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print one row per model; the best of each column is bold.
+
+    Args:
+        console: Where to print.
+        rows: {name, accuracy, top5, ms, cpu_ms, mb, macs, params, accuracy_per_ms, note}, or {name, error}.
+    """
+    judged = any(row.get("accuracy") is not None for row in rows)
+    table = _table(
+        "model", "top-1" if judged else "", "top-5" if judged else "", "ms", "CPU", "MB", "MACs", "params", "%/ms"
+    )
+    best = {
+        key: choose((row[key] for row in rows if row.get(key) is not None), default=None)
+        for key, choose in (("accuracy", max), ("ms", min), ("mb", min), ("accuracy_per_ms", max))
+    }
+
+    def cell(row: Mapping[str, Any], key: str, text: str) -> Text:
+        value = row.get(key)
+        return Text(
+            "" if value is None else text, style="bold green" if value is not None and value == best[key] else ""
+        )
+
+    for row in rows:
+        if "error" in row:
+            table.add_row(row["name"], Text(row["error"], style="yellow"))
+            continue
+        accuracy, fifth, rate = row.get("accuracy"), row.get("top5"), row.get("accuracy_per_ms")
+        table.add_row(
+            _fitted(row["name"], 26),
+            cell(row, "accuracy", f"{accuracy or 0:.1%}"),
+            "" if fifth is None else f"{fifth:.1%}",
+            cell(row, "ms", milliseconds(row["ms"])),
+            milliseconds(row["cpu_ms"]),
+            cell(row, "mb", f"{row['mb']:.1f}"),
+            count(row["macs"]),
+            count(row["params"]),
+            cell(row, "accuracy_per_ms", f"{100 * (rate or 0):.1f}"),
+        )
+    console.print(table)
+    for note in dict.fromkeys(row["note"] for row in rows if row.get("note")):
+        console.print(Text(note, style="dim"))
+
+
+def _parts(report: ProfileReport, top: int, width: int) -> Iterator[RenderableType]:
+    model, machine = report.model, report.machine
+    height, columns, _ = model.input
+    yield Text.assemble(
+        (model.name, "bold"),
+        f"  {columns}×{height} {model.dtype}, {model.operators} layers, {count(model.params)} parameters, "
+        f"{count(model.macs)} MACs, {model.mb:.1f} MB",
+    )
+    yield Text(f"on {machine.processor}, {machine.threads} threads, load {machine.load}", style="dim")
+    if report.layers and report.layers_sum is not None:
+        yield from _layers(report.layers, report.layers_sum, top, width)
+    if report.end_to_end is not None:
+        yield from _end_to_end(report.end_to_end)
+    for entries, title, heading in (
+        (report.online, "online, one image after another", "images"),
+        (report.threads, "threads", "threads"),
+        (report.runtimes, "runtimes side by side", "runtime"),
+    ):
+        if entries is not None:
+            yield Text(f"\n{title}", style="bold")
+            yield _times(entries, heading)
+            yield from _errors(entries)
+    if report.batch is not None:
+        yield Text("\nbatches", style="bold")
+        yield _batches(report.batch)
+        yield from _errors(report.batch)
+    if report.gpu is not None:
+        yield Text("\nGPU", style="bold")
+        yield Text(_gpu(report.gpu))
+
+
+def _gpu(gpu: GpuTimes | NoGpu) -> str:
+    return f"{gpu.mean_ms:.2f} ms per image, p95 {gpu.p95_ms:.2f} ms" if gpu.available else gpu.error
+
+
+def _layers(layers: Sequence[Layer], whole: LayersSum, top: int, width: int) -> Iterator[RenderableType]:
+    wide, most = width >= _WIDE, max(layer.share for layer in layers) or 1.0
+    by_share = sorted(range(len(layers)), key=lambda place: -layers[place].share)
+    shown = set(by_share[:top] if top else by_share)
+    table = _table("#", "type", *(["layer"] if wide else []), "input", "output", "params", "MACs", "ms", "share", "")
+    for place in sorted(shown):
+        layer = layers[place]
+        table.add_row(
+            Text(f"▶{place}" if layer.slowest else str(place)),
+            short_op(layer.op),
+            *([_fitted(short_name(layer.name), 34)] if wide else []),
+            shape(layer.input_shape),
+            shape(layer.output_shape),
+            count(layer.params) if layer.params else "",
+            count(layer.macs) if layer.macs else "",
+            milliseconds(layer.ms),
+            f"{layer.share:.1%}",
+            Text(_bar(layer.share / most), style="red" if layer.slowest else "cyan"),
+            style="bold" if layer.slowest else "",
+        )
+    yield Text(
+        "\nlayers" + (f", the {len(shown)} slowest of {len(layers)}" if len(shown) < len(layers) else ""), "bold"
+    )
+    yield table
+    if rest := [layer for place, layer in enumerate(layers) if place not in shown]:
+        share = sum(layer.share for layer in rest)
+        yield Text(f"{len(rest)} more take {share:.1%}; --top 0 shows them", style="dim")
+    yield _operators(layers)
+    yield Text(
+        f"the layers' sum is {whole.sum_ms:.2f} ms, the whole takes {whole.whole_ms:.2f} ms: "
+        f"{'–' if whole.explained is None else f'{whole.explained:.1%}'} explained "
+        f"({whole.runtime}, 1 thread, {whole.rounds} rounds)"
+        + ("" if whole.exact else "; the chain of layers gives other scores than the whole"),
+        style="dim",
+    )
+
+
+def _operators(layers: Sequence[Layer]) -> Table:
+    sums: dict[str, list[float]] = defaultdict(lambda: [0, 0, 0.0, 0.0])
+    for layer in layers:
+        entry = sums[layer.op]
+        for place, value in enumerate((1, layer.macs, layer.ms, layer.share)):
+            entry[place] += value
+    table = _table("type", "layers", "MACs", "ms", "share", "GMAC/s", "")
+    for op, (number, macs, ms, share) in sorted(sums.items(), key=lambda item: -item[1][2]):
+        table.add_row(
+            op,
+            f"{number:.0f}",
+            count(macs) if macs else "",
+            milliseconds(ms),
+            f"{share:.1%}",
+            f"{macs / ms / 1e6:.1f}" if macs and ms else "",
+            Text(_bar(share, 20), style="cyan"),
+        )
+    return table
+
+
+def _end_to_end(entry: EndToEnd | NotMeasured) -> Iterator[RenderableType]:
+    yield Text("\none inference end to end", style="bold")
+    if isinstance(entry, NotMeasured):
+        yield Text(entry.error, style="yellow")
+        return
+    table = _table("step", "ms", "")
+    for step, ms in (
+        ("capture", entry.capture_ms),
+        ("preprocess", entry.preprocess_ms),
+        ("invoke", entry.invoke_ms),
+        ("publish", entry.publish_ms),
+    ):
+        if ms is not None:
+            table.add_row(step, milliseconds(ms), Text(_bar(ms / (entry.total_ms or 1.0), 30), style="cyan"))
+    table.add_row(Text("total", style="bold"), Text(milliseconds(entry.total_ms), style="bold"), "")
+    yield table
+    yield Text(f"medians of {entry.frames} frames" + (f"; {entry.note}" if entry.note else ""), style="dim")
+
+
+def _times(entries: Mapping[str, Timing | NotMeasured], heading: str) -> Table:
+    table = _table(heading, "measured", "total ms", "mean", "p50", "p95", "p99", "CPU", "images/s")
+    for name, entry in entries.items():
+        if isinstance(entry, NotMeasured):
+            table.add_row(name, Text("–"), *[""] * 6, "")
+            continue
+        version = f" {entry.version}" if heading == "runtime" and entry.version else ""
+        table.add_row(
+            name + version,
+            str(entry.images),
+            f"{entry.total_ms:.0f}",
+            *(milliseconds(ms) for ms in (entry.mean_ms, entry.p50_ms, entry.p95_ms, entry.p99_ms, entry.cpu_ms)),
+            f"{1e3 / entry.mean_ms:.1f}" if entry.mean_ms else "",
+        )
+    return table
+
+
+def _batches(entries: Mapping[str, BatchTiming | NotMeasured]) -> Table:
+    rates = [entry.images_per_s for entry in entries.values() if not isinstance(entry, NotMeasured)]
+    most = max(rates, default=0.0) or 1.0
+    table = _table("batch", "measured", "ms", "CPU/image", "images/s", "peak MB", "")
+    for size, entry in entries.items():
+        if isinstance(entry, NotMeasured):
+            table.add_row(size, "–", *[""] * 5)
+            continue
+        table.add_row(
+            size,
+            str(entry.images),
+            milliseconds(entry.batch_ms),
+            milliseconds(entry.cpu_ms),
+            f"{entry.images_per_s:.1f}",
+            f"{entry.peak_mb:.0f}",
+            Text(_bar(entry.images_per_s / most, 20), style="cyan"),
+        )
+    return table
+
+
+def _errors(entries: Mapping[str, Timing | BatchTiming | NotMeasured]) -> Iterator[Text]:
+    for error in dict.fromkeys(entry.error for entry in entries.values() if isinstance(entry, NotMeasured)):
+        yield Text(error, style="yellow")
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
+    for heading in headings:
+        left = heading in ("type", "layer", "model", "step", "runtime", "")
+        table.add_column(heading, justify="left" if left else "right", no_wrap=True)
+    return table
+
+
+def _bar(fraction: float, width: int = _BAR) -> str:
+    eighths = round(width * 8 * min(max(fraction, 0.0), 1.0))
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+def _fitted(name: str, width: int) -> str:
+    """Keep the end of a long name: that is where TensorFlow's scopes differ."""
+    return name if len(name) <= width else "…" + name[1 - width :]
+
+
+def count(number: float) -> str:
+    """Write a count with three digits: 3487816 → 3.49M, 512 → 512."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{unit}" if number < 1000 * size else f"{number / size:.0f}{unit}"
+    return f"{number:.0f}"
+
+
+def milliseconds(value: float) -> str:
+    """Write milliseconds with about three digits: 0.0123 → 0.012, 3.4567 → 3.46, 123.4 → 123."""
+    if value < 1:
+        return f"{value:.3f}"
+    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
+def shape(sizes: Sequence[int]) -> str:
+    """Write a tensor's shape without its batch dimension: [1, 112, 112, 32] → 112×112×32."""
+    inner = sizes[1:] if len(sizes) > 1 else sizes
+    return "×".join(map(str, inner)) or "1"
+
+
+def short_op(op: str) -> str:
+    """Shorten an operator's name for a narrow column: DEPTHWISE_CONV_2D → DEPTHWISE."""
+    return {"DEPTHWISE_CONV_2D": "DEPTHWISE", "FULLY_CONNECTED": "DENSE", "CONCATENATION": "CONCAT"}.get(
+        op, op.removesuffix("_2D") if len(op) > 9 else op
+    )
+
+
+def short_name(name: str) -> str:
+    """Shorten a tensor's name to what tells layers apart: the first of fused ones, without suffixes."""
+    first, *_ = name.split(";")
+    for suffix in ("/ReadVariableOp", "/BiasAdd", "/FusedBatchNormV3", "/Conv2D"):
+        first = first.removesuffix(suffix)
+    return first or name
