@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from edged.disk import is_full
+from edged.database import is_full
 from edged.errors import ConfigError, EdgedError
 
 
