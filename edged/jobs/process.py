@@ -91,6 +91,9 @@ class ChildProcess(Generic[Request, Progress, Outcome]):
         request: What it is to do.
         timeout_s: From now on; after so long, `wait` raises. None: any time.
         memory_bytes: How much address space it may take beyond that of a bare Python. None: any.
+
+    Raises:
+        ChildError: It cannot be started: too many processes or open files, no memory, no room for temporary files.
     """
 
     def __init__(
@@ -108,14 +111,22 @@ class ChildProcess(Generic[Request, Progress, Outcome]):
         self._lines: list[bytes] = []
         self._done = False
         envelope = {"parent": os.getpid(), "memory": memory_bytes, "request": _to_json(child.request, request)}
+        try:
+            self._start(json.dumps(envelope).encode())
+        except OSError as error:
+            raise ChildError(f"the {child.name} cannot be started: {error.strerror or error}") from error
+        self._poll = select.poll()
+        self._poll.register(self._output, select.POLLIN)
+
+    def _start(self, request: bytes) -> None:
         with contextlib.ExitStack() as opened:
-            self._errors = opened.enter_context(tempfile.TemporaryFile()) if child.keeps_errors else None
+            self._errors = opened.enter_context(tempfile.TemporaryFile()) if self._child.keeps_errors else None
             # A file in memory, not a pipe: a child that does not read cannot make its parent wait.
             with open(os.memfd_create("request"), "w+b") as stdin:  # noqa: PTH123 - a descriptor, not a path
-                stdin.write(json.dumps(envelope).encode())
+                stdin.write(request)
                 stdin.seek(0)
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", child.module],
+                    [sys.executable, "-m", self._child.module],
                     stdin=stdin,
                     stdout=subprocess.PIPE,
                     stderr=self._errors,
@@ -125,8 +136,6 @@ class ChildProcess(Generic[Request, Progress, Outcome]):
                 )
             self._output = opened.enter_context(self._process.stdout)  # type: ignore[arg-type]  # a pipe, see above
             self._opened = opened.pop_all()
-        self._poll = select.poll()
-        self._poll.register(self._output, select.POLLIN)
 
     @property
     def pid(self) -> int:
@@ -254,7 +263,10 @@ class ChildProcess(Generic[Request, Progress, Outcome]):
 
 
 def _environment() -> dict[str, str]:
-    """Return the child's environment: its modules come from where ours do, not from the current folder."""
+    """Return the child's environment: its modules come from where ours do, not from the current folder.
+
+    Python 3.10 does not know PYTHONSAFEPATH and looks into the current folder first all the same.
+    """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"}
     process.limit_threads(environment)
     return environment

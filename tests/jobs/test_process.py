@@ -168,6 +168,19 @@ def test_it_is_cancelled_though_it_does_not_listen(task: str) -> None:
     assert not psutil.pid_exists(pid)
 
 
+def test_it_is_asked_before_it_is_killed(tmp_path: Path) -> None:
+    cancelled, mark = threading.Event(), tmp_path / "mark"
+    with ChildProcess(CHILD, Order("tidy_up", mark, (300,))) as process:
+        assert process.wait(lambda _: cancelled.set(), cancelled) is None
+    assert mark.read_text() == "tidied up"
+
+
+def test_one_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(ChildError, match=r"^the tested process cannot be started: No such file or directory$"):
+        ChildProcess(QUIET, Order("nothing"))
+
+
 def test_one_that_is_stopped_is_killed() -> None:
     cancelled = threading.Event()
 
