@@ -1,6 +1,7 @@
-"""The `edged` command: each subcommand is a module with `register(subparsers)`; `run(args)` returns the exit code.
+"""The `edged` command, on the device: each subcommand is a module with `register(subparsers)` and `run(args)`.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration. What subcommands do is in the rooms below; tables and
+progress are in `edged.terminal`. Commands over MQTT, from a workstation, are `edged.ctl`.
 """
 
 from __future__ import annotations

@@ -1,1 +1,10 @@
-"""."""
+"""What crosses the wire: the one room that the daemon and edgectl share. Pydantic models, and nothing else.
+
+* `messages`: what is published, a model for each topic
+* `commands`: each command, declared once: its arguments, its size limit, whether it is done at once or takes a while
+* `parsing`: from the bytes of a command to a typed one, or one line that says why not
+* `hyperparameters`: names, defaults, ranges and help of a training's hyperparameters
+* `reports`: what a training and a profile report
+
+Who carries a command out is written in `edged.daemon.app`; how bytes travel, in `edged.mqtt`.
+"""

@@ -1,4 +1,11 @@
-"""edgectl: look at devices and command them over MQTT, from a workstation."""
+"""edgectl, on a workstation: look at devices and command them over MQTT.
+
+* `commands`: a module for each command; `cli` and `options`: the command line that they share
+* `client`, `connect`, `subscription`: the connection, and what arrives; `fleet`: which devices there are
+* `jobs`, `live`: following what goes on; `push`, `upload`, `photos`: sending photos and models
+
+What is said over the wire is declared in `edged.contract`; nothing of the device's own rooms is imported here.
+"""
 
 from edged.ctl.cli import main
 

@@ -1,4 +1,14 @@
-"""The running daemon."""
+"""The running daemon: wiring, the frame loop, and who carries out each command.
+
+* `app`: makes all parts, starts and stops them, and names the handler of every command
+* `loop`, `publisher`, `results`, `statistics`, `telemetry`: the way of a frame, from the slot to the broker
+* `engine`, `selection`, `switching`, `rehearsal`: what answers frames, and how that is changed
+* `commands`: the thread that carries commands out; `frames`, `images`, `models`, `training`, `profiling`, `jobs`: what they do
+* `kept_frames`: frames that wait for a label; `announcements`: what the device says of itself
+* `storage`, `instance`, `supervision`: the state disk, one daemon per folder, systemd
+
+Measuring, fitting and ranking are in `edged.lab`, which runs in child processes and is never imported here.
+"""
 
 from edged.daemon.app import Daemon
 

@@ -20,7 +20,7 @@ from edged.contract.messages import Job
 from edged.daemon import supervision
 from edged.daemon.announcements import Announcements
 from edged.daemon.commands import CommandWorker, Handlers
-from edged.daemon.engine import load_engine
+from edged.daemon.engine import open_engine
 from edged.daemon.frames import FrameCommands
 from edged.daemon.images import ImageCommands
 from edged.daemon.instance import claim
@@ -32,7 +32,7 @@ from edged.daemon.profiling import Profiling
 from edged.daemon.publisher import Publisher
 from edged.daemon.rehearsal import Rehearsal
 from edged.daemon.results import ResultFilter
-from edged.daemon.selection import SelectingEngine, open_selection
+from edged.daemon.selection import SelectingEngine
 from edged.daemon.statistics import Statistics
 from edged.daemon.storage import Storage
 from edged.daemon.switching import ModelSwitch
@@ -166,17 +166,15 @@ class Daemon:
         return handlers
 
     def _first_engine(self) -> Engine:
-        name = self._settings.model.name
+        name, strategy = self._settings.model.name, self._settings.selection.strategy
+        key = f"model.name = {name!r}"
         try:
             current = self.store.current(name)
-            if self._settings.selection.strategy == "none":
-                return load_engine(current, self._settings.model)
+            if strategy != "none":
+                key = f"selection.strategy = {strategy!r}"
+            return open_engine(current, self._settings, self.store)
         except ModelError as error:  # starting again would not heal it
-            raise ConfigError(f"model.name = {name!r}: {error}") from error
-        try:
-            return open_selection(self._settings, self.store, current) or load_engine(current, self._settings.model)
-        except ModelError as error:
-            raise ConfigError(f"selection.strategy = {self._settings.selection.strategy!r}: {error}") from error
+            raise ConfigError(f"{key}: {error}") from error
 
     def run(self, *, seconds: float | None = None) -> int:
         """Classify until SIGTERM or SIGINT (twice: at once), or for so many seconds; return the exit code."""

@@ -6,9 +6,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edged.daemon.engine import Engine, load_engine
+from edged.daemon.engine import Engine, open_engine
 from edged.daemon.loop import FrameLoop, Swap
 from edged.errors import EdgedError, ModelError
 
@@ -84,7 +85,7 @@ class ModelSwitch:
             engine = self._load(bundle)
             version = self._store.promote(bundle, name)
             if version.path != bundle.path:
-                engine = Engine(version, engine.network)
+                engine = replace(engine, bundle=replace(version, labels=engine.bundle.labels))
             self._swap(engine, lambda: self._back_to(before, version), patience_s, enough)
             if not enough():  # else the caller may yet go back, and an older version would be gone for nothing
                 self._prune()
@@ -108,7 +109,7 @@ class ModelSwitch:
         return previous
 
     def _load(self, bundle: Bundle) -> Engine:
-        engine = load_engine(bundle, self._settings.model)
+        engine = open_engine(bundle, self._settings, self._store)
         try:
             self._rehearsal.run(engine)
         except ModelError as error:

@@ -1,4 +1,12 @@
-"""The broker: messages, the connection that survives, the outbox, and commands that run once."""
+"""The broker: the connection that survives, the outbox, and commands that run once.
+
+* `link`: what the daemon holds: publishes without waiting; `delivery` and `outbox` keep what is not acknowledged
+* `connection`: one connection, the only file of the device that knows paho; `retry`: when to connect again
+* `dispatcher` and `ledger`: received commands, each answered and run once
+* `broker`: address, login and TLS; `session` and `probe`: those who connect once
+
+What messages say is declared in `edged.contract`.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,7 @@
-"""Networks: reading and changing their graph, preparing their input, running them."""
+"""Networks: reading and changing their graph, preparing their input, running them.
+
+* `network`: one interpreter, ready to run; `preprocess`, `scores`, `quantization`: the arithmetic around it
+* `graph`, `surgery`, `flatbuffer`: the .tflite file: where its classifier begins, and a new one in its place
+
+Which model runs is decided in `edged.store` and `edged.daemon`; training a new classifier is `edged.learning`'s.
+"""

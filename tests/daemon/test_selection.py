@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +100,39 @@ def test_a_model_for_other_classes_goes_before(broker: Mosquitto, run: Run, watc
     assert "selection is off: mobilenet_v2" in device.log
 
 
+def test_the_selection_goes_on_after_a_change_of_model_and_a_rollback(
+    broker: Mosquitto, run: Run, watch: Watch, fitted: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(fitted / "state", tmp_path / "state")
+    seen = watch(broker)
+    device = run(
+        broker.url,
+        cameras=f'[cameras.photos]\nsource = "dir://{fitted / "photos"}"\nfps = 40',
+        more='[selection]\nstrategy = "learned"',
+        state_dir=tmp_path / "state",
+        environment={"EDGED_MODEL__NAME": "scenes_a"},
+    )
+    seen.wait("result/photos", 3)
+
+    def state_after(command: str, **args: str) -> str:
+        _, job, _ = seen.command(command, **args)
+        assert job is not None
+        assert job["status"] == "succeeded", job
+        told = len(seen.of("telemetry"))
+        telemetry = seen.wait("telemetry", told + 2)[-1]["selection"]
+        assert "network" in seen.decoded("result/photos")[-1]
+        return f"{telemetry['strategy'].partition(' ')[0]} {telemetry['state']}"
+
+    assert state_after("models_use", model="scenes_b") == "learned normal"
+    assert state_after("rollback") == "learned normal"
+    _, job, _ = seen.command("models_use", model="mobilenet_v2")
+    assert job is not None
+    assert job["status"] == "succeeded"
+    device.wait_for_log("selection is off: mobilenet_v2")
+    assert state_after("rollback") == "learned normal"
+    assert device.stop() == 0
+
+
 @pytest.mark.parametrize(
     ("selection", "message"),
     [
@@ -171,8 +205,6 @@ def test_settings_are_off_by_default() -> None:
 def test_a_network_that_is_gone_stops_the_start(
     broker: Mosquitto, run: Run, watch: Watch, fitted: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     shutil.copytree(fitted / "state", tmp_path / "less")
     Store(tmp_path / "less").remove("scenes_b")
     device = run(

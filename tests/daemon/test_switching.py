@@ -136,7 +136,7 @@ def test_a_new_model_that_fails_on_probation_goes_and_says_so(
     wait_until(lambda: bench.answered, what="a frame to rehearse on")
     monkeypatch.setattr(Weakling, "good_for", REHEARSED + answers)
     monkeypatch.setattr(
-        switching, "load_engine", lambda bundle, _: Engine(bundle, Weakling(bundle.read_model(), threads=1))
+        switching, "open_engine", lambda bundle, *_: Engine(bundle, Weakling(bundle.read_model(), threads=1))
     )
     with pytest.raises(ModelError, match=rf"{new.id} fails \(the delegate has gone\); the old one is back"):
         bench.switch.use(new, patience_s=60)
@@ -158,7 +158,7 @@ def test_a_model_that_fails_on_the_newest_frames_answers_none(
     bench.camera.dark = True  # no live frame can tell
     monkeypatch.setattr(Weakling, "good_for", good_for)
     monkeypatch.setattr(
-        switching, "load_engine", lambda bundle, _: Engine(bundle, Weakling(bundle.read_model(), threads=1))
+        switching, "open_engine", lambda bundle, *_: Engine(bundle, Weakling(bundle.read_model(), threads=1))
     )
     with pytest.raises(ModelError, match=rf"{new.id} fails \(the delegate has gone\); the old one goes on"):
         bench.switch.use(new)
@@ -182,7 +182,7 @@ def test_live_frames_are_watched_after_the_verdict(bench: Bench, monkeypatch: py
     bench.camera.dark = True
     monkeypatch.setattr(Weakling, "good_for", REHEARSED + 2)
     monkeypatch.setattr(
-        switching, "load_engine", lambda bundle, _: Engine(bundle, Weakling(bundle.read_model(), threads=1))
+        switching, "open_engine", lambda bundle, *_: Engine(bundle, Weakling(bundle.read_model(), threads=1))
     )
     bench.switch.use(new)
     assert bench.switch.running.id == new.id
