@@ -3,7 +3,8 @@
 * `app`: makes all parts, starts and stops them, and names the handler of every command
 * `loop`, `publisher`, `results`, `statistics`, `telemetry`: the way of a frame, from the slot to the broker
 * `engine`, `selection`, `switching`, `rehearsal`: what answers frames, and how that is changed
-* `commands`: the thread that carries commands out; `frames`, `images`, `models`, `training`, `profiling`, `jobs`: what they do
+* `commands`: the thread that carries commands out; what they do: `frames`, `images`, `models`, `training`, `profiling`,
+  `jobs`
 * `kept_frames`: frames that wait for a label; `announcements`: what the device says of itself
 * `storage`, `instance`, `supervision`: the state disk, one daemon per folder, systemd
 
