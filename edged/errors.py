@@ -39,3 +39,19 @@ class TrainingError(EdgedError):
 
 class RefusedError(EdgedError):
     """What was asked for cannot be done with these images or settings; becomes a `rejected` job."""
+
+
+class ChildError(EdgedError):
+    """A child process ended without a result: it was killed, crashed, or met an error that is a defect of edged.
+
+    Attributes:
+        out_of_memory: It most likely ended for lack of memory.
+    """
+
+    def __init__(self, text: str, *, out_of_memory: bool = False) -> None:
+        super().__init__(text)
+        self.out_of_memory = out_of_memory
+
+
+class ChildTimeoutError(ChildError):
+    """A child process had no result in time and was ended."""

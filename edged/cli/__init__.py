@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None, interrupts: Interrupts) -> int:
     from edged.errors import ConfigError, EdgedError
-    from edged.streams import discard_output, open_standard_streams
+    from edged.process import discard_output, open_standard_streams
 
     open_standard_streams()
     try:

@@ -45,7 +45,7 @@ def register(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fine-tune; print the report."""
     from edged import settings
-    from edged.learning.trainer import limit_threads
+    from edged.process import limit_threads
 
     limit_threads()
     flags = {} if args.min_accuracy is None else {"retrain": {"min_accuracy": args.min_accuracy}}

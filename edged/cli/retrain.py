@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Train in this process; print the report."""
     from edged import settings
     from edged.errors import ConfigError
-    from edged.learning.trainer import limit_threads
+    from edged.process import limit_threads
 
     if not args.images.is_dir():
         raise ConfigError(f"--images {args.images}: no such folder; one with a folder per label is needed")

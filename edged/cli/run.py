@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     """Load the configuration and run until a signal."""
     from edged import settings, tracing
     from edged.logs import configure_logging
-    from edged.memory import keep_frame_memory
+    from edged.process import keep_frame_memory
 
     keep_frame_memory()
     configuration = settings.load(args.config)

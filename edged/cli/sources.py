@@ -43,7 +43,7 @@ def register(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Rank and print."""
     from edged import settings
-    from edged.learning.trainer import limit_threads
+    from edged.process import limit_threads
 
     limit_threads()
     configuration = settings.load(args.config)

@@ -12,7 +12,7 @@ from edged.ctl.commands import GROUPS
 from edged.ctl.errors import DONE, exit_code
 from edged.ctl.options import add_common
 from edged.errors import EdgedError
-from edged.streams import discard_output, open_standard_streams
+from edged.process import discard_output, open_standard_streams
 from edged.terminal.registry import Commands, Parser
 
 _INTERRUPTED = 130  # what a shell reports for a process that SIGINT ended

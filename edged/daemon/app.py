@@ -40,6 +40,7 @@ from edged.daemon.telemetry import TelemetryThread
 from edged.daemon.training import Training
 from edged.errors import ConfigError, ModelError
 from edged.images import FrameKeeper, ImageStore
+from edged.jobs.runner import JobRunner
 from edged.mqtt import open_link
 from edged.sensors import open_sensors
 from edged.store import Store
@@ -129,9 +130,10 @@ class Daemon:
         rehearsal = Rehearsal()
         self.publisher.observers.append(rehearsal)
         switch = ModelSwitch(settings, self.store, self.loop, rehearsal, self.announcements.model)
-        self.training = Training(settings, self.store, switch, self.link)
-        self.profiling = Profiling(settings, self.store, lambda: switch.running, self.link)
-        self.job_commands = JobCommands({"retrain": self.training, "profile": self.profiling}, self.link)
+        self.jobs = JobRunner(self.link.job)
+        self.training = Training(settings, self.store, switch, self.jobs)
+        self.profiling = Profiling(settings, self.store, lambda: switch.running, self.jobs)
+        self.job_commands = JobCommands(self.jobs, self.link)
         self.model_commands = ModelCommands(settings, self.store, switch)
         self.frame_commands = FrameCommands(self.cameras, self.publisher, self.link)
         self.commands = CommandWorker(self.link, self._handlers())
@@ -207,8 +209,7 @@ class Daemon:
         self.storage.start(self.announcements.info)
         stop.callback(self.telemetry.stop)
         self.telemetry.start()
-        stop.callback(self.training.stop)
-        stop.callback(self.profiling.stop)
+        stop.callback(self.jobs.stop)
         stop.callback(self.commands.stop)
         self.commands.start()
         stop.callback(self.kept_frames.stop)

@@ -1,13 +1,14 @@
-"""What a child process is asked to do: travels as JSON from the daemon or a command to the process that does it."""
+"""The profile as a child process: what it is asked to do, and what it says. The process itself stands in the lab."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from edged.contract.commands import ProfilePart
+from edged.jobs.process import Child
 from edged.settings import MqttSettings
 
 PARTS: tuple[ProfilePart, ...] = get_args(ProfilePart)
@@ -53,3 +54,19 @@ class ProfileRequest(BaseModel):
     source: str | None = None
     mqtt: MqttSettings | None = None
     device: str = "profile"
+
+
+class ProfileProgress(BaseModel):
+    """What is being measured, and the fraction 0..1 of everything that is done."""
+
+    stage: str
+    fraction: float
+
+
+class ProfileOutcome(BaseModel):
+    """What was measured: a `ProfileReport` as it travels on."""
+
+    report: dict[str, Any]
+
+
+PROFILE = Child("edged.lab.profiling.job", "profile", ProfileRequest, ProfileProgress, ProfileOutcome)

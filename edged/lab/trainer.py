@@ -1,28 +1,27 @@
 """The trainer of a training that chooses its backbone itself (`--backbone auto`): ranks the candidates, then trains.
 
-A thin entry around `edged.learning.trainer`. It imports nothing heavy before that one has made the process harmless.
+`python -m edged.lab.trainer`: a thin entry around `edged.learning.trainer`. It imports nothing heavy either.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
-from edged.learning import trainer
+from edged.jobs.process import serve
+from edged.learning.request import CHOOSING_TRAINER, Outcome, Progress, TrainingRequest
+from edged.learning.trainer import run_child
 
 if TYPE_CHECKING:
     from edged.images import ImageStore
     from edged.learning.choice import Choice
     from edged.learning.dataset import Selection
-    from edged.learning.request import TrainingRequest
 
 
-def main(connection: Connection, parent: int) -> int:
-    """Train and send `Progress`, then one `Outcome`, as `edged.learning.trainer.main` does."""
-    return trainer.main(connection, parent, choose)
+def run(request: TrainingRequest, tell: Callable[[Progress], None]) -> Outcome:
+    """Choose the backbone and train."""
+    return run_child(request, tell, choose)
 
 
 def choose(
@@ -57,4 +56,4 @@ def choose(
 
 
 if __name__ == "__main__":
-    sys.exit(main(Connection(int(sys.argv[1])), int(sys.argv[2])))
+    serve(CHOOSING_TRAINER, run)

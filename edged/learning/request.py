@@ -1,6 +1,6 @@
 """What a training is asked to do and what it says: values that travel between the daemon and its trainer.
 
-Imports nothing heavy: the trainer unpickles a request before it has chosen how many threads its libraries may use.
+Imports nothing heavy: the trainer reads its request before it loads its libraries.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edged.contract.hyperparameters import Hyperparameters
+from edged.jobs.process import Child
 
 Stage = Literal["scan", "bottlenecks", "training", "export", "evaluation", "learning curve", "writing"]
 
@@ -75,3 +76,8 @@ class Outcome:
     report: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
     bundle: Path | None = None
+
+
+TRAINER = Child("edged.learning.trainer", "trainer", TrainingRequest, Progress, Outcome)
+CHOOSING_TRAINER = Child("edged.lab.trainer", "trainer", TrainingRequest, Progress, Outcome)
+"""The one for a request with candidates: ranks them first."""

@@ -68,7 +68,7 @@ def test_a_lock_file_that_is_printed_on_stays_what_it_is(tmp_path: Path) -> None
     """A file opened while standard output is closed must not get its number, and with it what is printed."""
     database = tmp_path / "file"
     script = (
-        "from edged.streams import open_standard_streams as o; o(); import os; "
+        "from edged.process import open_standard_streams as o; o(); import os; "
         f"f = os.open({str(database)!r}, os.O_CREAT | os.O_WRONLY); print('lost'); os.write(2, b'lost'); assert f > 2"
     )
     finished = subprocess.run(["sh", "-c", '"$@" <&- >&- 2>&-', "sh", sys.executable, "-c", script], check=False)

@@ -57,7 +57,8 @@ def test_one_at_a_time_and_cancel(daemon: Callable[..., Daemon], edgectl: Start)
     code, out, err = ended(first)
     assert code == 1
     assert json.loads(out)["status"] == "cancelled"
-    wait_until(lambda: f"profile {job_id}: cancelled on request" in device.log, what="the end of the profile")
+    told = f"profile {job_id}: cancelled: cancelled on request"
+    wait_until(lambda: told in device.log, what="the end of the profile")
 
 
 def test_the_daemon_ends_its_profile(daemon: Callable[..., Daemon], edgectl: Start) -> None:

@@ -12,7 +12,7 @@ from edged.daemon.results import ResultFilter, make_result
 from edged.daemon.statistics import Statistics, quantiles
 from edged.types import Frame, Inference, LabelScore
 
-GOLDEN = Path(__file__).parents[1] / "mqtt" / "golden"
+GOLDEN = Path(__file__).parents[1] / "contract" / "golden"
 
 
 def scores(*values: float) -> np.ndarray:

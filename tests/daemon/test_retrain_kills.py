@@ -42,11 +42,11 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def trainers(daemon_pid: int) -> list[psutil.Process]:
-    """Trainer processes of a daemon; the other child of multiprocessing looks after its semaphores."""
+    """Trainer processes of a daemon."""
     found = []
     for child in psutil.Process(daemon_pid).children():
         try:
-            if any("spawn_main" in part for part in child.cmdline()):
+            if "edged.learning.trainer" in child.cmdline():
                 found.append(child)
         except psutil.NoSuchProcess:
             continue

@@ -17,7 +17,7 @@ from tests.daemon.running import PHOTOS, Running, Systemd, Watcher
 from tests.mosquitto import Mosquitto
 from tests.waiting import wait_until
 
-GOLDEN = Path(__file__).parents[1] / "mqtt" / "golden"
+GOLDEN = Path(__file__).parents[1] / "contract" / "golden"
 Run = Callable[..., Running]
 Watch = Callable[..., Watcher]
 

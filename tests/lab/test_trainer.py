@@ -8,13 +8,13 @@ from pathlib import Path
 
 from edged import resources
 from edged.contract.hyperparameters import Hyperparameters
-from edged.jobs.process import TrainingProcess
+from edged.jobs.process import ChildProcess
 from edged.learning.choice import candidates
-from edged.learning.request import Outcome, TrainingRequest
+from edged.learning.request import CHOOSING_TRAINER, TrainingRequest
 from edged.store import Store, read_bundle
 from edged.zoo import install
 from tests.albums import make_album
-from tests.daemon.process import wait_until
+from tests.waiting import PATIENCE_S
 
 SHIPPED = resources.shipped("models") / "mobilenet_v2"
 
@@ -35,19 +35,8 @@ def test_the_child_ranks_its_candidates_and_trains(tmp_path: Path) -> None:
         workers=1,
         out=tmp_path / "out",
     )
-    process = TrainingProcess(request, "edged.lab.trainer")
-    said: list[Outcome] = []
-
-    def ended() -> bool:
-        message = process.receive(0.5)
-        said.extend([message] if isinstance(message, Outcome) else [])
-        return bool(said)
-
-    try:
-        wait_until(ended, what="an outcome", timeout_s=90)
-    finally:
-        process.close()
-    (outcome,) = said
+    with ChildProcess(CHOOSING_TRAINER, request, timeout_s=PATIENCE_S) as process:
+        outcome = process.wait()
     assert outcome.error is None
     assert outcome.report["choice"]["chosen"] == "mobilenet_v2" == outcome.report["backbone"]
 

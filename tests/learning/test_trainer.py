@@ -1,27 +1,27 @@
-"""The trainer as a process of its own: it may be killed, cancelled, orphaned, and run out of disk."""
+"""The trainer as a process of its own: it may be killed, cancelled, and run out of disk."""
 
 from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from edged.contract.hyperparameters import Hyperparameters
-from edged.jobs.process import TrainingProcess
-from edged.learning.request import Outcome, Progress, TrainingRequest
+from edged.errors import ChildError
+from edged.jobs.process import ChildProcess
+from edged.learning.request import TRAINER, Outcome, Progress, TrainingRequest
 from edged.store import Store
 from tests.albums import make_album
 from tests.conftest import REPOSITORY
-from tests.waiting import wait_until
 
 SHIPPED = REPOSITORY / "models" / "mobilenet_v2"
 
@@ -38,109 +38,56 @@ def request_(tmp_path: Path) -> TrainingRequest:
     )
 
 
-@pytest.fixture
-def process(request_: TrainingRequest) -> Iterator[TrainingProcess]:
-    started = TrainingProcess(request_)
-    yield started
-    started.close()
-
-
-def listen(process: TrainingProcess, until: str | None = None) -> tuple[list[str], Outcome | None]:
-    """Return the stages, and the outcome; or stop listening at a stage."""
+def train(
+    request: TrainingRequest, *, at: str | None = None, do: Callable[[int], None] = lambda _: None
+) -> tuple[list[str], Outcome]:
+    """Return the stages and the outcome; `do` gets the process's id once it has reached a stage."""
     stages: list[str] = []
-    end = time.monotonic() + 90
-    while time.monotonic() < end:
-        message = process.receive(0.5)
-        if isinstance(message, Outcome):
-            return stages, message
-        if isinstance(message, Progress) and message.stage not in stages:
-            stages.append(message.stage)
-            if message.stage == until:
-                return stages, None
-    raise AssertionError(f"no outcome; stages: {stages}")
+
+    def tell(progress: Progress) -> None:
+        if progress.stage not in stages:
+            stages.append(progress.stage)
+            if progress.stage == at:
+                do(process.pid)
+
+    with ChildProcess(TRAINER, request, timeout_s=90) as process:
+        return stages, process.wait(tell)
 
 
-def test_a_training_in_a_child(process: TrainingProcess) -> None:
-    assert process.pid is not None
-    stages, _ = listen(process, "bottlenecks")
-    child = psutil.Process(process.pid)
-    assert child.nice() >= 10
-    assert Path(f"/proc/{process.pid}/oom_score_adj").read_text().strip() == "500"
-    later, outcome = listen(process)
-    assert (stages + later)[:2] == ["scan", "bottlenecks"]
-    assert outcome is not None
+def test_a_training_in_a_child(request_: TrainingRequest) -> None:
+    seen: list[tuple[int, str]] = []
+
+    def look(pid: int) -> None:
+        seen.append((psutil.Process(pid).nice(), Path(f"/proc/{pid}/oom_score_adj").read_text().strip()))
+
+    stages, outcome = train(request_, at="bottlenecks", do=look)
+    assert seen == [(min(os.nice(0) + 10, 19), "500")]
+    assert stages[:2] == ["scan", "bottlenecks"]
     assert outcome.status == "succeeded", outcome.error
     assert outcome.report["peak_memory_mb"] > 50
 
 
 @pytest.mark.parametrize("stage", ["scan", "bottlenecks", "training", "writing"])
 def test_killed_at_any_stage_it_says_so_and_the_next_one_goes_on(request_: TrainingRequest, stage: str) -> None:
-    process = TrainingProcess(request_)
-    listen(process, stage)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    _, outcome = listen(process)
-    process.close()
-    assert outcome is not None
-    if outcome.status != "succeeded":  # it may just have been done
-        assert (outcome.status, outcome.error) == (
-            "failed",
-            "the trainer was killed by signal 9 (SIGKILL); out of memory?",
-        )
-    again = TrainingProcess(request_)
-    _, outcome = listen(again)
-    again.close()
-    assert outcome is not None
+    error = None
+    try:
+        train(request_, at=stage, do=lambda pid: os.kill(pid, signal.SIGKILL))
+    except ChildError as raised:  # else it was just done
+        error = str(raised)
+    assert error in (None, "the trainer was killed by signal 9 (SIGKILL); out of memory?")
+    _, outcome = train(request_)
     assert outcome.status == "succeeded", outcome.error
     assert len(list((request_.state_dir / "images").glob("*/*.jpg"))) == 30
 
 
 @pytest.mark.parametrize("stage", ["scan", "bottlenecks", "training"])
 def test_it_can_be_stopped_at_any_stage(request_: TrainingRequest, stage: str) -> None:
-    process = TrainingProcess(request_)
-    listen(process, stage)
-    pid = process.pid
-    began = time.monotonic()
-    process.close()
+    cancelled = threading.Event()
+    with ChildProcess(TRAINER, request_) as process:
+        assert process.wait(lambda progress: cancelled.set() if progress.stage == stage else None, cancelled) is None
+        pid, began = process.pid, time.monotonic()
     assert time.monotonic() - began < 10
-    assert pid is not None
     assert not psutil.pid_exists(pid)
-
-
-def test_one_that_does_not_listen_is_killed(request_: TrainingRequest) -> None:
-    process = TrainingProcess(request_)
-    listen(process, "scan")
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGSTOP)  # a stopped process acts on no signal but SIGKILL
-    pid = process.pid
-    process.close()
-    assert not psutil.pid_exists(pid)
-
-
-_PARENT = """
-import json, sys, time
-from pathlib import Path
-from edged.jobs.process import TrainingProcess
-from edged.learning.request import TrainingRequest
-
-if __name__ == "__main__":
-    paths = json.loads(sys.argv[1])
-    process = TrainingProcess(TrainingRequest(state_dir=Path(paths[0]), backbone=Path(paths[1]), run="job"))
-    print(process.pid, flush=True)
-    time.sleep(100)
-"""
-
-
-def test_it_dies_with_its_parent(request_: TrainingRequest, tmp_path: Path) -> None:
-    script = tmp_path / "parent.py"
-    script.write_text(_PARENT)
-    paths = json.dumps([str(request_.state_dir), str(SHIPPED)])
-    with subprocess.Popen([sys.executable, str(script), paths], stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        pid = int(parent.stdout.readline())
-        time.sleep(random.random())
-        parent.kill()
-    wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", what="its end")
 
 
 _LIMITED = """
@@ -172,8 +119,5 @@ def test_a_full_disk_fails_the_training_and_nothing_else(request_: TrainingReque
     assert store.versions() == []
     assert store.current("mobilenet_v2").path == SHIPPED
     assert len(list((request_.state_dir / "images").glob("*/*.jpg"))) == 30
-    free = TrainingProcess(request_)  # there is room again
-    _, outcome = listen(free)
-    free.close()
-    assert outcome is not None
+    _, outcome = train(request_)  # there is room again
     assert outcome.status == "succeeded", outcome.error

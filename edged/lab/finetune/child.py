@@ -1,68 +1,51 @@
-"""`python -m edged.lab.finetune.child JOB.json`: the process that imports TensorFlow. Says JSON lines on stdout."""
+"""`python -m edged.lab.finetune.child`: the child process that imports TensorFlow."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edged.codec import decode, read_file
-from edged.errors import EdgedError, ImageError, TrainingError
+from edged.errors import ImageError, TrainingError
+from edged.jobs.process import serve
 from edged.lab.finetune.depth import parse_depth
-from edged.lab.finetune.job import Job
+from edged.lab.finetune.job import FINE_TUNING, Job, JobOutcome, JobProgress
 from edged.learning.backbone import TRAINING_CROP
 from edged.vision.preprocess import fit
 
 if TYPE_CHECKING:
     from edged.types import Image
 
-_NICENESS = 10
 _SIDE = 224
 _CALIBRATION = 64
 """Photos that ranges and biases are taken from."""
 
 
-def say(kind: str, **values: Any) -> None:
-    """Print one message; `kind` is "stage", "epoch", "result" or "error"."""
-    print(json.dumps({"kind": kind} | values), flush=True)
-
-
-def main() -> int:
-    """Fine-tune as the job says; the last line is a result or an error."""
-    with contextlib.suppress(OSError):
-        os.nice(_NICENESS)
+def run(job: Job, tell: Callable[[JobProgress], None]) -> JobOutcome:
+    """Fine-tune as the job says."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-    job = Job.read(Path(sys.argv[1]))
     try:
-        result = _FineTuning(job).run()
-    except EdgedError as error:
-        say("error", text=str(error))
-        return 1
-    except MemoryError:
-        say("error", text="out of memory; use fewer images or fewer layers")
-        return 1
-    say("result", **result)
-    return 0
+        return _FineTuning(job, tell).run()
+    except MemoryError as error:
+        raise TrainingError("out of memory; use fewer images or fewer layers") from error
 
 
 class _FineTuning:
     """The stages, one after another; used once."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, tell: Callable[[JobProgress], None]) -> None:
         self._job = job
+        self._tell = tell
         self._seconds: dict[str, float] = {}
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> JobOutcome:
         with self._stage("tensorflow"):
             import tensorflow as tf
 
@@ -87,17 +70,17 @@ class _FineTuning:
             training = keras.Training(
                 tuned, examples["train"], examples["validation"], self._job.classes, self._job.hyperparameters
             )
-            best = training.run(lambda epoch: say("epoch", **asdict(epoch)))
+            best = training.run(lambda epoch: self._tell(JobProgress("training", epoch)))
             _, accuracy = training.judge(examples["test"])
         with self._stage("quantization"):
             self._export(base, training.head(), images["train"])
-        return {
-            "best_epoch": best,
-            "keras_accuracy": accuracy,
-            "trained_parameters": self._parameters(tuned),
-            "trained_bytes": self._bytes(tuned),
-            "seconds": self._seconds,
-        }
+        return JobOutcome(
+            best_epoch=best,
+            keras_accuracy=accuracy,
+            trained_parameters=self._parameters(tuned),
+            trained_bytes=self._bytes(tuned),
+            seconds=self._seconds,
+        )
 
     def _load(self, tf: Any) -> Any:
         base = tf.keras.applications.MobileNetV2(weights=None)
@@ -148,7 +131,7 @@ class _FineTuning:
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
-        say("stage", name=name)
+        self._tell(JobProgress(name))
         began = time.monotonic()
         yield
         self._seconds[name] = round(time.monotonic() - began, 2)
@@ -162,4 +145,4 @@ def _read(path: Path) -> Image:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    serve(FINE_TUNING, run)

@@ -1,13 +1,12 @@
-"""What the child process is asked to do and what it says: JSON, so that neither side needs the other's libraries."""
+"""What the child process is asked to do and what it says; neither side needs the other's libraries."""
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 from edged.errors import ConfigError
+from edged.jobs.process import Child
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +63,45 @@ class Job:
     threads: int
     hyperparameters: Hyperparameters
 
-    def write(self, path: Path) -> None:
-        """Write as JSON."""
-        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
-    @classmethod
-    def read(cls, path: Path) -> Job:
-        """Read what `write` has written."""
-        values = json.loads(path.read_text(encoding="utf-8"))
-        values["hyperparameters"] = Hyperparameters(**values["hyperparameters"])
-        values["images"] = {
-            split: [(file, int(label)) for file, label in images] for split, images in values["images"].items()
-        }
-        return cls(**values)
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One pass: mean loss (smoothed labels) and accuracy of training, before each step; validation after the pass."""
+
+    epoch: int
+    lr: float
+    loss: float
+    accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress:
+    """A stage that begins, or in "training" an epoch that is done."""
+
+    stage: str
+    epoch: Epoch | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutcome:
+    """What was fine-tuned; the model lies where the job wants it.
+
+    Attributes:
+        best_epoch: The one whose weights were kept; 0: only the head was fitted.
+        keras_accuracy: On the test images, before quantization; None without any.
+        trained_parameters: Number of those that changed, folded as the model has them.
+        trained_bytes: What they take in the model.
+        seconds: Stage → what it took.
+    """
+
+    best_epoch: int
+    keras_accuracy: float | None
+    trained_parameters: int
+    trained_bytes: int
+    seconds: dict[str, float]
+
+
+FINE_TUNING = Child("edged.lab.finetune.child", "TensorFlow process", Job, JobProgress, JobOutcome, keeps_errors=True)

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from edged.contract.hyperparameters import Hyperparameters as HeadHyperparameters
 from edged.lab.finetune.depth import Depth
-from edged.lab.finetune.job import Hyperparameters
+from edged.lab.finetune.job import Epoch, Hyperparameters
 from edged.learning.softmax_regression import fit
 
 if TYPE_CHECKING:
@@ -46,19 +46,6 @@ class Examples:
 
     inputs: list[NDArray[Any]]
     labels: NDArray[np.intp]
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One pass: mean loss (smoothed labels) and accuracy of training, before each step; validation after the pass."""
-
-    epoch: int
-    lr: float
-    loss: float
-    accuracy: float
-    validation_loss: float | None
-    validation_accuracy: float | None
-    seconds: float
 
 
 def split_network(base: Any, depth: Depth) -> tuple[Any | None, Any | None]:

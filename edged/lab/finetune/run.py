@@ -9,8 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.util
-import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -18,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edged.errors import TrainingError
+from edged.errors import ChildError, TrainingError
 from edged.images import open_images
+from edged.jobs.process import ChildProcess
 from edged.lab.finetune.depth import parse_depth
-from edged.lab.finetune.job import Hyperparameters, Job
+from edged.lab.finetune.job import FINE_TUNING, Hyperparameters, Job, JobProgress
 from edged.lab.finetune.weights import PACKAGE, SHA256, find_weights
 from edged.learning.backbone import TRAINING_CROP
 from edged.learning.curves import Curves
@@ -99,7 +98,7 @@ def fine_tune(request: FineTuneRequest, tell: Callable[[Step], None]) -> Outcome
             request.threads,
             request.hyperparameters,
         )
-        result = _run_child(job, folder / "job.json", training.state_dir / "runs" / training.run / "finetune", tell)
+        result = _run_child(job, training.state_dir / "runs" / training.run / "finetune", tell)
         tuned = _tuned_bundle(folder / "tuned", Path(job.out).read_bytes(), selection.labels, request.weights)
         outcome = train(
             dataclasses.replace(training, backbone=tuned.path, out=folder / "bundle"),
@@ -125,52 +124,33 @@ def _select(training: TrainingRequest) -> Selection:
         store.close()
 
 
-def _run_child(job: Job, path: Path, run: Path, tell: Callable[[Step], None]) -> dict[str, Any]:
-    """Run the process that imports TensorFlow; return its result.
+def _run_child(job: Job, run: Path, tell: Callable[[Step], None]) -> dict[str, Any]:
+    """Run the process that imports TensorFlow; return its outcome and history.
 
     Raises:
         TrainingError: It says what is wrong, or ended without a result.
     """
-    job.write(path)
     curves = Curves(run)
-    result: dict[str, Any] | None = None
-    epochs: list[dict[str, Any]] = []
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as noise:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "edged.lab.finetune.child", str(path)],
-            stdout=subprocess.PIPE,
-            stderr=noise,
-            text=True,
-        )
-        try:
-            for line in child.stdout or ():
-                message = json.loads(line) if line.startswith("{") else {}
-                kind = message.pop("kind", None)
-                if kind == "stage":
-                    tell(Step(message["name"], {}))
-                elif kind == "epoch":
-                    seconds = message.pop("seconds")
-                    curves.add(EpochReport(**message))
-                    epochs.append(message | {"seconds": round(seconds, 2)})
-                    tell(Step("training", message))
-                elif kind == "error":
-                    raise TrainingError(message["text"])
-                elif kind == "result":
-                    result = message | {"history": epochs}
-            code = child.wait()
-        finally:
-            curves.close()
-            if child.poll() is None:
-                child.kill()
-            child.wait()
-            if child.stdout is not None:
-                child.stdout.close()
-        if result is None:
-            noise.seek(0)
-            lines = [text.strip() for text in noise.read().splitlines() if text.strip()]
-            why = lines[-1][:200] if lines else f"exit code {code}"
-            raise TrainingError(f"TensorFlow's process ended without a result: {why}")
-    return result
+    history: list[dict[str, Any]] = []
+
+    def reached(progress: JobProgress) -> None:
+        if progress.epoch is None:
+            tell(Step(progress.stage, {}))
+            return
+        numbers = dataclasses.asdict(progress.epoch)
+        seconds = numbers.pop("seconds")
+        curves.add(EpochReport(**numbers))
+        history.append(numbers | {"seconds": round(seconds, 2)})
+        tell(Step(progress.stage, numbers))
+
+    try:
+        with ChildProcess(FINE_TUNING, job) as process:
+            outcome = process.wait(reached)
+    except ChildError as error:
+        raise TrainingError(str(error)) from error
+    finally:
+        curves.close()
+    return dataclasses.asdict(outcome) | {"history": history}
 
 
 def _tuned_bundle(folder: Path, model: bytes, labels: tuple[str, ...], weights: Path | None) -> Bundle:

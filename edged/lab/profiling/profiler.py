@@ -29,11 +29,11 @@ from edged.errors import EdgedError, ModelError
 from edged.jobs.requests import ProfileRequest
 from edged.lab.photos import photo_files, read_prepared, shipped_photos
 from edged.lab.profiling import runtimes
-from edged.lab.profiling.children import run_child
 from edged.lab.profiling.costs import arena_bytes, costs
 from edged.lab.profiling.endtoend import profile_end_to_end
 from edged.lab.profiling.layers import profile_layers
 from edged.lab.profiling.tasks import available_bytes
+from edged.lab.profiling.worker import run_task
 from edged.vision.flatbuffer import unpack
 from edged.vision.graph import Graph
 from edged.vision.network import Network
@@ -171,7 +171,7 @@ class _Profile:
             )
         try:
             wanted = self._basic(images, count=self._request.batch_images) | {"batch": size}
-            return BatchTiming.model_validate(run_child("batch", wanted, memory=free + _LIBRARIES))
+            return BatchTiming.model_validate(run_task("batch", wanted, memory=free + _LIBRARIES))
         except MemoryError:
             return NotMeasured(
                 error=f"a batch of {size} does not fit into the {free / 1e6:.0f} MB of memory that are free"
@@ -202,13 +202,13 @@ class _Profile:
     def _gpu(self, images: Path) -> GpuTimes | NoGpu:
         wanted = self._basic(images, count=_TIMED)
         try:
-            return GpuTimes.model_validate(run_child("gpu", wanted, timeout_s=_GPU_S + self._request.seconds))
+            return GpuTimes.model_validate(run_task("gpu", wanted, timeout_s=_GPU_S + self._request.seconds))
         except EdgedError as error:
             return NoGpu(available=False, error=str(error))
 
     def _timing(self, images: Path, **options: Any) -> Timing | NotMeasured:
         try:
-            return Timing.model_validate(run_child("timing", self._basic(images, **options)))
+            return Timing.model_validate(run_task("timing", self._basic(images, **options)))
         except ModelError as error:
             return NotMeasured(error=str(error))
 

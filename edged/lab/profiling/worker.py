@@ -1,55 +1,55 @@
-"""A process that measures one thing: `python -m edged.lab.profiling.worker`, a JSON request in, a JSON line out."""
+"""Measuring in a process of its own: `run_task` starts it, `python -m edged.lab.profiling.worker` is it.
+
+What it weighs is measured too, so its messages are plain dicts: it loads the runtime, the model and the batch, no more.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import resource
-import signal
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from edged.errors import EdgedError
+from edged.errors import ChildError, ChildTimeoutError, ModelError
+from edged.jobs.process import Child, ChildProcess, serve
+
+TIMEOUT_S = 1800.0
+"""A single batch may take minutes on a small device."""
+# As fast as whoever asks. What does not fit ends there, not with the kernel's choice among all processes.
+_WORKER: Child[dict[str, Any], dict[str, Any], dict[str, Any]] = Child(
+    "edged.lab.profiling.worker", "measuring process", dict, dict, dict, niceness=0, oom_score=1000, keeps_errors=True
+)
 
 
-def main() -> int:
-    """Read {"task", "parent", "memory", …} from standard input; print {"result"} or {"error"} as the last line."""
-    request: dict[str, Any] = json.load(sys.stdin)
-    die_with(request["parent"])
-    # What does not fit ends here, not with the kernel's choice among all processes.
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
-    if request.get("memory"):
-        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        wanted = mapped + int(request["memory"])
-        resource.setrlimit(resource.RLIMIT_AS, (wanted if hard < 0 else min(wanted, hard), hard))
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # pools that only weigh
-    try:
-        from edged.lab.profiling.tasks import TASKS
+def run_task(
+    task: str, request: dict[str, Any], *, memory: int | None = None, timeout_s: float = TIMEOUT_S
+) -> dict[str, Any]:
+    """Run a task of `tasks.TASKS` in a process of its own.
 
-        answer: dict[str, Any] = {"result": TASKS[request["task"]](request)}
-    except EdgedError as error:
-        answer = {"error": str(error)}
-    except MemoryError:
-        answer = {"error": "", "memory": True}
-    except Exception as error:  # noqa: BLE001 - the top of a process; its parent tells the user
-        answer = {"error": f"internal error ({type(error).__name__}: {error})"}
-    print("\n" + json.dumps(answer), flush=True)
-    os._exit(0)  # some runtimes crash while they unload
+    Args:
+        task: Its name.
+        request: Its arguments.
+        memory: Bytes of address space that it may take beyond those of a bare Python; None: any.
+        timeout_s: After so long it is ended.
+
+    Raises:
+        MemoryError: It has run out of memory.
+        ModelError: One line: what the task says, or how its process ended.
+    """
+    with ChildProcess(_WORKER, {**request, "task": task}, timeout_s=timeout_s, memory_bytes=memory) as process:
+        try:
+            return process.wait()
+        except ChildTimeoutError as error:
+            raise ModelError(f"no result after {timeout_s:.0f} s; given up") from error
+        except ChildError as error:
+            if error.out_of_memory:
+                raise MemoryError from error
+            raise ModelError(str(error)) from error
 
 
-def die_with(parent: int) -> None:
-    """Ask the kernel for SIGKILL when the thread that started us ends, by whatever."""
-    import ctypes
+def _work(request: dict[str, Any], _: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    from edged.lab.profiling.tasks import TASKS
 
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:  # it ended before the kernel heard of our wish
-        sys.exit(1)
+    return TASKS[request["task"]](request)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    serve(_WORKER, _work)

@@ -1,0 +1,131 @@
+"""What a process does to itself: its standard streams, memory, priority, threads, and whether it outlives its parent.
+
+Cheap to import: edgectl does, and a child process before all else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+    from typing import BinaryIO
+
+_PR_SET_PDEATHSIG = 1
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
+
+
+# -- standard streams, which a shell may hand over closed, full, or in a terminal that knows only ASCII ----------------
+
+
+def open_standard_streams() -> None:
+    """Make the standard streams fit to print on.
+
+    A closed one (`>&-`) becomes the null device: the next file that is opened would take its place, and get what is
+    printed. Where the encoding lacks a character, `?` is printed.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the end
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() not in ("utf-8", "utf8"):
+        sys.stdout.reconfigure(errors="replace")  # standard error escapes such characters by itself
+
+
+def discard_output() -> None:
+    """Keep the interpreter from writing what is left in standard output's buffer when it ends."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+def take_output() -> BinaryIO:
+    """Return standard output for the caller alone; what libraries print from now on goes to standard error.
+
+    Processes that this one starts do not inherit it, so its reader sees the end when this process ends.
+    """
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return output
+
+
+# -- memory, threads, priority -----------------------------------------------------------------------------------------
+
+
+def keep_frame_memory() -> None:
+    """Let memory of frames that are done with serve the next frames, in one heap for all threads.
+
+    By chance of start-up glibc may otherwise return each frame's pages to the kernel and fault them in again, some 50
+    faults a frame, each stopping the network's thread too. Without glibc this does nothing.
+    """
+    import ctypes
+
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)
+        mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)  # the most that it takes
+        mallopt(_M_TRIM_THRESHOLD, 256 * 1024 * 1024)
+
+
+def limit_memory(more: int) -> None:
+    """Let this process map at most so many bytes more than it has; beyond that, allocations fail."""
+    import resource
+
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - pathlib is not cheap to import
+        mapped = int(file.read().split()[0]) * resource.getpagesize()
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + more if hard < 0 else min(mapped + more, hard), hard))
+
+
+def limit_threads(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Let a BLAS call use one thread: batches are small, and a pool that spins takes turns with the live network.
+
+    Has an effect only on a process that has not imported numpy yet. What is set already stays.
+
+    Args:
+        environment: Of this process, or of one to be started.
+    """
+    environment.setdefault("OPENBLAS_NUM_THREADS", "1")
+    environment.setdefault("OMP_NUM_THREADS", "1")
+
+
+def step_back(niceness: int, oom_score: int) -> None:
+    """Let other processes go first. What the system does not allow is left alone.
+
+    Args:
+        niceness: Added to this process's; with more than 0 it no longer preempts others when it wakes up, either.
+        oom_score: −1000..1000: the higher, the sooner the kernel ends this process when memory runs out.
+    """
+    if niceness > 0:
+        with contextlib.suppress(OSError):
+            os.nice(niceness)
+        with contextlib.suppress(OSError, AttributeError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123 - as above
+        file.write(str(oom_score))
+
+
+# -- the parent --------------------------------------------------------------------------------------------------------
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel for SIGKILL when the *thread* that started this process ends, by whatever; leave if it has ended.
+
+    Args:
+        parent: Id of the process that started this one.
+    """
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the kernel heard of our wish
+        sys.exit(1)
