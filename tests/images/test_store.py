@@ -18,8 +18,10 @@ import pytest
 
 from edged.errors import CommandError, StorageError
 from edged.images import Embedding, ImageStore, Kept, variant
+from tests.conftest import MADE_AND_REAL, SHARED_DATA
 from tests.photos import photo
 from tests.pinned import Pins
+from tests.waiting import PATIENCE_S
 
 BACKBONE = "b" * 64
 
@@ -407,7 +409,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half(tmp_path: Path) -> None
         "except EdgedError as error: print(error)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=90, check=True
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=PATIENCE_S, check=True
     )
     assert "cannot be written: File too large" in done.stdout
     store = ImageStore(tmp_path, images_max_mb=10)
@@ -417,12 +419,17 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half(tmp_path: Path) -> None
     store.close()
 
 
-def test_flowers_have_no_false_groups(shared_data: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "flowers"
-    for label in ("roses", "tulips"):
-        for path in sorted((shared_data / "flowers" / label).glob("*.jpg"))[:100]:
-            (folder / label).mkdir(parents=True, exist_ok=True)
-            (folder / label / path.name).symlink_to(path)
+@pytest.mark.parametrize("kind", MADE_AND_REAL)
+def test_different_photos_have_no_false_groups(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "images"
+    for number, label in enumerate(("roses", "tulips")):
+        if kind == "real":
+            (folder / label).mkdir(parents=True)
+            for path in sorted((SHARED_DATA / "flowers" / label).glob("*.jpg"))[:100]:
+                (folder / label / path.name).symlink_to(path)
+        else:
+            for seed in range(100 * number, 100 * number + 100):
+                put(tmp_path, label, f"{seed:03}.jpg", photo(seed))
     store = ImageStore(tmp_path / "state", images_max_mb=100, folder=folder)
     assert store.scan().skipped == []
     images = store.labeled()
