@@ -18,15 +18,16 @@ class Daemon:
         folder: For its configuration, state and log.
         url: The broker's.
         more: Lines of TOML after the others.
+        fps: Of the camera; 0: it waits for the network, and no frame is dropped on a slow machine.
     """
 
-    def __init__(self, folder: Path, url: str, more: str = "") -> None:
+    def __init__(self, folder: Path, url: str, more: str = "", *, fps: float = 5) -> None:
         self.state_dir = folder / "state"
         self.log_file = folder / "edged.log"
         self._config = folder / "edged.toml"
         self._config.write_text(
             f'[device]\nid = "dut"\n[mqtt]\nurl = "{url}"\n[storage]\nstate_dir = "{self.state_dir}"\n'
-            f'[cameras.main]\nsource = "pattern"\nfps = 5\n[model]\nthreads = 1\n{more}'
+            f'[cameras.main]\nsource = "pattern"\nfps = {fps}\n[model]\nthreads = 1\n{more}'
         )
         self.process: subprocess.Popen[bytes] | None = None
 
