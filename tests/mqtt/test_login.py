@@ -120,7 +120,7 @@ def test_a_broker_that_only_knows_3_1_1(link, watch):
         seen = watch(port)
         commands = []
         running = link(f"mqtt://127.0.0.1:{port}", on_command=commands.append)
-        wait_for(lambda: running.connected, "connected")
+        seen.wait_for_online()
         for seq in range(200):
             running.publish("result/main", str(seq).encode())
         wait_for(lambda: running.backlog == 0, "acknowledged")
