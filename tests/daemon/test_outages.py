@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -209,6 +210,30 @@ def test_a_disk_that_is_full_at_start_is_worth_another_try(
         line = device.log.splitlines()[-1]
         assert line.startswith("edged: storage.state_dir: cannot keep")
         assert "full" in line
+    finally:
+        device.kill()
+
+
+def test_localhost_is_this_machine_also_where_no_file_says_so(
+    broker: Mosquitto, watch: Watch, tmp_path: Path, own_mounts: list[str]
+) -> None:
+    (tmp_path / "hosts").touch()
+    (tmp_path / "nsswitch.conf").write_text("hosts: files\n")
+    script = "".join(f'mount --bind "{tmp_path / name}" /etc/{name} && ' for name in ("hosts", "nsswitch.conf"))
+    bare = [*own_mounts, "sh", "-c", script + 'exec "$@"', "sh"]
+    resolve = [sys.executable, "-c", "import socket; socket.getaddrinfo('localhost', 1)"]
+    assert b"gaierror" in subprocess.run([*bare, *resolve], capture_output=True, check=False).stderr
+    seen = watch(broker)
+    url = broker.url.replace("127.0.0.1", "localhost")
+    device = Running(tmp_path / "device", url)
+    device.start(*bare)
+    try:
+        seen.wait_for_state("online")
+        edgectl = [sys.executable, "-m", "edged.ctl", "--broker", url, "status", "--json"]
+        told = subprocess.run([*bare, *edgectl], capture_output=True, check=False, env=environment())
+        assert (told.returncode, told.stderr) == (0, b"")
+        assert json.loads(told.stdout)["state"] == "online"
+        assert device.stop() == 0
     finally:
         device.kill()
 
