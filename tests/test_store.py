@@ -268,6 +268,13 @@ class TestInterruption:
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert done.returncode == 0, done.stderr
 
+    def test_half_a_file_in_a_version_goes(self, store: Store, tmp_path: Path) -> None:
+        version = promote(store, B)
+        half = version.path / ".tmp.0123456789ab"
+        half.write_text("labels that were being repla")
+        assert Store(store.path).current("main").read_model() == B
+        assert not half.exists()
+
     def test_writers_wait_for_each_other(self, store: Store, tmp_path: Path) -> None:
         with multiprocessing.get_context("spawn").Pool(2) as pool:
             pool.starmap(_add_many, [(tmp_path, "x"), (tmp_path, "y")])
