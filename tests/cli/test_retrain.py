@@ -12,6 +12,7 @@ import pytest
 
 from edged.store import Store, read_bundle
 from tests.albums import LABELS, make_album, picture, put
+from tests.waiting import PATIENCE_S
 
 
 def edged(tmp_path: Path, *args: str) -> subprocess.CompletedProcess[str]:
@@ -23,7 +24,7 @@ def edged(tmp_path: Path, *args: str) -> subprocess.CompletedProcess[str]:
         text=True,
         env=environment,
         check=False,
-        timeout=100,
+        timeout=PATIENCE_S,
     )
 
 

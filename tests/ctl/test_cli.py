@@ -11,6 +11,7 @@ from edged.ctl.cli import build_parser, main
 from edged.ctl.options import add_common
 from edged.ctl.registry import Commands, Parser
 from tests.ctl.conftest import environment
+from tests.waiting import PATIENCE_S
 
 HEAVY = ("cv2", "numpy", "ai_edge_litert", "tflite_runtime", "tensorflow", "paho", "rich", "pydantic")
 
@@ -23,7 +24,12 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
         f"loaded = [name for name in {HEAVY!r} if name in sys.modules]\nassert not loaded, loaded\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], env=environment(), capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "examples" in done.stdout or "act on a device:" in done.stdout

@@ -21,6 +21,7 @@ from tests.ctl.conftest import Edgectl
 from tests.ctl.device import ScriptedDevice
 from tests.mosquitto import Mosquitto
 from tests.photos import photo
+from tests.waiting import PATIENCE_S
 
 
 class AlbumDevice(ScriptedDevice):
@@ -193,4 +194,4 @@ def test_help_is_a_page_without_numpy(edgectl: Edgectl) -> None:
         "import sys; import edged.ctl.push, edged.ctl.photos, edged.ctl.commands.images\n"
         "sys.exit(any(name in sys.modules for name in ('cv2', 'numpy')))"
     )
-    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=PATIENCE_S).returncode == 0

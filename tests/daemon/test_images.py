@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import queue
 import signal
 import sqlite3
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -22,7 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tests.daemon.process import Daemon
 from tests.mosquitto import Mosquitto
 from tests.photos import photo
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 Edgectl = Callable[..., "subprocess.Popen[str]"]
 PER_LABEL = 60
@@ -52,7 +54,7 @@ def contents(folder: Path) -> list[tuple[str, str]]:
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate(timeout=PATIENCE_S)
     return process.returncode, out, err
 
 
@@ -63,18 +65,20 @@ class Wire:
         self.arrived: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
         self._mqtt = paho.Client(CallbackAPIVersion.VERSION2)
         self._mqtt.on_message = lambda _c, _d, message: self.arrived.put((message.topic, message.payload))
+        subscribed = threading.Event()
+        self._mqtt.on_subscribe = lambda *_: subscribed.set()
         self._mqtt.connect("127.0.0.1", port)
         self._mqtt.subscribe([(f"edged/dut/{kind}/+", 1) for kind in ("ack", "job", "image")])
         self._mqtt.loop_start()
-        time.sleep(0.2)
+        assert subscribed.wait(PATIENCE_S)
 
     def send(self, name: str, args: dict[str, Any], id_: str) -> None:
         payload = json.dumps({"id": id_, "args": args})
-        self._mqtt.publish(f"edged/dut/cmd/{name}", payload, qos=1).wait_for_publish(20)
+        self._mqtt.publish(f"edged/dut/cmd/{name}", payload, qos=1).wait_for_publish(PATIENCE_S)
 
     def answer(self, kind: str, id_: str) -> dict[str, Any]:
         while True:
-            topic, payload = self.arrived.get(timeout=60)
+            topic, payload = self.arrived.get(timeout=PATIENCE_S)
             if topic == f"edged/dut/{kind}/{id_}":
                 return dict(json.loads(payload))
 
@@ -161,6 +165,7 @@ def test_images_are_listed_fetched_labeled_and_removed(
     (device.state_dir / "images/cats").mkdir()
     by_hand = device.state_dir / "images/cats/one.png"
     by_hand.write_bytes(photo(7, suffix=".png"))
+    os.utime(by_hand, (time.time() - 3600,) * 2)  # a file that is younger may still be being written
     code, out, err = finish(edgectl("images", "label", "--last", "test pattern", "--json"))
     assert code == 0, err
     labeled = json.loads(out)
@@ -171,7 +176,6 @@ def test_images_are_listed_fetched_labeled_and_removed(
         ).fetchall()
     assert (variant, size) == ("crop=0.875", 1280)
 
-    time.sleep(2.1)  # a file that is younger may still be being written
     code, out, _ = finish(edgectl("images", "list", "--json"))
     told = json.loads(out)
     assert told["counts"] == {"cats": 1, "test pattern": 1}

@@ -22,6 +22,7 @@ from edged.learning.image_rows import Kept
 from edged.learning.images import ImageStore
 from tests.photos import photo
 from tests.pinned import Pins
+from tests.waiting import PATIENCE_S
 
 BACKBONE = "b" * 64
 
@@ -398,7 +399,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half(tmp_path: Path) -> None
         "except EdgedError as error: print(error)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=90, check=True
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=PATIENCE_S, check=True
     )
     assert "cannot be written: File too large" in done.stdout
     store = ImageStore(tmp_path, images_max_mb=10)
