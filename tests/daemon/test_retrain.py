@@ -22,6 +22,7 @@ from tests.albums import LABELS, make_album, picture, put
 from tests.conftest import REPOSITORY
 from tests.daemon.process import Daemon, wait_until
 from tests.mosquitto import Mosquitto
+from tests.networks import made
 
 RETRAIN = "[retrain]\nkeep_frames = false\nbatch = 16\nmin_accuracy = 0.4\n"
 Edgectl = Callable[..., "subprocess.Popen[str]"]
@@ -268,11 +269,8 @@ def test_only_the_last_versions_stay(daemon: Callable[..., Daemon], client: Clie
     assert [version.id for version in Store(device.state_dir).versions()] == ids[:0:-1]
 
 
-def test_a_model_is_pushed_and_answers(
-    device: Daemon, edgectl: Edgectl, client: Client, shared_data: Path, tmp_path: Path
-) -> None:
-    source = shared_data / "models" / "mobilenet_v1_0.25_128_quant.tflite"
-    labels = shared_data / "models" / "imagenet_labels.txt"
+def test_a_model_is_pushed_and_answers(device: Daemon, edgectl: Edgectl, client: Client, tmp_path: Path) -> None:
+    source, labels = made("made_v1_128").write(tmp_path, "legacy")
     code, out, err = finish(edgectl("models", "push", str(source), "--labels", str(labels), "--name", "small"))
     assert code == 0, err
     assert "small" in out
