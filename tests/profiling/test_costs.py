@@ -69,6 +69,8 @@ def test_every_kind_of_network_is_counted_whole(name: str) -> None:
     (head,) = [cost for cost in counted if cost.output_shape[-1] == KINDS[name].classes and cost.macs]
     assert head.macs == head.input_shape[-1] * KINDS[name].classes
     for cost in counted:
+        if cost.op == "DEPTHWISE_CONV_2D":
+            assert cost.macs == math.prod(cost.output_shape) * 9
         if cost.op in ("AVERAGE_POOL_2D", "MEAN") and cost.output_shape[1] in (1, cost.input_shape[3]):
             assert cost.macs == math.prod(cost.input_shape)  # each value is added once
 
