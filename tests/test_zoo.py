@@ -23,11 +23,14 @@ import psutil
 import pytest
 
 from edged import resources
+from edged.camera.photo import read_image
 from edged.errors import ConfigError, ModelError
 from edged.store import Store
 from edged.vision.network import Network
 from edged.zoo import Progress, fetch, install, name_from_file, pull, read_catalogue, verify
 from edged.zoo.archive import extract
+from tests.networks import KINDS, made
+from tests.photos import shipped_photos
 from tests.waiting import wait_until
 
 SHIPPED = resources.shipped("models") / "mobilenet_v2"
@@ -360,6 +363,23 @@ def package(kind: str, name: str, content: bytes, version: str = "1.0") -> str:
 
 
 class TestInstall:
+    def test_every_kind_of_model_classifies_and_shows_its_bottleneck(self, store: Store, tmp_path: Path) -> None:
+        for name, kind in KINDS.items():
+            path, labels = made(name).write(tmp_path, name)
+            words = labels.read_text(encoding="utf-8").splitlines()
+            bundle = install(store, path.read_bytes(), words, name=name_from_file(path), origin=str(path))
+            network, _ = verify(bundle)
+            assert bundle.name == name
+            assert network.height == network.width == kind.size
+            for photo in shipped_photos():
+                inference = network.infer(network.prepare(read_image(photo)))
+                assert inference.scores.shape == (kind.classes,)
+                assert bundle.labels[int(inference.scores.argmax())] == made(name).names[photo.name]
+                assert 0.5 < inference.scores.sum() < 1.2  # 8 bits lose the many small ones
+                assert inference.embedding.shape == (network.features,)
+                assert np.ptp(inference.embedding) > 0
+        assert len(store.installed()) == len(KINDS)
+
     def test_every_real_model_classifies_and_shows_its_bottleneck(self, store: Store, shared_data: Path) -> None:
         folder = shared_data / "models"
         parrot = cv2.cvtColor(cv2.imread(str(shared_data / "photos" / "parrot.jpg")), cv2.COLOR_BGR2RGB)

@@ -21,6 +21,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.conftest import MADE_AND_REAL, SHARED_DATA
 from tests.daemon.process import Daemon
 from tests.mosquitto import Mosquitto
 from tests.photos import photo
@@ -34,7 +35,7 @@ PER_LABEL = 60
 def album(tmp_path: Path) -> Path:
     """Two labels, real photos where there are some."""
     folder = tmp_path / "album"
-    real = Path(__file__).parents[3] / "shared" / "data" / "flowers"
+    real = SHARED_DATA / "flowers"
     for number, label in enumerate(("roses", "tulips")):
         (folder / label).mkdir(parents=True)
         photos = [path.read_bytes() for path in sorted((real / label).glob("1*.jpg"))[:PER_LABEL]]
@@ -205,9 +206,17 @@ def test_images_are_listed_fetched_labeled_and_removed(
     assert device.stop() == 0
 
 
-def test_frames_worth_a_label_are_kept_with_their_embedding(daemon: Callable[..., Daemon], shared_data: Path) -> None:
-    more = f'[cameras.photos]\nsource = "dir://{shared_data / "flowers" / "tulips"}"\nfps = 2\n'
-    device = daemon(more)  # an ImageNet model is unsure of tulips
+@pytest.mark.parametrize("kind", MADE_AND_REAL)
+def test_frames_worth_a_label_are_kept_with_their_embedding(
+    daemon: Callable[..., Daemon], tmp_path: Path, kind: str
+) -> None:
+    seen = SHARED_DATA / "flowers" / "tulips" if kind == "real" else tmp_path / "blobs"
+    if kind == "made":
+        seen.mkdir()
+        for seed in range(40):
+            (seen / f"{seed:02}.jpg").write_bytes(photo(seed))
+    more = f'[cameras.photos]\nsource = "dir://{seen}"\nfps = 2\n'
+    device = daemon(more)  # an ImageNet model is unsure of tulips, and of blobs of colour
     frames = device.state_dir / "frames"
     wait_until(lambda: len(list(frames.glob("*.jpg"))) >= 3, what="kept frames")
     assert device.stop() == 0

@@ -23,6 +23,7 @@ from tests.albums import LABELS, make_album, picture, put
 from tests.conftest import REPOSITORY
 from tests.daemon.process import Daemon
 from tests.mosquitto import Mosquitto
+from tests.networks import made
 from tests.pinned import Pins
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -373,11 +374,8 @@ def test_what_cannot_be_deleted_fails_no_training(
     assert list((device.state_dir / "uploads").iterdir()) == [given_up]
 
 
-def test_a_model_is_pushed_and_answers(
-    device: Daemon, edgectl: Edgectl, client: Client, shared_data: Path, tmp_path: Path
-) -> None:
-    source = shared_data / "models" / "mobilenet_v1_0.25_128_quant.tflite"
-    labels = shared_data / "models" / "imagenet_labels.txt"
+def test_a_model_is_pushed_and_answers(device: Daemon, edgectl: Edgectl, client: Client, tmp_path: Path) -> None:
+    source, labels = made("made_v1_128").write(tmp_path, "legacy")
     code, out, err = finish(edgectl("models", "push", str(source), "--labels", str(labels), "--name", "small"))
     assert code == 0, err
     assert "small" in out

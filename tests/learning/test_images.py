@@ -20,6 +20,7 @@ from edged.errors import CommandError, TrainingError
 from edged.learning.embeddings import Embedding, variant
 from edged.learning.image_rows import Kept
 from edged.learning.images import ImageStore
+from tests.conftest import MADE_AND_REAL, SHARED_DATA
 from tests.photos import photo
 from tests.pinned import Pins
 from tests.waiting import PATIENCE_S
@@ -409,12 +410,17 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half(tmp_path: Path) -> None
     store.close()
 
 
-def test_flowers_have_no_false_groups(shared_data: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "flowers"
-    for label in ("roses", "tulips"):
-        for path in sorted((shared_data / "flowers" / label).glob("*.jpg"))[:100]:
-            (folder / label).mkdir(parents=True, exist_ok=True)
-            (folder / label / path.name).symlink_to(path)
+@pytest.mark.parametrize("kind", MADE_AND_REAL)
+def test_different_photos_have_no_false_groups(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "images"
+    for number, label in enumerate(("roses", "tulips")):
+        if kind == "real":
+            (folder / label).mkdir(parents=True)
+            for path in sorted((SHARED_DATA / "flowers" / label).glob("*.jpg"))[:100]:
+                (folder / label / path.name).symlink_to(path)
+        else:
+            for seed in range(100 * number, 100 * number + 100):
+                put(tmp_path, label, f"{seed:03}.jpg", photo(seed))
     store = ImageStore(tmp_path / "state", images_max_mb=100, folder=folder)
     assert store.scan().skipped == []
     images = store.labeled()

@@ -10,6 +10,8 @@ import pytest
 from edged.cli import main
 from edged.errors import ConfigError
 from edged.profiling.compare import Photo, labeled_photos, spread
+from tests.networks import SHIPPED, made
+from tests.photos import shipped_photos, write_views
 
 
 def test_labels_are_folders_or_a_table(photos: Path, tmp_path: Path) -> None:
@@ -29,6 +31,26 @@ def test_a_limit_is_spread_over_the_whole() -> None:
     every = [Photo(Path(str(number))) for number in range(100)]
     assert [photo.path.name for photo in spread(every, 3)] == ["0", "50", "99"]
     assert spread(every, 0) == every
+
+
+def test_background_is_offset_and_accuracy_is_that_of_the_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    legacy_file, _ = made("made_v1_128").write(tmp_path, "legacy")
+    imagenet = (SHIPPED / "labels.txt").read_text().splitlines()
+    folder, rows = write_views(tmp_path / "photos", 4), ["file,class_index,label"]
+    for path, label in shipped_photos().items():
+        index = next(place for place, known in enumerate(imagenet) if known.split(",")[0] == label)
+        rows += [f"{path.stem}/{view.name},{index},{label}" for view in sorted((folder / path.stem).iterdir())]
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    arguments = ["--images", str(folder), "--labels", str(table), "--json"]
+    assert main(["profile", "--compare", "mobilenet_v2", str(legacy_file), *arguments]) == 0
+    shipped, legacy = json.loads(capsys.readouterr().out)["compare"]
+    assert (shipped["judged"], legacy["judged"]) == (24, 24)
+    assert shipped["accuracy"] >= 0.8
+    assert legacy["accuracy"] >= 0.8  # 1001 outputs: one off would be 0
+    assert shipped["accuracy_per_ms"] == pytest.approx(shipped["accuracy"] / shipped["ms"], rel=0.01)
 
 
 def test_background_is_offset_and_accuracy_is_real(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:

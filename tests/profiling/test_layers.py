@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from edged.profiling.layers import profile_layers
+from edged.vision.graph import Graph
+from tests.conftest import HAS_SHARED_DATA
+from tests.vision.conftest import network_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,10 +34,14 @@ def test_the_layers_explain_the_whole(model: bytes, noise: NDArray[np.uint8], ru
     assert {"name", "op", "ms", "share", "macs", "params", "input_shape", "output_shape"} <= layers[0].keys()
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v1_0.25_128_quant", "efficientnet_lite0_224_uint8_ptq"])
-def test_the_chain_of_a_real_model_is_exact(shared_data: Path, name: str) -> None:
-    size = 128 if "128" in name else 224
+NAMES = ["made_v1_128", "made_birds", "made_inception", "made_resnet"]
+NAMES += ["mobilenet_v1_0.25_128_quant", "efficientnet_lite0_224_uint8_ptq"] if HAS_SHARED_DATA else []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_chain_of_every_kind_is_exact(name: str) -> None:
+    model = network_file(name)
+    size = Graph(model).input.width
     image = np.random.default_rng(2).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
-    model = (shared_data / "models" / f"{name}.tflite").read_bytes()
     _, whole = profile_layers(model, image, runtime="litert", rounds=3, seconds=1)
     assert whole["exact"]
