@@ -11,6 +11,14 @@ from typing import BinaryIO
 from edged.errors import ConfigError, EdgedError
 
 
+class InUseError(EdgedError):
+    """Another daemon has the state folder. `owner`: its process id as text, "?" where it is unknown."""
+
+    def __init__(self, state_dir: Path, owner: str) -> None:
+        super().__init__(f"another edged (process {owner}) uses {state_dir}; stop it, or set another storage.state_dir")
+        self.owner = owner
+
+
 def claim(state_dir: Path) -> BinaryIO:
     """Make the state folder this process's own.
 
@@ -18,7 +26,7 @@ def claim(state_dir: Path) -> BinaryIO:
         An open file; closing it, or the end of the process in any way, gives the folder back.
 
     Raises:
-        EdgedError: Another daemon has it.
+        InUseError: Another daemon has it.
         ConfigError: It cannot be written to.
     """
     path = state_dir / "daemon.lock"
@@ -35,9 +43,7 @@ def claim(state_dir: Path) -> BinaryIO:
         file.seek(0)
         owner = file.read(20).decode("ascii", errors="replace").strip() or "?"
         file.close()
-        raise EdgedError(
-            f"another edged (process {owner}) uses {state_dir}; stop it, or set another storage.state_dir"
-        ) from error
+        raise InUseError(state_dir, owner) from error
     with contextlib.suppress(OSError):  # a full disk: the number is only for the message above
         file.truncate(0)
         file.write(f"{os.getpid()}\n".encode())
