@@ -61,7 +61,7 @@ def test_drop_ins_count_in_the_order_of_their_names_and_an_empty_value_forgets(t
     ("path", "hides", "closes"),
     [
         ("/home/pi/photos", "ProtectHome=yes", "ProtectHome=yes"),
-        ("/root/x", "ProtectHome=yes", "ProtectHome=yes"),
+        ("/run/user/1000/x", "ProtectHome=yes", "ProtectHome=yes"),
         ("/homes/pi", None, "ProtectSystem=strict"),
         ("/srv/photos", None, "ProtectSystem=strict"),
         ("/var/lib/edged/images", None, None),
@@ -80,8 +80,8 @@ def test_other_rules(tmp_path: Path) -> None:
     )
     assert unit is not None
     assert (unit.user, unit.state_dir, unit.config) == ("root", None, None)
-    assert unit.hides(Path("/home/x")) is None
-    assert unit.forbids_writing(Path("/home/x")) == "ProtectHome=read-only"
+    assert unit.hides(Path("/home/pi")) is None
+    assert unit.forbids_writing(Path("/home/pi")) == "ProtectHome=read-only"
     assert unit.forbids_writing(Path("/etc/x")) == "ProtectSystem=full"
     assert unit.forbids_writing(Path("/data/x")) is None
     assert unit.hides(Path("/tmp/x")) == "PrivateTmp=yes"
@@ -99,12 +99,12 @@ def test_files_of_the_configuration_that_the_rules_close_are_named(tmp_path: Pat
             "c": CameraSettings(source="dir:///srv/photos"),
             "d": CameraSettings(source="/dev/video0"),
         },
-        mqtt=MqttSettings(password_file=Path("/root/pw")),
+        mqtt=MqttSettings(password_file=Path("/home/pi/pw")),
         storage=StorageSettings(state_dir=Path("/data/edged")),
     )
     assert hidden(unit, settings, Path("/etc/edged/edged.toml")) == [
         "storage.state_dir /data/edged (ProtectSystem=strict)",
-        "mqtt.password_file /root/pw (ProtectHome=yes)",
+        "mqtt.password_file /home/pi/pw (ProtectHome=yes)",
         "cameras.a.source /home/pi/photos (ProtectHome=yes)",
         f"cameras.b.source {tmp_path}/link (ProtectHome=yes)",
     ]
