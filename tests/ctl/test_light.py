@@ -157,15 +157,17 @@ def test_it_runs_without_the_rest(site: Path, wheel: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_it_talks_to_a_device(site: Path, broker_port: int) -> None:
+def test_it_talks_to_a_device(site: Path, broker_port: int, tmp_path: Path) -> None:
     broker = f"mqtt://127.0.0.1:{broker_port}"
     with ScriptedDevice(broker_port) as device:
         done = edgectl(site, "--broker", broker, "status", "--json")
         assert done.returncode == 0, done.stderr
         (line,) = done.stdout.splitlines()
         assert json.loads(line)["device"] == device.id
-        done = edgectl(site, "--broker", broker, "--device", device.id, "snapshot", "--output", "-")
-        assert "Traceback" not in done.stderr
+        photo = tmp_path / "now.jpg"
+        done = edgectl(site, "--broker", broker, "--device", device.id, "snapshot", "--output", str(photo))
+        assert done.returncode == 0, done.stderr
+        assert photo.read_bytes().startswith(b"\xff\xd8\xff")
 
 
 def test_every_module_can_be_imported(site: Path) -> None:
