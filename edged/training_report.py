@@ -121,7 +121,7 @@ def _lines(report: Mapping[str, Any]) -> list[RenderableType]:
         lines.append(f"100 more training images would likely add {gain:.2f} points, one {gain / 100:.4f}")
     decision = _mapping(report.get("decision"))
     if decision:
-        lines.append(f"decision: {'promoted' if decision.get('promote') else 'refused'}: {decision.get('reason')}")
+        lines.append(f"decision: {'accepted' if decision.get('promote') else 'refused'}: {decision.get('reason')}")
     seconds = _mapping(report.get("seconds"))
     if seconds:
         lines.append("seconds: " + ", ".join(f"{stage} {_number(value):.2f}" for stage, value in seconds.items()))

@@ -39,7 +39,7 @@ def shown(report: dict[str, object]) -> str:
 def test_everything_a_person_asks_for_is_there() -> None:
     text = shown(REPORT)
     for part in ("87.4%", "80.0%", "754", "daisy", "633", "89.4%", "d7a0046af2867774", "645 images 86.7%",
-                 "0.03 points", "promoted", "total 2.50", "168 MB", "rare", "images/9.jpg", "2 more"):  # fmt: skip
+                 "0.03 points", "accepted", "total 2.50", "168 MB", "rare", "images/9.jpg", "2 more"):  # fmt: skip
         assert part in text
     assert "[red]roses" in text  # a label is text, not markup
     lines = text.splitlines()

@@ -20,6 +20,7 @@ _COMMANDS = (
     "classify",
     "models",
     "retrain",
+    "rollback",
     "sources",
     "finetune",
     "profile",

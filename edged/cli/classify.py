@@ -43,12 +43,12 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Classify every image; those that cannot be read get a line on stderr and make the exit code 1."""
-    from edged import settings
     from edged.camera.photo import read_image
+    from edged.cli.state import look_at_device
     from edged.vision.scores import top_k
 
     flags = {key: value for key in ("top", "runtime", "threads") if (value := getattr(args, key)) is not None}
-    configuration = settings.load(args.config, {"model": flags} if flags else None)
+    configuration = look_at_device(args.config, {"model": flags} if flags else None)
     name, network, labels = _open_model(args.model, args.labels, configuration)
     failed = 0
     for path in args.images:

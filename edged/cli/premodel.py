@@ -68,7 +68,7 @@ def _train(args: argparse.Namespace) -> int:
     from edged.selection.report import compose, operating_points
     from edged.selection.training import cross_validate, fit, require_fitting
 
-    configuration, store = _open(args)
+    configuration, store = _open(args, changes=True)
     if not 2 <= args.folds <= 50:
         raise ConfigError(f"--folds {args.folds}: use 2 to 50")
     require_fitting()
@@ -119,7 +119,7 @@ def _report(args: argparse.Namespace) -> int:
     from edged.selection.report import compose
     from edged.selection.training import Fit, on_photos
 
-    configuration, store = _open(args)
+    configuration, store = _open(args, changes=False)
     name, state_dir = args.name or configuration.selection.premodel, configuration.storage.state_dir
     kept = load(state_dir, name)
     bundles = kept.bundles(store)
@@ -151,15 +151,22 @@ def _report(args: argparse.Namespace) -> int:
     return 0
 
 
-def _open(args: argparse.Namespace) -> tuple[Settings, Store]:
-    from edged import settings
+def _open(args: argparse.Namespace, *, changes: bool) -> tuple[Settings, Store]:
+    from edged.cli.state import open_device
+    from edged.settings import check_name
     from edged.store import Store
 
     flags = {} if args.threads is None else {"model": {"threads": args.threads}}
-    configuration = settings.load(args.config, flags)
     if args.name is not None:
-        settings.check_name("--name", args.name)
-    return configuration, Store(configuration.storage.state_dir)
+        check_name("--name", args.name)
+    device = open_device(
+        args.config,
+        flags,
+        changes=changes,
+        reads={"--images": args.images, "--labels": args.labels},
+        writes={"--curve": args.curve},
+    )
+    return device.settings, Store(device.state_dir)
 
 
 def _load(bundles: list[Bundle], names: list[str], configuration: Settings) -> list[Member]:

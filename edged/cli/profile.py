@@ -63,9 +63,10 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Profile each model, or compare them; models that cannot be profiled get a line on stderr and exit code 1."""
-    from edged import settings, tracing
+    from edged import tracing
+    from edged.cli.state import look_at_device
 
-    configuration = settings.load(args.config)
+    configuration = look_at_device(args.config)
     if args.compare and args.trace:
         raise ConfigError("--trace belongs to the profile of a model, not to --compare")
     if args.compare:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edged.learning.request import Progress
+    from edged.settings import Settings
+    from edged.store import Store
 
 
 def register(subparsers: Any) -> None:
@@ -21,7 +23,9 @@ def register(subparsers: Any) -> None:
         "retrain",
         help="train a new final layer on a folder of labeled images",
         description="Train a new final layer on labeled images, without a daemon. The new model is a bundle: an "
-        "ordinary quantized .tflite with labels and a manifest. It does not run by itself: see --out.",
+        "ordinary quantized .tflite with labels and a manifest. If it is good enough it becomes current, and answers "
+        "when the daemon starts; a daemon that runs goes on with its own. With --out nothing else changes.",
+        epilog="example: edged retrain --images photos/ --lr 0.1",
     )
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="one folder per label; only read")
     parser.add_argument("--lr", type=float, metavar="R", help="learning rate (default: retrain.lr, 0.1)")
@@ -44,7 +48,7 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train in this process; print the report."""
-    from edged import settings
+    from edged.cli.state import open_device
     from edged.errors import ConfigError
     from edged.learning.child import limit_threads
 
@@ -54,7 +58,14 @@ def run(args: argparse.Namespace) -> int:
     limit_threads()
     names = ("lr", "epochs", "batch", "seed", "augment", "min_accuracy")
     flags = {name: value for name in names if (value := getattr(args, name)) is not None}
-    configuration = settings.load(args.config, {"retrain": flags} if flags else None)
+    device = open_device(
+        args.config,
+        {"retrain": flags} if flags else None,
+        changes=True,
+        reads={"--images": args.images},
+        writes={"--out": args.out},
+    )
+    configuration = device.settings
 
     from edged.learning.child import run_here
     from edged.learning.choice import candidates, choose_backbone
@@ -89,10 +100,13 @@ def run(args: argparse.Namespace) -> int:
     else:
         with _shown() as tell:
             outcome = run_here(request, tell)
+    promoted, told = False, None
+    if outcome.status == "succeeded" and outcome.bundle is not None and args.out is None:
+        promoted, told = _promote(configuration, store, outcome.bundle)
     if args.json:
         line: dict[str, Any] = {"status": outcome.status, "report": outcome.report}
         if outcome.bundle is not None:
-            line["bundle"] = str(outcome.bundle)
+            line |= {"bundle": str(outcome.bundle), "promoted": promoted}
         if outcome.error is not None:
             line["error"] = outcome.error
         print(json.dumps(line, ensure_ascii=False))
@@ -104,9 +118,25 @@ def run(args: argparse.Namespace) -> int:
         Console(highlight=False).print(*report_tables(outcome.report), sep="\n")
         if outcome.bundle is not None:
             print(f"{outcome.report['model']}: {outcome.bundle}")
+    if told is not None:
+        print(told, file=sys.stderr if args.json or not promoted else sys.stdout)
     if outcome.error is not None:
         print(f"edged: {outcome.error}", file=sys.stderr)
     return 0 if outcome.status == "succeeded" else 1
+
+
+def _promote(configuration: Settings, store: Store, folder: Path) -> tuple[bool, str]:
+    """Let the new version answer, if no daemon runs; return whether it does, and what to say."""
+    from edged.cli.promotion import describe_current, make_current, without_daemon
+    from edged.errors import EdgedError
+    from edged.store import read_bundle
+
+    bundle = read_bundle(folder)
+    try:
+        with without_daemon(configuration, f"edgectl models use {bundle.id}"):
+            return True, describe_current(make_current(configuration, store, bundle))
+    except EdgedError as error:
+        return False, f"edged: {bundle.id} is kept and not promoted: {error}"
 
 
 @contextmanager

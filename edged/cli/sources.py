@@ -44,11 +44,11 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Rank and print."""
-    from edged import settings
+    from edged.cli.state import open_device
     from edged.learning.child import limit_threads
 
     limit_threads()
-    configuration = settings.load(args.config)
+    configuration = open_device(args.config, changes=True, reads={"--images": args.images}).settings
     from edged.learning.request import RefusedError
 
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,13 @@ class Lock:
     def interrupted(self) -> bool:
         """Whether a writer is at work or was killed."""
         return any(durable.leftovers(folder) or list(folder.glob(f"{_ASIDE}*")) for folder in self._places())
+
+    def is_ours(self) -> bool:
+        """Whether the state folder belongs to this user: what root makes there, its owner could not write."""
+        try:
+            return self._path.parent.stat().st_uid == os.geteuid()
+        except OSError:
+            return False
 
     @contextmanager
     def reading(self) -> Iterator[None]:
