@@ -25,7 +25,11 @@ _MAX_LISTED = 500
 
 def register(commands: Commands) -> None:
     """Add the family."""
-    family = commands.family("images", summary="labeled images to train on: push, list, get, label, unlabel, remove")
+    family = commands.family(
+        "images",
+        summary="labeled images to train on: push, list, get, label, unlabel, remove",
+        examples="  edgectl images push flowers/\n  edgectl images label --last roses",
+    )
     image_push.register(family)
     listed = family.add(
         "list",

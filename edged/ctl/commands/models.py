@@ -21,8 +21,17 @@ if TYPE_CHECKING:  # imported when the command runs
 
 def register(commands: Commands) -> None:
     """Add the family and `rollback`."""
-    family = commands.family("models", summary="a device's models: list, push, use, remove")
-    family.add("list", run_list, summary="list installed models and trained versions")
+    family = commands.family(
+        "models",
+        summary="a device's models: list, push, use, remove",
+        examples="  edgectl models list\n  edgectl models use inception_v3",
+    )
+    family.add(
+        "list",
+        run_list,
+        summary="list installed models and trained versions",
+        examples="  edgectl models list\n  edgectl --device tx2-01 models list --json",
+    )
     use = family.add(
         "use",
         run_use,
