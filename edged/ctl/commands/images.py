@@ -64,7 +64,7 @@ def register(commands: Commands) -> None:
 
 def run_list(args: argparse.Namespace) -> int:
     """Print a table per device."""
-    from edged.ctl.screen import console, print_json, text
+    from edged.ctl.screen import console, print_json, print_part, text
 
     limit = min(args.limit, _MAX_LISTED)
     wanted = {"label": args.label, "unlabeled": args.unlabeled or None, "limit": limit}
@@ -76,7 +76,7 @@ def run_list(args: argparse.Namespace) -> int:
             print_json({"device": device, **report, "matching": all_})
             return
         screen = console()
-        screen.print(table(report.get("images") or []))
+        print_part(screen, table(report.get("images") or []))
         if shown < all_:
             more = (
                 f"--limit {min(all_, _MAX_LISTED)} shows more" if limit < _MAX_LISTED else "more are not sent at once"

@@ -74,7 +74,7 @@ def register(commands: Commands) -> None:
 
 def run_list(args: argparse.Namespace) -> int:
     """List the models of each addressed device."""
-    from edged.ctl.screen import console, print_json
+    from edged.ctl.screen import console, print_json, print_part
 
     def show(device: str, job: Job) -> None:
         models = [model for model in (job.report or {}).get("models") or () if isinstance(model, dict)]
@@ -82,7 +82,7 @@ def run_list(args: argparse.Namespace) -> int:
             for model in models:
                 print_json({"device": device, **model})
         else:
-            console().print(_table(device, models))
+            print_part(console(), _table(device, models))
 
     return _each(args, "models_list", {}, show)
 
