@@ -75,6 +75,7 @@ def _parser() -> Any:
     import importlib
 
     from edged import __version__
+    from edged.cli.examples import attach
 
     parser = argparse.ArgumentParser(
         prog="edged", description="Classify camera frames on this machine; see the README."
@@ -83,4 +84,5 @@ def _parser() -> Any:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in _COMMANDS:
         importlib.import_module(f"edged.cli.{name}").register(subparsers)
+    attach(parser)
     return parser

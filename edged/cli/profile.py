@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _PLAIN_WIDTH = 120
 """Columns where there is no terminal."""
+_NUMBER = re.compile(r"\d+")
+""""photo 3 of 200" is the same part as "photo 2 of 200"."""
 
 
 def register(subparsers: Any) -> None:
@@ -91,7 +94,7 @@ def _profile_all(args: argparse.Namespace, configuration: Settings) -> int:
     for wanted in args.models or [None]:
         try:
             request = _request(wanted, args, configuration)
-            with _shown(request.name) as tell:
+            with _shown(request.name, quiet=args.json) as tell:
                 report = profile(request, tell)
         except ConfigError:
             raise
@@ -171,7 +174,7 @@ def _compare(args: argparse.Namespace, configuration: Settings) -> int:
             print(f"edged: {error}", file=sys.stderr)
     if not candidates:
         return 1
-    with _shown("compare") as tell:
+    with _shown("compare", quiet=args.json) as tell:
         rows = compare(candidates, photos, tell)
     if args.json:
         print(json.dumps({"v": 1, "images": str(args.images or shipped_photos()), "compare": rows}, ensure_ascii=False))
@@ -221,10 +224,21 @@ def _write(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _shown(name: str) -> Iterator[Callable[[str, float], None]]:
-    """Show a bar on a terminal, nothing elsewhere; on stderr."""
-    if not sys.stderr.isatty():
+def _shown(name: str, *, quiet: bool) -> Iterator[Callable[[str, float], None]]:
+    """Show a bar on a terminal, a line per part and per tenth elsewhere, `quiet`: nothing there; on stderr."""
+    if not sys.stderr.isatty() and quiet:
         yield lambda _, __: None
+        return
+    if not sys.stderr.isatty():
+        told: set[tuple[str, int]] = set()
+
+        def tell(stage: str, fraction: float) -> None:
+            step = (_NUMBER.sub("", stage), int(fraction * 10))
+            if step not in told:
+                told.add(step)
+                print(f"{name}: {fraction:4.0%} {stage}", file=sys.stderr, flush=True)
+
+        yield tell
         return
     from rich.console import Console
     from rich.markup import escape

@@ -110,7 +110,7 @@ def _print(ranking: Ranking) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     columns = ["network", "trained on", "images"]
-    columns += ["accuracy", "seconds"] if ranking.exact else ["nats away", "score"]
+    columns += ["accuracy", "seconds"] if ranking.exact else ["divergence", "score"]
     for heading in columns:
         table.add_column(heading, justify="left" if heading in ("network", "trained on") else "right", no_wrap=True)
     table.add_column("")

@@ -12,6 +12,7 @@ import numpy as np
 from edged.learning.augment import AUGMENTED, View
 from edged.learning.request import RefusedError
 from edged.learning.split import SPLITS, Split
+from edged.plural import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,7 +77,8 @@ def select(images: Sequence[LabeledImage]) -> Selection:
     total = Counter(image.label for image in images)
     train = Counter(image.label for image in images if image.split == "train")
     left_out = {
-        label: f"{count} images, {train[label]} of them to train on; at least {MIN_IMAGES} and {MIN_TRAIN} are needed"
+        label: f"{counted(count, 'image')}, {train[label]} of them to train on; "
+        f"at least {MIN_IMAGES} and {MIN_TRAIN} are needed"
         for label, count in sorted(total.items())
         if count < MIN_IMAGES or train[label] < MIN_TRAIN
     }

@@ -22,6 +22,7 @@ from edged.learning.photo_file import read_photo
 from edged.learning.ranking import Ranking, Standing, accuracy_of
 from edged.learning.request import RefusedError
 from edged.learning.transferability import divergence, log_evidence, p2l, profile
+from edged.plural import counted
 from edged.vision.preprocess import fit as fit_image
 from edged.vision.quantization import Affine
 
@@ -108,8 +109,9 @@ class Ranker:
             raise RefusedError("what the installed networks were trained on is not known; `--exact` measures them")
         standings = self._warn_of_lower_scores(standings)
         reason = (
-            f"estimated from one pass of {len(images)} images: {first.source.dataset} is {first.divergence:.3f} nats "
-            f"away and has {first.source.images:,} images"
+            f"estimated from one pass of {counted(len(images), 'image')}: it was trained on "
+            f"{counted(first.source.images, 'image')} of {first.source.dataset}, whose divergence from these is "
+            f"{first.divergence:.3f} (0: alike)"
         )
         return Ranking(tuple(standings), len(images), False, None, reason, time.monotonic() - began)
 
@@ -130,7 +132,7 @@ class Ranker:
         standings = self._warn_of_lower_scores(standings)
         standings.sort(key=lambda one: (-(one.score or 0.0), one.bundle.name))
         reason = (
-            f"its bottlenecks of {len(self._images)} images explain the labels best: log evidence "
+            f"its bottlenecks of {counted(len(self._images), 'image')} explain the labels best: log evidence "
             f"{standings[0].score:.3f} per image, then {standings[1].bundle.name} {standings[1].score:.3f}"
         )
         return Ranking(tuple(standings), len(self._images), False, None, reason, time.monotonic() - began)
@@ -155,7 +157,7 @@ class Ranker:
         standings.sort(key=lambda one: (-accuracy_of(one), one.bundle.name))
         first, second = standings[0], standings[1]
         reason = (
-            f"measured by cross-validation on {len(self._images)} images: {accuracy_of(first):.1%}, "
+            f"measured by cross-validation on {counted(len(self._images), 'image')}: {accuracy_of(first):.1%}, "
             f"then {second.bundle.name} {accuracy_of(second):.1%}; without transfer {baseline:.1%}"
         )
         return Ranking(tuple(standings), len(self._images), True, baseline, reason, time.monotonic() - began)

@@ -118,7 +118,7 @@ def _layers(
             count(layer["params"]) if layer["params"] else "",
             count(layer["macs"]) if layer["macs"] else "",
             milliseconds(layer["ms"]),
-            f"{layer['share']:.1%}",
+            _share(layer["share"]),
             Text(bar, style="red" if layer["slowest"] else "cyan"),
             style="bold" if layer["slowest"] else "",
         )
@@ -151,7 +151,7 @@ def _operators(layers: Sequence[Mapping[str, Any]]) -> Table:
             f"{number:.0f}",
             count(macs) if macs else "",
             milliseconds(ms),
-            f"{share:.1%}",
+            _share(share),
             f"{macs / ms / 1e6:.1f}" if macs and ms else "",
             Text(_bar(share, 20), style="cyan"),
         )
@@ -224,6 +224,11 @@ def _table(*headings: str) -> Table:
 def _bar(fraction: float, width: int = _BAR) -> str:
     eighths = round(width * 8 * min(max(fraction, 0.0), 1.0))
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+def _share(share: float) -> str:
+    """Write a share; what rounds to nothing is not nothing."""
+    return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
 
 
 def _fitted(name: str, width: int) -> str:

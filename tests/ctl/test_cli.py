@@ -100,8 +100,9 @@ def test_wrong_usage_is_one_line_and_2(arguments: list[str], named: str, capsys:
 def test_a_family_of_commands(capsys: pytest.CaptureFixture[str]) -> None:
     parser = Parser(prog="edgectl")
     add_common(parser, top=True)
-    models = Commands(parser).family("models", summary="models of a device")
-    models.add("use", lambda args: 7, summary="switch to a model").add_argument("name")
+    models = Commands(parser).family("models", summary="models of a device", examples="  edgectl models use m")
+    use = models.add("use", lambda args: 7, summary="switch to a model", examples="  edgectl models use m")
+    use.add_argument("name")
     models.describe("Models of a device.")
     args = parser.parse_args(["--device", "d", "models", "--timeout", "3", "use", "m", "--json"])
     assert (args.run(args), args.device, args.timeout, args.json, args.name) == (7, "d", 3.0, True, "m")

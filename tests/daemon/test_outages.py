@@ -215,10 +215,10 @@ def on_a_full_disk(device: Running, own_mounts: list[str], *, late: bool = False
     """
     prepared = device.state_dir.rename(device.state_dir.with_name("prepared"))
     device.state_dir.mkdir()
-    fill_up = "" if late else f'cat /dev/zero > "{device.state_dir}/fill" 2>/dev/null; '
+    filled = "" if late else f'cat /dev/zero > "{device.state_dir}/fill" 2>/dev/null; '
     small = (
         f'mount -t tmpfs -o size=40m tmpfs "{device.state_dir}" && cp -a "{prepared}/." "{device.state_dir}/" && '
-        f'{{ {fill_up}exec "$@"; }}'
+        f'{{ {filled}exec "$@"; }}'
     )
     device.start(*own_mounts, "sh", "-c", small, "sh")
     device.wait_for_log("first result")

@@ -72,6 +72,16 @@ def test_photos_without_a_known_label_leave_accuracy_out(photos: Path, capsys: p
     assert "no image's label is among its classes" in capsys.readouterr().out
 
 
+def test_a_log_shows_how_far_it_is(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", "--only", "online,batch", "--online", "2,3", "--batches", "1", "--batch-images", "2"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert "mobilenet_v2:   0% online, 2 images" in lines
+    assert any(line.endswith("batches of 1") for line in lines)
+    assert lines[-1] == "mobilenet_v2: 100% done"
+    assert main(["profile", "--compare", "mobilenet_v2", "--images", str(photos)]) == 0
+    assert capsys.readouterr().err.startswith("compare:   0% photo 1 of ")
+
+
 def test_an_unknown_model_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", "nosuch", "--only", "layers"]) == 1
     (line,) = capsys.readouterr().err.splitlines()

@@ -49,7 +49,7 @@ def run_jobs(args: argparse.Namespace) -> int:
     """Ask those online; take the retained state of the others."""
     from edged.ctl.errors import NoAnswerError
     from edged.ctl.fleet import look, seen, where
-    from edged.ctl.screen import console, note, print_json
+    from edged.ctl.screen import console, note, print_json, print_part
     from edged.errors import EdgedError
 
     _check(args.job)
@@ -74,7 +74,7 @@ def run_jobs(args: argparse.Namespace) -> int:
                 for job in told:
                     print_json({"device": device, **as_json(job, online=known.online, report=args.job is not None)})
             elif told:
-                console().print(_table(device, told, online=known.online))
+                print_part(console(), _table(device, told, online=known.online))
                 if args.job is not None:
                     _print_report(told[0])
         if not shown and worst == DONE:
@@ -183,7 +183,7 @@ def shortened(ids: list[str]) -> dict[str, str]:
 
 def _print_report(job: Job) -> None:
     from edged.ctl.commands.retrain import harmless
-    from edged.ctl.screen import console
+    from edged.ctl.screen import console, print_part
 
     report: dict[str, Any] = harmless(job.report or {})
     if job.cmd == "profile" and job.status == "succeeded":
@@ -194,4 +194,4 @@ def _print_report(job: Job) -> None:
         from edged.training_report import report_tables
 
         for part in report_tables(report):
-            console().print(part)
+            print_part(console(), part)
