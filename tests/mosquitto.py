@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -11,6 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import PATIENCE_S
 
 HOST = "127.0.0.1"
 
@@ -24,9 +28,12 @@ def binary() -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """Find a port that nobody listens on, and that the kernel gives to nobody's outgoing connection meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_000)  # below Linux's ephemeral ones
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            return port
 
 
 class Mosquitto:
@@ -92,7 +99,7 @@ class Mosquitto:
     def start(self) -> Mosquitto:
         with (self.folder / "mosquitto.log").open("ab") as log:
             self._process = subprocess.Popen([self._binary, "-v", "-c", str(self._config)], stdout=log, stderr=log)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 socket.create_connection((HOST, self.port), 1).close()
@@ -129,7 +136,7 @@ class Mosquitto:
     def _end(self, number: int) -> None:
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(20)
+            self._process.wait(PATIENCE_S)
             self._process = None
 
 

@@ -103,9 +103,13 @@ class MadeNetwork:
 @functools.cache
 def made(name: str) -> MadeNetwork:
     """Return the network of `KINDS[name]`; the same bytes each time on one machine."""
-    kind = KINDS[name]
+    return make(KINDS[name])
+
+
+def make(kind: Kind) -> MadeNetwork:
+    """Make a network."""
     labels, names = _labels(kind)
-    trunk = _trunk(kind)
+    trunk = _Trunk(kind)
     features = trunk.features
     blank = trunk.with_head(np.zeros((kind.classes, features), np.float32), np.zeros(kind.classes, np.float32))
     weights, bias = _fitted(Network(blank), kind.classes, {file: labels.index(name) for file, name in names.items()})
@@ -147,11 +151,6 @@ def _fitted(network: Network, classes: int, outputs: dict[str, int]) -> tuple[ND
     weights[list(outputs.values())] = solved.T
     weights /= scale
     return weights.astype(np.float32), (_MISS - weights @ mean).astype(np.float32)
-
-
-@functools.cache
-def _trunk(kind: Kind) -> _Trunk:
-    return _Trunk(kind)
 
 
 class _Trunk:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edged.database import DatabaseFile, cannot_keep, is_damage
-from edged.errors import ConfigError, StorageError
+from edged.database import DatabaseFile, cannot_keep, has_room, is_damage, is_full
+from edged.errors import StorageError
 
 
 def prepare(connection: sqlite3.Connection) -> None:
@@ -120,14 +120,35 @@ def test_what_preparing_raises_closes_the_file_and_is_passed_on(path: Path) -> N
         opened[0].execute("SELECT 1")
 
 
-def test_a_full_disk_may_heal_and_all_else_asks_for_another_folder() -> None:
+def test_what_cannot_be_kept_asks_for_another_folder() -> None:
     path = Path("/var/lib/edged/outbox.sqlite")
-    for error, kind, reason in (
-        (OSError(errno.ENOSPC, "No space left on device"), StorageError, "No space left on device"),
-        (sqlite3.OperationalError("database or disk is full"), StorageError, "database or disk is full"),
-        (PermissionError(errno.EACCES, "Permission denied"), ConfigError, "Permission denied"),
-        (sqlite3.OperationalError("unable to open database file"), ConfigError, "unable to open database file"),
+    for error, reason in (
+        (PermissionError(errno.EACCES, "Permission denied"), "Permission denied"),
+        (sqlite3.OperationalError("unable to open database file"), "unable to open database file"),
     ):
         told = cannot_keep("the outbox", path, error)
-        assert type(told) is kind
         assert str(told) == f"storage.state_dir: cannot keep the outbox in {path}: {reason}"
+
+
+def test_a_full_disk_is_told_from_other_trouble(tmp_path: Path) -> None:
+    assert is_full(OSError(errno.ENOSPC, "No space left on device"), tmp_path)
+    assert is_full(OSError(errno.EDQUOT, "Disk quota exceeded"), tmp_path)
+    assert is_full(sqlite3.OperationalError("database or disk is full"), tmp_path)
+    assert not is_full(PermissionError(errno.EACCES, "Permission denied"), tmp_path)
+    assert not is_full(sqlite3.OperationalError("disk I/O error"), tmp_path)  # this folder takes a file
+    assert list(tmp_path.iterdir()) == []
+    assert has_room(tmp_path)
+    assert not has_room(tmp_path / "nowhere")
+
+
+def test_in_memory_nothing_of_the_file_is_there_and_nothing_gets_into_it(path: Path) -> None:
+    fill(path, 3)
+    file = DatabaseFile(path, prepare)
+    memory = file.open_in_memory()
+    assert words(memory) == []
+    with memory:
+        memory.execute("INSERT INTO words VALUES ('new')")
+    memory.close()
+    connection = file.open_or_renew()
+    assert len(words(connection)) == 3
+    connection.close()

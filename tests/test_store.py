@@ -20,6 +20,7 @@ from edged.errors import ConfigError, ModelError
 from edged.store import Bundle, Manifest, Store, parse_labels, read_bundle
 from tests.conftest import REPOSITORY
 from tests.pinned import Pins
+from tests.waiting import PATIENCE_S
 
 A, B, C, D = (letter * 3000 for letter in (b"a", b"b", b"c", b"d"))
 LABELS = ["cat", "dog"]
@@ -288,8 +289,15 @@ def model_of(bundle: Bundle | None) -> bytes | None:
 class TestInterruption:
     def test_killed_at_any_point_leaves_the_old_or_the_new(self, tmp_path: Path) -> None:
         command = [sys.executable, "-m", "tests.store_killer", str(tmp_path)]
-        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=110, check=False)
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert done.returncode == 0, done.stderr
+
+    def test_half_a_file_in_a_version_goes(self, store: Store, tmp_path: Path) -> None:
+        version = promote(store, B)
+        half = version.path / ".tmp.0123456789ab"
+        half.write_text("labels that were being repla")
+        assert Store(store.path).current("main").read_model() == B
+        assert not half.exists()
 
     def test_writers_wait_for_each_other(self, store: Store, tmp_path: Path) -> None:
         with multiprocessing.get_context("spawn").Pool(2) as pool:

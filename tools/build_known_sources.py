@@ -1,4 +1,4 @@
-"""Write edged/learning/known_sources.json: what the networks that edged knows were trained on.
+"""Write edged/lab/sources/known_sources.json: what the networks that edged knows were trained on.
 
     python tools/build_known_sources.py [--data ../shared/data]
 

@@ -21,6 +21,7 @@ _COMMANDS = (
     "classify",
     "models",
     "retrain",
+    "rollback",
     "sources",
     "finetune",
     "profile",
@@ -75,6 +76,7 @@ def _parser() -> Any:
     import importlib
 
     from edged import __version__
+    from edged.cli.examples import attach
     from edged.terminal.registry import Parser
 
     parser = argparse.ArgumentParser(
@@ -84,4 +86,5 @@ def _parser() -> Any:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     for name in _COMMANDS:
         importlib.import_module(f"edged.cli.{name}").register(subparsers)
+    attach(parser)
     return parser

@@ -37,15 +37,23 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the effective settings and what was checked; ConfigError at the first mistake."""
-    from edged import settings
+    from edged.cli.state import become, find_device
 
-    configuration = settings.load(args.config)
+    device = find_device(args.config)
+    if device.account is not None and os.geteuid() == 0:
+        become(device.account, device.unit)  # what it may read, not what root may
+    configuration = device.settings
     print(effective(configuration))
+    print(f"# configuration: {device.config or 'none, these are the defaults'}")
     for name, camera in configuration.cameras.items():
         print(f"# camera {name}: {check_source(f'cameras.{name}.source', camera.source)}")
     print(f"# broker: {_check_broker(configuration)}")
     print(f"# state: {_check_state(configuration.storage.state_dir)}")
-    print(f"# model: {_check_model(configuration)}")
+    state_dir = configuration.storage.state_dir
+    if device.unit is not None and os.path.lexists(state_dir) and not os.access(state_dir, os.R_OK | os.X_OK):
+        print(f"# model: not checked, this user may not read {state_dir}")
+    else:
+        print(f"# model: {_check_model(configuration)}")
     return 0
 
 

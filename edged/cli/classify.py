@@ -6,6 +6,7 @@ import argparse
 import itertools
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 _BAR = 20
 """Characters of a full bar."""
+_WIDE = 60
+"""Columns from which on there is room for it."""
+_NOTHING = 0.0005
+"""A score below it would be shown as 0.0 %."""
 
 
 def register(subparsers: Any) -> None:
@@ -43,12 +48,12 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Classify every image; those that cannot be read get a line on stderr and make the exit code 1."""
-    from edged import settings
+    from edged.cli.state import look_at_device
     from edged.codec import read_image
     from edged.vision.scores import top_k
 
     flags = {key: value for key in ("top", "runtime", "threads") if (value := getattr(args, key)) is not None}
-    configuration = settings.load(args.config, {"model": flags} if flags else None)
+    configuration = look_at_device(args.config, {"model": flags} if flags else None)
     name, network, labels = _open_model(args.model, args.labels, configuration)
     failed = 0
     for path in args.images:
@@ -137,7 +142,11 @@ def _print_json(file: str, model: str, top: Sequence[LabelScore], times_ms: Sequ
 
 
 def _print_bars(file: str, top: Sequence[LabelScore]) -> None:
+    """Print a line per label, but none for those of which nothing is left after rounding; no bar where it is narrow."""
     print(file)
-    for each in top:
-        bar = "█" * round(each.score * _BAR)
-        print(f"  {each.score:6.1%}  {bar:<{_BAR}}  {each.label}")
+    wide = shutil.get_terminal_size().columns >= _WIDE
+    for place, each in enumerate(top):
+        if place and each.score < _NOTHING:
+            break
+        bar = f"{'█' * round(each.score * _BAR):<{_BAR}}  " if wide else ""
+        print(f"  {each.score:6.1%}  {bar}{each.label}")

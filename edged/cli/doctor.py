@@ -5,18 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pwd
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from edged.cli.sandbox import login_files
 from edged.errors import EdgedError
 
 if TYPE_CHECKING:
+    from edged.cli.state import Device
+    from edged.cli.unit import Unit
     from edged.settings import CameraSettings, Settings
 
 _FRAME_S = 10.0
@@ -38,34 +42,114 @@ def register(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "doctor",
         help="look at runtime, model, cameras, broker, sensors and permissions",
-        description="Check everything that edged needs here. Exit code 1 when something is broken.",
+        description="Check everything that edged needs here. Exit code 1 when something is broken. Where edged is "
+        "installed as a service, root checks as the service's user under the rules of its unit.",
+        epilog="example: sudo edged doctor",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.add_argument("--here", action="store_true", help="check as this user, whatever a service may do")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print each finding as soon as it is known."""
-    from edged import settings
-
-    configuration = settings.load(args.config)
-    failed = False
-    for finding in examine(configuration):
-        failed = failed or finding.status == "failed"
+    seen: set[str] = set()
+    for finding in _findings(args):
+        seen.add(finding.status)
         if args.json:
             print(json.dumps(asdict(finding)), flush=True)
         else:
             _print(finding)
     if not args.json:
-        print("\nSomething needs your attention (see above)." if failed else "\nAll is well.")
-    return 1 if failed else 0
+        verdict = "All is well."
+        if "failed" in seen:
+            verdict = "Something needs your attention (see above)."
+        elif "warning" in seen:
+            verdict = "Nothing is broken, but see the warnings above."
+        print(f"\n{verdict}")
+    return 1 if "failed" in seen else 0
 
 
-def examine(configuration: Settings) -> Iterator[Finding]:
-    """Yield one finding per part, in the order in which a start would meet them."""
+def _findings(args: argparse.Namespace) -> Iterator[Finding]:
+    """Examine as whoever will run edged here, as far as that is possible."""
+    from edged import settings
+    from edged.cli.state import become, find_device
+
+    if args.here:
+        yield from examine(settings.load(args.config))
+        return
+    device = find_device(args.config)
+    if device.unit is not None:
+        yield from _service_findings(device, device.unit)
+        return
+    if device.account is not None and os.geteuid() == 0:
+        become(device.account)
+    device.tell()
+    yield from examine(device.settings)
+
+
+def _service_findings(device: Device, service: Unit) -> Iterator[Finding]:
+    """Examine as the installed service, and say what was not tried."""
+    from edged.cli import sandbox
+    from edged.cli.state import become
+
+    user = service.user if device.account is None else device.account.name
+    rules = f"the rules of {service.path}"
+    told = f"edged: configuration {device.config}, state in {device.state_dir}, service of user {user}"
+    print(told, file=sys.stderr, flush=True)
+    hidden = sandbox.hidden(service, device.settings, device.config)  # as root: a user may not see all of it
+    tried, why = False, "systemd does not run here"
+    if os.geteuid() == 0 and sandbox.is_booted():
+        arguments = ["doctor", "--here", "--json", "--config", str(device.config)]
+        try:
+            for fields in sandbox.run_inside(service, arguments):
+                tried = True
+                yield Finding(**fields)
+            tried = True
+        except sandbox.NotTriedError as error:
+            why = str(error)
+        except EdgedError as error:
+            yield Finding("service", "failed", f"under {rules}, as user {user}: {error}", f"let user {user} do that")
+            tried = True
+    if not tried:
+        if device.account is not None and os.geteuid() == 0:
+            become(device.account, service)
+        if device.config is not None and device.is_ours:
+            readable = _readable("configuration", device.config)
+            yield from [readable] if readable.status == "failed" else []
+        made = service.state_dir == device.state_dir and not os.path.lexists(device.state_dir)
+        known = {"state": Finding("state", "ok", f"{device.state_dir} will be made by systemd")} if made else {}
+        if not device.is_ours:
+            text = f"not looked at: {device.state_dir} belongs to user {user}"
+            known = {
+                part: Finding(part, "warning", text, "run it as root: sudo edged doctor") for part in ("state", "model")
+            }
+        yield from examine(device.settings, known)
+    if hidden:
+        advice = "move it to where the service may, or change the rule: systemctl edit edged"
+        yield Finding("sandbox", "failed", f"{service.path} closes {', '.join(hidden)}", advice)
+    elif tried:
+        yield Finding("sandbox", "ok", f"all this was checked as user {user} under {rules}")
+    elif not device.is_ours:
+        text = f"checked as this user, not as {user} under {rules}"
+        yield Finding("sandbox", "warning", text, "run it as root: sudo edged doctor")
+    else:
+        text = f"checked as user {user}, but not under {rules}: {why}"
+        advice = "they hide no file that the configuration names; cameras and system calls were not tried under them"
+        yield Finding("sandbox", "warning", text, advice)
+
+
+def examine(configuration: Settings, known: Mapping[str, Finding] | None = None) -> Iterator[Finding]:
+    """Yield one finding per part, in the order in which a start would meet them.
+
+    Args:
+        configuration: What to look at.
+        known: What is to be said of parts that this user cannot look at.
+    """
     checks: list[tuple[str, Callable[[], Finding]]] = [
         ("state", lambda: _state(configuration)),
+        *[(key, lambda key=key, path=path: _readable(key, path)) for key, path in login_files(configuration)],
         ("model", lambda: _model(configuration)),
         *[
             (f"camera {name}", lambda name=name, camera=camera: _camera(name, camera))
@@ -77,8 +161,8 @@ def examine(configuration: Settings) -> Iterator[Finding]:
     ]
     for part, check in checks:
         try:
-            yield check()
-        except EdgedError as error:
+            yield known[part] if known and part in known else check()
+        except (EdgedError, OSError) as error:
             yield Finding(part, "failed", str(error), _advice(part))
 
 
@@ -108,11 +192,42 @@ def _state(configuration: Settings) -> Finding:
             f"{folder}: {error.strerror}",
             "make the folder writable for this user, or set storage.state_dir",
         )
+    if closed := _closed(folder):
+        text = f"{folder}: this user may not write to {len(closed)} file(s) and folder(s), e.g. {closed[0]}"
+        return Finding("state", "failed", text, f"as root: chown -R {_user_name()}: {folder}")
     free_mb = shutil.disk_usage(nearest).free / 1e6
     if free_mb < _LOW_DISK_MB:
         return Finding("state", "warning", f"{folder}: only {free_mb:.0f} MB free", "free some space on this disk")
     state = "is writable" if folder == nearest else "will be made"
     return Finding("state", "ok", f"{folder} {state}, {free_mb / 1000:.1f} GB free")
+
+
+def _closed(folder: Path) -> list[Path]:
+    """Return what the daemon would have to write to in the state folder, and cannot."""
+    closed = []
+    for place, _, names in os.walk(folder):
+        if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
+            closed.append(Path(place))
+        files = [Path(place, name) for name in names if name.endswith((".sqlite", ".lock", ".json"))]
+        closed += [file for file in files if not os.access(file, os.R_OK | os.W_OK)]
+    return closed
+
+
+def _readable(key: str, path: Path) -> Finding:
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        advice = f"let {_user_name()} read it: chgrp {_user_name()} and chmod 640"
+        return Finding(key, "failed", f"{path}: {error.strerror}", advice)
+    return Finding(key, "ok", f"{path} can be read")
+
+
+def _user_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _model(configuration: Settings) -> Finding:
@@ -204,10 +319,9 @@ def _service() -> Finding:
             "service",
             "warning",
             f"no permission on {', '.join(closed)}",
-            "sudo usermod -aG video $USER, then log in again",
+            f"sudo usermod -aG video {_user_name()}, then log in again, or restart the service",
         )
-    user = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
-    return Finding("service", "ok", f"runs as {user}, {len(devices)} video device(s) accessible")
+    return Finding("service", "ok", f"runs as {_user_name()}, {len(devices)} video device(s) accessible")
 
 
 def _print(finding: Finding) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edged.lab.finetune.run import Step
+    from edged.lab.finetune import Step
 
 
 def register(subparsers: Any) -> None:
@@ -44,16 +44,20 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fine-tune; print the report."""
-    from edged import settings
+    from edged.cli.state import open_device
     from edged.process import limit_threads
 
     limit_threads()
     flags = {} if args.min_accuracy is None else {"retrain": {"min_accuracy": args.min_accuracy}}
-    configuration = settings.load(args.config, flags)
+    configuration = open_device(
+        args.config,
+        flags,
+        changes=True,
+        reads={"--images": args.images, "--weights": args.weights},
+        writes={"--out": args.out},
+    ).settings
     from edged.errors import ModelError, RefusedError
-    from edged.lab.finetune.depth import parse_depth
-    from edged.lab.finetune.job import Hyperparameters
-    from edged.lab.finetune.run import FineTuneRequest, check_tensorflow, fine_tune
+    from edged.lab.finetune import FineTuneRequest, Hyperparameters, check_tensorflow, fine_tune, parse_depth
     from edged.learning.request import Outcome, TrainingRequest
     from edged.store import Store
 
@@ -91,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         line |= {} if outcome.bundle is None else {"bundle": str(outcome.bundle)}
         print(json.dumps(line | ({} if outcome.error is None else {"error": outcome.error}), ensure_ascii=False))
     elif outcome.report.get("accuracy"):
-        _print(outcome)
+        _print(outcome, kept=args.out is None)
     if outcome.error is not None:
         print(f"edged: {outcome.error}", file=sys.stderr)
     return 0 if outcome.status == "succeeded" else 1
@@ -110,7 +114,7 @@ def _tell() -> Any:
     return tell
 
 
-def _print(outcome: Any) -> None:
+def _print(outcome: Any, *, kept: bool) -> None:
     from rich.console import Console
 
     from edged.terminal.training import report_tables
@@ -123,3 +127,5 @@ def _print(outcome: Any) -> None:
     )
     if outcome.bundle is not None:
         print(f"{outcome.report['model']}: {outcome.bundle}")
+        if kept:
+            print(f"it does not answer yet: `edged models use {outcome.report['model']}`, or edgectl's")

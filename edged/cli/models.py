@@ -44,6 +44,8 @@ def register(subparsers: Any) -> None:
     command.add_argument("--json", action="store_true", help="one JSON object, labels included")
     command = add("pull", _pull, "download a model of the catalogue and install it")
     command.add_argument("name", metavar="NAME", help="a name from `edged models list`")
+    command = add("use", _use, "let another model answer from the daemon's next start on")
+    command.add_argument("name", metavar="NAME|ID", help="an installed model, or a version")
     command = add("verify", _verify, "recompute hashes and run each network once")
     command.add_argument("name", metavar="NAME", nargs="?", help="name or id (default: all)")
     command = add("add", _add, "install a quantized TFLite classifier of your own")
@@ -64,12 +66,12 @@ def register(subparsers: Any) -> None:
     command.add_argument("name", metavar="NAME")
 
 
-def _open(args: argparse.Namespace) -> tuple[Settings, Store]:
-    from edged import settings
+def _open(args: argparse.Namespace, *, changes: bool) -> tuple[Settings, Store]:
+    from edged.cli.state import open_device
     from edged.store import Store
 
-    configuration = settings.load(args.config)
-    return configuration, Store(configuration.storage.state_dir)
+    device = open_device(args.config, changes=changes)
+    return device.settings, Store(device.state_dir)
 
 
 def _current_path(configuration: Settings, store: Store) -> Path | None:
@@ -83,7 +85,7 @@ def _current_path(configuration: Settings, store: Store) -> Path | None:
 def _list(args: argparse.Namespace) -> int:
     from edged.zoo import read_catalogue
 
-    configuration, store = _open(args)
+    configuration, store = _open(args, changes=False)
     running = _current_path(configuration, store)
     installed = store.installed()
     rows = [row(bundle, origin(bundle, store), bundle.path == running) for bundle in installed]
@@ -101,7 +103,7 @@ def _list(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     from edged.zoo import read_catalogue
 
-    configuration, store = _open(args)
+    configuration, store = _open(args, changes=False)
     try:
         bundle = store.find(args.name)
     except ModelError:
@@ -119,7 +121,7 @@ def _show(args: argparse.Namespace) -> int:
 def _pull(args: argparse.Namespace) -> int:
     from edged.zoo import pull
 
-    _, store = _open(args)
+    _, store = _open(args, changes=True)
     before = {bundle.path: bundle.id for bundle in store.installed()}
     with _progress_bar(args.name) as progress:
         bundle = pull(args.name, store, progress)
@@ -145,10 +147,22 @@ def _progress_bar(name: str) -> Iterator[Progress]:
         yield lambda received, total: bar.update(task, completed=received, total=total)
 
 
+def _use(args: argparse.Namespace) -> int:
+    from edged.cli.promotion import describe_current, make_current, without_daemon
+    from edged.zoo import verify
+
+    configuration, store = _open(args, changes=True)
+    bundle = store.find(args.name)
+    verify(bundle, configuration.model.runtime)  # a daemon that cannot load it would not start
+    with without_daemon(configuration, f"edgectl models use {args.name}"):
+        print(describe_current(make_current(configuration, store, bundle)))
+    return 0
+
+
 def _verify(args: argparse.Namespace) -> int:
     from edged.zoo import verify
 
-    configuration, store = _open(args)
+    configuration, store = _open(args, changes=False)
     folders = store.folders() if args.name is None else [store.find(args.name).path]
     if not folders:
         raise ConfigError("no model is installed")
@@ -177,12 +191,12 @@ def _add(args: argparse.Namespace) -> int:
     from edged.store import read_labels
     from edged.zoo import install, name_from_file
 
-    _, store = _open(args)
-    model = _read_model_file(args.file)
+    model, labels = _read_model_file(args.file), read_labels(args.labels)  # as whoever named them
+    _, store = _open(args, changes=True)
     bundle = install(
         store,
         model,
-        read_labels(args.labels),
+        labels,
         name=name_from_file(args.file) if args.name is None else args.name,
         origin=str(args.file),
         crop=args.crop,
@@ -208,7 +222,7 @@ def _read_model_file(path: Path) -> bytes:
 
 
 def _remove(args: argparse.Namespace) -> int:
-    configuration, store = _open(args)
+    configuration, store = _open(args, changes=True)
     store.remove(args.name)
     print(f"{args.name} removed")
     if args.name == configuration.model.name:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edged.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
-    from edged.lab.selection.measurement import Measurements
-    from edged.lab.selection.training import Progress
+    from edged.lab.selection import Measurements, Progress
     from edged.selection.pool import Member
     from edged.settings import Settings
     from edged.store import Bundle, Store
@@ -62,20 +61,19 @@ def register(subparsers: Any) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from edged.lab.selection.photos import read_labels
-    from edged.lab.selection.report import compose, operating_points
-    from edged.lab.selection.training import cross_validate, fit, require_fitting
+    from edged.lab.photos import labeled_photos_of_pool
+    from edged.lab.selection import compose, cross_validate, fit, operating_points, require_fitting
     from edged.selection.files import Fitted, save
     from edged.selection.pool import common_labels, find_bundles, fingerprint, member_names
 
-    configuration, store = _open(args)
+    configuration, store = _open(args, changes=True)
     if not 2 <= args.folds <= 50:
         raise ConfigError(f"--folds {args.folds}: use 2 to 50")
     require_fitting()
     bundles, left_out = find_bundles(store, configuration.selection.pool, configuration.model.name)
     for bundle in left_out:
         _say(f"{bundle.name} ({bundle.id}) is left out: it names other classes")
-    photos = read_labels(args.images, args.labels, common_labels(bundles[0].labels))
+    photos = labeled_photos_of_pool(args.images, args.labels, common_labels(bundles[0].labels))
     members = _load(bundles, member_names(bundles), configuration)
     with _progress() as progress:
         measured = _measure(members, photos, progress)
@@ -113,13 +111,12 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from edged.lab.selection.photos import read_labels
-    from edged.lab.selection.report import compose
-    from edged.lab.selection.training import Fit, on_photos
+    from edged.lab.photos import labeled_photos_of_pool
+    from edged.lab.selection import Fit, compose, on_photos
     from edged.selection.files import CURVE, folder_of, load, load_report
     from edged.selection.pool import common_labels
 
-    configuration, store = _open(args)
+    configuration, store = _open(args, changes=False)
     name, state_dir = args.name or configuration.selection.premodel, configuration.storage.state_dir
     kept = load(state_dir, name)
     bundles = kept.bundles(store)
@@ -129,7 +126,7 @@ def _report(args: argparse.Namespace) -> int:
         report = load_report(state_dir, name)
         picture = (folder_of(state_dir, name) / CURVE).read_text(encoding="utf-8")
     else:
-        photos = read_labels(args.images, args.labels, common_labels(bundles[0].labels))
+        photos = labeled_photos_of_pool(args.images, args.labels, common_labels(bundles[0].labels))
         members = _load(bundles, list(kept.networks), configuration)
         with _progress() as progress:
             measured = _measure(members, photos, progress, order=kept.networks)
@@ -151,15 +148,22 @@ def _report(args: argparse.Namespace) -> int:
     return 0
 
 
-def _open(args: argparse.Namespace) -> tuple[Settings, Store]:
-    from edged import settings
+def _open(args: argparse.Namespace, *, changes: bool) -> tuple[Settings, Store]:
+    from edged.cli.state import open_device
+    from edged.settings import check_name
     from edged.store import Store
 
     flags = {} if args.threads is None else {"model": {"threads": args.threads}}
-    configuration = settings.load(args.config, flags)
     if args.name is not None:
-        settings.check_name("--name", args.name)
-    return configuration, Store(configuration.storage.state_dir)
+        check_name("--name", args.name)
+    device = open_device(
+        args.config,
+        flags,
+        changes=changes,
+        reads={"--images": args.images, "--labels": args.labels},
+        writes={"--curve": args.curve},
+    )
+    return device.settings, Store(device.state_dir)
 
 
 def _load(bundles: list[Bundle], names: list[str], configuration: Settings) -> list[Member]:
@@ -177,7 +181,7 @@ def _load(bundles: list[Bundle], names: list[str], configuration: Settings) -> l
 def _measure(
     members: list[Member], photos: list[Any], progress: Progress, order: tuple[str, ...] | None = None
 ) -> Measurements:
-    from edged.lab.selection.measuring import measure
+    from edged.lab.selection import measure
     from edged.sensors import open_sensors
 
     sensors = open_sensors()

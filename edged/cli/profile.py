@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,11 +18,13 @@ from edged.errors import ConfigError, EdgedError, ModelError
 if TYPE_CHECKING:
     from edged.contract.reports import ProfileReport
     from edged.jobs.requests import ProfileRequest
-    from edged.lab.profiling.comparison import Candidate
+    from edged.lab.profiling import Candidate
     from edged.settings import Settings
 
 _PLAIN_WIDTH = 120
 """Columns where there is no terminal."""
+_NUMBER = re.compile(r"\d+")
+""""photo 3 of 200" is the same part as "photo 2 of 200"."""
 
 
 def register(subparsers: Any) -> None:
@@ -64,9 +67,10 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Profile each model, or compare them; models that cannot be profiled get a line on stderr and exit code 1."""
-    from edged import settings, tracing
+    from edged import tracing
+    from edged.cli.state import look_at_device
 
-    configuration = settings.load(args.config)
+    configuration = look_at_device(args.config)
     if args.compare and args.trace:
         raise ConfigError("--trace belongs to the profile of a model, not to --compare")
     if args.compare:
@@ -85,14 +89,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _profile_all(args: argparse.Namespace, configuration: Settings) -> int:
     from edged.contract.reports import NotMeasured
-    from edged.lab.profiling.layers import draw_layers
-    from edged.lab.profiling.profiler import profile
+    from edged.lab.profiling import draw_layers, profile
 
     worst = 0
     for wanted in args.models or [None]:
         try:
             request = _request(wanted, args, configuration)
-            with _shown(request.name) as tell:
+            with _shown(request.name, quiet=args.json) as tell:
                 report = profile(request, tell)
         except ConfigError:
             raise
@@ -157,13 +160,12 @@ def _find(wanted: str | None, configuration: Settings) -> tuple[str, Path, str |
 
 
 def _compare(args: argparse.Namespace, configuration: Settings) -> int:
-    from edged.lab.profiling.comparison import compare, labeled_photos, spread
-    from edged.lab.profiling.photos import shipped_photos
+    from edged.lab.photos import labeled_photos, shipped_photos, spread
+    from edged.lab.profiling import compare
 
     if args.labels and not args.images:
         raise ConfigError("--labels needs --images, the folder that its files are in")
     photos = spread(labeled_photos(args.images or shipped_photos(), args.labels), args.limit)
-    rows: list[dict[str, Any]] = []
     candidates: list[Candidate] = []
     for wanted in args.models or [None]:
         try:
@@ -172,10 +174,11 @@ def _compare(args: argparse.Namespace, configuration: Settings) -> int:
             print(f"edged: {error}", file=sys.stderr)
     if not candidates:
         return 1
-    with _shown("compare") as tell:
+    with _shown("compare", quiet=args.json) as tell:
         rows = compare(candidates, photos, tell)
     if args.json:
-        print(json.dumps({"v": 1, "images": str(args.images or shipped_photos()), "compare": rows}, ensure_ascii=False))
+        told = {"v": 1, "images": str(args.images or shipped_photos()), "compare": [row.to_json() for row in rows]}
+        print(json.dumps(told, ensure_ascii=False))
     else:
         from edged.terminal.profile import print_comparison
 
@@ -184,7 +187,7 @@ def _compare(args: argparse.Namespace, configuration: Settings) -> int:
 
 
 def _candidate(wanted: str | None, args: argparse.Namespace, configuration: Settings) -> Candidate:
-    from edged.lab.profiling.comparison import Candidate
+    from edged.lab.profiling import Candidate
     from edged.vision.network import Network
 
     name, path, _, crop, labels = _find(wanted, configuration)
@@ -222,10 +225,21 @@ def _write(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _shown(name: str) -> Iterator[Callable[[str, float], None]]:
-    """Show a bar on a terminal, nothing elsewhere; on stderr."""
-    if not sys.stderr.isatty():
+def _shown(name: str, *, quiet: bool) -> Iterator[Callable[[str, float], None]]:
+    """Show a bar on a terminal, a line per part and per tenth elsewhere, `quiet`: nothing there; on stderr."""
+    if not sys.stderr.isatty() and quiet:
         yield lambda _, __: None
+        return
+    if not sys.stderr.isatty():
+        told: set[tuple[str, int]] = set()
+
+        def tell(stage: str, fraction: float) -> None:
+            step = (_NUMBER.sub("", stage), int(fraction * 10))
+            if step not in told:
+                told.add(step)
+                print(f"{name}: {fraction:4.0%} {stage}", file=sys.stderr, flush=True)
+
+        yield tell
         return
     from rich.console import Console
     from rich.markup import escape

@@ -15,6 +15,8 @@ from edged.terminal.hyperparameters import add_hyperparameters, given_hyperparam
 
 if TYPE_CHECKING:
     from edged.learning.request import Progress
+    from edged.settings import Settings
+    from edged.store import Store
     from edged.terminal.registry import Parser
 
 
@@ -24,7 +26,9 @@ def register(subparsers: Any) -> None:
         "retrain",
         help="train a new final layer on a folder of labeled images",
         description="Train a new final layer on labeled images, without a daemon. The new model is a bundle: an "
-        "ordinary quantized .tflite with labels and a manifest. It does not run by itself: see --out.",
+        "ordinary quantized .tflite with labels and a manifest. If it is good enough it becomes current, and answers "
+        "when the daemon starts; a daemon that runs goes on with its own. With --out nothing else changes.",
+        epilog="example: edged retrain --images photos/ --lr 0.1",
     )
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="one folder per label; only read")
     add_hyperparameters(parser)
@@ -38,7 +42,7 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train in this process; print the report."""
-    from edged import settings
+    from edged.cli.state import open_device
     from edged.errors import ConfigError
     from edged.process import limit_threads
 
@@ -47,7 +51,14 @@ def run(args: argparse.Namespace) -> int:
 
     limit_threads()
     flags = given_hyperparameters(args)
-    configuration = settings.load(args.config, {"retrain": flags} if flags else None)
+    device = open_device(
+        args.config,
+        {"retrain": flags} if flags else None,
+        changes=True,
+        reads={"--images": args.images},
+        writes={"--out": args.out},
+    )
+    configuration = device.settings
 
     from edged.errors import RefusedError
     from edged.lab.trainer import choose
@@ -75,10 +86,13 @@ def run(args: argparse.Namespace) -> int:
     else:
         with _shown() as tell:
             outcome = run_here(request, tell, choose)
+    promoted, told = False, None
+    if outcome.status == "succeeded" and outcome.bundle is not None and args.out is None:
+        promoted, told = _promote(configuration, store, outcome.bundle)
     if args.json:
         line: dict[str, Any] = {"status": outcome.status, "report": outcome.report}
         if outcome.bundle is not None:
-            line["bundle"] = str(outcome.bundle)
+            line |= {"bundle": str(outcome.bundle), "promoted": promoted}
         if outcome.error is not None:
             line["error"] = outcome.error
         print(json.dumps(line, ensure_ascii=False))
@@ -90,9 +104,25 @@ def run(args: argparse.Namespace) -> int:
         Console(highlight=False).print(*report_tables(outcome.report), sep="\n")
         if outcome.bundle is not None:
             print(f"{outcome.report['model']}: {outcome.bundle}")
+    if told is not None:
+        print(told, file=sys.stderr if args.json or not promoted else sys.stdout)
     if outcome.error is not None:
         print(f"edged: {outcome.error}", file=sys.stderr)
     return 0 if outcome.status == "succeeded" else 1
+
+
+def _promote(configuration: Settings, store: Store, folder: Path) -> tuple[bool, str]:
+    """Let the new version answer, if no daemon runs; return whether it does, and what to say."""
+    from edged.cli.promotion import describe_current, make_current, without_daemon
+    from edged.errors import EdgedError
+    from edged.store import read_bundle
+
+    bundle = read_bundle(folder)
+    try:
+        with without_daemon(configuration, f"edgectl models use {bundle.id}"):
+            return True, describe_current(make_current(configuration, store, bundle))
+    except EdgedError as error:
+        return False, f"edged: {bundle.id} is kept and not promoted: {error}"
 
 
 @contextmanager

@@ -42,11 +42,11 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Rank and print."""
-    from edged import settings
+    from edged.cli.state import open_device
     from edged.process import limit_threads
 
     limit_threads()
-    configuration = settings.load(args.config)
+    configuration = open_device(args.config, changes=True, reads={"--images": args.images}).settings
     ranking = _rank(args, configuration)
     if args.json:
         print(json.dumps(ranking.report(), ensure_ascii=False))
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _rank(args: argparse.Namespace, configuration: Settings) -> Ranking:
     from edged.errors import ModelError
-    from edged.images.folder import open_images
+    from edged.images import open_images
     from edged.lab.sources import Ranker
     from edged.learning.dataset import select
     from edged.store import Store
@@ -103,7 +103,7 @@ def _print(ranking: Ranking) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     columns = ["network", "trained on", "images"]
-    columns += ["accuracy", "seconds"] if ranking.exact else ["nats away", "score"]
+    columns += ["accuracy", "seconds"] if ranking.exact else ["divergence", "score"]
     for heading in columns:
         table.add_column(heading, justify="left" if heading in ("network", "trained on") else "right", no_wrap=True)
     table.add_column("")

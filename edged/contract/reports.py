@@ -242,3 +242,35 @@ class ProfileReport(ReportPart):
     threads: dict[str, Timing | NotMeasured] | None = None
     runtimes: dict[str, Timing | NotMeasured] | None = None
     gpu: GpuTimes | NoGpu | None = None
+
+
+class ComparedModel(ReportPart):
+    """One model beside others: a row of `edged profile --compare`.
+
+    Attributes:
+        name: As the user calls it.
+        images: Photos that were shown to it.
+        judged: How many of them show one of its classes.
+        accuracy: Share of these for which the right class was the best, 0..1; None where there are none.
+        top5: The same for the best five.
+        ms: Median of one invocation.
+        cpu_ms: Its median processor time, of all threads.
+        mb: Size of the file, 10^6 bytes.
+        macs: Multiply-accumulates for one image.
+        params: Weights, biases and other constants.
+        accuracy_per_ms: `accuracy` / `ms`.
+        note: What a reader must know; absent where there is nothing.
+    """
+
+    name: str
+    images: int
+    judged: int
+    accuracy: float | None
+    top5: float | None
+    ms: float
+    cpu_ms: float
+    mb: float
+    macs: int
+    params: int
+    accuracy_per_ms: float | None
+    note: str | None = None

@@ -17,7 +17,12 @@ from edged.terminal.registry import Commands, Parser
 
 _INTERRUPTED = 130  # what a shell reports for a process that SIGINT ended
 
-_EXIT_CODES = """\
+_EPILOG = """\
+examples:
+  edgectl status
+  edgectl --broker mqtt://10.0.0.5 --device tx2-01 watch --seconds 30
+  edgectl retrain --lr 0.1
+
 exit codes: 0 done, 1 the device refused or failed, 2 wrong usage or configuration, 3 no answer in time
 `edgectl COMMAND --help` tells more, with examples."""
 
@@ -27,7 +32,7 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="edgectl",
         usage="edgectl [options] COMMAND …",
-        epilog=_EXIT_CODES,
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -15,7 +15,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edged.contract.commands import CommandMessage
+from edged.contract.commands import COMMANDS, CommandMessage
 from edged.contract.messages import FINAL, Ack, Job, timestamp
 from edged.ctl.connect import establish
 from edged.ctl.errors import AccessRefusedError, NoAnswerError, RejectedError, UnreachableError
@@ -160,15 +160,20 @@ class Client:
         command_id = uuid4().hex
         given = {key: value for key, value in (args or {}).items() if value is not None}
         expires_s = patience_s + _EXPIRY_MARGIN_S
-        answers = self.subscribe(*(f"{device}/{kind}/{command_id}" for kind in ("ack", "job")))
+        topics = [f"{device}/{kind}/{command_id}" for kind in ("ack", "job")]
+        if name in COMMANDS and COMMANDS[name].lasting:
+            # Retained: its end is told again after a loss of the connection, ours or the device's.
+            topics.append(f"{device}/job")
+        answers = self.subscribe(*topics)
         images = self.subscribe(f"{device}/image/{command_id}")
         self._calls[command_id] = (answers, images)
         self.publish(f"{device}/cmd/{name}", command_json(command_id, given, expires_s), expires_s=expires_s)
         end = time.monotonic() + patience_s
         while message := answers.get(end - time.monotonic()):
             if message.levels[0] == "job":
-                answers.arrived.put(message)  # overtook its ack; `jobs` reads it again
-                if message.decode(Job) is not None:
+                job = message.decode(Job)
+                if job is not None and job.id == command_id:
+                    answers.arrived.put(message)  # overtook its ack; `jobs` reads it again
                     return Ack(id=command_id, status="accepted")
             elif (ack := message.decode(Ack)) is not None:
                 if ack.status == "rejected":
@@ -197,6 +202,7 @@ class Client:
             answers = self.subscribe(f"{device}/job/{command_id}", f"{device}/job")
             self._calls[command_id] = (answers, self.subscribe(f"{device}/image/{command_id}"))
         answers = self._calls[command_id][0]
+        begun = False
         while message := answers.get(patience_s):
             job = message.decode(Job) if message.levels[0] == "job" else None
             if job is None or job.id != command_id:
@@ -204,7 +210,9 @@ class Client:
             if job.status in FINAL:
                 yield job
                 return
-            yield job
+            if len(message.levels) > 1 or not begun:  # the retained `job` may be ahead of the other, or behind
+                begun = True
+                yield job
         raise NoAnswerError(f"nothing heard of job {command_id} for {patience_s:g} s")
 
     def image(self, command_id: str, *, timeout_s: float | None = None) -> bytes:

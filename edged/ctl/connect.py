@@ -81,7 +81,7 @@ def _dial(client: paho.Client, broker: Broker, patience_s: float) -> ReasonCode 
     client.on_connect = on_connect
     client.on_disconnect = lambda *_: answers.put(None)
     try:
-        client.connect(broker.host, broker.port, keepalive=KEEPALIVE_S)
+        client.connect(broker.address(), broker.port, keepalive=KEEPALIVE_S)
     except ssl.SSLError as error:
         hint = (
             "--ca-file names its authority" if isinstance(error, ssl.SSLCertVerificationError) else "is it a TLS port?"

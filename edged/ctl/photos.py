@@ -6,8 +6,8 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edged.contract.labels import check_label
 from edged.errors import CommandError, ConfigError
-from edged.images.labels import check_label
 
 MAX_IMAGE_BYTES = 8 * 2**20
 """What devices take."""

@@ -39,8 +39,7 @@ from edged.daemon.switching import ModelSwitch
 from edged.daemon.telemetry import TelemetryThread
 from edged.daemon.training import Training
 from edged.errors import ConfigError, ModelError
-from edged.images.sampling import FrameKeeper
-from edged.images.store import ImageStore
+from edged.images import FrameKeeper, ImageStore
 from edged.jobs.runner import JobRunner
 from edged.mqtt import open_link
 from edged.sensors import open_sensors

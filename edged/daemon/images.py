@@ -25,8 +25,7 @@ if TYPE_CHECKING:
         ImagesUnlabelArgs,
     )
     from edged.daemon.kept_frames import FrameObserver
-    from edged.images.rows import StoredImage
-    from edged.images.store import ImageStore
+    from edged.images import ImageStore, StoredImage
     from edged.mqtt.link import Link
 
 log = logging.getLogger(__name__)

@@ -12,6 +12,14 @@ from edged.database import is_full
 from edged.errors import ConfigError, EdgedError
 
 
+class InUseError(EdgedError):
+    """Another daemon has the state folder. `owner`: its process id as text, "?" where it is unknown."""
+
+    def __init__(self, state_dir: Path, owner: str) -> None:
+        super().__init__(f"another edged (process {owner}) uses {state_dir}; stop it, or set another storage.state_dir")
+        self.owner = owner
+
+
 def claim(state_dir: Path) -> Callable[[], None]:
     """Make the state folder this process's own.
 
@@ -19,7 +27,8 @@ def claim(state_dir: Path) -> Callable[[], None]:
         What gives the folder back; so does the end of the process in any way.
 
     Raises:
-        EdgedError: Another daemon has it, or it is not there and the disk has no room for it.
+        InUseError: Another daemon has it.
+        EdgedError: It is not there and the disk has no room for it.
         ConfigError: It cannot be written to.
     """
     try:
@@ -37,9 +46,7 @@ def claim(state_dir: Path) -> Callable[[], None]:
         with contextlib.suppress(OSError):  # a folder tells no owner
             owner = os.pread(descriptor, 20, 0).decode("ascii", errors="replace").strip() or "?"
         os.close(descriptor)
-        raise EdgedError(
-            f"another edged (process {owner}) uses {state_dir}; stop it, or set another storage.state_dir"
-        ) from error
+        raise InUseError(state_dir, owner) from error
     with contextlib.suppress(OSError):  # a full disk: the number is only for the message above
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -14,14 +14,12 @@ import numpy as np
 
 from edged.codec import encode_jpeg
 from edged.errors import EdgedError
-from edged.images.embeddings import Embedding, variant
-from edged.images.rows import Kept
+from edged.images import Embedding, Kept, variant
 from edged.logs import Rarely
 
 if TYPE_CHECKING:
     from edged.daemon.engine import Engine
-    from edged.images.sampling import FrameKeeper
-    from edged.images.store import ImageStore
+    from edged.images import FrameKeeper, ImageStore
     from edged.types import Frame, Inference
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edged.images.store import ImageStore
+    from edged.images import ImageStore
     from edged.mqtt.link import Link
 
 log = logging.getLogger(__name__)

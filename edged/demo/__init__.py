@@ -26,6 +26,9 @@ def demonstrate(*, seconds: float | None = None, retrain: bool = False) -> int:
 
     With `retrain`, show once how the device learns the photos' names, and end.
 
+    Returns:
+        The exit code: 1 where no result arrived.
+
     Raises:
         EdgedError: The embedded broker is not installed, or a process did not start.
     """
@@ -49,8 +52,7 @@ def demonstrate(*, seconds: float | None = None, retrain: bool = False) -> int:
                 time.sleep(0.1)
         except KeyboardInterrupt:
             pass
-        viewer.print_end()
-    return 0
+        return 0 if viewer.print_end() else 1
 
 
 def start_broker(stop: ExitStack) -> int:

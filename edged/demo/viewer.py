@@ -15,7 +15,11 @@ from paho.mqtt.enums import CallbackAPIVersion
 from rich.console import Console
 from rich.text import Text
 
+from edged.plural import counted
+
 _BAR = 12
+_WIDE = 72
+"""Columns from which on a result has its time, its bar and its latency."""
 
 
 class Viewer:
@@ -63,16 +67,18 @@ class Viewer:
         finally:
             self._quiet = False
 
-    def print_end(self) -> None:
-        """Say what was seen."""
+    def print_end(self) -> int:
+        """Say what was seen; return how many results."""
         edged = Path(sys.executable).with_name("edged")
         edged = edged.relative_to(Path.cwd()) if edged.is_relative_to(Path.cwd()) else edged
         with self._lock:
             self._ended = True
             self._console.print(
-                f"\n{self._results} results arrived. Your own camera and broker: {edged} doctor, {edged} run",
+                f"\n{counted(self._results, 'result')} arrived. "
+                f"Your own camera and broker: {edged} doctor, {edged} run",
                 soft_wrap=True,  # a path to copy
             )
+            return self._results
 
     def _on_connect(self, client: Client, *_: Any) -> None:
         client.subscribe(f"edged/{self._device}/#", qos=1)
@@ -94,19 +100,22 @@ class Viewer:
                 )
             elif kind == "result":
                 self._results += 1
-                self._console.print(self._result(json.loads(message.payload)))
+                self._console.print(self._result(json.loads(message.payload), self._console.width))
             elif kind == "telemetry":
                 self._console.print(Text(f"  {telemetry_line(json.loads(message.payload))}", style="cyan"))
 
     @staticmethod
-    def _result(result: dict[str, Any]) -> Text:
+    def _result(result: dict[str, Any], width: int) -> Text:
         filled = round(result["score"] * _BAR)
         label = result["label"].split(",")[0]
-        line = Text(f"  {result['ts'][11:23]}  ")
+        wide = width >= _WIDE
+        line = Text(f"  {result['ts'][11:23]}  " if wide else "  ")
         line.append(f"{label:<24.24}", style="bold")
-        line.append("█" * filled, style="green").append("░" * (_BAR - filled), style="dim")
+        if wide:
+            line.append("█" * filled, style="green").append("░" * (_BAR - filled), style="dim")
         line.append(f" {result['score']:4.0%}")
-        line.append(f"   {result['latency_ms']['total']:5.1f} ms", style="dim")
+        if wide:
+            line.append(f"   {result['latency_ms']['total']:5.1f} ms", style="dim")
         return line
 
 

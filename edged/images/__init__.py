@@ -1,1 +1,35 @@
-"""."""
+"""The labeled images of a device, and the frames that wait for a label.
+
+`ImageStore` takes, labels, lists and removes images and keeps their embeddings; `open_images` opens the device's images
+or somebody's folder; `FrameKeeper` decides which live frames are worth a person's label. Files are the truth about
+labels; beside them lies an index in SQLite.
+
+Inside: `store` is the main class, `index` has all of the SQL, `layout` knows the folders, `scan` brings the index up to
+date with them, `image` has the values and the split into training, validation and test images, `near_duplicates` and
+`sampling` are pure numpy.
+
+Not here: pixels of image files (`edged.codec`), what a label may be (`edged.contract.labels`), what is computed from
+images (`edged.learning`), and the commands about images (`edged.daemon.images`, `edged.ctl`).
+"""
+
+from edged.images.image import SPLITS, Embedding, Kept, LabeledImage, Split, StoredImage, variant
+from edged.images.layout import Skipped
+from edged.images.sampling import FrameKeeper
+from edged.images.scan import SETTLE_S, ScanReport
+from edged.images.store import ImageStore, open_images
+
+__all__ = [
+    "SETTLE_S",
+    "SPLITS",
+    "Embedding",
+    "FrameKeeper",
+    "ImageStore",
+    "Kept",
+    "LabeledImage",
+    "ScanReport",
+    "Skipped",
+    "Split",
+    "StoredImage",
+    "open_images",
+    "variant",
+]

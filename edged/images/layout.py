@@ -1,4 +1,4 @@
-"""Where images lie: a folder per label, and one for kept frames that nobody has labeled."""
+"""Where image files lie: a folder per label, and one for kept frames that nobody has labeled. Knows no index."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edged.codec import READABLE
+from edged.contract.labels import check_label
 from edged.errors import CommandError, StorageError
-from edged.images.labels import check_label
 from edged.store.durable import TEMPORARY, delete
 
 IMAGES, FRAMES = "images", "frames"
+Stamp = tuple[int, int]
+"""When a file changed last, nanoseconds since the epoch, and its size, bytes: a new stamp means new content."""
 _STALE_S = 3600.0
+"""Age of a temporary file, seconds, from which on nobody is writing it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,8 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Places:
-    """The two folders. A stored path is `images/<label>/<file>` or `frames/<file>`.
+class Layout:
+    """The two folders. Files are named by their stored path: `images/<label>/<file>` or `frames/<file>`.
 
     Attributes:
         images: A folder per label.
@@ -98,6 +101,16 @@ class Places:
                 found.skipped.append(_skipped(name, "its name is not UTF-8"))
             else:
                 found.files[name] = status
+
+
+def stored_path(name: str, label: str | None) -> str:
+    """Return the stored path of a file of this name with this label; None: a frame without one."""
+    return f"{FRAMES}/{name}" if label is None else f"{IMAGES}/{label}/{name}"
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """Return a file's stamp."""
+    return status.st_mtime_ns, status.st_size
 
 
 def label_of(stored: str) -> str | None:

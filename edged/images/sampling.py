@@ -1,4 +1,4 @@
-"""Which live frames are worth a person's label. Pure: scores, embedding and time in, a reason out."""
+"""Which live frames are worth a person's label. Pure: scores, embedding and time in, a reason to keep the frame out."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class _Track:
 
 
 class FrameKeeper:
-    """Decides, one frame after another.
+    """Decides for each frame in turn whether it is kept.
 
     Args:
-        interval_s: Least time between two kept frames of one camera.
+        interval_s: Least time between two kept frames of one camera, seconds.
         per_hour: How many frames of one camera may be kept in an hour (a token bucket, which starts full).
-        random_s: Mean time between frames that are kept for no reason, so that the set also knows easy ones.
-        seed: Of those.
+        random_s: Mean time between frames that are kept at random, so that the set also has easy ones, seconds.
+        seed: Of the random numbers that choose those.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class FrameKeeper:
             track.kept = None
 
     def consider(self, camera: str, scores: Vector, embedding: Vector, now_s: float) -> Reason | None:
-        """Tell why a frame should be kept; None: it should not. What is told to be kept counts as kept.
+        """Return why a frame should be kept; None: it should not. One that should counts as kept from now on.
 
         Args:
             camera: Name of the camera.

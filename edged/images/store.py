@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from edged.codec import SUFFIXES
+from edged.contract.labels import check_label
 from edged.database import is_full
-from edged.errors import CommandError, ImageError, StorageError
-from edged.images.embeddings import Embedding, Embeddings
+from edged.errors import CommandError, ImageError, RefusedError, StorageError
+from edged.images.image import Embedding, Kept, LabeledImage, Photo, StoredImage, look_at
 from edged.images.index import ImageIndex
-from edged.images.labels import check_label
-from edged.images.layout import FRAMES, IMAGES, Places, Skipped
-from edged.images.photo_file import Photo, look_at
-from edged.images.quota import make_room, unlink_copies
-from edged.images.rows import COLUMNS, Grouping, Kept, LabeledImage, StoredImage, enter, place
-from edged.images.scan import SETTLE_S, ScanReport, delete, remember, scan, skipped
-from edged.store.durable import sync_folder, write_file
+from edged.images.layout import FRAMES, IMAGES, Layout, Skipped, stamp_of, stored_path
+from edged.images.scan import SETTLE_S, ScanReport, scan, skipped
+from edged.store.durable import delete, sync_folder, write_file
 
 INDEX = "images.sqlite"
+
+
+def open_images(state_dir: Path, folder: Path | None, images_max_mb: float) -> ImageStore:
+    """Open the device's labeled images, or those of a folder with one folder per label, which is only read.
+
+    A folder's index lies at `<state_dir>/datasets/<hash of its path>`: the device's images and somebody's folder must
+    not be taken for one another.
+
+    Raises:
+        RefusedError: There is no such folder.
+        StorageError: The index cannot be used.
+    """
+    if folder is None:
+        return ImageStore(state_dir, images_max_mb=images_max_mb)
+    if not folder.is_dir():
+        raise RefusedError(f"{folder}: no such folder; one with a folder per label is needed")
+    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+    return ImageStore(state_dir / "datasets" / name, images_max_mb=images_max_mb, folder=folder)
 
 
 class ImageStore:
@@ -42,20 +57,18 @@ class ImageStore:
         folder: Labeled images that lie elsewhere; None: `<state_dir>/images`.
 
     Raises:
-        StorageError: The folder or the index cannot be used.
+        StorageError: The folder or the index cannot be used. Every method raises it too where the index fails.
     """
 
     def __init__(self, state_dir: Path, *, images_max_mb: float, folder: Path | None = None) -> None:
-        self.places = Places(folder or state_dir / IMAGES, state_dir / FRAMES)
+        self._layout = Layout(folder or state_dir / IMAGES, state_dir / FRAMES)
         self._max_mb = images_max_mb
         try:
             self._make_folders()
         except OSError as error:
             if not is_full(error, state_dir):
                 raise StorageError(f"{error.filename}: cannot be made: {error.strerror}") from error
-        self._index = ImageIndex(state_dir / INDEX)
-        self._embeddings = Embeddings(self._index)
-        self._grouping = Grouping()
+        self._index = ImageIndex(state_dir / INDEX, self._layout)
         self._scanning = threading.Lock()
 
     @property
@@ -69,7 +82,6 @@ class ImageStore:
             if self._index.reopen():
                 with suppress(OSError):  # whoever writes there will tell
                     self._make_folders()
-                self._grouping = Grouping()
 
     def close(self) -> None:
         """Close the index."""
@@ -85,30 +97,19 @@ class ImageStore:
             workers: Threads that read new files; None: one per core.
         """
         with self._scanning:
-            return scan(self._index, self._grouping, self.places, settle_s=settle_s, workers=workers)
+            return scan(self._index, self._layout, settle_s=settle_s, workers=workers)
 
     def labeled(self) -> list[LabeledImage]:
         """Return every labeled image, sorted by label, then sha256: always in the same order."""
-        return [
-            LabeledImage(image.sha256, image.id, image.path, image.label or "", image.split, image.group_id,
-                         image.width, image.height, image.bytes, image.reason is not None)
-            for image in self._select("WHERE label IS NOT NULL ORDER BY label, sha256")
-        ]  # fmt: skip
+        return self._index.labeled()
 
     def counts(self) -> dict[str, int]:
         """Return label → number of images, sorted by label."""
-        with self._index.reading() as database:
-            return dict(
-                database.execute(
-                    "SELECT label, count(*) FROM images WHERE label IS NOT NULL GROUP BY label ORDER BY label"
-                ).fetchall()
-            )
+        return self._index.counts()
 
     def unlabeled(self) -> int:
         """Return how many kept frames wait for a label."""
-        with self._index.reading() as database:
-            (count,) = database.execute("SELECT count(*) FROM images WHERE label IS NULL").fetchone()
-        return int(count)
+        return self._index.unlabeled()
 
     def skipped(self) -> list[Skipped]:
         """Return the files that scans found unusable, and copies that lost to a later one under another label."""
@@ -116,12 +117,8 @@ class ImageStore:
 
     def newest(self, label: str | None = None, *, unlabeled: bool = False, limit: int = 100) -> list[StoredImage]:
         """Return images, newest first: of one label, the unlabeled ones, or all."""
-        where, values = "", ()  # type: tuple[str, tuple[Any, ...]]
-        if unlabeled:
-            where = "WHERE label IS NULL "
-        elif label is not None:
-            where, values = "WHERE label = ? ", (check_label(label),)
-        return self._select(f"{where}ORDER BY coalesce(labeled_at, added_at) DESC, seq DESC LIMIT ?", *values, limit)
+        label = None if unlabeled or label is None else check_label(label)
+        return self._index.newest(label, unlabeled=unlabeled, limit=limit)
 
     def get(self, id_prefix: str) -> StoredImage:
         """Return the image whose sha256 begins with these digits.
@@ -132,7 +129,7 @@ class ImageStore:
         digits = id_prefix.lower()
         if not digits or digits.strip("0123456789abcdef") or len(digits) > 64:
             raise CommandError(f"image {id_prefix!r}: an id is 1 to 64 hex digits")
-        found = self._select("WHERE sha256 >= ? AND sha256 < ? LIMIT 2", digits, digits + "g")
+        found = self._index.beginning_with(digits)
         if not found:
             raise CommandError(f"image {id_prefix}: there is none with this id")
         if len(found) > 1:
@@ -141,10 +138,7 @@ class ImageStore:
 
     def labels_of(self, shas: Collection[str]) -> dict[str, str | None]:
         """Return sha256 → label (None: not labeled yet) of those images that are there."""
-        with self._index.reading() as database:
-            query = "SELECT sha256, label FROM images WHERE sha256 = ?"
-            rows = [database.execute(query, (sha256,)).fetchone() for sha256 in shas]
-        return dict(row for row in rows if row is not None)
+        return self._index.labels_of(shas)
 
     # -- changes -------------------------------------------------------------------------------------------------------
 
@@ -186,9 +180,8 @@ class ImageStore:
         photo = look_at(data)
         if photo.sha256 in self.labels_of([photo.sha256]):
             return photo.sha256
-        with self._index.reading() as database:
-            if self._grouping.group_of(database, photo) != photo.sha256:
-                return None
+        if self._index.group_of(photo) != photo.sha256:
+            return None
         self._put(data, photo, None, "", kept)
         return photo.sha256
 
@@ -222,69 +215,106 @@ class ImageStore:
 
     def embeddings(self, backbone_sha256: str, variant: str, shas: Collection[str] | None = None) -> dict[str, bytes]:
         """Return image sha256 → bottleneck bytes, of those that were put; `shas` None: of all images."""
-        return self._embeddings.get(backbone_sha256, variant, shas)
+        found = self._index.embeddings(backbone_sha256, variant)
+        return found if shas is None else {sha256: found[sha256] for sha256 in shas if sha256 in found}
 
     def embedded(self, backbone_sha256: str, variant: str) -> set[str]:
         """Return the sha256 of every image that has an embedding."""
-        return self._embeddings.known(backbone_sha256, variant)
+        return self._index.embedded(backbone_sha256, variant)
 
     def put_embeddings(self, rows: Iterable[Embedding]) -> None:
         """Keep embeddings, in one transaction."""
-        self._embeddings.put(rows)
+        self._index.put_embeddings(rows)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _delete(self, image: StoredImage) -> None:
-        with self._index.writing() as database:
-            unlink_copies(database, self.places, image.sha256)
-            delete(database, [image.sha256])
-
     def _make_folders(self) -> None:
-        for path in (self.places.images, self.places.frames):
+        for path in (self._layout.images, self._layout.frames):
             path.mkdir(parents=True, exist_ok=True)
 
-    def _select(self, clause: str, *values: Any) -> list[StoredImage]:
-        with self._index.reading() as database:
-            rows = database.execute(f"SELECT {COLUMNS} FROM images {clause}", values).fetchall()
-        return [StoredImage(row[0], row[0][:16], self.places.path(row[1]), *row[2:]) for row in rows]
-
     def _put(self, data: bytes, photo: Photo, label: str | None, by: str, kept: Kept | None) -> None:
-        stored = _stored(f"{photo.id}{SUFFIXES[photo.kind]}", label)
-        path = self.places.path(stored)
+        stored = stored_path(f"{photo.id}{SUFFIXES[photo.kind]}", label)
+        path = self._layout.path(stored)
         try:
-            with self._index.writing() as database:
-                make_room(database, self.places, photo.bytes, self._max_mb, labeled=label is not None)
+            with self._index.transaction():
+                self._make_room(photo.bytes, labeled=label is not None)
             path.parent.mkdir(exist_ok=True)
             write_file(path, data)
-            with self._index.writing() as database:
-                remember(database, stored, path.stat(), photo.sha256)
-                enter(database, self._grouping, photo, path=stored, label=label, by=by, kept=kept)
+            with self._index.transaction():
+                self._index.remember_file(stored, stamp_of(path.stat()), photo.sha256)
+                self._index.enter(photo, path=stored, label=label, by=by, kept=kept)
         except OSError as error:
             raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
 
     def _move(self, image: StoredImage, label: str | None, by: str | None) -> StoredImage:
         if image.label == label:
             return image
-        stored = _stored(image.path.name, label)
-        target = self.places.path(stored)
+        stored = stored_path(image.path.name, label)
+        target = self._layout.path(stored)
         if target.exists():  # another image of that name
-            stored = _stored(f"{image.id}{image.path.suffix.lower()}", label)
-            target = self.places.path(stored)
+            stored = stored_path(f"{image.id}{image.path.suffix.lower()}", label)
+            target = self._layout.path(stored)
         try:
             target.parent.mkdir(exist_ok=True)
             image.path.rename(target)
             sync_folder(target.parent)
             sync_folder(image.path.parent)
-            with self._index.writing() as database:
-                remember(database, stored, target.stat(), image.sha256)
-                place(database, image.sha256, path=stored, label=label, by=by)
-                unlink_copies(database, self.places, image.sha256, but=stored)
+            with self._index.transaction():
+                self._index.remember_file(stored, stamp_of(target.stat()), image.sha256)
+                self._index.place(image.sha256, path=stored, label=label, by=by)
+                for copy in self._index.copies_of(image.sha256):  # the next scan would bring an older decision back
+                    if copy != stored:
+                        self._discard(copy)
         except FileNotFoundError as error:
             raise CommandError(f"image {image.id}: its file {image.path} is gone") from error
         except OSError as error:
             raise StorageError(f"{image.path}: cannot be moved to {target}: {error.strerror}") from error
         return self.get(image.sha256)
 
+    def _make_room(self, size: int, *, labeled: bool) -> None:
+        """Delete the oldest unlabeled frames until a new image fits.
 
-def _stored(name: str, label: str | None) -> str:
-    return f"{FRAMES}/{name}" if label is None else f"{IMAGES}/{label}/{name}"
+        Args:
+            size: Of the new image, bytes.
+            labeled: Whether it has a label.
+
+        Raises:
+            CommandError: The labeled images alone leave no room; they are never deleted.
+        """
+        limit = self._max_mb * 1e6
+        total, labeled_bytes = self._index.sizes()
+        if labeled_bytes + size > limit:
+            what = "another labeled image" if labeled else "a kept frame"
+            raise CommandError(
+                f"storage.images_max_mb = {self._max_mb:g}: no room for {what} beside the labeled images, which take "
+                f"{labeled_bytes / 1e6:.1f} MB; raise it, or remove some (edgectl images remove ID)"
+            )
+        if total + size <= limit:
+            return
+        doomed = []
+        for sha256, stored, bytes_ in self._index.oldest_unlabeled():
+            if not self._discard(stored):  # the next one then
+                continue
+            doomed.append(sha256)
+            total -= bytes_
+            if total + size <= limit:
+                break
+        self._index.delete(doomed)
+
+    def _delete(self, image: StoredImage) -> None:
+        """Delete an image and all of its copies; whoever asked hears of what cannot be deleted."""
+        with self._index.transaction():
+            for stored in self._index.copies_of(image.sha256):
+                self._layout.path(stored).unlink(missing_ok=True)
+                self._index.forget_files([stored])
+            self._index.delete([image.sha256])
+
+    def _discard(self, stored: str) -> bool:
+        """Delete a file that nobody asked for, and its row; False where it cannot be deleted.
+
+        Then its row stays too: without it the next scan would take the file for a new decision of a person.
+        """
+        if not delete(self._layout.path(stored)):
+            return False
+        self._index.forget_files([stored])
+        return True

@@ -14,7 +14,7 @@ from edged.learning.request import CHOOSING_TRAINER, Outcome, Progress, Training
 from edged.learning.trainer import run_child
 
 if TYPE_CHECKING:
-    from edged.images.store import ImageStore
+    from edged.images import ImageStore
     from edged.learning.choice import Choice
     from edged.learning.dataset import Selection
 

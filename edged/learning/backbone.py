@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from edged.errors import ModelError
-from edged.images.embeddings import Embedding, variant
+from edged.images import Embedding, variant
 from edged.learning.augment import View, make_view
 from edged.vision.graph import Graph
 from edged.vision.network import Network, Runtime

@@ -15,9 +15,7 @@ from edged.errors import ImageError
 from edged.learning.augment import View
 
 if TYPE_CHECKING:
-    from edged.images.embeddings import Embedding
-    from edged.images.rows import LabeledImage
-    from edged.images.store import ImageStore
+    from edged.images import Embedding, ImageStore, LabeledImage
     from edged.learning.backbone import Backbone
 
 _COMMIT_S = 1.0
@@ -65,7 +63,7 @@ def complete(
 
     Raises:
         ModelError: The network fails.
-        TrainingError: The index fails.
+        StorageError: The index fails.
     """
     tasks = missing(store, images, views, backbone)
     unreadable: list[Unreadable] = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edged.errors import ModelError, RefusedError
 
 if TYPE_CHECKING:
-    from edged.images.store import ImageStore
+    from edged.images import ImageStore
     from edged.learning.dataset import Selection
     from edged.learning.request import TrainingRequest
     from edged.store import Bundle, Store

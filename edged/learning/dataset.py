@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from edged.errors import RefusedError
-from edged.images.split import SPLITS, Split
+from edged.images import SPLITS, Split
 from edged.learning.augment import AUGMENTED, View
+from edged.plural import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edged.images.rows import LabeledImage
-    from edged.images.store import ImageStore
+    from edged.images import ImageStore, LabeledImage
     from edged.learning.backbone import Backbone
     from edged.vision.network import Bottlenecks
 
@@ -76,7 +76,8 @@ def select(images: Sequence[LabeledImage]) -> Selection:
     total = Counter(image.label for image in images)
     train = Counter(image.label for image in images if image.split == "train")
     left_out = {
-        label: f"{count} images, {train[label]} of them to train on; at least {MIN_IMAGES} and {MIN_TRAIN} are needed"
+        label: f"{counted(count, 'image')}, {train[label]} of them to train on; "
+        f"at least {MIN_IMAGES} and {MIN_TRAIN} are needed"
         for label, count in sorted(total.items())
         if count < MIN_IMAGES or train[label] < MIN_TRAIN
     }

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edged.plural import counted
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -141,7 +143,9 @@ def decide(
     difference = (differing - 2 * lost) / len(compared)
     noise = (2 * _greatest_by_chance(differing) - differing) / len(compared)
     old = float(old_correct.mean())
-    change = f"{float(compared.mean()):.1%} against the current model's {old:.1%} on {len(compared)} test images"
+    change = (
+        f"{float(compared.mean()):.1%} against the current model's {old:.1%} on {counted(len(compared), 'test image')}"
+    )
     if -difference > noise:
         return Verdict(False, f"{change}: lower by more than the noise of {noise:.1%}", difference, noise)
     return Verdict(True, change, difference, noise)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edged.images.store import ImageStore
+    from edged.images import ImageStore
     from edged.store import Bundle
     from edged.types import Vector
 

@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from edged.images.folder import open_images
-from edged.images.scan import SETTLE_S
+from edged.images import SETTLE_S, open_images
 from edged.learning import judging, report
 from edged.learning.backbone import Backbone
 from edged.learning.bottlenecks import complete
@@ -26,7 +25,7 @@ from edged.learning.stages import Stages, Tell
 from edged.store import Bundle, Store, read_bundle
 
 if TYPE_CHECKING:
-    from edged.images.store import ImageStore
+    from edged.images import ImageStore
     from edged.learning.choice import Choose
     from edged.types import Vector
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 import stat
 from dataclasses import dataclass
@@ -38,6 +39,18 @@ class Broker:
         """`host:port`, for people."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+    def address(self) -> str:
+        """Return what to connect to: the host, and 127.0.0.1 for a `localhost` that this machine cannot resolve.
+
+        That name means the machine itself whether or not a file says so (RFC 6761, 6.3); in TLS it is a name to verify.
+        """
+        if self.host == "localhost" and self.tls is None:
+            try:
+                socket.getaddrinfo(self.host, self.port)
+            except OSError:
+                return "127.0.0.1"
+        return self.host
 
     def password(self) -> str | None:
         """Read the password anew, so that a corrected file needs no restart.

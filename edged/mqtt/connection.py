@@ -156,10 +156,10 @@ class Connection:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho annotates only in part
             properties.MaximumPacketSize = MAX_INCOMING_BYTES
             self._client.connect(
-                self._broker.host, self._broker.port, KEEPALIVE_S, clean_start=True, properties=properties
+                self._broker.address(), self._broker.port, KEEPALIVE_S, clean_start=True, properties=properties
             )
         else:
-            self._client.connect(self._broker.host, self._broker.port, KEEPALIVE_S)
+            self._client.connect(self._broker.address(), self._broker.port, KEEPALIVE_S)
 
     def _serve(self) -> None:
         """Run paho's network loop until the connection is over; paho's own would sleep up to a second on a publish."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -23,7 +24,7 @@ class HostSensors:
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
         self._energy, self._energy_at = rapl_energy(root), time.monotonic()
-        psutil.cpu_percent()  # later calls give the load since the one before
+        self._cpu = psutil.cpu_times()
 
     def read(self) -> Reading:
         """Read what psutil and sysfs offer. CPU load and power are means since the last reading."""
@@ -31,19 +32,33 @@ class HostSensors:
         power = mean_power_mw(self._energy, energy, now - self._energy_at)
         self._energy, self._energy_at = energy, now
         clock = _cpu_clock_mhz()
+        # Not psutil.cpu_percent(): that one remembers per thread, so the first call of another thread says 0.
+        cpu, self._cpu = self._cpu, psutil.cpu_times()
+        busy = busy_share(cpu, self._cpu)
         return Reading(
             power_mw=power,
             temp_c=_temperatures(),
-            load={
-                "cpu": round(psutil.cpu_percent() / 100, 4),
-                "memory": round(psutil.virtual_memory().percent / 100, 4),
-            },
+            load=({} if busy is None else {"cpu": round(busy, 4)})
+            | {"memory": round(psutil.virtual_memory().percent / 100, 4)},
             clock_mhz={} if clock is None else {"cpu": clock},
             throttled=throttled(self._root),
         )
 
     def close(self) -> None:
         """Nothing is kept open."""
+
+
+def busy_share(before: Any, after: Any) -> float | None:
+    """Return the share of all cores' time, 0..1, that went to work between two `psutil.cpu_times()`.
+
+    None where no time has passed on that clock. A guest's time is in its host's already, and a core that waits for a
+    disk is idle (see proc(5)).
+    """
+    spent = {name: getattr(after, name) - getattr(before, name) for name in after._fields}
+    spent = {name: max(seconds, 0.0) for name, seconds in spent.items() if name not in ("guest", "guest_nice")}
+    whole = sum(spent.values())
+    idle = spent.get("idle", 0.0) + spent.get("iowait", 0.0)
+    return None if whole <= 0 else (whole - idle) / whole
 
 
 def throttled(root: Path) -> bool | None:

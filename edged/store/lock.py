@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +37,14 @@ class Lock:
 
     def interrupted(self) -> bool:
         """Whether a writer is at work or was killed."""
-        return any(durable.leftovers(folder) or list(folder.glob(f"{_ASIDE}*")) for folder in self._changed)
+        return any(durable.leftovers(folder) or list(folder.glob(f"{_ASIDE}*")) for folder in self._places())
+
+    def is_ours(self) -> bool:
+        """Whether the state folder belongs to this user: what root makes there, its owner could not write."""
+        try:
+            return self._path.parent.stat().st_uid == os.geteuid()
+        except OSError:
+            return False
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -74,11 +82,16 @@ class Lock:
             fcntl.flock(file, kind)  # closing the file releases it
             yield
 
+    def _places(self) -> list[Path]:
+        """Return the folders in which a writer may leave something: bundles too, for their files may be replaced."""
+        bundles = [path for folder in self._folders for path in folder.glob("[!.]*") if path.is_dir()]
+        return [*self._changed, *bundles]
+
     def _clear(self) -> None:
         if not self.interrupted():
             return
         log.info("%s: clearing what an interrupted change has left", self._path.parent)
-        for folder in self._changed:
+        for folder in self._places():
             durable.clear(folder)
             for put_aside in folder.glob(f"{_ASIDE}*"):
                 try:

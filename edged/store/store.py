@@ -55,7 +55,7 @@ class Store:
         self._history = state_dir / "history.json"
         self._library = Library(self._shipped, self._models, self._versions)
         self._lock = Lock(state_dir, (self._models, self._versions))
-        if self._lock.interrupted():
+        if self._lock.interrupted() and self._lock.is_ours():
             with suppress(ModelError), self._lock.writing():  # who may only read, reads around what is left
                 pass
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -18,6 +18,7 @@ from edged.contract.reports import NotMeasured
 if TYPE_CHECKING:
     from edged.contract.reports import (
         BatchTiming,
+        ComparedModel,
         EndToEnd,
         GpuTimes,
         Layer,
@@ -44,46 +45,33 @@ def print_profile(console: Console, report: ProfileReport, *, top: int = 20) -> 
         console.print(part)
 
 
-def print_comparison(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print one row per model; the best of each column is bold.
-
-    Args:
-        console: Where to print.
-        rows: {name, accuracy, top5, ms, cpu_ms, mb, macs, params, accuracy_per_ms, note}, or {name, error}.
-    """
-    judged = any(row.get("accuracy") is not None for row in rows)
+def print_comparison(console: Console, rows: Sequence[ComparedModel]) -> None:
+    """Print one row per model; the best of each column is bold."""
+    judged = any(row.accuracy is not None for row in rows)
     table = _table(
         "model", "top-1" if judged else "", "top-5" if judged else "", "ms", "CPU", "MB", "MACs", "params", "%/ms"
     )
-    best = {
-        key: choose((row[key] for row in rows if row.get(key) is not None), default=None)
-        for key, choose in (("accuracy", max), ("ms", min), ("mb", min), ("accuracy_per_ms", max))
-    }
+    most_accurate = max((row.accuracy for row in rows if row.accuracy is not None), default=None)
+    best_rate = max((row.accuracy_per_ms for row in rows if row.accuracy_per_ms is not None), default=None)
+    fastest, smallest = min((row.ms for row in rows), default=None), min((row.mb for row in rows), default=None)
 
-    def cell(row: Mapping[str, Any], key: str, text: str) -> Text:
-        value = row.get(key)
-        return Text(
-            "" if value is None else text, style="bold green" if value is not None and value == best[key] else ""
-        )
+    def cell(value: float | None, best: float | None, text: str) -> Text:
+        return Text("" if value is None else text, style="bold green" if value is not None and value == best else "")
 
     for row in rows:
-        if "error" in row:
-            table.add_row(row["name"], Text(row["error"], style="yellow"))
-            continue
-        accuracy, fifth, rate = row.get("accuracy"), row.get("top5"), row.get("accuracy_per_ms")
         table.add_row(
-            _fitted(row["name"], 26),
-            cell(row, "accuracy", f"{accuracy or 0:.1%}"),
-            "" if fifth is None else f"{fifth:.1%}",
-            cell(row, "ms", milliseconds(row["ms"])),
-            milliseconds(row["cpu_ms"]),
-            cell(row, "mb", f"{row['mb']:.1f}"),
-            count(row["macs"]),
-            count(row["params"]),
-            cell(row, "accuracy_per_ms", f"{100 * (rate or 0):.1f}"),
+            _fitted(row.name, 26),
+            cell(row.accuracy, most_accurate, f"{row.accuracy or 0:.1%}"),
+            "" if row.top5 is None else f"{row.top5:.1%}",
+            cell(row.ms, fastest, milliseconds(row.ms)),
+            milliseconds(row.cpu_ms),
+            cell(row.mb, smallest, f"{row.mb:.1f}"),
+            count(row.macs),
+            count(row.params),
+            cell(row.accuracy_per_ms, best_rate, f"{100 * (row.accuracy_per_ms or 0):.1f}"),
         )
     console.print(table)
-    for note in dict.fromkeys(row["note"] for row in rows if row.get("note")):
+    for note in dict.fromkeys(row.note for row in rows if row.note):
         console.print(Text(note, style="dim"))
 
 
@@ -138,7 +126,7 @@ def _layers(layers: Sequence[Layer], whole: LayersSum, top: int, width: int) -> 
             count(layer.params) if layer.params else "",
             count(layer.macs) if layer.macs else "",
             milliseconds(layer.ms),
-            f"{layer.share:.1%}",
+            _share(layer.share),
             Text(_bar(layer.share / most), style="red" if layer.slowest else "cyan"),
             style="bold" if layer.slowest else "",
         )
@@ -172,7 +160,7 @@ def _operators(layers: Sequence[Layer]) -> Table:
             f"{number:.0f}",
             count(macs) if macs else "",
             milliseconds(ms),
-            f"{share:.1%}",
+            _share(share),
             f"{macs / ms / 1e6:.1f}" if macs and ms else "",
             Text(_bar(share, 20), style="cyan"),
         )
@@ -251,6 +239,11 @@ def _table(*headings: str) -> Table:
 def _bar(fraction: float, width: int = _BAR) -> str:
     eighths = round(width * 8 * min(max(fraction, 0.0), 1.0))
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+def _share(share: float) -> str:
+    """Write a share; what rounds to nothing is not nothing."""
+    return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
 
 
 def _fitted(name: str, width: int) -> str:

@@ -55,7 +55,7 @@ class Commands:
         self.lines: list[tuple[str, str]] = []
         parser.set_defaults(run=self._help)
 
-    def add(self, name: str, run: Run, *, summary: str, details: str = "", examples: str = "") -> Parser:
+    def add(self, name: str, run: Run, *, summary: str, details: str = "", examples: str) -> Parser:
         """Add a command.
 
         Args:
@@ -69,11 +69,10 @@ class Commands:
             The command's parser; add its own arguments to it. The common ones are there.
         """
         description = summary[:1].upper() + summary[1:] + "." + (f"\n\n{details}" if details else "")
-        epilog = f"examples:\n{examples}" if examples else None
         parser: Parser = self._subparsers.add_parser(
             name,
             description=description,
-            epilog=epilog,
+            epilog=f"examples:\n{examples}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -82,10 +81,13 @@ class Commands:
         self.lines.append((name, summary))
         return parser
 
-    def family(self, name: str, *, summary: str) -> Commands:
+    def family(self, name: str, *, summary: str, examples: str) -> Commands:
         """Add a command that has commands of its own: `edgectl NAME COMMAND`; `describe` it once they are added."""
         parser: Parser = self._subparsers.add_parser(
-            name, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+            name,
+            epilog=f"examples:\n{examples}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
         self._add_common(parser)
         self.lines.append((name, summary))

@@ -9,10 +9,14 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.measure import Measurement
+from rich.table import Table
 from rich.text import Text
 
 UNKNOWN = "–"
+_ANY_WIDTH = 1000
+"""Columns that hold any table."""
 
 
 def clean(text: str, limit: int = 1000) -> str:
@@ -32,6 +36,23 @@ def text(value: str, style: str = "") -> Text:
 def console(*, stderr: bool = False) -> Console:
     """Return a console for people; follows the terminal's width and NO_COLOR."""
     return Console(stderr=stderr, highlight=False, emoji=False)
+
+
+def print_part(screen: Console, part: RenderableType) -> None:
+    """Print a table or text; a table that would have to break words becomes a line per cell, rows apart."""
+    needed = screen.options.update(width=_ANY_WIDTH, max_width=_ANY_WIDTH)
+    if not isinstance(part, Table) or Measurement.get(screen, needed, part).minimum <= screen.width:
+        screen.print(part)
+        return
+    if part.title:
+        screen.print(part.title)
+    for row in zip(*(column.cells for column in part.columns), strict=True):
+        for column, cell in zip(part.columns, row, strict=True):
+            value = cell if isinstance(cell, Text) else Text(str(cell))
+            if value.plain:
+                value = Text(", ").join(value.split("\n", allow_blank=False))
+                screen.print(Text(f"{column.header}: " if column.header else "", "dim").append_text(value))
+        screen.print()
 
 
 def print_json(value: Mapping[str, Any]) -> None:

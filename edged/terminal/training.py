@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from edged.plural import counted
+
 if TYPE_CHECKING:  # rich is imported when there is something to show
     from rich.console import RenderableType
 
 _UNKNOWN = "–"
 _MOST_CLASSES = 40
+_ID_SHOWN = 8
+"""Digits of an image's id: `edgectl images` needs no more."""
 
 
 def describe(stage: str, detail: Mapping[str, Any]) -> str:
@@ -43,7 +47,7 @@ def _accuracy(report: Mapping[str, Any]) -> list[RenderableType]:
         "quantized": "the new model, as it runs",
         "float": "its head before quantization",
         "validation": "the new model on the validation images",
-        "previous": f"the model before it ({decision.get('against')}), on {decision.get('images')} shared images",
+        "previous": f"the model before it ({decision.get('against')}), on {_images(decision.get('images'), 'shared ')}",
     }
     table = _table("test accuracy", ("", "left"), ("", "right"))
     for key, text in names.items():
@@ -88,11 +92,17 @@ def _worst(report: Mapping[str, Any]) -> list[RenderableType]:
     if not images:
         return []
     table = _table(
-        "furthest from their label", ("image", "left"), ("label", "left"), ("taken for", "left"), ("score", "right")
+        "furthest from their label",
+        ("file", "left"),
+        ("id", "left"),
+        ("label", "left"),
+        ("taken for", "left"),
+        ("score", "right"),
     )
     for image in images[:5]:
         table.add_row(
-            _plain(image.get("id")),
+            _plain(image.get("file")),
+            _plain(str(image.get("id", _UNKNOWN))[:_ID_SHOWN]),
             _plain(image.get("label")),
             _plain(image.get("predicted")),
             f"{_number(image.get('score')):.3f}",
@@ -114,14 +124,13 @@ def _lines(report: Mapping[str, Any]) -> list[RenderableType]:
     curve = _mapping(report.get("learning_curve"))
     points = [_mapping(point) for point in curve.get("points") or ()]
     if points:
-        steps = ", ".join(f"{point.get('images')} images {_percent(point.get('accuracy'))}" for point in points)
+        steps = ", ".join(f"{_images(point.get('images'))} {_percent(point.get('accuracy'))}" for point in points)
         lines.append(f"learning curve: {steps}")
     if curve.get("gain_per_100") is not None:
-        gain = 100 * _number(curve["gain_per_100"])
-        lines.append(f"100 more training images would likely add {gain:.2f} points, one {gain / 100:.4f}")
+        lines.append(f"100 more training images would likely add {_points(100 * _number(curve['gain_per_100']))}")
     decision = _mapping(report.get("decision"))
     if decision:
-        lines.append(f"decision: {'promoted' if decision.get('promote') else 'refused'}: {decision.get('reason')}")
+        lines.append(f"decision: {'accepted' if decision.get('promote') else 'refused'}: {decision.get('reason')}")
     seconds = _mapping(report.get("seconds"))
     if seconds:
         lines.append("seconds: " + ", ".join(f"{stage} {_number(value):.2f}" for stage, value in seconds.items()))
@@ -144,6 +153,15 @@ def _table(title: str | None, *columns: tuple[str, Any]) -> Any:
     for name, side in columns:
         table.add_column(name, justify=side)
     return table
+
+
+def _images(number: Any, kind: str = "") -> str:
+    return counted(number, f"{kind}image") if isinstance(number, int) else f"{_UNKNOWN} {kind}images"
+
+
+def _points(gain: float) -> str:
+    """Write an estimate of percentage points: no more digits than it is good for."""
+    return "less than 0.1 points of accuracy" if gain < 0.1 else f"about {gain:.1f} points of accuracy"
 
 
 def _plain(value: Any) -> Any:

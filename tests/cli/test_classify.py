@@ -11,6 +11,8 @@ import pytest
 
 from edged import resources
 from edged.cli import main
+from edged.cli.classify import _print_bars
+from edged.types import LabelScore
 from tests.conftest import HAS_SHARED_DATA, SHARED_DATA
 from tests.networks import KINDS, made
 from tests.photos import shipped_photos
@@ -143,3 +145,16 @@ def test_wrong_usage_gets_one_line(
     output = capsys.readouterr()
     assert message in output.err
     assert len(output.err.splitlines()) == 1
+
+
+def test_labels_of_which_nothing_is_left_get_no_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    top = [LabelScore("cat", 0.9994), LabelScore("a dog with a long name", 0.0006), LabelScore("none", 0.0004)]
+    for columns, bars in (("80", True), ("40", False)):
+        monkeypatch.setenv("COLUMNS", columns)
+        _print_bars("one.jpg", top)
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[0] for line in lines] == ["one.jpg", "99.9%", "0.1%"]
+        assert ("█" in lines[1]) is bars
+        assert max(map(len, lines)) <= int(columns)

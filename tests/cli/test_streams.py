@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edged.cli.interrupts import Interrupts
+from tests.waiting import PATIENCE_S
 
 PHOTO = Path(__file__).parents[2] / "edged" / "demo" / "photos" / "cat.jpg"
 CLASSIFY = ("classify", "--top", "2", str(PHOTO), str(PHOTO))
@@ -40,7 +41,9 @@ def test_output_that_goes_nowhere(tmp_path: Path) -> None:
         "list, full": shell('"$@" >/dev/full', "models", "list", **state),
         "cut": shell('"$@" | head -n 1', *CLASSIFY, **state),
     }
-    answers = {name: (*process.communicate(timeout=100), process.returncode) for name, process in started.items()}
+    answers = {
+        name: (*process.communicate(timeout=PATIENCE_S), process.returncode) for name, process in started.items()
+    }
     full = "edged: output: No space left on device\n"
     assert answers == {
         "closed": ("", "", 0),
@@ -59,7 +62,7 @@ def test_a_terminal_that_knows_only_ascii() -> None:
         {"LC_ALL": "C", "TERM": "dumb"},
     ]
     for process in [shell('"$@"', *CLASSIFY, **each) for each in variables]:
-        out, err = process.communicate(timeout=100)
+        out, err = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, err) == (0, "")
         assert "Egyptian cat" in out or "tabby" in out
 

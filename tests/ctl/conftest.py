@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.mosquitto import Mosquitto
+from tests.waiting import PATIENCE_S
 
 Edgectl = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -39,7 +40,7 @@ def edgectl(broker_port: int, tmp_path: Path) -> Edgectl:
             cwd=folder,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=PATIENCE_S,
             check=False,
         )
 

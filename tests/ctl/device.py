@@ -23,6 +23,7 @@ from edged.contract.messages import (
     Score,
     Telemetry,
 )
+from tests.waiting import PATIENCE_S
 
 JPEG = b"\xff\xd8\xff\xe0 not really a picture \xff\xd9"
 
@@ -75,7 +76,7 @@ class ScriptedDevice:
     def __enter__(self) -> ScriptedDevice:
         self._mqtt.connect("127.0.0.1", self._port)
         self._mqtt.loop_start()
-        assert self._ready.wait(20)
+        assert self._ready.wait(PATIENCE_S)
         self.describe()
         self.say("state", b"online", retain=True)
         return self
@@ -87,7 +88,7 @@ class ScriptedDevice:
 
     def say(self, topic: str, payload: Message | bytes, *, retain: bool = False) -> None:
         data = payload if isinstance(payload, bytes) else payload.encode()
-        self._mqtt.publish(f"{self._base}/{topic}", data, qos=1, retain=retain).wait_for_publish(20)
+        self._mqtt.publish(f"{self._base}/{topic}", data, qos=1, retain=retain).wait_for_publish(PATIENCE_S)
 
     def describe(self) -> None:
         self.say("info", self.info, retain=True)

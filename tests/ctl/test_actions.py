@@ -16,6 +16,7 @@ from tests.ctl.device import JPEG, ScriptedDevice
 
 def test_snapshot_writes_the_file_and_tells_the_label(broker_port: int, edgectl: Edgectl, tmp_path: Path) -> None:
     target = tmp_path / "door.jpg"
+    began = datetime.now(timezone.utc)
     with ScriptedDevice(broker_port) as device:
         done = edgectl("snapshot", "--camera", "main", "-o", str(target))
     assert (done.returncode, done.stderr) == (0, "")
@@ -25,7 +26,7 @@ def test_snapshot_writes_the_file_and_tells_the_label(broker_port: int, edgectl:
     ((name, command),) = device.commands
     assert (name, command.args) == ("snapshot", {"camera": "main"})
     assert command.expires is not None
-    assert timedelta(0) < command.expires - datetime.now(timezone.utc) < timedelta(minutes=2)
+    assert began < command.expires < datetime.now(timezone.utc) + timedelta(minutes=2)
 
 
 def test_snapshot_names_the_file_itself(broker_port: int, edgectl: Edgectl, tmp_path: Path) -> None:
@@ -91,9 +92,9 @@ def test_who_is_addressed(broker_port: int, edgectl: Edgectl) -> None:
 
 def test_a_silent_device_is_3(broker_port: int, edgectl: Edgectl) -> None:
     with ScriptedDevice(broker_port, silent=True):
-        done = edgectl("--timeout", "1", "snapshot")
+        done = edgectl("--timeout", "5", "snapshot")
     assert done.returncode == 3
-    assert done.stderr == "edgectl: tx2-01 did not answer snapshot within 1 s\n"
+    assert done.stderr == "edgectl: tx2-01 did not answer snapshot within 5 s\n"
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from edged.ctl.cli import build_parser, main
 from edged.ctl.options import add_common
 from edged.terminal.registry import Commands, Parser
 from tests.ctl.conftest import environment
+from tests.waiting import PATIENCE_S
 
 HEAVY = ("cv2", "numpy", "ai_edge_litert", "tflite_runtime", "tensorflow", "paho", "rich", "pydantic")
 
@@ -24,7 +25,12 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
         f"loaded = [name for name in {HEAVY!r} if name in sys.modules]\nassert not loaded, loaded\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], env=environment(), capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "examples" in done.stdout or "act on a device:" in done.stdout
@@ -95,8 +101,10 @@ def test_wrong_usage_is_one_line_and_2(arguments: list[str], named: str, capsys:
 def test_a_family_of_commands(capsys: pytest.CaptureFixture[str]) -> None:
     parser = Parser(prog="edgectl")
     add_common(parser, top=True)
-    models = Commands(parser, partial(add_common, top=False)).family("models", summary="models of a device")
-    models.add("use", lambda args: 7, summary="switch to a model").add_argument("name")
+    commands = Commands(parser, partial(add_common, top=False))
+    models = commands.family("models", summary="models of a device", examples="  edgectl models use m")
+    use = models.add("use", lambda args: 7, summary="switch to a model", examples="  edgectl models use m")
+    use.add_argument("name")
     models.describe("Models of a device.")
     args = parser.parse_args(["--device", "d", "models", "--timeout", "3", "use", "m", "--json"])
     assert (args.run(args), args.device, args.timeout, args.json, args.name) == (7, "d", 3.0, True, "m")

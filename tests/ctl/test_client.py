@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from edged.contract.commands import CommandMessage
 from edged.contract.messages import Job
 from edged.ctl.client import Client
 from edged.ctl.errors import AccessRefusedError, NoAnswerError, RejectedError, UnreachableError
@@ -19,9 +20,10 @@ from edged.mqtt.broker import broker
 from edged.settings import MqttSettings
 from tests.ctl.device import JPEG, ScriptedDevice
 from tests.mosquitto import Mosquitto
+from tests.waiting import PATIENCE_S
 
 
-def client_of(port: int, *, timeout_s: float = 20.0, **login: object) -> Client:
+def client_of(port: int, *, timeout_s: float = PATIENCE_S, **login: object) -> Client:
     settings = MqttSettings.model_validate({"url": f"mqtt://127.0.0.1:{port}"} | login)
     return Client(broker(settings), timeout_s=timeout_s)
 
@@ -59,6 +61,29 @@ def test_a_job_of_somebody_else_is_found_by_the_retained_state(broker_port: int)
         assert [job.status for job in states] == ["cancelled"]
 
 
+class Interrupted(ScriptedDevice):
+    """Loses the last message on `job/<id>`, as a device does that is killed just before it is sent."""
+
+    def _do_retrain(self, command: CommandMessage) -> None:
+        self._job(command, "running", "retrain", stage="training", progress=0.5)
+        last = Job(id=command.id, cmd="retrain", status="succeeded", progress=1)
+        self._mqtt.publish(f"{self._base}/job", last.encode(), qos=1, retain=True)
+
+
+def test_the_end_of_a_training_is_heard_from_the_retained_state_too(broker_port: int) -> None:
+    with Interrupted(broker_port) as device, client_of(broker_port) as client:
+        device.say("job", Job(id="j1", cmd="retrain", status="failed", error="of another"), retain=True)
+        states = list(client.jobs(client.command("tx2-01", "retrain").id))
+        assert [(job.status, job.progress) for job in states] == [("running", 0.5), ("succeeded", 1.0)]
+
+
+def test_another_s_training_is_no_answer(broker_port: int) -> None:
+    with ScriptedDevice(broker_port, silent=True) as device, client_of(broker_port) as client:
+        device.say("job", Job(id="j1", cmd="retrain", status="running", progress=0.5), retain=True)
+        with pytest.raises(NoAnswerError):
+            client.command("tx2-01", "retrain", timeout_s=1)
+
+
 def test_a_login_that_is_refused(tmp_path: Path, mosquitto: Callable[..., Mosquitto]) -> None:
     port = mosquitto(users={"ann": "right"}, allow_anonymous=False).port
     secret = tmp_path / "secret"
@@ -85,12 +110,12 @@ def test_tls_needs_a_certificate_that_is_trusted(mosquitto: Callable[..., Mosqui
             client_of(server.port, url=url, **other).__enter__()
     gc.collect()  # here, and not in another test
     with pytest.raises(UnreachableError, match="mqtts:// is for TLS"):
-        client_of(server.port, timeout_s=2).__enter__()
+        client_of(server.port).__enter__()
 
 
 def test_what_is_no_broker_is_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(20)
+        server.settimeout(PATIENCE_S)
         held: list[socket.socket] = []
 
         def take() -> None:
@@ -121,7 +146,7 @@ def test_a_broker_that_knows_only_mqtt_3_1_1(refusal: bytes) -> None:
                     connection.recv(1024)  # DISCONNECT
 
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(30)
+        server.settimeout(PATIENCE_S)
         thread = threading.Thread(target=serve, args=(server,))
         thread.start()
         with client_of(server.getsockname()[1]) as client:
@@ -135,7 +160,7 @@ def test_subscriptions_outlive_a_broker_s_restart(mosquitto: Callable[..., Mosqu
     with client_of(server.port) as client:
         subscription = client.subscribe("+/result/+")
         server.restart()
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE_S
         message = None
         while message is None and time.monotonic() < end:
             with ScriptedDevice(server.port) as device:

@@ -22,6 +22,7 @@ from tests.ctl.conftest import Edgectl
 from tests.ctl.device import ScriptedDevice
 from tests.mosquitto import Mosquitto
 from tests.photos import photo
+from tests.waiting import PATIENCE_S
 
 
 class AlbumDevice(ScriptedDevice):
@@ -66,7 +67,7 @@ class AlbumDevice(ScriptedDevice):
         images = [{"id": "0123456789abcdef", "label": "ro\x1b[31mses", "split": "train", "width": 4, "height": 3}]
         images += [{"id": "f" * 16, "predicted": "tabby", "score": 0.31, "reason": "low score"}, {}]
         skipped = [{"file": "images/x.jpg", "reason": "cut off"}]
-        report = {"images": images, "counts": {"roses": 1}, "unlabeled": 1, "skipped": skipped}
+        report = {"images": images, "counts": {"roses": 300}, "unlabeled": 12, "skipped": skipped}
         self._job(command, "succeeded", "images_list", report=report)
 
 
@@ -169,8 +170,21 @@ def test_list_shows_harmless_text(broker_port: int, edgectl: Edgectl) -> None:
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
     assert "tabby 0.31, low score" in done.stdout
-    assert "tx2-01: roses 1; 1 unlabeled" in done.stdout
+    assert "tx2-01: roses 300; 12 unlabeled" in done.stdout
     assert "not usable: images/x.jpg: cut off" in done.stdout
+
+
+def test_list_says_when_it_is_cut(broker_port: int, edgectl: Edgectl) -> None:
+    with AlbumDevice(broker_port):
+        done = edgectl("images", "list", "--limit", "3")
+        assert "first 3 of 312; --limit 312 shows more" in done.stdout
+        assert "first 3 of 300; --limit 300 shows more" in edgectl("images", "list", "--label", "roses").stdout
+        assert (
+            "first 3 of 12; more are not sent at once"
+            in edgectl("images", "list", "--unlabeled", "--limit", "600").stdout
+        )
+        assert "first" not in edgectl("images", "list", "--label", "tulips").stdout
+        assert json.loads(edgectl("images", "list", "--json").stdout)["matching"] == 312
 
 
 @pytest.mark.parametrize(
@@ -194,4 +208,4 @@ def test_help_is_a_page_without_numpy(edgectl: Edgectl) -> None:
         "import sys; import edged.ctl.push, edged.ctl.photos, edged.ctl.commands.images\n"
         "sys.exit(any(name in sys.modules for name in ('cv2', 'numpy')))"
     )
-    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=PATIENCE_S).returncode == 0

@@ -21,6 +21,7 @@ from edged.ctl.commands.watch import ResultView
 from edged.ctl.subscription import Incoming
 from tests.ctl.conftest import Edgectl, environment
 from tests.ctl.device import ScriptedDevice
+from tests.waiting import PATIENCE_S
 
 
 @contextmanager
@@ -91,7 +92,7 @@ def test_a_terminal_gets_a_live_table_and_ctrl_c_ends_it_well(broker_port: int) 
         ) as process,
     ):
         os.close(follower)
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE_S
         while "█".encode() not in shown and time.monotonic() < end:
             shown += os.read(leader, 65536)
         process.send_signal(signal.SIGINT)
@@ -102,7 +103,7 @@ def test_a_terminal_gets_a_live_table_and_ctrl_c_ends_it_well(broker_port: int) 
             except OSError:  # how Linux ends a pseudo-terminal
                 break
             shown += more
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE_S) == 0
     os.close(leader)
     text = shown.decode(errors="replace")
     assert "tx2-01" in text

@@ -45,7 +45,7 @@ def test_json_is_one_line_per_device_and_shows_the_offline_one(broker_port: int,
 
 def test_a_device_that_does_not_answer_is_called_silent(broker_port: int, edgectl: Edgectl) -> None:
     with ScriptedDevice(broker_port, silent=True):
-        done = edgectl("--timeout", "1", "status")
+        done = edgectl("--timeout", "5", "status")
     assert done.returncode == 0
     assert "online, silent" in done.stdout
 

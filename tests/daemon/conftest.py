@@ -13,6 +13,7 @@ import pytest
 from tests.daemon.process import Daemon
 from tests.daemon.running import Running, Systemd, Watcher
 from tests.mosquitto import Mosquitto
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -25,8 +26,8 @@ def daemon(broker: Mosquitto, tmp_path: Path) -> Iterator[Callable[..., Daemon]]
     """A factory of running daemons; each is the only one."""
     made: list[Daemon] = []
 
-    def factory(more: str = "") -> Daemon:
-        made.append(Daemon(tmp_path, broker.url, more))
+    def factory(more: str = "", *, fps: float = 5) -> Daemon:
+        made.append(Daemon(tmp_path, broker.url, more, fps=fps))
         return made[-1].start()
 
     yield factory
@@ -41,7 +42,7 @@ def edgectl(broker: Mosquitto) -> Callable[..., subprocess.Popen[str]]:
 
     def start(*args: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "edged.ctl", "--broker", broker.url, "--timeout", "30", *args],
+            [sys.executable, "-m", "edged.ctl", "--broker", broker.url, "--timeout", str(PATIENCE_S), *args],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

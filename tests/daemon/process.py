@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from edged.ctl.client import Client
+from edged.mqtt.broker import broker
+from edged.settings import MqttSettings
 from tests.waiting import PATIENCE_S, wait_until
 
 
@@ -18,15 +21,17 @@ class Daemon:
         folder: For its configuration, state and log.
         url: The broker's.
         more: Lines of TOML after the others.
+        fps: Of the camera; 0: it waits for the network, and no frame is dropped on a slow machine.
     """
 
-    def __init__(self, folder: Path, url: str, more: str = "") -> None:
+    def __init__(self, folder: Path, url: str, more: str = "", *, fps: float = 5) -> None:
         self.state_dir = folder / "state"
         self.log_file = folder / "edged.log"
+        self._url = url
         self._config = folder / "edged.toml"
         self._config.write_text(
             f'[device]\nid = "dut"\n[mqtt]\nurl = "{url}"\n[storage]\nstate_dir = "{self.state_dir}"\n'
-            f'[cameras.main]\nsource = "pattern"\nfps = 5\n[model]\nthreads = 1\n{more}'
+            f'[cameras.main]\nsource = "pattern"\nfps = {fps}\n[model]\nthreads = 1\n{more}'
         )
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -47,6 +52,12 @@ class Daemon:
             return self.log.count("first result") > ready and "connected to broker" in self.log
 
         wait_until(up, what="edged run")
+        # It subscribes to its commands before it says `online`, which is later than the line in the log.
+        with Client(broker(MqttSettings(url=self._url)), timeout_s=PATIENCE_S) as client:
+            with client.subscribe("dut/state") as states:
+                while (state := states.get(PATIENCE_S)) is not None and state.payload != b"online":
+                    pass
+            assert state is not None, "it never said that it is online"
         return self
 
     def signal(self, number: int) -> None:

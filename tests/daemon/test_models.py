@@ -16,8 +16,11 @@ from edged.resources import shipped
 from edged.settings import ModelSettings
 from edged.store import Store
 from edged.vision.network import Network
+from tests.clips import make_clip
+from tests.conftest import MADE_AND_REAL, SHARED_DATA
 from tests.daemon.running import PHOTOS, Running, Watcher
 from tests.mosquitto import Mosquitto
+from tests.networks import KINDS, made
 from tests.waiting import wait_until
 
 Run = Callable[..., Running]
@@ -31,35 +34,44 @@ def add(store: Store, file: Path, labels: int) -> None:
     store.add(model, [f"label {n}" for n in range(labels)], name=file.stem, width=network.width, height=network.height)
 
 
-def test_every_model_answers_the_clip_and_photos_one_after_another(
-    broker: Mosquitto, run: Run, watch: Watch, shared_data: Path, tmp_path: Path
-) -> None:
-    models = json.loads((shared_data / "models/manifest.json").read_text())["models"]
+def files_of(kind: str, folder: Path) -> list[tuple[Path, int]]:
+    """The file of each network, made or real, and how many outputs it has."""
+    if kind == "made":
+        return [(made(name).write(folder, name)[0], KINDS[name].classes) for name in KINDS]
+    models = json.loads((SHARED_DATA / "models/manifest.json").read_text())["models"]
     assert len(models) == 9
+    return [(SHARED_DATA / "models" / model["file"], model["outputs"]) for model in models]
+
+
+@pytest.mark.parametrize("kind", MADE_AND_REAL)
+def test_every_model_answers_the_clip_and_photos_one_after_another(
+    broker: Mosquitto, run: Run, watch: Watch, tmp_path: Path, kind: str
+) -> None:
+    film = make_clip(tmp_path / "pan.avi").path if kind == "made" else SHARED_DATA / "clips/car-detection.mp4"
+    models = files_of(kind, tmp_path)
     store = Store(tmp_path / "device/state")
-    for model in models:
-        add(store, shared_data / "models" / model["file"], model["outputs"])
+    for file, outputs in models:
+        add(store, file, outputs)
     seen = watch(broker)
     device = run(
         broker.url,
-        cameras=f'[cameras.clip]\nsource = "file://{shared_data}/clips/car-detection.mp4"\n'
-        f'[cameras.photos]\nsource = "dir://{PHOTOS}"',
+        cameras=f'[cameras.clip]\nsource = "file://{film}"\n[cameras.photos]\nsource = "dir://{PHOTOS}"',
     )
     seen.wait("result/clip", 2)
     ids = []
-    for model in models:
-        _, job, _ = seen.command("models_use", model=Path(model["file"]).stem)
+    for file, outputs in models:
+        _, job, _ = seen.command("models_use", model=file.stem)
         assert job is not None
         assert job["status"] == "succeeded", job
         newest = seen.decoded("model")[-1]
-        assert (newest["name"], len(newest["labels"])) == (Path(model["file"]).stem, model["outputs"])
+        assert (newest["name"], len(newest["labels"])) == (file.stem, outputs)
         ids.append(newest["id"])
 
         def answered(topic: str, id_: str = newest["id"]) -> bool:
             return any(result["model"] == id_ for result in seen.decoded(topic)[-50:])
 
         wait_until(lambda: answered("result/clip") and answered("result/photos"), what=f"answers of {newest['name']}")
-    assert len(set(ids)) == 9
+    assert len(set(ids)) == len(models)
     assert device.stop() == 0
     seen.wait_for_state("offline")
     for camera in ("clip", "photos"):

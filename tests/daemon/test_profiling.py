@@ -19,7 +19,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 def test_a_device_profiles_beside_its_frames(daemon: Callable[..., Daemon], edgectl: Start) -> None:
     daemon()
-    code, out, err = ended(edgectl("--json", "profile", "--only", "layers,online", "--online", "3", "--seconds", "1"))
+    code, out, err = ended(edgectl("--json", "profile", "--only", "layers,online", "--online", "3", "--seconds", "30"))
     assert code == 0, err
     job = json.loads(out)
     assert (job["cmd"], job["status"], job["progress"]) == ("profile", "succeeded", 1.0)

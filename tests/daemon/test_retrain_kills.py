@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from edged.contract.messages import Job, Result
+from edged.contract.messages import Result
 from edged.ctl.client import Client
 from edged.mqtt.broker import broker as broker_of
 from edged.settings import MqttSettings
@@ -21,16 +21,14 @@ from edged.store import Store
 from tests.albums import LABELS, make_album
 from tests.daemon.process import Daemon
 from tests.mosquitto import Mosquitto
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, has_ended, wait_until
 
 CHILD_KILLS, DAEMON_KILLS = 36, 14
-LONGEST_S = 1.6
-"""About what a training takes here: the points of death spread over all its stages."""
 
 
 @pytest.fixture
 def client(broker: Mosquitto) -> Iterator[Client]:
-    with Client(broker_of(MqttSettings(url=broker.url)), timeout_s=60) as opened:
+    with Client(broker_of(MqttSettings(url=broker.url)), timeout_s=PATIENCE_S) as opened:
         yield opened
 
 
@@ -56,7 +54,7 @@ def trainers(daemon_pid: int) -> list[psutil.Process]:
 def check_live(client: Client, known: set[str]) -> str:
     """A result comes, of a model that may run; returns which."""
     with client.subscribe("dut/result/+") as answers:
-        message = answers.get(60)
+        message = answers.get(PATIENCE_S)
     assert message is not None, "no live results"
     result = message.decode(Result)
     assert result is not None
@@ -64,7 +62,7 @@ def check_live(client: Client, known: set[str]) -> str:
     return result.model
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_fifty_kills_at_random_points(daemon: Callable[..., Daemon], client: Client, tmp_path: Path) -> None:
     dice = random.Random(20)
     images = make_album(tmp_path / "state" / "images", 8)
@@ -81,14 +79,22 @@ def test_fifty_kills_at_random_points(daemon: Callable[..., Daemon], client: Cli
         make_album(images, 1, first=drawn)
         drawn += 1
 
+    # What a training takes on this machine, at its present load: the points of death spread over all of its stages.
+    began = time.monotonic()
+    (*_, last) = client.jobs(client.command("dut", "retrain", {}).id)
+    assert last.status == "succeeded", last.error
+    known |= {version.id for version in store.versions()}
+    longest_s = time.monotonic() - began
+
     for number, victim in enumerate(rounds):
         new_images()
+        began = time.monotonic()
         job_id = client.command("dut", "retrain", {"seed": number}).id
         assert device.process is not None
         pid = device.process.pid
         wait_until(lambda pid=pid: trainers(pid), what="the trainer")  # type: ignore[misc]  # mypy: default arguments
         children = trainers(pid)
-        time.sleep(dice.uniform(0, LONGEST_S))
+        time.sleep(dice.uniform(0, longest_s))
         if victim == "child":
             for child in children:
                 try:
@@ -98,9 +104,9 @@ def test_fifty_kills_at_random_points(daemon: Callable[..., Daemon], client: Cli
         else:
             os.kill(pid, signal.SIGKILL)
             device.kill()
-            wait_until(lambda children=children: not any(c.is_running() for c in children), what="its end")  # type: ignore[misc]  # the same
+            wait_until(lambda children=children: all(has_ended(c) for c in children), what="its end")  # type: ignore[misc]  # the same
             device.start()
-        last: Job | None = None
+        last = None
         for last in client.jobs(job_id, device="dut"):
             if last.status == "running":
                 stages.add(last.stage)
@@ -109,8 +115,11 @@ def test_fifty_kills_at_random_points(daemon: Callable[..., Daemon], client: Cli
         assert last.status in ("succeeded", "failed"), last.error
         if last.status == "failed":
             hits += 1
+            longest_s *= 1.1  # until one gets away, which passes all stages
             expected = "was killed by signal 9" if victim == "child" else "the daemon was restarted"
             assert expected in (last.error or "")
+        else:
+            longest_s = time.monotonic() - began
         known |= {version.id for version in store.versions()}
         check_live(client, known)
         assert store.current("mobilenet_v2").id in known

@@ -7,6 +7,7 @@ import pytest
 
 from edged.daemon import supervision
 from edged.daemon.supervision import Watchdog, notify_ready, notify_stopping
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -14,7 +15,7 @@ def systemd(request, tmp_path, monkeypatch):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         name = str(tmp_path / "notify") if request.param == "path" else f"@edged-test-{os.getpid()}"
         receiver.bind(name if name[0] == "/" else "\0" + name[1:])
-        receiver.settimeout(10)
+        receiver.settimeout(PATIENCE_S)
         monkeypatch.setenv("NOTIFY_SOCKET", name)
         yield receiver
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edged.images.sampling import FrameKeeper
+from edged.images import FrameKeeper
 
 
 def scores(*values: float) -> np.ndarray:

@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from edged.errors import CommandError, StorageError
-from edged.images.embeddings import Embedding, variant
-from edged.images.rows import Kept
-from edged.images.store import ImageStore
+from edged.images import Embedding, ImageStore, Kept, variant
+from tests.conftest import MADE_AND_REAL, SHARED_DATA
 from tests.photos import photo
 from tests.pinned import Pins
+from tests.waiting import PATIENCE_S
 
 BACKBONE = "b" * 64
 
@@ -103,6 +103,17 @@ def test_scan_takes_in_files_moves_and_deletions(store: ImageStore, tmp_path: Pa
     assert store.counts() == {"roses": 1, "tulips": 1}
     after = {image.sha256: image.split for image in store.labeled()}
     assert after.items() <= before.items()
+
+
+def test_a_label_s_folder_counts_more_than_a_later_copy_among_the_frames(store: ImageStore, tmp_path: Path) -> None:
+    put(tmp_path, "roses", "a.jpg", photo(1))
+    store.scan()
+    copy = tmp_path / "frames" / "b.jpg"
+    copy.write_bytes(photo(1))
+    for _ in range(2):
+        store.scan(settle_s=0)
+        assert store.counts() == {"roses": 1}
+        assert store.unlabeled() == 0
 
 
 def test_files_that_are_being_written_wait(store: ImageStore, tmp_path: Path) -> None:
@@ -346,7 +357,7 @@ def test_what_a_crash_left_between_file_and_row_is_healed(store: ImageStore, tmp
 def test_two_processes_write_at_the_same_time(store: ImageStore, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
-        "from edged.images.store import ImageStore; from tests.photos import *\n"
+        "from edged.images import ImageStore; from tests.photos import *\n"
         "store = ImageStore(Path(sys.argv[1]), images_max_mb=10)\n"
         "for seed in range(100, 130): store.add(photo(seed), 'theirs')\n"
         "store.scan(settle_s=0); store.close()\n"
@@ -363,7 +374,7 @@ def test_two_processes_write_at_the_same_time(store: ImageStore, tmp_path: Path)
 def test_sigkill_at_any_moment_loses_no_image_that_add_returned_for(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
-        "from edged.images.store import ImageStore; from tests.photos import *\n"
+        "from edged.images import ImageStore; from tests.photos import *\n"
         "store = ImageStore(Path(sys.argv[1]), images_max_mb=10)\n"
         "for seed in range(int(sys.argv[2]), 10**6):\n"
         "    sha256 = store.add(photo(seed), 'roses'); print(sha256, flush=True)\n"
@@ -390,7 +401,7 @@ def test_sigkill_at_any_moment_loses_no_image_that_add_returned_for(tmp_path: Pa
 def test_a_full_disk_is_one_line_and_leaves_nothing_half(tmp_path: Path) -> None:
     script = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from edged.images.store import ImageStore; from edged.errors import EdgedError\n"
+        "from edged.images import ImageStore; from edged.errors import EdgedError\n"
         "from tests.photos import *\n"
         "store = ImageStore(Path(sys.argv[1]), images_max_mb=10); store.add(photo(1), 'roses')\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (500, -1))\n"
@@ -398,7 +409,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half(tmp_path: Path) -> None
         "except EdgedError as error: print(error)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=90, check=True
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=PATIENCE_S, check=True
     )
     assert "cannot be written: File too large" in done.stdout
     store = ImageStore(tmp_path, images_max_mb=10)
@@ -408,12 +419,17 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half(tmp_path: Path) -> None
     store.close()
 
 
-def test_flowers_have_no_false_groups(shared_data: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "flowers"
-    for label in ("roses", "tulips"):
-        for path in sorted((shared_data / "flowers" / label).glob("*.jpg"))[:100]:
-            (folder / label).mkdir(parents=True, exist_ok=True)
-            (folder / label / path.name).symlink_to(path)
+@pytest.mark.parametrize("kind", MADE_AND_REAL)
+def test_different_photos_have_no_false_groups(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "images"
+    for number, label in enumerate(("roses", "tulips")):
+        if kind == "real":
+            (folder / label).mkdir(parents=True)
+            for path in sorted((SHARED_DATA / "flowers" / label).glob("*.jpg"))[:100]:
+                (folder / label / path.name).symlink_to(path)
+        else:
+            for seed in range(100 * number, 100 * number + 100):
+                put(tmp_path, label, f"{seed:03}.jpg", photo(seed))
     store = ImageStore(tmp_path / "state", images_max_mb=100, folder=folder)
     assert store.scan().skipped == []
     images = store.labeled()

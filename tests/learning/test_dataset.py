@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from edged.errors import RefusedError
-from edged.images.rows import LabeledImage
-from edged.images.split import Split
+from edged.images import LabeledImage, Split
 from edged.learning.dataset import select, views_of
 
 

@@ -10,7 +10,10 @@ from edged.vision.graph import Graph
 from edged.vision.network import HeadNetwork, Network
 from edged.vision.quantization import Affine
 from edged.vision.scores import softmax
-from tests.vision.conftest import read_rgb
+from tests.albums import make_album
+from tests.conftest import HAS_SHARED_DATA, SHARED_DATA
+from tests.networks import made
+from tests.vision.conftest import network_file, read_rgb
 
 
 def quantized_scores(logits: np.ndarray, affine: Affine) -> np.ndarray:
@@ -38,24 +41,30 @@ def test_any_logits_have_a_range(logits: list[list[float]]) -> None:
     assert np.isfinite([low, high]).all()
 
 
-def test_a_head_trained_on_real_photos_is_as_good_in_8_bits(shared_data: Path) -> None:
-    model = (shared_data / "models" / "mobilenet_v1_0.25_128_quant.tflite").read_bytes()
+MODELS = [("made_v1_128", "made"), ("made_birds", "made"), ("made_resnet", "made")]
+MODELS += [("mobilenet_v1_0.25_128_quant", "real")] if HAS_SHARED_DATA else []
+
+
+@pytest.mark.parametrize(("name", "kind"), MODELS)
+def test_a_head_trained_on_photos_is_as_good_in_8_bits(tmp_path: Path, name: str, kind: str) -> None:
+    model = network_file(name)
     network = Network(model, crop=1.0)
-    folders = sorted(folder for folder in (shared_data / "flowers").iterdir() if folder.is_dir())
-    files = [(file, label) for label, folder in enumerate(folders) for file in sorted(folder.glob("*.jpg"))[:40]]
+    album = SHARED_DATA / "flowers" if kind == "real" else make_album(tmp_path / "album", 50)
+    folders = sorted(folder for folder in album.iterdir() if folder.is_dir())
+    files = [(file, label) for label, folder in enumerate(folders) for file in sorted(folder.glob("*.jpg"))[:50]]
     stored = np.stack([network.embed(network.prepare(read_rgb(file))) for file, _ in files])
     labels = np.array([label for _, label in files])
     train = np.arange(len(files)) % 4 > 0
-    head = fit(stored[train], labels[train], classes=5, affine=network.bottleneck_affine)
+    head = fit(stored[train], labels[train], classes=len(folders), affine=network.bottleneck_affine)
     exported = export(model, head, stored[train])
-    assert Graph(exported).head.classes == 5
+    assert Graph(exported).head.classes == len(folders)
     quantized = HeadNetwork(exported).scores(stored[~train])
     real = softmax(head.logits(stored[~train], network.bottleneck_affine))
     assert abs(quantized - real).max() < 0.1
     truth = labels[~train]
     hits, float_hits = ((scores.argmax(axis=1) == truth).mean() for scores in (quantized, real))
     assert hits > 0.6
-    assert hits >= float_hits - 0.04  # 50 images: two of them
+    assert hits >= float_hits - 0.04  # two or three images
 
     whole = Network(exported, crop=1.0)
     some = np.flatnonzero(~train)[::10]
@@ -63,9 +72,9 @@ def test_a_head_trained_on_real_photos_is_as_good_in_8_bits(shared_data: Path) -
     np.testing.assert_array_equal(scores, HeadNetwork(exported).scores(stored[some]))
 
 
-def test_a_head_for_another_backbone_is_refused(shared_data: Path) -> None:
-    model = (shared_data / "models" / "mobilenet_v1_0.25_128_quant.tflite").read_bytes()
+def test_a_head_for_another_backbone_is_refused() -> None:
+    model = made("made_v1_128").model
     features = np.random.default_rng(0).integers(0, 256, (8, 32)).astype(np.uint8)
     head = fit(features, np.arange(8) % 2, classes=2)
-    with pytest.raises(ModelError, match="does not fit a bottleneck of 256"):
+    with pytest.raises(ModelError, match="does not fit a bottleneck of 192"):
         export(model, head, features)

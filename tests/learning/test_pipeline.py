@@ -12,9 +12,7 @@ import pytest
 from edged.codec import decode, read_image
 from edged.contract.hyperparameters import Hyperparameters
 from edged.errors import RefusedError, TrainingError
-from edged.images.embeddings import Embedding, variant
-from edged.images.rows import Kept
-from edged.images.store import ImageStore
+from edged.images import Embedding, ImageStore, Kept, variant
 from edged.learning.backbone import Backbone
 from edged.learning.bottlenecks import Task, extract
 from edged.learning.choice import choose_backbone
@@ -22,9 +20,12 @@ from edged.learning.dataset import KeptBottlenecks
 from edged.learning.pipeline import train
 from edged.learning.request import Progress, TrainingRequest
 from edged.store import Store, read_bundle
+from edged.vision.graph import Graph
 from edged.vision.network import Network
+from edged.zoo import install
 from tests.albums import LABELS, make_album, picture, put
 from tests.conftest import REPOSITORY
+from tests.networks import KINDS, made
 
 SHIPPED = REPOSITORY / "models" / "mobilenet_v2"
 
@@ -114,6 +115,39 @@ def test_a_retrained_model_is_retrained_again(request_: TrainingRequest) -> None
     bundle = read_bundle(again.bundle)
     assert (bundle.backbone, bundle.name) == ("mobilenet_v2", "mobilenet_v2-retrained")
     assert bundle.manifest.backbone_sha256 == read_bundle(SHIPPED).manifest.sha256
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_network_is_retrained(tmp_path: Path, name: str) -> None:
+    """With a head for three labels, measured as it will run, twice over: the second time on the first one's result."""
+    kind, made_network = KINDS[name], made(name)
+    store = Store(tmp_path)
+    backbone = install(store, made_network.model, made_network.labels, name=name, origin=name)
+    before = Network(backbone.read_model())
+    make_album(tmp_path / "images", 16)
+    request = TrainingRequest(
+        state_dir=tmp_path, backbone=backbone.path, current=backbone.path, run="one", epochs=30, batch=16, workers=1
+    )
+    first = train(request, quiet)
+    assert (first.status, first.report["backbone"]) == ("succeeded", name)
+    assert first.bundle is not None
+    bundle = read_bundle(first.bundle)
+    graph, network = Graph(bundle.read_model()), Network(bundle.read_model())
+    assert (bundle.labels, network.classes, network.features) == (LABELS, 3, before.features)
+    assert graph.outputs == ("scores", "bottleneck")
+    assert graph.input.dtype == ("int8" if kind.signed else "uint8")
+    assert graph.bottleneck_dtype == ("uint8" if kind.legacy else "int8")
+    hits = []
+    for label in LABELS:
+        for seed in range(500, 504):
+            prepared = network.prepare(read_image(picture(label, seed)))
+            np.testing.assert_array_equal(network.embed(prepared), before.embed(prepared))
+            hits.append(LABELS[int(network.infer(prepared).scores.argmax())] == label)
+    assert np.mean(hits) >= 0.75
+    assert first.report["accuracy"]["quantized"] >= 0.75
+    again = train(replace(request, backbone=first.bundle, current=first.bundle, run="two", seed=1), quiet)
+    assert again.report["accuracy"]["previous"] == first.report["accuracy"]["quantized"]
+    assert again.report["accuracy"]["quantized"] >= 0.75
 
 
 def test_augmented_views_are_kept_too(request_: TrainingRequest) -> None:

@@ -55,6 +55,10 @@ class Watcher:
         body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         self.client.publish(f"edged/{to}/cmd/{name}", body, qos=1, retain=retain)
 
+    def wait_for_online(self) -> None:
+        """Wait until the device reads commands: it subscribes before it says `online`, and `connected` is earlier."""
+        wait_for(lambda: self.of("state")[-1:] == [b"online"], "online")
+
     def ack(self, id_: str, count: int = 1) -> dict[str, Any]:
         wait_for(lambda: len(self.of(f"ack/{id_}")) >= count, f"ack/{id_}")
         answer: dict[str, Any] = json.loads(self.of(f"ack/{id_}")[-1])

@@ -11,6 +11,7 @@ from edged.mqtt.broker import broker as check
 from edged.settings import MqttSettings
 from tests.mosquitto import free_port
 from tests.mqtt.conftest import wait_for
+from tests.waiting import PATIENCE_S
 
 
 def test_a_wrong_password_is_a_clear_state_and_heals_when_the_file_is_corrected(mosquitto, link, tmp_path):
@@ -115,11 +116,11 @@ def test_a_broker_that_only_knows_3_1_1(link, watch):
     server = threading.Thread(target=lambda: asyncio.run(serve()))
     server.start()
     try:
-        assert up.wait(30)
+        assert up.wait(PATIENCE_S)
         seen = watch(port)
         commands = []
         running = link(f"mqtt://127.0.0.1:{port}", on_command=commands.append)
-        wait_for(lambda: running.connected, "connected")
+        seen.wait_for_online()
         for seq in range(200):
             running.publish("result/main", str(seq).encode())
         wait_for(lambda: running.backlog == 0, "acknowledged")
@@ -131,7 +132,7 @@ def test_a_broker_that_only_knows_3_1_1(link, watch):
         seen.close()
     finally:
         over.set()
-        server.join(30)
+        server.join(PATIENCE_S)
 
 
 def test_a_second_client_with_our_device_id_is_named_and_not_fought(mosquitto, link):

@@ -1,15 +1,36 @@
 """The machine that runs the tests, and what x86 and a Raspberry Pi add."""
 
 import os
+import time
+from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
-from edged.sensors.host import HostSensors, mean_power_mw, rapl_energy, throttled
+from edged.sensors.host import HostSensors, busy_share, mean_power_mw, rapl_energy, throttled
+
+
+def test_the_load_of_the_processor_is_that_since_the_reading_before():
+    times = namedtuple("times", "user system idle iowait guest")
+    before = times(10.0, 5.0, 100.0, 1.0, 3.0)
+    assert busy_share(before, times(12.0, 6.0, 106.0, 2.0, 5.0)) == 0.3
+    assert busy_share(before, before) is None
+
+
+def test_another_thread_reads_the_first_load():
+    sensors = HostSensors()
+    end = time.monotonic() + 60
+    while busy_share(sensors._cpu, psutil.cpu_times()) in (None, 0.0):  # this loop is work
+        assert time.monotonic() < end
+    with ThreadPoolExecutor(1) as pool:  # as the daemon: made on one thread, read on another
+        assert pool.submit(sensors.read).result().load["cpu"] > 0
 
 
 def test_this_machine():
     sensors = HostSensors()
+    time.sleep(0.1)  # the kernel counts in hundredths of a second
     reading = sensors.read()
     sensors.close()
     assert sensors.name == "host"

@@ -8,6 +8,8 @@ import math
 
 import pytest
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from edged.terminal import text as screen
 
@@ -42,3 +44,19 @@ def test_json_lines_hold_no_control_characters(capsys: pytest.CaptureFixture[str
     line = capsys.readouterr().out
     assert "\x1b" not in line
     assert json.loads(line) == {"label": "a\n\x1b[31m"}
+
+
+def test_a_narrow_terminal_breaks_no_word() -> None:
+    table = Table("model", "id", title="tx2-01")
+    table.add_row(screen.text("mobilenet_v2-retrained [b]"), Text("48988dd42704\n80.8 %"))
+    table.add_row(screen.text("inception_v3"), screen.text(""))
+    for width in (80, 30):
+        out = io.StringIO()
+        screen.print_part(Console(file=out, width=width), table)
+        lines = [line.rstrip() for line in out.getvalue().splitlines()]
+        assert max(map(len, lines)) <= width
+        assert "mobilenet_v2-retrained" in out.getvalue()
+        assert "48988dd42704" in out.getvalue()
+    assert lines == [
+        "tx2-01", "model: mobilenet_v2-retrained", "[b]", "id: 48988dd42704, 80.8 %", "", "model: inception_v3", "",
+    ]  # fmt: skip

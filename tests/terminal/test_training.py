@@ -18,7 +18,9 @@ REPORT = {
         "roses": {"images": 128, "precision": None, "recall": 0.5},
     },
     "confused": [{"label": "roses", "predicted": "daisy", "count": 12}],
-    "worst": [{"id": "d7a0046af2867774", "label": "[red]roses", "predicted": "daisy", "score": 0.004}],
+    "worst": [
+        {"id": "d7a0046af2867774", "file": "IMG_0815.jpg", "label": "[red]roses", "predicted": "daisy", "score": 0.004}
+    ],
     "training": {"epochs": 33, "best_epoch": 23, "validation_loss": 0.29, "stopped": "patience"},
     "learning_curve": {"points": [{"images": 645, "accuracy": 0.867}], "gain_per_100": 0.0003},
     "seconds": {"scan": 0.1, "total": 2.5},
@@ -38,14 +40,27 @@ def shown(report: dict[str, object]) -> str:
 
 def test_everything_a_person_asks_for_is_there() -> None:
     text = shown(REPORT)
-    for part in ("87.4%", "80.0%", "754", "daisy", "633", "89.4%", "d7a0046af2867774", "645 images 86.7%",
-                 "0.03 points", "promoted", "total 2.50", "168 MB", "rare", "images/9.jpg", "2 more"):  # fmt: skip
+    for part in ("87.4%", "80.0%", "754", "daisy", "633", "89.4%", "d7a0046a", "IMG_0815.jpg", "645 images 86.7%",
+                 "less than 0.1 points of accuracy", "accepted",
+                 "total 2.50", "168 MB", "rare", "images/9.jpg", "2 more"):  # fmt: skip
         assert part in text
+    assert "0.0003" not in text, "an estimate is not that precise"
     assert "[red]roses" in text  # a label is text, not markup
     lines = text.splitlines()
     assert next(n for n, line in enumerate(lines) if "roses" in line) < next(
         n for n, line in enumerate(lines) if "daisy" in line
     )  # the class that needs images most comes first
+
+
+def test_one_image_is_no_images() -> None:
+    decision = {"against": "0123456789ab", "images": 1}
+    curve = {"points": [{"images": 1, "accuracy": 0.5}], "gain_per_100": 0.0273}
+    text = shown({"accuracy": {"previous": 0.5}, "decision": decision, "learning_curve": curve})
+    assert "1 shared image" in text
+    assert "1 image 50.0%" in text
+    assert "1 images" not in text
+    assert "1 shared images" not in text
+    assert "about 2.7 points of accuracy" in text
 
 
 @pytest.mark.parametrize("report", [{}, {"accuracy": None, "classes": 3, "worst": [1]}, {"seconds": {"scan": "x"}}])

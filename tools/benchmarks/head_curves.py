@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from edged.contract.hyperparameters import Hyperparameters
-from edged.images.folder import open_images
+from edged.images import open_images
 from edged.lab.chart import Axis, Chart, Series
 from edged.learning.backbone import Backbone
 from edged.learning.bottlenecks import complete

@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.targets import IMAGENET_TARGETS, make_flowers, make_imagenet
-from edged.images.folder import open_images
-from edged.images.store import ImageStore
+from edged.images import ImageStore, open_images
 from edged.lab.sources.ranker import Ranker
 from edged.lab.sources.ranking import Ranking
 from edged.lab.sources.transferability import h_score, leep, log_evidence
@@ -31,7 +30,7 @@ from edged.vision.network import HeadNetwork
 
 PER_FLOWER = 200
 LEAST = 35  # photos that no ImageNet network was trained on, to measure them alone too
-IN_THE_TABLE = "eli"  # photos that edged/learning/known_sources.json was made of: no target is estimated from them
+IN_THE_TABLE = "eli"  # photos that edged/lab/sources/known_sources.json was made of: no target is estimated from them
 
 
 def measure(name: str, folder: Path, fresh: Path, store: Store, state: Path, seed: int) -> dict[str, Any]:

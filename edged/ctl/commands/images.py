@@ -25,7 +25,11 @@ _MAX_LISTED = 500
 
 def register(commands: Commands) -> None:
     """Add the family."""
-    family = commands.family("images", summary="labeled images to train on: push, list, get, label, unlabel, remove")
+    family = commands.family(
+        "images",
+        summary="labeled images to train on: push, list, get, label, unlabel, remove",
+        examples="  edgectl images push flowers/\n  edgectl images label --last roses",
+    )
     image_push.register(family)
     listed = family.add(
         "list",
@@ -60,23 +64,38 @@ def register(commands: Commands) -> None:
 
 def run_list(args: argparse.Namespace) -> int:
     """Print a table per device."""
-    from edged.terminal.text import console, print_json, text
+    from edged.terminal.text import console, print_json, print_part, text
 
-    wanted = {"label": args.label, "unlabeled": args.unlabeled or None, "limit": min(args.limit, _MAX_LISTED)}
+    limit = min(args.limit, _MAX_LISTED)
+    wanted = {"label": args.label, "unlabeled": args.unlabeled or None, "limit": limit}
 
     def show(device: str, job: Job) -> None:
         report = job.report or {}
+        shown, all_ = len(report.get("images") or []), matching(report, args.label, unlabeled=args.unlabeled)
         if args.json:
-            print_json({"device": device, **report})
+            print_json({"device": device, **report, "matching": all_})
             return
         screen = console()
-        screen.print(table(report.get("images") or []))
+        print_part(screen, table(report.get("images") or []))
+        if shown < all_:
+            more = (
+                f"--limit {min(all_, _MAX_LISTED)} shows more" if limit < _MAX_LISTED else "more are not sent at once"
+            )
+            screen.print(text(f"first {shown} of {all_}; {more}", "yellow"))
         counts = ", ".join(f"{label} {number}" for label, number in (report.get("counts") or {}).items())
         screen.print(text(f"{device}: {counts or 'no labeled image'}; {report.get('unlabeled', 0)} unlabeled", "bold"))
         for fault in report.get("skipped") or []:
             screen.print(text(f"not usable: {fault.get('file')}: {fault.get('reason')}", "yellow"))
 
     return _each(args, "images_list", wanted, show)
+
+
+def matching(report: dict[str, Any], label: str | None, *, unlabeled: bool) -> int:
+    """Return how many images the device has of those that were asked for."""
+    counts = report.get("counts") or {}
+    if unlabeled:
+        return int(report.get("unlabeled") or 0)
+    return int(counts.get(label, 0)) if label is not None else sum(counts.values()) + int(report.get("unlabeled") or 0)
 
 
 def run_get(args: argparse.Namespace) -> int:

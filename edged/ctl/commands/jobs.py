@@ -50,7 +50,7 @@ def run_jobs(args: argparse.Namespace) -> int:
     from edged.ctl.errors import NoAnswerError
     from edged.ctl.fleet import look, seen, where
     from edged.errors import EdgedError
-    from edged.terminal.text import console, note, print_json
+    from edged.terminal.text import console, note, print_json, print_part
 
     _check(args.job)
     worst, shown = DONE, 0
@@ -74,7 +74,7 @@ def run_jobs(args: argparse.Namespace) -> int:
                 for job in told:
                     print_json({"device": device, **as_json(job, online=known.online, report=args.job is not None)})
             elif told:
-                console().print(_table(device, told, online=known.online))
+                print_part(console(), _table(device, told, online=known.online))
                 if args.job is not None:
                     _print_report(told[0])
         if not shown and worst == DONE:
@@ -183,7 +183,7 @@ def shortened(ids: list[str]) -> dict[str, str]:
 
 def _print_report(job: Job) -> None:
     from edged.ctl.commands.retrain import harmless
-    from edged.terminal.text import console
+    from edged.terminal.text import console, print_part
 
     report: dict[str, Any] = harmless(job.report or {})
     if job.cmd == "profile" and job.status == "succeeded":
@@ -195,4 +195,4 @@ def _print_report(job: Job) -> None:
         from edged.terminal.training import report_tables
 
         for part in report_tables(report):
-            console().print(part)
+            print_part(console(), part)

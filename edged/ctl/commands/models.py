@@ -21,8 +21,17 @@ if TYPE_CHECKING:  # imported when the command runs
 
 def register(commands: Commands) -> None:
     """Add the family and `rollback`."""
-    family = commands.family("models", summary="a device's models: list, push, use, remove")
-    family.add("list", run_list, summary="list installed models and trained versions")
+    family = commands.family(
+        "models",
+        summary="a device's models: list, push, use, remove",
+        examples="  edgectl models list\n  edgectl models use inception_v3",
+    )
+    family.add(
+        "list",
+        run_list,
+        summary="list installed models and trained versions",
+        examples="  edgectl models list\n  edgectl --device tx2-01 models list --json",
+    )
     use = family.add(
         "use",
         run_use,
@@ -65,7 +74,7 @@ def register(commands: Commands) -> None:
 
 def run_list(args: argparse.Namespace) -> int:
     """List the models of each addressed device."""
-    from edged.terminal.text import console, print_json
+    from edged.terminal.text import console, print_json, print_part
 
     def show(device: str, job: Job) -> None:
         models = [model for model in (job.report or {}).get("models") or () if isinstance(model, dict)]
@@ -73,7 +82,7 @@ def run_list(args: argparse.Namespace) -> int:
             for model in models:
                 print_json({"device": device, **model})
         else:
-            console().print(_table(device, models))
+            print_part(console(), _table(device, models))
 
     return _each(args, "models_list", {}, show)
 

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _follow(client: Client, device: str, job_id: str, as_json: bool) -> int:
     from edged.ctl.jobs import finish, follow
-    from edged.terminal.text import console, print_line
+    from edged.terminal.text import console, print_line, print_part
 
     job = follow(client, job_id, device=device, as_json=as_json, describe=describe)
     client.forget(job_id)
@@ -78,7 +78,7 @@ def _follow(client: Client, device: str, job_id: str, as_json: bool) -> int:
         screen = console()
         report = harmless(job.report)
         for part in report_tables(report):
-            screen.print(part)
+            print_part(screen, part)
         if job.status == "succeeded":
             print_line(f"{device}: model {report.get('model')} answers; `edgectl rollback` goes back")
     return finish(job, device)

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from edged.ctl.errors import NoAnswerError
     from edged.ctl.fleet import look, seen, where
     from edged.ctl.options import ALL
-    from edged.terminal.text import console, print_json
+    from edged.terminal.text import console, print_json, print_part
 
     with open_client(args) as client:
         fleet = look(client, args.device, live=True)
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
             print_json(as_json(device))
     else:
         screen = console()
-        screen.print(table(devices))
+        print_part(screen, table(devices))
         for line in complaints(devices):
             screen.print()
             screen.print(line)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     """Layer name → kernel (height, width, in, out), bias (out,)."""
 
 SIDE = 224
-"""Of the input, pixels."""
+"""Width and height of the network's input, pixels."""
 STRIDE_2 = {1, 3, 6, 13}
 """Blocks whose depthwise convolution halves the picture."""
 
@@ -117,7 +117,7 @@ def convert(model: Any, photos: Sequence[Image]) -> bytes:
     """Return the quantized flatbuffer of a float network: batch of one, int8 inside, uint8 in and out.
 
     Args:
-        model: From `network`.
+        model: As `network` returns it.
         photos: Prepared; activations are calibrated on them.
     """
     call = tf.function(model).get_concrete_function(tf.TensorSpec((1, SIDE, SIDE, 3), tf.float32))

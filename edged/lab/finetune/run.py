@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edged.errors import ChildError, TrainingError
-from edged.images.folder import open_images
+from edged.images import open_images
 from edged.jobs.process import ChildProcess
 from edged.lab.finetune.depth import parse_depth
 from edged.lab.finetune.job import FINE_TUNING, Hyperparameters, Job, JobProgress

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edged.codec import read_image
+from edged.contract.reports import ComparedModel
 from edged.errors import ConfigError, ImageError
 from edged.lab.profiling.costs import costs
-from edged.lab.profiling.photos import photo_files
 from edged.vision.flatbuffer import unpack
 
 if TYPE_CHECKING:
+    from edged.lab.photos import LabeledPhoto
     from edged.types import Vector
     from edged.vision.network import Network
 
@@ -25,18 +24,20 @@ _BACKGROUND = 1001
 """Outputs of an ImageNet network whose output 0 is "background"; its classes are one higher."""
 
 
-@dataclass(frozen=True, slots=True)
-class Photo:
-    """A labeled photo; at least one of label and class index is given, or neither where accuracy is not asked for."""
-
-    path: Path
-    label: str | None = None
-    class_index: int | None = None
-
-
 @dataclass(slots=True)
 class Candidate:
-    """A model to compare, and what was seen of it."""
+    """A model to compare, and what was measured so far.
+
+    Attributes:
+        name: As the table calls it.
+        model: Content of the .tflite file.
+        network: The same, ready to run.
+        labels: What its outputs are called; none where that is not known.
+        times_ms: One per photo: the invocation.
+        cpu_s: One per photo: processor time of all threads.
+        judged: Number of photos that show one of its classes.
+        top1, top5: On how many of these the right class was the best, or among the best five.
+    """
 
     name: str
     model: bytes
@@ -45,60 +46,17 @@ class Candidate:
     times_ms: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
     judged: int = 0
-    first: int = 0
-    fifth: int = 0
-
-
-def labeled_photos(folder: Path, labels: Path | None) -> list[Photo]:
-    """Find photos and what they show.
-
-    Args:
-        folder: Photos in one folder per label; with `labels`, in any order.
-        labels: CSV with a column `file` (relative to the folder or the CSV) and `class_index` or `label`.
-
-    Raises:
-        ConfigError: One line that names the file: missing, no such column, a row without a photo.
-    """
-    if labels is None:
-        folders = {file: file.parent.relative_to(folder).parts for file in photo_files(folder)}
-        return [Photo(file, label=parts[0] if parts else None) for file, parts in folders.items()]
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder of images")
-    try:
-        with labels.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{labels}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    columns = set(rows[0]) if rows else set()
-    if "file" not in columns or not columns & {"class_index", "label"}:
-        raise ConfigError(
-            f"{labels}: needs the columns file, and class_index or label; has {', '.join(columns) or 'none'}"
-        )
-    photos = []
-    for number, row in enumerate(rows, start=2):
-        index = row.get("class_index") or ""
-        if index and not index.isdecimal():
-            raise ConfigError(f"{labels}: line {number}: class_index {index!r} is not a number from 0")
-        photos.append(Photo(folder / (row["file"] or ""), row.get("label") or None, int(index) if index else None))
-    return photos
-
-
-def spread(photos: Sequence[Photo], limit: int) -> list[Photo]:
-    """Return at most `limit` photos (0: all), evenly over the whole."""
-    if not limit or len(photos) <= limit:
-        return list(photos)
-    return [photos[place] for place in np.linspace(0, len(photos) - 1, limit).round().astype(int)]
+    top1: int = 0
+    top5: int = 0
 
 
 def compare(
-    candidates: Sequence[Candidate], photos: Sequence[Photo], tell: Callable[[str, float], None]
-) -> list[dict[str, Any]]:
+    candidates: Sequence[Candidate], photos: Sequence[LabeledPhoto], tell: Callable[[str, float], None]
+) -> list[ComparedModel]:
     """Show every photo to every model, in turn, so that a busy machine slows all alike.
 
     Returns:
-        Per model {name, images, judged, accuracy, top5, ms, cpu_ms, mb, macs, params, accuracy_per_ms, note}: top-1
-        and top-5 accuracy 0..1, None where no photo's label is among the model's; `ms` the median invocation, `cpu_ms`
-        its processor time, `accuracy_per_ms` the ratio of top-1 and `ms`.
+        One row per model.
 
     Raises:
         ConfigError: None of the photos can be read.
@@ -138,7 +96,7 @@ class _Truth:
             for name in (label, label.split(",", maxsplit=1)[0]):
                 self._places.setdefault(name.strip().casefold(), place)
 
-    def of(self, photo: Photo) -> int | None:
+    def of(self, photo: LabeledPhoto) -> int | None:
         """Return the output's index, None where the model has no such class.
 
         ImageNet's networks share its numbers, and some of its names stand for two classes ("crane"): there the number
@@ -158,31 +116,32 @@ class _Truth:
 def _judge(candidate: Candidate, scores: Vector, right: int) -> None:
     best = np.argsort(-scores, kind="stable")[:5]
     candidate.judged += 1
-    candidate.first += int(best[0] == right)
-    candidate.fifth += int(right in best)
+    candidate.top1 += int(best[0] == right)
+    candidate.top5 += int(right in best)
 
 
-def _row(candidate: Candidate, unreadable: int) -> dict[str, Any]:
+def _row(candidate: Candidate, unreadable: int) -> ComparedModel:
     counted = costs(unpack(candidate.model))
-    ms = float(np.median(candidate.times_ms))
-    accuracy = candidate.first / candidate.judged if candidate.judged else None
-    row: dict[str, Any] = {
-        "name": candidate.name,
-        "images": len(candidate.times_ms),
-        "judged": candidate.judged,
-        "accuracy": None if accuracy is None else round(accuracy, 4),
-        "top5": round(candidate.fifth / candidate.judged, 4) if candidate.judged else None,
-        "ms": round(ms, 4),
-        "cpu_ms": round(float(np.median(candidate.cpu_s)) * 1e3, 4),
-        "mb": round(len(candidate.model) / 1e6, 3),
-        "macs": sum(cost.macs for cost in counted),
-        "params": sum(cost.params for cost in counted),
-        "accuracy_per_ms": None if accuracy is None else round(accuracy / ms, 5),
-    }
+    ms, images, judged = float(np.median(candidate.times_ms)), len(candidate.times_ms), candidate.judged
+    accuracy = candidate.top1 / judged if judged else None
+    note = {}
     if accuracy is None:
-        row["note"] = f"{candidate.name}: no image's label is among its classes; accuracy is left out"
-    elif candidate.judged < row["images"]:
-        row["note"] = f"{candidate.name}: {candidate.judged} of {row['images']} images show one of its classes"
+        note["note"] = f"{candidate.name}: no image's label is among its classes; accuracy is left out"
+    elif judged < images:
+        note["note"] = f"{candidate.name}: {judged} of {images} images show one of its classes"
     elif unreadable:
-        row["note"] = f"{unreadable} images cannot be read and do not count"
-    return row
+        note["note"] = f"{unreadable} images cannot be read and do not count"
+    return ComparedModel(
+        name=candidate.name,
+        images=images,
+        judged=judged,
+        accuracy=None if accuracy is None else round(accuracy, 4),
+        top5=round(candidate.top5 / judged, 4) if judged else None,
+        ms=round(ms, 4),
+        cpu_ms=round(float(np.median(candidate.cpu_s)) * 1e3, 4),
+        mb=round(len(candidate.model) / 1e6, 3),
+        macs=sum(cost.macs for cost in counted),
+        params=sum(cost.params for cost in counted),
+        accuracy_per_ms=None if accuracy is None else round(accuracy / ms, 5),
+        **note,
+    )

@@ -20,12 +20,12 @@ class Cost:
     """One operator of a graph.
 
     Attributes:
-        name: Of its first output tensor.
+        name: Name of its first output tensor.
         op: The operator, e.g. "CONV_2D".
-        macs: See `macs`.
+        macs: Multiply-accumulates for one image, counted by the function `macs`.
         params: Weights, biases and other constants that it computes with.
-        input_shape: Of its first input that is no constant.
-        output_shape: Of its first output.
+        input_shape: Shape of its first input that is no constant.
+        output_shape: Shape of its first output.
     """
 
     name: str

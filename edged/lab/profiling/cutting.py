@@ -31,8 +31,8 @@ def cut_out(model: Any, positions: Collection[int]) -> Cut:
     """Cut operators out of an unpacked model, which stays as it is.
 
     Args:
-        model: See `flatbuffer.unpack`.
-        positions: Of the operators, in the order of execution.
+        model: The whole model, as `flatbuffer.unpack` returns it.
+        positions: Which operators, numbered from 0 in the order of execution.
     """
     with damage_as_model_error():
         part, subgraph = _shallow_copy(model)
@@ -53,8 +53,8 @@ def cut_out(model: Any, positions: Collection[int]) -> Cut:
     return Cut(pack(part), tuple(inputs), tuple(outputs))
 
 
-def nothing(model: Any, tensor: int) -> bytes:
-    """Return a model that hands `tensor` through without an operator: what running it takes is the cost of a call."""
+def without_operators(model: Any, tensor: int) -> bytes:
+    """Return a model without operators whose input `tensor` is its output: running it takes the cost of a call."""
     with damage_as_model_error():
         part, subgraph = _shallow_copy(model)
         subgraph.operators, subgraph.inputs, subgraph.outputs = [], [tensor], [tensor]

@@ -86,17 +86,17 @@ def profile_end_to_end(
 
     Args:
         network: Ready to run.
-        source: As `cameras.NAME.source`.
+        source: A camera, clip or folder, written as `cameras.NAME.source` in the configuration.
         mqtt: The broker; None: leave publishing out.
-        device: See `Publisher`.
-        frames: How many; medians are reported.
+        device: Name of the device, with which the topic begins.
+        frames: How many frames are measured; medians are reported.
 
     Returns:
         Medians of each step; without a broker, `publish_ms` is None and `note` says why.
 
     Raises:
         CameraError: The source cannot be opened or read.
-        ConfigError: See `Publisher`.
+        ConfigError: A file or value of `[mqtt]` cannot be used.
     """
     camera = open_source("profile", CameraSettings(source=source))
     publisher = None if mqtt is None else Publisher(mqtt, device)

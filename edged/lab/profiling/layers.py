@@ -26,7 +26,7 @@ import numpy as np
 from edged.contract.reports import Layer, LayersSum
 from edged.errors import ModelError
 from edged.lab.profiling.costs import costs
-from edged.lab.profiling.cutting import Cut, cut_out, nothing
+from edged.lab.profiling.cutting import Cut, cut_out, without_operators
 from edged.lab.profiling.runtimes import Runner
 from edged.vision.flatbuffer import unpack
 
@@ -40,8 +40,10 @@ _LEGEND = 6
 _WARM_ROUNDS = 2
 _LEAST_ROUNDS = 3
 _IDLE = 9
+"""Interpreters without operators whose median tells the cost of a call."""
 _QUIET = 25
-"""The percentile that counts: whoever ran in between has emptied the caches, which costs processor time too."""
+"""The percentile of the rounds that is reported: a process that ran in between has emptied the caches, which costs
+processor time too, and a lower percentile leaves such rounds out."""
 
 
 class LayerTimer:
@@ -50,7 +52,7 @@ class LayerTimer:
     Args:
         model: Content of a .tflite file.
         image: The model's input, RGB (1, height, width, 3) uint8.
-        runtime: See `Runner`.
+        runtime: Name of an interpreter, one of `runtimes.NAMES`.
 
     Raises:
         ModelError: The runtime refuses the model or one of its operators.
@@ -69,14 +71,14 @@ class LayerTimer:
             cut = cut_out(graph, [position])
             self._steps.append(self._open(cut, values, runtime))
         output = int(graph.subgraphs[0].outputs[0])
-        empty = nothing(graph, output)
+        empty = without_operators(graph, output)
         self._idle = [Runner(empty, runtime=runtime, threads=1) for _ in range(_IDLE)]
         self._whole.put(0, given)
         self._whole.invoke()
         self.exact = bool(np.array_equal(self._whole.get(), values[output]))
 
     def round(self) -> tuple[list[float], float, float]:
-        """Run everything once; return processor time, ms: of each operator, of the whole, of a call of nothing."""
+        """Run everything once; return processor time, ms: of each operator, of the whole, of a call of no operator."""
         times = []
         for runner, inputs in self._steps:
             for place, value in enumerate(inputs):
@@ -111,10 +113,10 @@ def profile_layers(
 
     Args:
         model: Content of a .tflite file.
-        image: See `LayerTimer`.
-        runtime: See `Runner`.
+        image: The model's input, RGB (1, height, width, 3) uint8.
+        runtime: Name of an interpreter, one of `runtimes.NAMES`.
         rounds: At most so many; the lower quartile of each operator counts.
-        seconds: After so long no new round begins, once there are three.
+        seconds: No new round begins after so long; three are run in any case.
         tell: Takes the fraction done.
 
     Returns:

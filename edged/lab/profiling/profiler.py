@@ -27,11 +27,11 @@ from edged.contract.reports import (
 )
 from edged.errors import EdgedError, ModelError
 from edged.jobs.requests import ProfileRequest
+from edged.lab.photos import photo_files, read_prepared, shipped_photos
 from edged.lab.profiling import runtimes
 from edged.lab.profiling.costs import arena_bytes, costs
 from edged.lab.profiling.endtoend import profile_end_to_end
 from edged.lab.profiling.layers import profile_layers
-from edged.lab.profiling.photos import photo_files, read_prepared, shipped_photos
 from edged.lab.profiling.tasks import available_bytes
 from edged.lab.profiling.worker import run_task
 from edged.vision.flatbuffer import unpack

@@ -73,11 +73,11 @@ class Runner:
     Args:
         model: Content of a .tflite file.
         runtime: A name of `NAMES`; TensorFlow belongs into a process of its own.
-        threads: For one invocation.
+        threads: How many an invocation uses.
         batch: Images per invocation; more than one wants a model with a free batch dimension.
 
     Attributes:
-        dtype: Of the input.
+        dtype: Type of the model's input.
 
     Raises:
         ModelError: The runtime cannot be imported, or refuses the model or the batch.

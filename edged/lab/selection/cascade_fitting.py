@@ -1,36 +1,43 @@
-"""Fits cascades to measurements: which networks, how they are pooled, when an answer will do."""
+"""Fits cascades to measurements: which networks, how they are pooled, when an answer will do. Pure numpy.
+
+A cascade runs networks in turn, cheapest first. After each one it pools the scores so far, estimates the probability
+that the answer is wrong (the doubt, a logistic regression), and stops where that is at most the stage's threshold.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edged.lab.selection import thresholds
-from edged.lab.selection.logistic import fit_logistic
-from edged.lab.selection.measurement import folds
+from edged.lab.selection.measurements import folds
 from edged.selection.cascade import Cascade, Doubt, Stage
 from edged.selection.confidence import FLOOR, evidence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edged.lab.selection.measurement import Measurements
+    from edged.lab.selection.measurements import Measurements
 
 LEVELS = (0.05, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.65, 0.8)
 """Operating points of a cascade: budgets as shares of the most accurate single network's time."""
 _JUDGED_AT = (0.25, 0.35, 0.5)
 """A choice of networks is judged by its mean accuracy at these shares."""
-_LONGEST = 4
+_MOST_NETWORKS = 4
 _INNER_FOLDS = 5
-_L2 = 0.01  # per photo, on normalised evidence
-_NEWTON_STEPS, _NEWTON_ENOUGH = 8, 0.005
+_L2 = 0.01
+"""Ridge of the doubt's logistic regression, on normalised evidence."""
+_NEWTON_STEPS, _NEWTON_TOLERANCE = 8, 0.005
 _POOLED_PHOTOS = 600
-"""Plenty for a handful of weights; more only take time."""
-_GAIN = 0.001
+"""Pooling weights are fitted to at most so many photos: plenty for a handful of weights, more only take time."""
+_LEAST_GAIN = 0.001
 """A longer cascade must be that much more accurate."""
+_GRID = {1: 200, 2: 32, 3: 14}
+"""Number of stages that decide → thresholds tried for each."""
+_LOGISTIC_STEPS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +51,7 @@ class _Trial:
 
     def search(self, budgets_ms: Sequence[float]) -> list[tuple[float, ...]]:
         """Return the best thresholds for each budget."""
-        return thresholds.search(self.doubts, self.right, self.costs_ms, budgets_ms)
+        return search(self.doubts, self.right, self.costs_ms, budgets_ms)
 
 
 def fit_cascade(measured: Measurements, *, learned: bool, decision_ms: float, seed: int = 0) -> Cascade:
@@ -58,19 +65,19 @@ def fit_cascade(measured: Measurements, *, learned: bool, decision_ms: float, se
         measured: The photos to fit to.
         learned: Pool the networks that have run, and learn when the answer will do; else each network answers alone,
             and its margin decides.
-        decision_ms: What one stop decision costs.
-        seed: Of the inner folds.
+        decision_ms: What deciding once whether to stop costs, milliseconds.
+        seed: Shuffles the photos before they are split into inner folds.
     """
     best, best_ms = measured.best, float(measured.network_ms[measured.best])
     fitter = _Fitter(measured, learned, decision_ms, seed)
     chain = [best]
     judged = fitter.judge(chain)
-    while len(chain) < _LONGEST:
+    while len(chain) < _MOST_NETWORKS:
         longer = [sorted([*chain, network]) for network in range(best) if network not in chain]
         if not longer:
             break
         value, candidate = max((fitter.judge(each), each) for each in longer)
-        if value < judged + _GAIN and len(chain) > 1:
+        if value < judged + _LEAST_GAIN and len(chain) > 1:
             break
         judged, chain = value, candidate
     trial = fitter.trial(chain)
@@ -80,12 +87,12 @@ def fit_cascade(measured: Measurements, *, learned: bool, decision_ms: float, se
 
 def _default(trial: _Trial, points: Sequence[tuple[float, ...]], single: NDArray[np.bool_]) -> int:
     """Choose an operating point by the one-standard-error rule (Breiman et al. 1984), against the best network."""
-    correct = [thresholds.correct(trial.doubts, trial.right, point) for point in points]
-    for index, each in enumerate(correct):
-        gain = each.astype(np.float64) - single
+    by_point = [run_cascade(trial.doubts, trial.right, trial.costs_ms, point)[0] for point in points]
+    for index, correct in enumerate(by_point):
+        gain = correct.astype(np.float64) - single
         if gain.mean() >= gain.std() / np.sqrt(len(gain)):
             return index
-    return int(np.argmax([each.mean() for each in correct]))
+    return int(np.argmax([correct.mean() for correct in by_point]))
 
 
 class _Fitter:
@@ -100,9 +107,7 @@ class _Fitter:
         """Return the mean accuracy at the shares of the best network's time that choices are judged at."""
         trial, best_ms = self.trial(chain), float(self._measured.network_ms[self._measured.best])
         found = trial.search([share * best_ms for share in _JUDGED_AT])
-        return float(
-            np.mean([thresholds.outcomes(trial.doubts, trial.right, trial.costs_ms, each)[0] for each in found])
-        )
+        return float(np.mean([accuracy_and_cost(trial.doubts, trial.right, trial.costs_ms, each)[0] for each in found]))
 
     def trial(self, chain: Sequence[int]) -> _Trial:
         """Fit the stages of a chain."""
@@ -167,7 +172,7 @@ def pool_weights(scores: Sequence[NDArray[np.float32]], classes: NDArray[np.int6
         weights = np.maximum(weights - change, 0.0).astype(np.float32)
         if not weights.any():  # all networks are worse than chance: equal voices
             return tuple(1.0 for _ in scores)
-        if np.abs(change).max() < _NEWTON_ENOUGH:
+        if np.abs(change).max() < _NEWTON_TOLERANCE:
             break
     return tuple(float(w) for w in weights)
 
@@ -180,3 +185,97 @@ def _fit_doubt(
     for training, part in folds(len(wrong), _INNER_FOLDS, seed):
         held_out[part] = fit_logistic(looked_at[training], wrong[training], _L2)(looked_at[part])
     return fit_logistic(looked_at, wrong, _L2), held_out
+
+
+def fit_logistic(rows: NDArray[np.float32], wrong: NDArray[np.bool_], l2: float) -> Doubt:
+    """Fit the probability that an answer is wrong: a logistic regression with a ridge, by Newton's method.
+
+    Args:
+        rows: (n, features) evidence about each answer.
+        wrong: (n,) whether the answer was wrong.
+        l2: Weight of ½ ‖w‖² beside the mean loss; rows are normalised to mean 0 and standard deviation 1 first.
+
+    Source: Hastie, Tibshirani, Friedman: The Elements of Statistical Learning, section 4.4.1, with Firth-like counts of
+    half a photo added to each class for the bias, so that a network that is never wrong gives a finite one.
+    """
+    mean, scale = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+    scale[scale < 1e-6] = 1.0
+    normal = (rows - mean) / scale
+    count, width = normal.shape
+    with_bias = np.concatenate([normal, np.ones((count, 1))], axis=1)
+    ridge = np.diag([*[l2] * width, 1e-9])
+    target = (wrong * count + 0.5) / (count + 1)
+    share = float(target.mean())
+    solution = np.zeros(width + 1)
+    solution[-1] = np.log(share / (1 - share))
+    for _ in range(_LOGISTIC_STEPS):
+        p = 1 / (1 + np.exp(-np.clip(with_bias @ solution, -30, 30)))
+        gradient = with_bias.T @ (p - target) / count + ridge @ solution
+        curvature = (with_bias * np.maximum(p * (1 - p), 1e-6)[:, np.newaxis]).T @ with_bias / count + ridge
+        step = np.linalg.solve(curvature, gradient)
+        solution -= step
+        if np.abs(step).max() < 1e-6:
+            break
+    return Doubt(
+        mean.astype(np.float32), scale.astype(np.float32), solution[:-1].astype(np.float32), float(solution[-1])
+    )
+
+
+def run_cascade(
+    doubts: Sequence[NDArray[np.float32]],
+    right: Sequence[NDArray[np.bool_]],
+    costs_ms: Sequence[float],
+    thresholds: Sequence[float],
+) -> tuple[NDArray[np.bool_], float]:
+    """Return whether a cascade with these thresholds answers right, (photos,), and its mean milliseconds.
+
+    Args:
+        doubts: Per deciding stage, (photos,).
+        right: Per stage whether its answer is right, (photos,).
+        costs_ms: Per stage what it adds.
+        thresholds: Per deciding stage; the next network runs where the doubt is greater.
+    """
+    going = np.ones(len(right[0]), bool)
+    correct = right[0].copy()
+    mean_ms = costs_ms[0]
+    for doubt, threshold, now, cost in zip(doubts, thresholds, right[1:], costs_ms[1:], strict=True):
+        going &= doubt > threshold
+        correct[going] = now[going]
+        mean_ms += cost * float(going.mean())
+    return correct, float(mean_ms)
+
+
+def accuracy_and_cost(
+    doubts: Sequence[NDArray[np.float32]],
+    right: Sequence[NDArray[np.bool_]],
+    costs_ms: Sequence[float],
+    thresholds: Sequence[float],
+) -> tuple[float, float]:
+    """Return top-1 accuracy and mean milliseconds of a cascade with these thresholds; arguments of `run_cascade`."""
+    correct, mean_ms = run_cascade(doubts, right, costs_ms, thresholds)
+    return float(correct.mean()), mean_ms
+
+
+def search(
+    doubts: Sequence[NDArray[np.float32]],
+    right: Sequence[NDArray[np.bool_]],
+    costs_ms: Sequence[float],
+    budgets_ms: Sequence[float],
+) -> list[tuple[float, ...]]:
+    """Return, for each budget, the thresholds with the highest accuracy among those that keep to it.
+
+    Thresholds are tried on a grid of quantiles of the doubt. Where a budget is too small for the first network alone,
+    its thresholds never ask another one. Of equally accurate thresholds the cheapest win.
+    """
+    if not doubts:
+        return [() for _ in budgets_ms]
+    size = _GRID.get(len(doubts), 8)
+    grids = [np.append(np.unique(np.quantile(doubt, np.linspace(0, 1, size))), np.inf) for doubt in doubts]
+    grids = [np.insert(grid, 0, -1.0) for grid in grids]
+    tried = [(accuracy_and_cost(doubts, right, costs_ms, each), each) for each in itertools.product(*grids)]
+    never = tuple(np.inf for _ in doubts)
+    best = []
+    for budget in budgets_ms:
+        within = [(top1, -mean_ms, each) for (top1, mean_ms), each in tried if mean_ms <= budget]
+        best.append(tuple(map(float, max(within)[2])) if within else never)
+    return best

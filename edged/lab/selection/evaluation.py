@@ -15,7 +15,7 @@ from edged.selection.strategy import Single
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edged.lab.selection.measurement import Measurements
+    from edged.lab.selection.measurements import Measurements
     from edged.selection.strategy import Strategy
     from edged.types import Vector
 
@@ -25,7 +25,15 @@ _TIMED = 50
 
 @dataclass(eq=False)
 class Played:
-    """A `Look` at a photo that was measured before: networks answer at once, and their time is added up."""
+    """A photo as a strategy looks at it, replayed from measurements: networks answer at once, their time is added up.
+
+    Attributes:
+        measured: All measurements.
+        photo: Index of the photo.
+        runs: How many networks have run.
+        network_ms: Time that they took when they were measured.
+        energy_mj: Energy that they took, where power was measured.
+    """
 
     measured: Measurements
     photo: int
@@ -120,11 +128,11 @@ def summary(name: str, kind: str, outcome: Outcome, measured: Measurements, netw
     """Return a row of the report.
 
     Args:
-        name: Of the strategy.
+        name: The strategy's, or the single network's.
         kind: "single", "premodel", "cascade", "learned" or "oracle".
         outcome: On all photos.
-        measured: For names, memory and power.
-        networks: That must be loaded.
+        measured: The measurements that were replayed: names, memory and power are taken from them.
+        networks: Indices of those that must be loaded.
     """
     shares = np.bincount(outcome.network, minlength=len(measured.networks)) / len(outcome.network)
     row: dict[str, Any] = {

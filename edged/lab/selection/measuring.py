@@ -10,7 +10,7 @@ import numpy as np
 
 from edged.codec import read_image
 from edged.errors import ConfigError, ImageError
-from edged.lab.selection.measurement import Measurements
+from edged.lab.selection.measurements import Measurements
 from edged.selection.features import costs_ms, extract
 from edged.selection.governor import total_power_mw
 from edged.selection.pool import common_labels
@@ -18,7 +18,7 @@ from edged.selection.pool import common_labels
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edged.lab.selection.photos import LabeledPhoto
+    from edged.lab.photos import LabeledPhoto
     from edged.selection.pool import Member
     from edged.sensors import Sensors
 
@@ -47,10 +47,10 @@ def measure(
 
     Args:
         members: The networks.
-        photos: What to run them on.
-        sensors: For power.
-        progress: Told the stage and the share done.
-        on_unreadable: Told the one line about a photo that cannot be read; it is left out.
+        photos: Labeled photos to run them on.
+        sensors: Read for the machine's power.
+        progress: Called with the stage and the share done.
+        on_unreadable: Called with one line about a photo that cannot be read; the photo is left out.
         order: Names in the order that fitted strategies know; None: by cost.
 
     Returns:

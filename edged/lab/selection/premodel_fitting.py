@@ -1,4 +1,9 @@
-"""Fits premodels to measurements. Trees and support vectors need scikit-learn: the extra `selection`."""
+"""Fits premodels to measurements: classifiers of cheap image features that say which network a photo needs.
+
+As Taylor et al. 2018, "Adaptive deep learning model selection on embedded systems": first the pool of networks is
+chosen, then the features, then a classifier is fitted. Trees and support vectors need scikit-learn: the extra
+`selection`. Everything else is numpy.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edged.errors import ConfigError
-from edged.lab.selection.feature_choice import range_of, uncorrelated
-from edged.lab.selection.measurement import folds
-from edged.lab.selection.pool_choice import choose_pool, optimal
+from edged.lab.selection.measurements import folds
 from edged.selection.features import FEATURES
 from edged.selection.premodels import (
     KINDS,
@@ -26,12 +29,81 @@ from edged.selection.premodels import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edged.lab.selection.measurement import Measurements
+    from edged.lab.selection.measurements import Measurements
 
+CORRELATED = 0.75
+"""The paper removes a feature with a higher Pearson correlation (absolute) to one that stays."""
+THETA = 0.005
+"""The paper's θ: a network joins the pool where the pool's accuracy grows by more than that, 0..1."""
 _MAX_FEATURES = 7
 """The paper ends up with seven."""
 _TREE_DEPTH, _LEAF_PHOTOS = 6, 10
 _INNER_FOLDS = 5
+
+
+def optimal(right: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return the cheapest network that is right on each photo; where none is, the cheapest of all: nothing is lost.
+
+    Args:
+        right: (networks, photos), cheapest network first.
+    """
+    return np.asarray(right.argmax(axis=0), np.int32)
+
+
+def choose_pool(right: NDArray[np.bool_], theta: float = THETA) -> tuple[int, ...]:
+    """Return the indices of the pool's networks, cheapest first: the algorithm of the paper's section 3.5.
+
+        pool ← {the network that is the optimal one for most photos}
+        repeat
+            failed ← photos that no network of the pool classifies correctly
+            add the network that is right on most of `failed`
+        until the accuracy of the pool (some network of it is right) grew by no more than θ
+
+    The optimal network for a photo is the cheapest one that is right. The network that no longer brings more than θ is
+    left out again.
+
+    Args:
+        right: (networks, photos), cheapest network first.
+        theta: Least growth of accuracy, 0..1, for one more network.
+    """
+    solvable = right.any(axis=0)
+    first = int(np.bincount(optimal(right)[solvable], minlength=len(right)).argmax())
+    pool, solved = [first], right[first].copy()
+    while len(pool) < len(right):
+        gains = (right & ~solved).sum(axis=1)
+        added = int(gains.argmax())
+        if gains[added] / max(len(solved), 1) <= theta:
+            break
+        pool.append(added)
+        solved |= right[added]
+    return tuple(sorted(pool))
+
+
+def uncorrelated(rows: NDArray[np.float32], names: Sequence[str], costs_ms: dict[str, float]) -> tuple[str, ...]:
+    """Return the names of features that tell something of their own, in their order.
+
+    Constant features are removed; then, of each correlated pair, the dearer one (of equally dear ones the later).
+
+    Args:
+        rows: (photos, len(names)).
+        names: Names of the columns.
+        costs_ms: Name → what computing the feature takes.
+    """
+    varies = rows.std(axis=0) > 1e-9
+    with np.errstate(invalid="ignore", divide="ignore"):  # constant columns
+        correlation = np.abs(np.corrcoef(rows, rowvar=False))
+    kept: list[int] = []
+    for index in sorted(range(len(names)), key=lambda index: (costs_ms[names[index]], index)):
+        if varies[index] and all(correlation[index, other] <= CORRELATED for other in kept):
+            kept.append(index)
+    return tuple(names[index] for index in sorted(kept))
+
+
+def range_of(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the least value and the span of each column, for normalisation to 0..1; a constant column has span 1."""
+    low = rows.min(axis=0)
+    span = rows.max(axis=0) - low
+    return low.astype(np.float32), np.where(span > 0, span, 1).astype(np.float32)
 
 
 def choose_features(measured: Measurements, seed: int = 0) -> tuple[tuple[str, ...], dict[str, float]]:

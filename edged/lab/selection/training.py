@@ -10,22 +10,20 @@ import numpy as np
 
 from edged.lab.selection.cascade_fitting import fit_cascade
 from edged.lab.selection.evaluation import Outcome, decision_ms, play, play_oracle, summary
-from edged.lab.selection.measurement import folds
-from edged.lab.selection.pool_choice import choose_pool
-from edged.lab.selection.premodel_fitting import choose_features, fit_premodel, require_sklearn
+from edged.lab.selection.measurements import folds
+from edged.lab.selection.premodel_fitting import choose_features, choose_pool, fit_premodel, require_sklearn
 from edged.selection.premodels import KINDS
 from edged.selection.strategy import ByCascade, ByPremodel, Single
 
 if TYPE_CHECKING:
-    from edged.lab.selection.measurement import Measurements
+    from edged.lab.selection.measurements import Measurements
     from edged.selection.strategy import Strategy
 
-    Progress = Callable[[str, float], None]
-    """Stage and share done, 0..1."""
-
+Progress = Callable[[str, float], None]
+"""Told the stage and the share done, 0..1."""
 FOLDS = 10
 _ASSUMED_DECISION_MS = 0.2
-"""Until it is measured, on the first fit."""
+"""What a decision is taken to cost in the first fit, before it is measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +33,7 @@ class Fit:
     Attributes:
         strategies: Name → strategy: "premodel knn", "premodel tree", …, "cascade", "learned".
         importance: Uncorrelated feature → what leaving it out costs.
-        decisions_ms: Name → what one decision costs.
+        decisions_ms: Name → what one decision costs, milliseconds.
     """
 
     strategies: dict[str, Strategy]
@@ -57,9 +55,9 @@ def fit(measured: Measurements, seed: int = 0, decisions_ms: dict[str, float] | 
     """Fit every strategy: features, pools, networks, pooling, regressions and thresholds, on these photos only.
 
     Args:
-        measured: The photos.
-        seed: Of inner folds.
-        decisions_ms: What decisions cost where that was measured before.
+        measured: The measured photos.
+        seed: Shuffles the photos before they are split into inner folds.
+        decisions_ms: Strategy → what a decision costs; None: it is measured after the fit.
     """
     names, importance = choose_features(measured, seed)
     strategies: dict[str, Strategy] = {

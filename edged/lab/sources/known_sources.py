@@ -26,10 +26,10 @@ class KnownSource:
 
     Attributes:
         dataset: What it was trained on.
-        images: How many training images that has.
+        images: Number of training images in that data set.
         accuracy: Top-1 of this architecture, trained on ImageNet, 0..1, as published.
         mean: (features,) float64: mean bottleneck of photos like those of the data set, in the reference network.
-        photos: Of how many photos.
+        photos: Number of photos that `mean` was taken over.
     """
 
     dataset: str
@@ -44,7 +44,7 @@ class KnownSources:
     """The table.
 
     Attributes:
-        reference_sha256: Of the network whose bottlenecks the means are; several files may hold the same one.
+        reference_sha256: sha256 of the reference network, whose bottlenecks the means are; several files may hold it.
         by_sha256: sha256 of a network → its source.
     """
 

@@ -20,22 +20,21 @@ from edged.learning.bottlenecks import complete
 from edged.learning.cross_validation import CrossValidation, cross_validate
 from edged.learning.dataset import KeptBottlenecks, Selection
 from edged.learning.evaluation import decide
+from edged.plural import counted
 from edged.vision.preprocess import fit as fit_image
 from edged.vision.quantization import Affine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edged.images.rows import LabeledImage
-    from edged.images.split import Split
-    from edged.images.store import ImageStore
+    from edged.images import ImageStore, LabeledImage, Split
     from edged.store import Bundle
     from edged.vision.network import Runtime
 
 Tell = Callable[[str, int, int], None]
 """Told which network's bottlenecks are computed, how many images are done, and of how many."""
 _SIDE = 16
-"""Of the pixels that stand for "no transfer"."""
+"""Width and height, pixels, of the small images that a head without any transfer is trained on."""
 
 
 class Ranker:
@@ -44,11 +43,11 @@ class Ranker:
     Args:
         store: Where bottlenecks are kept.
         selection: The labeled images; its test side is left alone, so that it can still judge what is chosen.
-        bundles: What is installed.
-        current: What runs; others are compared with it.
+        bundles: The networks to rank, usually all that are installed.
+        current: The model that runs; others are compared with it.
         runtime: Which interpreter.
         workers: Threads.
-        tell: Told the progress.
+        tell: Called with the progress.
         splits: Which sides of the images to look at.
 
     Raises:
@@ -106,8 +105,9 @@ class Ranker:
             raise RefusedError("what the installed networks were trained on is not known; `--exact` measures them")
         standings = self._warn_of_lower_scores(standings)
         reason = (
-            f"estimated from one pass of {len(images)} images: {first.source.dataset} is {first.divergence:.3f} nats "
-            f"away and has {first.source.images:,} images"
+            f"estimated from one pass of {counted(len(images), 'image')}: it was trained on "
+            f"{counted(first.source.images, 'image')} of {first.source.dataset}, whose divergence from these is "
+            f"{first.divergence:.3f} (0: alike)"
         )
         return Ranking(tuple(standings), len(images), False, None, reason, time.monotonic() - began)
 
@@ -128,7 +128,7 @@ class Ranker:
         standings = self._warn_of_lower_scores(standings)
         standings.sort(key=lambda one: (-(one.score or 0.0), one.bundle.name))
         reason = (
-            f"its bottlenecks of {len(self._images)} images explain the labels best: log evidence "
+            f"its bottlenecks of {counted(len(self._images), 'image')} explain the labels best: log evidence "
             f"{standings[0].score:.3f} per image, then {standings[1].bundle.name} {standings[1].score:.3f}"
         )
         return Ranking(tuple(standings), len(self._images), False, None, reason, time.monotonic() - began)
@@ -153,7 +153,7 @@ class Ranker:
         standings.sort(key=lambda one: (-accuracy_of(one), one.bundle.name))
         first, second = standings[0], standings[1]
         reason = (
-            f"measured by cross-validation on {len(self._images)} images: {accuracy_of(first):.1%}, "
+            f"measured by cross-validation on {counted(len(self._images), 'image')}: {accuracy_of(first):.1%}, "
             f"then {second.bundle.name} {accuracy_of(second):.1%}; without transfer {baseline:.1%}"
         )
         return Ranking(tuple(standings), len(self._images), True, baseline, reason, time.monotonic() - began)

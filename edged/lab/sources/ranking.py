@@ -20,10 +20,10 @@ class Standing:
     Attributes:
         bundle: The installed network.
         source: What it was trained on.
-        divergence: Of the target's images from the source's, nats; see `transferability.divergence`.
+        divergence: How far the target's images are from the source's, nats; see `transferability.divergence`.
         score: Estimate, higher is better; see `transferability.p2l` and `log_evidence`.
         measured: With `exact`: heads on its bottlenecks, cross-validated.
-        seconds: What its own bottlenecks, and heads or evidence, took.
+        seconds: Time that its own bottlenecks, and heads or evidence, took.
         warning: Why to keep away from it.
     """
 
@@ -47,7 +47,7 @@ class Ranking:
         baseline: With `exact`: accuracy without any transfer, 0..1: the larger one of always saying the most frequent
             label, and the same head on 16×16 pixels.
         reason: Why the first one is the first, one line.
-        seconds: In all.
+        seconds: Time that the whole ranking took.
     """
 
     standings: tuple[Standing, ...]

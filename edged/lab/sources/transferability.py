@@ -51,8 +51,8 @@ def p2l(divergence_nats: float, images: int, accuracy: float) -> float:
     fixed features (Kornblith, Shlens, Le 2019, "Do better ImageNet models transfer better?").
 
     Args:
-        divergence_nats: Of the target's profile from the source's.
-        images: That the source was trained on.
+        divergence_nats: How far the target's profile is from the source's.
+        images: Number of images that the source was trained on.
         accuracy: Top-1 of this architecture on ImageNet, 0..1.
     """
     return float(np.log10(images) - NAT * divergence_nats + ACCURACY * accuracy)

@@ -147,7 +147,7 @@ def finetune(tmp_path: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 @needs_tensorflow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_the_last_block_becomes_a_bundle(tmp_path: Path) -> None:
     album = make_album(tmp_path / "album", 10)
     checkpoint = save_weights(tmp_path / "random.h5", "MobileNetV2")
@@ -169,7 +169,7 @@ def test_the_last_block_becomes_a_bundle(tmp_path: Path) -> None:
 
 
 @needs_tensorflow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_a_checkpoint_of_another_network_gets_one_line(tmp_path: Path) -> None:
     album = make_album(tmp_path / "album", 8)
     checkpoint = save_weights(tmp_path / "other.h5", "MobileNet")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
 from edged.lab.profiling.costs import arena_bytes, costs, macs
-from edged.vision.flatbuffer import unpack
+from edged.vision.flatbuffer import operator_name, unpack
+from tests.networks import KINDS, made
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,32 @@ def test_published_numbers_of_other_networks(shared_data: Path) -> None:
         counted = costs(unpack((shared_data / "models" / f"{name}.tflite").read_bytes()))
         assert sum(cost.macs for cost in counted) / 1e6 == pytest.approx(mega_macs, rel=0.01)
         assert sum(cost.params for cost in counted) / 1e6 == pytest.approx(mega_params, rel=0.03)
+
+
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_network_is_counted_whole(name: str) -> None:
+    """The weights and biases are all the constants but the shapes, paddings and axes; pools and sums have none."""
+    graph = unpack(made(name).model)
+    counted = costs(graph)
+    tensors, operators = graph.subgraphs[0].tensors, graph.subgraphs[0].operators
+    weighted = [operator for operator in operators if operator_name(graph, operator) in WEIGHTED]
+    assert sum(cost.params for cost in counted) == sum(
+        math.prod(int(size) for size in tensors[int(index)].shape) for op in weighted for index in op.inputs[1:]
+    )
+    by_name = {cost.name: cost for cost in counted}
+    assert len(by_name) == len(counted) == len(operators)
+    free = {"RESHAPE", "SOFTMAX", "QUANTIZE", "PAD", "CONCATENATION"}
+    assert all((cost.macs == 0) == (cost.op in free) for cost in counted)
+    (head,) = [cost for cost in counted if cost.output_shape[-1] == KINDS[name].classes and cost.macs]
+    assert head.macs == head.input_shape[-1] * KINDS[name].classes
+    for cost in counted:
+        if cost.op == "DEPTHWISE_CONV_2D":
+            assert cost.macs == math.prod(cost.output_shape) * 9
+        if cost.op in ("AVERAGE_POOL_2D", "MEAN") and cost.output_shape[1] in (1, cost.input_shape[3]):
+            assert cost.macs == math.prod(cost.input_shape)  # each value is added once
 
 
 def test_live_activations_are_at_least_the_largest_pair(model: bytes) -> None:

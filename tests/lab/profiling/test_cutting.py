@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from edged.errors import ModelError
-from edged.lab.profiling.cutting import cut_out, nothing, with_free_batch
+from edged.lab.profiling.cutting import cut_out, with_free_batch, without_operators
 from edged.lab.profiling.runtimes import Runner
 from edged.vision.flatbuffer import operator_name, pack, unpack
+from edged.vision.graph import Graph
+from tests.conftest import HAS_SHARED_DATA
+from tests.networks import made
+from tests.vision.conftest import network_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,14 +40,18 @@ def test_two_halves_make_the_whole(model: bytes, noise: NDArray[np.uint8]) -> No
 
 def test_a_graph_without_operators_runs(model: bytes) -> None:
     graph = unpack(model)
-    runner = Runner(nothing(graph, int(graph.subgraphs[0].outputs[0])), runtime="litert", threads=1)
+    runner = Runner(without_operators(graph, int(graph.subgraphs[0].outputs[0])), runtime="litert", threads=1)
     assert runner.invoke() < 1000
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v1_0.25_128_quant", "mobilenet_v2_1.0_224_quant"])
-def test_a_hard_coded_batch_is_freed(shared_data: Path, name: str) -> None:
-    model = (shared_data / "models" / f"{name}.tflite").read_bytes()
-    size = 128 if "128" in name else 224
+HARD_CODED = ["made_v1_128", "made_v2_224", "made_inception"]
+HARD_CODED += ["mobilenet_v1_0.25_128_quant", "mobilenet_v2_1.0_224_quant"] if HAS_SHARED_DATA else []
+
+
+@pytest.mark.parametrize("name", HARD_CODED)
+def test_a_hard_coded_batch_is_freed(name: str) -> None:
+    model = network_file(name)
+    size = Graph(model).input.width
     images = np.random.default_rng(1).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
     single = Runner(model, runtime="litert", threads=1)
     freed = Runner(with_free_batch(model), runtime="litert", threads=1, batch=3)
@@ -55,8 +62,8 @@ def test_a_hard_coded_batch_is_freed(shared_data: Path, name: str) -> None:
         assert np.array_equal(rows[place], single.get()[0])
 
 
-def test_a_reshape_that_mixes_the_batch_is_told(shared_data: Path) -> None:
-    graph = unpack((shared_data / "models" / "mobilenet_v1_0.25_128_quant.tflite").read_bytes())
+def test_a_reshape_that_mixes_the_batch_is_told() -> None:
+    graph = unpack(made("made_v1_128").model)
     subgraph = graph.subgraphs[0]
     reshape = next(operator for operator in subgraph.operators if operator_name(graph, operator) == "RESHAPE")
     subgraph.tensors[int(reshape.outputs[0])].shape = [7, 143]

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -10,7 +11,7 @@ import pytest
 from edged import resources
 from edged.contract.hyperparameters import Hyperparameters
 from edged.errors import RefusedError
-from edged.images.folder import open_images
+from edged.images import open_images
 from edged.lab.sources import Ranker, read_known_sources
 from edged.lab.trainer import choose
 from edged.learning.choice import candidates, choose_backbone
@@ -20,6 +21,7 @@ from edged.learning.request import TrainingRequest
 from edged.store import Store, read_bundle, read_labels
 from edged.zoo import install
 from tests.albums import make_album
+from tests.networks import KINDS, make
 
 SHIPPED = resources.shipped("models") / "mobilenet_v2"
 
@@ -133,6 +135,21 @@ def test_auto_trains_on_what_it_chose(store, tmp_path):
     assert outcome.report["choice"]["chosen"] == "mobilenet_v2" == outcome.report["backbone"]
     fractions = [progress.fraction for progress in told]
     assert fractions == sorted(fractions)
+
+
+def test_the_network_that_sees_more_is_measured_to_be_better(tmp_path):
+    """One legacy network is pooled after its first layers, which see colours and edges, the other after eleven."""
+    store = Store(tmp_path / "state")
+    for name, cut in (("deep", 23), ("shallow", 3)):
+        network = make(dataclasses.replace(KINDS["made_v1_128"], cut=cut))
+        install(store, network.model, network.labels, name=name, origin=name)
+    album = make_album(tmp_path / "album", 24)
+    one = ranker(store, album)
+    measured = {standing.bundle.name: standing.measured.accuracy for standing in one.measure().standings}
+    one.close()
+    assert list(measured)[-1] == "shallow"
+    assert measured["mobilenet_v2"] > 0.8
+    assert measured["deep"] > measured["shallow"] + 0.1
 
 
 def test_real_networks_on_real_photos(shared_data, tmp_path):

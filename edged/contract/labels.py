@@ -1,4 +1,4 @@
-"""What a label may be: it is also the name of a folder, a line of `labels.txt` and text in a terminal. Pure."""
+"""What a label may be. It is also the name of a folder, a line of `labels.txt` and text in a terminal."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from edged.lab.selection import training
 from edged.lab.selection.evaluation import play, play_oracle
 from edged.lab.selection.report import compose, operating_points, verdict
 from edged.selection.files import ARRAYS, MANIFEST, Fitted, load, load_report, save
-from tests.selection.synthetic import measurements
+from tests.lab.selection.synthetic import measurements
 
 pytest.importorskip("sklearn")
 
@@ -129,5 +129,9 @@ def test_the_verdict_names_the_best_single_network():
         {"name": "learned", "kind": "learned", "top1": 0.91, "mean_ms": 30.0, **row},
     ]
     assert verdict(rows) == "learned: 3.00 × less time than big, the best single network, at +1.00 points of top-1"
+    rows[1]["mean_ms"] = 112.5  # slower, and it says so
+    assert verdict(rows) == "learned: 1.25 × the time of big, the best single network, at +1.00 points of top-1"
     rows[1]["top1"] = 0.85
-    assert verdict(rows).startswith("no strategy is as accurate as big alone")
+    assert verdict(rows) == (
+        "no strategy is as accurate as big alone; the nearest, learned, takes 1.25 × the time of it at -5.00 points"
+    )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from edged.lab.selection.measurement import Measurements
+from edged.lab.selection.measurements import Measurements
 from edged.selection.features import FEATURES
 
 COSTS_MS = (1.0, 4.0, 40.0)
