@@ -184,7 +184,7 @@ class JobRunner:
         self._publish = publish
         self._lock = threading.Lock()
         self._running: dict[str, RunningJob] = {}
-        self._threads: dict[str, threading.Thread] = {}
+        self._threads: list[threading.Thread] = []
         self._stopping = False
 
     def start(self, kind: Kind, id_: str, work: Work, state: State = State()) -> None:
@@ -194,8 +194,10 @@ class JobRunner:
             if busy is None and not self._stopping:
                 job = RunningJob(kind, id_, state, self._publish)
                 thread = threading.Thread(target=self._run, args=(job, work), name=kind.noun)
-                self._running[kind.command], self._threads[kind.command] = job, thread
+                self._running[kind.command] = job
                 thread.start()
+                # One that ended just now may still be publishing its end, which `stop` waits for too.
+                self._threads = [one for one in self._threads if one.is_alive()] + [thread]
                 return
         self.reject(kind, id_, "the daemon stops" if busy is None else f"a {kind.noun} is running: {busy.id}")
 
@@ -231,7 +233,7 @@ class JobRunner:
             self._stopping = True
             for job in self._running.values():
                 job.stop()
-            threads = list(self._threads.values())
+            threads = self._threads
         for thread in threads:
             thread.join()
 
