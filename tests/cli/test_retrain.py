@@ -119,7 +119,7 @@ def test_only_the_last_versions_stay(tmp_path: Path) -> None:
 
 def test_a_daemon_is_not_contradicted(tmp_path: Path) -> None:
     album = make_album(tmp_path / "album", 12)
-    held = claim(tmp_path / "state")
+    give_back = claim(tmp_path / "state")
     try:
         done = edged(tmp_path, "--images", str(album), "--batch", "16")
         assert done.returncode == 0, done.stderr
@@ -135,4 +135,4 @@ def test_a_daemon_is_not_contradicted(tmp_path: Path) -> None:
             assert done.returncode == 1
             assert f"ask it: `edgectl {' '.join(args)}`" in done.stderr
     finally:
-        held.close()
+        give_back()
