@@ -90,20 +90,20 @@ def run(args: argparse.Namespace) -> int:
     if outcome.status == "succeeded" and outcome.bundle is not None and args.out is None:
         promoted, told = _promote(configuration, store, outcome.bundle)
     if args.json:
-        line: dict[str, Any] = {"status": outcome.status, "report": outcome.report}
+        line: dict[str, Any] = {"status": outcome.status, "report": outcome.report.to_json()}
         if outcome.bundle is not None:
             line |= {"bundle": str(outcome.bundle), "promoted": promoted}
         if outcome.error is not None:
             line["error"] = outcome.error
         print(json.dumps(line, ensure_ascii=False))
-    elif outcome.report.get("accuracy"):
+    elif outcome.report.accuracy is not None:
         from rich.console import Console
 
         from edged.terminal.training import report_tables
 
         Console(highlight=False).print(*report_tables(outcome.report), sep="\n")
         if outcome.bundle is not None:
-            print(f"{outcome.report['model']}: {outcome.bundle}")
+            print(f"{outcome.report.model}: {outcome.bundle}")
     if told is not None:
         print(told, file=sys.stderr if args.json or not promoted else sys.stdout)
     if outcome.error is not None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edged.errors import ModelError, RefusedError
 
 if TYPE_CHECKING:
+    from edged.contract.reports import BackboneChoice
     from edged.images import ImageStore
     from edged.learning.dataset import Selection
     from edged.learning.request import TrainingRequest
@@ -31,11 +32,11 @@ class Choice:
 
     Attributes:
         bundle: Its backbone gets the new head.
-        report: Why, as JSON values; `choice` in the training's report.
+        report: Why; `choice` in the training's report.
     """
 
     bundle: Bundle
-    report: dict[str, Any]
+    report: BackboneChoice
 
 
 def candidates(store: Store, name: str | None) -> tuple[Path, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edged.errors import TrainingError
 from edged.store import Bundle, Manifest, read_bundle
@@ -15,10 +15,11 @@ from edged.store.lock import aside
 from edged.vision.graph import Graph
 
 if TYPE_CHECKING:
+    from edged.contract.reports import TrainingReport
     from edged.learning.backbone import Backbone
 
 
-def new_manifest(model: bytes, backbone: Backbone, report: dict[str, Any]) -> Manifest:
+def new_manifest(model: bytes, backbone: Backbone, report: TrainingReport) -> Manifest:
     """Return the manifest of a retrained model.
 
     Args:
@@ -36,7 +37,7 @@ def new_manifest(model: bytes, backbone: Backbone, report: dict[str, Any]) -> Ma
             "backbone": source.backbone,
             "backbone_sha256": source.backbone_sha256,
             "parent": backbone.bundle.id,
-            "training": report,
+            "training": report.to_json(),
             "source": f"retrained from {source.backbone} on labeled images",
             "licence": source.licence,
         }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edged.contract.hyperparameters import Hyperparameters
+from edged.contract.reports import TrainingReport
 from edged.jobs.process import Child
 
 Stage = Literal["scan", "bottlenecks", "training", "export", "evaluation", "learning curve", "writing"]
@@ -67,13 +68,13 @@ class Outcome:
 
     Attributes:
         status: "succeeded"; "rejected": it cannot be done, or the new model is not good enough; "failed".
-        report: As far as it came.
+        report: What came out; empty where the training ended before its model was judged.
         error: Why not succeeded; one line.
         bundle: Folder of the new bundle.
     """
 
     status: Literal["succeeded", "rejected", "failed"]
-    report: dict[str, Any] = field(default_factory=dict)
+    report: TrainingReport = field(default_factory=TrainingReport)
     error: str | None = None
     bundle: Path | None = None
 

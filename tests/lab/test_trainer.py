@@ -38,7 +38,8 @@ def test_the_child_ranks_its_candidates_and_trains(tmp_path: Path) -> None:
     with ChildProcess(CHOOSING_TRAINER, request, timeout_s=PATIENCE_S) as process:
         outcome = process.wait()
     assert outcome.error is None
-    assert outcome.report["choice"]["chosen"] == "mobilenet_v2" == outcome.report["backbone"]
+    assert outcome.report.choice is not None
+    assert outcome.report.choice.chosen == "mobilenet_v2" == outcome.report.backbone
 
 
 def test_the_entry_loads_nothing_heavy_before_threads_are_limited() -> None:

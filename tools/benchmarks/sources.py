@@ -37,8 +37,8 @@ def measure(name: str, folder: Path, fresh: Path, store: Store, state: Path, see
     """Return estimates and measurements of one target."""
     exact, others = _exact(folder, store, state, seed)
     estimated, estimate_s = _estimate(fresh, store, state)
-    rows = {row["name"]: row for row in exact.report()["sources"]}
-    for row in estimated.report()["sources"]:
+    rows = {row["name"]: row for row in exact.report().to_json()["sources"]}
+    for row in estimated.report().to_json()["sources"]:
         rows[row["name"]] |= {key: row[key] for key in ("divergence", "score", "dataset", "source_images")}
     for source, values in others.items():
         rows[source] |= values
