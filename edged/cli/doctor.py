@@ -44,7 +44,6 @@ def register(subparsers: Any) -> None:
         help="look at runtime, model, cameras, broker, sensors and permissions",
         description="Check everything that edged needs here. Exit code 1 when something is broken. Where edged is "
         "installed as a service, root checks as the service's user under the rules of its unit.",
-        epilog="example: sudo edged doctor",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")

@@ -15,8 +15,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "models pull": ("edged models pull inception_v3",),
     "models verify": ("edged models verify",),
     "models add": ("edged models add birds.tflite --labels birds.txt --name birds",),
+    "models use": ("edged models use inception_v3", "edged models use 7acac0195403"),
     "models remove": ("edged models remove birds",),
     "retrain": ("edged retrain --images photos/ --lr 0.1", "edged retrain --images photos/ --out flowers --json"),
+    "rollback": ("edged rollback",),
     "sources": ("edged sources rank --images photos/",),
     "sources rank": ("edged sources rank --images photos/", "edged sources rank --images photos/ --exact --json"),
     "finetune": (

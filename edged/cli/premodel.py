@@ -167,12 +167,12 @@ def _open(args: argparse.Namespace, *, changes: bool) -> tuple[Settings, Store]:
 
 
 def _load(bundles: list[Bundle], names: list[str], configuration: Settings) -> list[Member]:
-    import cv2
     import numpy as np
 
     from edged.selection.pool import open_member
+    from edged.vision.preprocess import stay_on_one_thread
 
-    cv2.setNumThreads(1)  # as in the daemon
+    stay_on_one_thread()  # as the daemon does
     grey = np.full((64, 64, 3), 127, np.uint8)
     members = zip(bundles, names, strict=True)
     return [open_member(bundle, name, configuration.model, grey) for bundle, name in members]

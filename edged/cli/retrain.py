@@ -28,7 +28,6 @@ def register(subparsers: Any) -> None:
         description="Train a new final layer on labeled images, without a daemon. The new model is a bundle: an "
         "ordinary quantized .tflite with labels and a manifest. If it is good enough it becomes current, and answers "
         "when the daemon starts; a daemon that runs goes on with its own. With --out nothing else changes.",
-        epilog="example: edged retrain --images photos/ --lr 0.1",
     )
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="one folder per label; only read")
     add_hyperparameters(parser)

@@ -14,7 +14,6 @@ def register(subparsers: Any) -> None:
         help="let the model before the current one answer again",
         description="Let the model before the current one answer again, while no daemon runs; through a daemon: "
         "edgectl rollback.",
-        epilog="example: edged rollback",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
     parser.set_defaults(run=run)

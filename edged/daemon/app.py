@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 import threading
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
-
-import cv2
 
 from edged import __version__
 from edged.camera import Cameras
@@ -42,8 +39,10 @@ from edged.errors import ConfigError, ModelError
 from edged.images import FrameKeeper, ImageStore
 from edged.jobs.runner import JobRunner
 from edged.mqtt import open_link
+from edged.process import favour_main_thread
 from edged.sensors import open_sensors
 from edged.store import Store
+from edged.vision.preprocess import stay_on_one_thread
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -75,10 +74,6 @@ class Daemon:
     """
 
     def __init__(self, settings: Settings) -> None:
-        # Threads hand the interpreter lock over sooner than by default (5 ms): an invocation takes about that long,
-        # and must not wait for a thread that formats JSON.
-        sys.setswitchinterval(0.0001)
-        cv2.setNumThreads(1)  # resizing a frame is not worth waking a thread pool beside the network's own threads
         self._settings = settings
         self._signals = 0
         self._failed = threading.Event()
@@ -191,6 +186,7 @@ class Daemon:
 
     def _start(self, stop: ExitStack) -> None:
         """Start one part after another; `stop` ends them in reverse."""
+        stay_on_one_thread()
         log.info(
             "edged %s on device %s, state in %s",
             __version__,
@@ -218,7 +214,7 @@ class Daemon:
         self.publisher.start()
         stop.callback(self.cameras.stop)
         self.cameras.start()
-        _let_main_thread_run()
+        favour_main_thread()
 
     def _end(self) -> None:
         log.info("stopped after %d frames", self.statistics.frames)
@@ -261,14 +257,3 @@ class Daemon:
 
     def _camera_changed(self, name: str, state: CameraState) -> None:
         self.announcements.camera_changed(name, state)
-
-
-def _let_main_thread_run() -> None:
-    """Keep every other thread from taking the processor away from the network when it wakes up.
-
-    SCHED_BATCH is the kernel's ordinary policy less that privilege (sched(7)); threads started later inherit it.
-    """
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread() and thread.native_id is not None:
-            with suppress(OSError):  # it may have ended; some sandboxes forbid it
-                os.sched_setscheduler(thread.native_id, os.SCHED_BATCH, os.sched_param(0))

@@ -14,6 +14,14 @@ IMAGENET_CROP = 0.875
 """The share of the short side that ImageNet evaluation keeps (224 of 256 pixels)."""
 
 
+def stay_on_one_thread() -> None:
+    """Let OpenCV, in the whole process, do its work on the caller's thread.
+
+    Resizing a frame is not worth waking a pool of threads beside the network's own.
+    """
+    cv2.setNumThreads(1)
+
+
 def fit(image: Image, width: int, height: int, crop: float = IMAGENET_CROP) -> Image:
     """Cut the centre out at the input's aspect ratio, and scale it.
 

@@ -126,7 +126,12 @@ def test_every_kind_of_network_is_retrained(tmp_path: Path, name: str) -> None:
     before = Network(backbone.read_model())
     make_album(tmp_path / "images", 16)
     request = TrainingRequest(
-        state_dir=tmp_path, backbone=backbone.path, current=backbone.path, run="one", epochs=30, batch=16, workers=1
+        state_dir=tmp_path,
+        backbone=backbone.path,
+        current=backbone.path,
+        run="one",
+        workers=1,
+        hyperparameters=Hyperparameters(epochs=30, batch=16),
     )
     first = train(request, quiet)
     assert (first.status, first.report.backbone) == ("succeeded", name)
@@ -145,7 +150,16 @@ def test_every_kind_of_network_is_retrained(tmp_path: Path, name: str) -> None:
             hits.append(LABELS[int(network.infer(prepared).scores.argmax())] == label)
     assert np.mean(hits) >= 0.75
     assert first.report.to_json()["accuracy"]["quantized"] >= 0.75
-    again = train(replace(request, backbone=first.bundle, current=first.bundle, run="two", seed=1), quiet)
+    again = train(
+        replace(
+            request,
+            backbone=first.bundle,
+            current=first.bundle,
+            run="two",
+            hyperparameters=Hyperparameters(epochs=30, batch=16, seed=1),
+        ),
+        quiet,
+    )
     assert again.report.to_json()["accuracy"]["previous"] == first.report.to_json()["accuracy"]["quantized"]
     assert again.report.to_json()["accuracy"]["quantized"] >= 0.75
 

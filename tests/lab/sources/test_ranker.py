@@ -145,9 +145,8 @@ def test_the_network_that_sees_more_is_measured_to_be_better(tmp_path):
         network = make(dataclasses.replace(KINDS["made_v1_128"], cut=cut))
         install(store, network.model, network.labels, name=name, origin=name)
     album = make_album(tmp_path / "album", 24)
-    one = ranker(store, album)
-    measured = {standing.bundle.name: standing.measured.accuracy for standing in one.measure().standings}
-    one.close()
+    with ranker(store, album) as one:
+        measured = {standing.bundle.name: standing.measured.accuracy for standing in one.measure().standings}
     assert list(measured)[-1] == "shallow"
     assert measured["mobilenet_v2"] > 0.8
     assert measured["deep"] > measured["shallow"] + 0.1
