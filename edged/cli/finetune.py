@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from edged.contract.reports import FineTuningReport
     from edged.errors import ModelError, RefusedError
     from edged.lab.finetune import FineTuneRequest, Hyperparameters, check_tensorflow, fine_tune, parse_depth
-    from edged.learning.request import Outcome, TrainingRequest
+    from edged.learning import Outcome, TrainingRequest
     from edged.store import Store
 
     hyperparameters = Hyperparameters(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edged.terminal.hyperparameters import add_hyperparameters, given_hyperparameters
 
 if TYPE_CHECKING:
-    from edged.learning.request import Progress
+    from edged.learning import Progress
     from edged.settings import Settings
     from edged.store import Store
     from edged.terminal.registry import Parser
@@ -61,8 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
     from edged.errors import RefusedError
     from edged.lab.trainer import choose
-    from edged.learning.choice import candidates, choose_backbone
-    from edged.learning.request import Outcome, TrainingRequest
+    from edged.learning import Outcome, TrainingRequest, candidates, choose_backbone
     from edged.learning.trainer import run_here
     from edged.store import Store
 

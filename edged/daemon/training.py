@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from edged.errors import ChildError, ChildTimeoutError, EdgedError, ModelError, RefusedError
 from edged.jobs.process import ChildProcess
 from edged.jobs.runner import End, Kind, State
-from edged.learning.choice import candidates, choose_backbone
-from edged.learning.request import CHOOSING_TRAINER, TRAINER, Outcome, TrainingRequest
+from edged.learning import CHOOSING_TRAINER, TRAINER, Outcome, TrainingRequest, candidates, choose_backbone
 from edged.store import read_bundle
 
 if TYPE_CHECKING:

@@ -5,29 +5,41 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
 
 from edged.contract.reports import Accuracy, BackboneChoice, Decision, SkippedImage, TrainingReport
 from edged.images import SETTLE_S, open_images
 from edged.learning import judging, report
-from edged.learning.backbone import Backbone
-from edged.learning.bottlenecks import complete
-from edged.learning.curves import Curves
+from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.dataset import Examples, KeptBottlenecks, Selection, select, views_of
-from edged.learning.evaluation import Evaluation, Verdict, decide, evaluate
-from edged.learning.export import export
+from edged.learning.evaluation import Evaluation, evaluate
+from edged.learning.export import check_folder, export, new_manifest, write_bundle
+from edged.learning.gate import Verdict, decide
 from edged.learning.learning_curve import LearningCurve, learning_curve
-from edged.learning.output import check_folder, new_manifest, write_bundle
-from edged.learning.request import Outcome, TrainingRequest
+from edged.learning.request import Outcome, Progress, Stage, TrainingRequest
 from edged.learning.softmax_regression import EpochReport, Fitted, fit
-from edged.learning.stages import Stages, Tell
+from edged.learning.tensorboard import Curves
 from edged.store import Bundle, Store, read_bundle
 
 if TYPE_CHECKING:
     from edged.images import ImageStore
-    from edged.learning.choice import Choose
+    from edged.learning.request import Choose
+
+Tell = Callable[[Progress], None]
+
+_SHARE: dict[Stage, tuple[float, float]] = {
+    "scan": (0.0, 0.04),
+    "bottlenecks": (0.04, 0.8),
+    "training": (0.8, 0.9),
+    "export": (0.9, 0.91),
+    "evaluation": (0.91, 0.93),
+    "learning curve": (0.93, 0.99),
+    "writing": (0.99, 1.0),
+}
+"""Where each stage begins and ends on the way from 0 to 1."""
 
 
 def train(request: TrainingRequest, tell: Tell, choose: Choose | None = None) -> Outcome:
@@ -55,7 +67,7 @@ class _Training:
     def __init__(self, request: TrainingRequest, tell: Tell, choose: Choose | None, stack: ExitStack) -> None:
         self._request = request
         self._chooser = choose
-        self._stages = Stages(tell)
+        self._stages = _Stages(tell)
         self._stack = stack
         self._workers = request.workers or os.cpu_count() or 1
         self._skipped: list[SkippedImage] = []
@@ -260,3 +272,39 @@ class _Training:
     def _costs(self, told: TrainingReport) -> TrainingReport:
         """Return the report with the time and memory that the training has taken by now."""
         return told.model_copy(update={"seconds": self._stages.seconds(), "peak_memory_mb": report.peak_memory_mb()})
+
+
+class _Stages:
+    """Tells how far a training is on its way through its stages, and notes what each of them takes.
+
+    Args:
+        tell: Called with the progress.
+    """
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._began = time.monotonic()
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, stage: Stage) -> Iterator[None]:
+        """Tell that a stage begins; note what it has taken when the block is left."""
+        self.progress(stage, 0.0)
+        began = time.monotonic()
+        yield
+        self._seconds[stage] = round(time.monotonic() - began, 3)
+
+    def progress(self, stage: Stage, fraction: float, detail: dict[str, Any] | None = None) -> None:
+        """Tell how far a stage is.
+
+        Args:
+            stage: The stage.
+            fraction: How much of it is done, 0..1.
+            detail: The stage's own numbers, see `Progress.detail`.
+        """
+        begin, end = _SHARE[stage]
+        self._tell(Progress(stage, begin + (end - begin) * min(fraction, 1.0), detail or {}))
+
+    def seconds(self) -> dict[str, float]:
+        """Return stage → seconds that it has taken, of the stages that are done; and "total", so far."""
+        return {**self._seconds, "total": round(time.monotonic() - self._began, 3)}

@@ -12,7 +12,8 @@ from edged.contract import reports
 
 if TYPE_CHECKING:
     from edged.learning.dataset import Examples
-    from edged.learning.evaluation import Evaluation, Verdict
+    from edged.learning.evaluation import Evaluation
+    from edged.learning.gate import Verdict
     from edged.learning.learning_curve import LearningCurve
     from edged.learning.softmax_regression import EpochReport, Fitted
     from edged.types import Vector
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 MOST_CONFUSED = 10
 WORST = 10
 MOST_SKIPPED = 200
-"""Entries of these lists; a job must stay a message."""
+"""The longest that these lists of a report become: the report is published as one message."""
 
 
 def training(fitted: Fitted) -> reports.HeadTraining:

@@ -9,8 +9,7 @@ from pathlib import Path
 from edged import resources
 from edged.contract.hyperparameters import Hyperparameters
 from edged.jobs.process import ChildProcess
-from edged.learning.choice import candidates
-from edged.learning.request import CHOOSING_TRAINER, TrainingRequest
+from edged.learning import CHOOSING_TRAINER, TrainingRequest, candidates
 from edged.store import Store, read_bundle
 from edged.zoo import install
 from tests.albums import make_album

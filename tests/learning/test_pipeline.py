@@ -13,12 +13,10 @@ from edged.codec import decode, read_image
 from edged.contract.hyperparameters import Hyperparameters
 from edged.errors import RefusedError, TrainingError
 from edged.images import Embedding, ImageStore, Kept, variant
-from edged.learning.backbone import Backbone
-from edged.learning.bottlenecks import Task, extract
-from edged.learning.choice import choose_backbone
+from edged.learning import Progress, TrainingRequest
+from edged.learning.bottlenecks import Backbone
 from edged.learning.dataset import KeptBottlenecks
 from edged.learning.pipeline import train
-from edged.learning.request import Progress, TrainingRequest
 from edged.store import Store, read_bundle
 from edged.vision.graph import Graph
 from edged.vision.network import Network
@@ -250,23 +248,6 @@ def test_files_that_cannot_be_used_are_named(request_: TrainingRequest) -> None:
     assert list(outcome.report.left_out) == ["rare"]
 
 
-def test_an_image_that_breaks_after_the_scan_is_skipped(tmp_path: Path) -> None:
-    backbone = Backbone.of(read_bundle(SHIPPED), "auto")
-    good = put(tmp_path / "good.jpg", picture("discs", 1))
-    bad = put(tmp_path / "bad.jpg", b"\xff\xd8\xff broken")
-    tasks = [Task("a" * 64, good, ("plain", "flip")), Task("b" * 64, bad, ("plain",)),
-             Task("c" * 64, tmp_path / "gone.jpg", ("plain",))]  # fmt: skip
-    results = list(extract(tasks, backbone, workers=2))
-    rows = [row for result in results if isinstance(result, list) for row in result]
-    reasons = {result.task.path.name: result.reason for result in results if not isinstance(result, list)}
-    assert set(reasons) == {"bad.jpg", "gone.jpg"}
-    network = backbone.network()
-    expected = network.embed(network.prepare(read_image(good)))
-    assert [row.variant for row in rows] == ["crop=1", "crop=1,flip"]
-    assert rows[0].data == expected.tobytes()
-    assert rows[1].data != rows[0].data
-
-
 @pytest.mark.parametrize("labels", [(), ("discs",)])
 def test_too_few_labels_are_refused(tmp_path: Path, labels: tuple[str, ...]) -> None:
     make_album(tmp_path / "images", 8, labels)
@@ -297,17 +278,6 @@ def test_somebody_s_folder_is_only_read(tmp_path: Path) -> None:
         train(replace(request, out=tmp_path / "mine"), quiet)
     with pytest.raises(RefusedError, match="no such folder"):
         train(replace(request, images=tmp_path / "nowhere"), quiet)
-
-
-def test_the_backbone_is_what_was_installed(tmp_path: Path, request_: TrainingRequest) -> None:
-    store = Store(tmp_path)
-    trained = train(request_, quiet)
-    assert trained.bundle is not None
-    current = read_bundle(trained.bundle)
-    assert choose_backbone(store, current, None).path == SHIPPED
-    assert choose_backbone(store, current, "mobilenet_v2").path == SHIPPED
-    with pytest.raises(RefusedError, match=r"resnet.*installed: mobilenet_v2"):
-        choose_backbone(store, current, "resnet")
 
 
 def test_files_that_were_put_there_this_moment_are_trained_on(tmp_path: Path) -> None:

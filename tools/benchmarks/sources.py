@@ -22,8 +22,7 @@ from edged.images import ImageStore, open_images
 from edged.lab.sources.ranker import Ranker
 from edged.lab.sources.ranking import Ranking
 from edged.lab.sources.transferability import h_score, leep, log_evidence
-from edged.learning.backbone import Backbone
-from edged.learning.bottlenecks import complete
+from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.dataset import KeptBottlenecks, Selection
 from edged.store import Bundle, Store
 from edged.vision.network import HeadNetwork

@@ -20,16 +20,15 @@ from edged.contract.reports import FineTuning, FineTuningEpoch, FineTuningReport
 from edged.errors import ChildError, TrainingError
 from edged.images import open_images
 from edged.jobs.process import ChildProcess
-from edged.lab.finetune.depth import parse_depth
-from edged.lab.finetune.job import FINE_TUNING, Hyperparameters, Job, JobProgress
+from edged.lab.finetune.job import FINE_TUNING, Hyperparameters, Job, JobProgress, parse_depth
 from edged.lab.finetune.weights import PACKAGE, SHA256, find_weights
-from edged.learning.backbone import TRAINING_CROP
-from edged.learning.curves import Curves
+from edged.learning import Outcome, Progress, TrainingRequest
+from edged.learning.bottlenecks import TRAINING_CROP
 from edged.learning.dataset import Selection, select
-from edged.learning.output import write_bundle
+from edged.learning.export import write_bundle
 from edged.learning.pipeline import train
-from edged.learning.request import Outcome, Progress, TrainingRequest
 from edged.learning.softmax_regression import EpochReport
+from edged.learning.tensorboard import Curves
 from edged.store import Bundle, Manifest, Store, read_bundle
 
 NAME = "mobilenet_v2-finetuned"

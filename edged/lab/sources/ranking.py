@@ -9,8 +9,8 @@ from edged.contract.reports import BackboneChoice, RankedSource
 from edged.errors import ModelError
 
 if TYPE_CHECKING:
+    from edged.lab.sources.cross_validation import CrossValidation
     from edged.lab.sources.known_sources import KnownSource
-    from edged.learning.cross_validation import CrossValidation
     from edged.store import Bundle
 
 

@@ -14,10 +14,9 @@ from edged.errors import RefusedError
 from edged.images import open_images
 from edged.lab.sources import Ranker, read_known_sources
 from edged.lab.trainer import choose
-from edged.learning.choice import candidates, choose_backbone
+from edged.learning import TrainingRequest, candidates, choose_backbone
 from edged.learning.dataset import select
 from edged.learning.pipeline import train
-from edged.learning.request import TrainingRequest
 from edged.store import Store, read_bundle, read_labels
 from edged.zoo import install
 from tests.albums import make_album
