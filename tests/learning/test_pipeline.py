@@ -145,7 +145,7 @@ def test_every_kind_of_network_is_retrained(tmp_path: Path, name: str) -> None:
     hits = []
     for label in LABELS:
         for seed in range(500, 504):
-            prepared = network.prepare(read_image(picture(label, seed)))
+            prepared = network.prepare(decode(picture(label, seed)))
             np.testing.assert_array_equal(network.embed(prepared), before.embed(prepared))
             hits.append(LABELS[int(network.infer(prepared).scores.argmax())] == label)
     assert np.mean(hits) >= 0.75
