@@ -80,19 +80,16 @@ class Machine(ReportPart):
     edged: str
 
 
-class Layer(ReportPart):
-    """One operator of the graph, in the order of execution.
+class OperatorCost(ReportPart):
+    """What one operator of a graph costs by its shapes.
 
     Attributes:
-        name: Of its first output tensor.
-        op: E.g. "CONV_2D".
+        name: Name of its first output tensor.
+        op: The operator, e.g. "CONV_2D".
         macs: Multiply-accumulates for one image.
         params: Weights, biases and other constants that it computes with.
-        input_shape: Of its first input that is no constant.
-        output_shape: Of its first output.
-        ms: Processor time of one run.
-        share: Of the sum over all layers, 0..1.
-        slowest: Whether no other layer takes longer.
+        input_shape: Shape of its first input that is no constant.
+        output_shape: Shape of its first output.
     """
 
     name: str
@@ -101,6 +98,17 @@ class Layer(ReportPart):
     params: int
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
+
+
+class Layer(OperatorCost):
+    """One operator of the graph, in the order of execution: what it costs by its shapes, and as measured.
+
+    Attributes:
+        ms: Processor time of one run.
+        share: Of the sum over all layers, 0..1.
+        slowest: Whether no other layer takes longer.
+    """
+
     ms: float
     share: float
     slowest: bool
