@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from edged.errors import ChildError, ChildTimeoutError, EdgedError, ModelError, RefusedError
 from edged.jobs.process import ChildProcess
 from edged.jobs.runner import End, Kind, State
-from edged.learning.choice import candidates, choose_backbone
-from edged.learning.request import CHOOSING_TRAINER, TRAINER, Outcome, TrainingRequest
+from edged.learning import CHOOSING_TRAINER, TRAINER, Outcome, TrainingRequest, candidates, choose_backbone
 from edged.store import read_bundle
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ class Training:
             return End("failed", error=str(error))
         if outcome is None or outcome.status == "succeeded":
             return outcome
-        return End(outcome.status, outcome.report, outcome.error)
+        return End(outcome.status, outcome.report.to_json(), outcome.error)
 
     def _promote(self, job: RunningJob, outcome: Outcome, began: float) -> End | None:
         """Let the new model answer; None: cancelled, and the old one answers."""
@@ -109,15 +108,15 @@ class Training:
         try:
             self._switch.use(new, enough=job.cancelled.is_set)
         except EdgedError as error:
-            return End("failed", outcome.report, str(error))
+            return End("failed", outcome.report.to_json(), str(error))
         if not job.decide():
             if before.id != new.id:
                 self._switch.rollback()
             return None
         now = time.monotonic()
-        seconds = {stage: took for stage, took in outcome.report.get("seconds", {}).items() if stage != "total"}
+        seconds = {stage: took for stage, took in outcome.report.seconds.items() if stage != "total"}
         seconds |= {"swap": round(now - swapped, 3), "total": round(now - began, 3)}
-        return End("succeeded", {**outcome.report, "seconds": seconds})
+        return End("succeeded", outcome.report.model_copy(update={"seconds": seconds}).to_json())
 
     def _discard(self, job: RunningJob, before: frozenset[str]) -> None:
         """Remove what a cancelled training has written already: it would count among the versions that stay."""

@@ -24,8 +24,7 @@ from edged.images import ImageStore, open_images
 from edged.lab.sources.ranker import Ranker
 from edged.lab.sources.ranking import Ranking
 from edged.lab.sources.transferability import h_score, leep, log_evidence
-from edged.learning.backbone import Backbone
-from edged.learning.bottlenecks import complete
+from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.dataset import KeptBottlenecks, Selection
 from edged.store import Bundle, Store
 from edged.vision.network import HeadNetwork
@@ -39,8 +38,8 @@ def measure(name: str, folder: Path, fresh: Path, store: Store, state: Path, see
     """Return estimates and measurements of one target."""
     exact, others = _exact(folder, store, state, seed)
     estimated, estimate_s = _estimate(fresh, store, state)
-    rows = {row["name"]: row for row in exact.report()["sources"]}
-    for row in estimated.report()["sources"]:
+    rows = {row["name"]: row for row in exact.report().to_json()["sources"]}
+    for row in estimated.report().to_json()["sources"]:
         rows[row["name"]] |= {key: row[key] for key in ("divergence", "score", "dataset", "source_images")}
     for source, values in others.items():
         rows[source] |= values

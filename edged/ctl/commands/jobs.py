@@ -182,8 +182,9 @@ def shortened(ids: list[str]) -> dict[str, str]:
 
 
 def _print_report(job: Job) -> None:
-    from edged.ctl.commands.retrain import harmless
-    from edged.terminal.text import console, print_part
+    from edged.contract.messages import FINAL
+    from edged.ctl.commands.retrain import harmless, print_report
+    from edged.terminal.text import console
 
     report: dict[str, Any] = harmless(job.report or {})
     if job.cmd == "profile" and job.status == "succeeded":
@@ -191,8 +192,5 @@ def _print_report(job: Job) -> None:
         from edged.terminal.profile import print_profile
 
         print_profile(console(), ProfileReport.model_validate(report), top=20)
-    elif job.cmd == "retrain":
-        from edged.terminal.training import report_tables
-
-        for part in report_tables(report):
-            print_part(console(), part)
+    elif job.cmd == "retrain" and job.status in FINAL:
+        print_report(report)

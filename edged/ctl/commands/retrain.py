@@ -12,6 +12,7 @@ from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
     from edged.contract.messages import Job
+    from edged.contract.reports import TrainingReport
     from edged.ctl.client import Client
 
 
@@ -68,20 +69,34 @@ def run(args: argparse.Namespace) -> int:
 
 def _follow(client: Client, device: str, job_id: str, as_json: bool) -> int:
     from edged.ctl.jobs import finish, follow
-    from edged.terminal.text import console, print_line, print_part
+    from edged.terminal.text import print_line
 
     job = follow(client, job_id, device=device, as_json=as_json, describe=describe)
     client.forget(job_id)
     if not as_json and job.report:
-        from edged.terminal.training import report_tables
-
-        screen = console()
-        report = harmless(job.report)
-        for part in report_tables(report):
-            print_part(screen, part)
-        if job.status == "succeeded":
-            print_line(f"{device}: model {report.get('model')} answers; `edgectl rollback` goes back")
+        report = print_report(job.report)
+        if report is not None and job.status == "succeeded":
+            print_line(f"{device}: model {report.model} answers; `edgectl rollback` goes back")
     return finish(job, device)
+
+
+def print_report(values: dict[str, Any]) -> TrainingReport | None:
+    """Print the report of a training that has ended, as a device sent it; None: it is of another form."""
+    from pydantic import ValidationError
+
+    from edged.contract.reports import TrainingReport
+    from edged.terminal.text import console, note, print_part
+    from edged.terminal.training import report_tables
+
+    try:
+        report = TrainingReport.model_validate(harmless(values))
+    except ValidationError as error:  # a device of another version
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        note(f"the device's report is of another form ({place}); --json prints it as it is")
+        return None
+    for part in report_tables(report):
+        print_part(console(), part)
+    return report
 
 
 def describe(job: Job) -> str:

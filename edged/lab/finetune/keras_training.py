@@ -17,8 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from edged.contract.hyperparameters import Hyperparameters as HeadHyperparameters
-from edged.lab.finetune.depth import Depth
-from edged.lab.finetune.job import Epoch, Hyperparameters
+from edged.lab.finetune.job import Depth, Epoch, Hyperparameters
 from edged.learning.softmax_regression import fit
 
 if TYPE_CHECKING:
