@@ -45,10 +45,10 @@ class ProfiledModel(ReportPart):
     """The model that was profiled.
 
     Attributes:
-        name: As the user calls it.
+        name: The name by which people call the model.
         id: Bundle id; None for a bare file.
         input: Height, width and channels.
-        dtype: Of the input, "uint8" or "int8".
+        dtype: Type of the input, "uint8" or "int8".
         classes: Outputs of its head.
         operators: Layers of the graph.
         mb: Size of the file, 10^6 bytes.
@@ -116,7 +116,7 @@ class Layer(OperatorCost):
 
     Attributes:
         ms: Processor time of one run.
-        share: Of the sum over all layers, 0..1.
+        share: Its share of the time of all layers, 0..1.
         slowest: Whether no other layer takes longer.
     """
 
@@ -129,13 +129,13 @@ class LayersSum(ReportPart):
     """How well the layers explain the whole.
 
     Attributes:
-        sum_ms: Of all layers.
-        whole_ms: Of the whole graph, run beside them.
+        sum_ms: Time of all layers together, milliseconds.
+        whole_ms: Time of the whole graph, run beside the single layers, milliseconds.
         explained: `sum_ms` / `whole_ms`; None where the whole took no time that can be measured.
         call_us: Cost of a call, which was taken off each layer, microseconds.
-        rounds: How often everything ran.
+        rounds: Number of times that every layer and the whole graph ran.
         exact: Whether the chain of layers gave the same scores as the whole, byte for byte.
-        runtime: Which interpreter.
+        runtime: The interpreter.
         threads: Always 1.
     """
 
@@ -153,7 +153,7 @@ class EndToEnd(ReportPart):
     """One inference from the camera to the broker's acknowledgement: medians, milliseconds.
 
     Attributes:
-        frames: How many were measured.
+        frames: Number of frames that were measured.
         source: The camera's.
         publish_ms: From publishing to the acknowledgement; None where there was no broker.
         total_ms: Sum of the medians.
@@ -267,11 +267,11 @@ class ComparedModel(ReportPart):
     """One model beside others: a row of `edged profile --compare`.
 
     Attributes:
-        name: As the user calls it.
+        name: The name by which people call the model.
         images: Photos that were shown to it.
-        judged: How many of them show one of its classes.
-        accuracy: Share of these for which the right class was the best, 0..1; None where there are none.
-        top5: The same for the best five.
+        judged: Number of these photos that show one of its classes.
+        accuracy: Share of the judged photos whose right class was the best, 0..1; None where there are none.
+        top5: Share of the judged photos whose right class was among the best five, 0..1; None where there are none.
         ms: Median of one invocation.
         cpu_ms: Its median processor time, of all threads.
         mb: Size of the file, 10^6 bytes.
@@ -311,13 +311,13 @@ class RankedSource(ReportPart):
     """One installed network as a source to start the training from. What is not known, or not measured, is absent.
 
     Attributes:
-        name: As the user calls it.
+        name: The name by which people call the model.
         id: Bundle id.
         dataset: What the network was trained on.
         source_images: Number of images in that dataset.
         divergence: How far the labeled images are from the dataset's, nats; 0: alike.
         score: Estimate of how well it suits the labeled images; higher is better.
-        accuracy: Of heads on its bottlenecks, measured by cross-validation, 0..1.
+        accuracy: Accuracy of heads on its bottlenecks, measured by cross-validation, 0..1.
         error: Standard error of `accuracy`.
         seconds: What estimating or measuring it took.
         warning: Why to keep away from it.
@@ -362,10 +362,11 @@ class HeadTraining(ReportPart):
 
     Attributes:
         epochs: Passes over the training images.
-        best_epoch: The one whose weights were taken, from 1.
+        best_epoch: The epoch whose weights were taken, from 1.
         stopped: What ended the training: "epochs" or "patience".
         loss: Mean weighted cross-entropy of the training images in the best epoch.
-        validation_loss: The same of the validation images; None where there are none.
+        validation_loss: Mean weighted cross-entropy of the validation images in the best epoch; None where there are
+            none.
     """
 
     epochs: int | None = None
@@ -376,14 +377,14 @@ class HeadTraining(ReportPart):
 
 
 class Accuracy(ReportPart):
-    """Shares of images whose best class is their label, 0..1; of the test images where nothing else is said.
+    """Shares of images whose best class is their label, 0..1.
 
     Attributes:
-        float: Of the head before quantization.
-        quantized: Of the exported model, as it runs; this number decides on the promotion.
-        validation: Of the exported model on the validation images; absent without any.
-        previous: Of the model that answered before, on the test images whose label it knows; None where it knows none,
-            absent where no model was compared.
+        float: Accuracy of the head before quantization on the test images.
+        quantized: Accuracy of the exported model, as it runs, on the test images; this one decides on the promotion.
+        validation: Accuracy of the exported model on the validation images; absent without any.
+        previous: Accuracy of the model that answered before, on the test images whose label it knows; None where it
+            knows none, absent where no model was compared.
     """
 
     float: Share | None = None
@@ -486,8 +487,8 @@ class TrainingReport(ReportPart):
         counts: Label → images.
         splits: "train", "validation" and "test" → images.
         left_out: Label that was not trained on → why.
-        training: How the training of the head went.
-        accuracy: How good the head, the new and the old model are.
+        training: Epochs and losses of the training of the head.
+        accuracy: Accuracy of the head, of the new and of the old model.
         classes: Label → how good the new model is on it.
         confused: Pairs of labels, most confused first.
         worst: Test images, the furthest from their label first.
@@ -526,10 +527,10 @@ class FineTuningEpoch(ReportPart):
     Attributes:
         epoch: From 1; 0: before the first pass, with a fitted head.
         lr: Learning rate of the head.
-        loss: Mean loss of the training images, with smoothed labels, each before its step.
-        accuracy: Of the same, 0..1.
-        validation_loss: After the pass; None without validation images.
-        validation_accuracy: The same.
+        loss: Mean loss of the training images, with smoothed labels, each measured before its step.
+        accuracy: Accuracy on the training images, each before its step, 0..1.
+        validation_loss: Mean loss of the validation images after the pass; None without any.
+        validation_accuracy: Accuracy on the validation images after the pass, 0..1; None without any.
         seconds: What the pass took.
     """
 
@@ -547,16 +548,16 @@ class FineTuning(ReportPart):
 
     Attributes:
         layers: Which: "head", "last-block", "all" or the number of blocks.
-        multiplier: On the learning rate of the layers before the head; 0 left them as they were.
+        multiplier: Factor on the learning rate of the layers before the head; 0 left these layers as they were.
         lr: Learning rate of the head.
         epochs: At most so many passes.
         batch: Images per step.
         patience: Epochs without a lower validation loss after which training ended.
-        seed: Of the order of the images and of the flips.
-        best_epoch: The one whose weights were kept; 0: only the head was fitted.
-        keras_accuracy: On the test images, before quantization, 0..1; None without any.
-        trained_parameters: Number of those that changed.
-        trained_bytes: What they take in the model.
+        seed: Seed of the order of the images and of the flips.
+        best_epoch: The epoch whose weights were kept; 0: only the head was fitted.
+        keras_accuracy: Accuracy on the test images before quantization, 0..1; None without any.
+        trained_parameters: Number of parameters that changed.
+        trained_bytes: Bytes that these parameters take in the model.
         seconds: Stage of the TensorFlow process → what it took.
         history: One entry an epoch.
     """

@@ -1,4 +1,7 @@
-"""`retrain`: a training in a child process, and the new model's way to answering frames."""
+"""`retrain`: a training in a child process, and the new model's way to answering frames.
+
+`edged.learning` is imported when a training is asked for: a daemon that never trains does not need the report's models.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,13 @@ from typing import TYPE_CHECKING
 from edged.errors import ChildError, ChildTimeoutError, EdgedError, ModelError, RefusedError
 from edged.jobs.process import ChildProcess
 from edged.jobs.runner import End, Kind, State
-from edged.learning import CHOOSING_TRAINER, TRAINER, Outcome, TrainingRequest, candidates, choose_backbone
 from edged.store import read_bundle
 
 if TYPE_CHECKING:
     from edged.contract.commands import Command, RetrainArgs
     from edged.daemon.switching import ModelSwitch
     from edged.jobs.runner import JobRunner, RunningJob
+    from edged.learning import Outcome, TrainingRequest
     from edged.settings import Settings
     from edged.store import Store
 
@@ -50,6 +53,8 @@ class Training:
         self._runner.start(TRAINING, command.id, lambda job: self._carry_out(job, request))
 
     def _request(self, id_: str, args: RetrainArgs) -> TrainingRequest:
+        from edged.learning import TrainingRequest, candidates, choose_backbone
+
         current = self._switch.running
         return TrainingRequest(
             state_dir=self._settings.storage.state_dir,
@@ -69,16 +74,18 @@ class Training:
         began = time.monotonic()
         before = frozenset(version.id for version in self._store.versions())
         end = self._train(job, request)
-        if isinstance(end, Outcome):
-            end = self._promote(job, end, began)
-        elif end is not None and not job.decide():
-            end = None
-        if end is None:
+        if end is None or isinstance(end, End):
+            ended = end if end is not None and job.decide() else None
+        else:
+            ended = self._promote(job, end, began)
+        if ended is None:
             self._discard(job, before)
-        return end
+        return ended
 
     def _train(self, job: RunningJob, request: TrainingRequest) -> Outcome | End | None:
         """Run the child; return the outcome of one that succeeded, or else how it ended; None: cancelled."""
+        from edged.learning import CHOOSING_TRAINER, TRAINER
+
         timeout_s = self._settings.retrain.timeout_s
         trainer = CHOOSING_TRAINER if request.candidates else TRAINER
         try:

@@ -114,7 +114,7 @@ class Backbone:
         """Read the bundle's model and give it the bottleneck as a second output.
 
         Args:
-            bundle: Whose model.
+            bundle: The bundle whose model is read.
             runtime: The interpreter that shall run it.
             crop: Share of the shorter side that the network shall see of an image.
 

@@ -48,7 +48,7 @@ class Selection:
         """Return the selection without some images; a label that has too few left goes too.
 
         Raises:
-            RefusedError: As `select`.
+            RefusedError: Too few labels or test images are left, see `select`.
         """
         if not shas:
             return self

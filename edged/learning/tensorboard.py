@@ -92,7 +92,7 @@ class EventFile:
     """Writes scalars to `<folder>/events.out.tfevents.…`; flushed after each step, so that TensorBoard can follow.
 
     Args:
-        folder: Of one run; it is made where it is missing.
+        folder: The folder of one run; it is made where it is missing.
 
     Raises:
         OSError: It cannot be written.
@@ -122,8 +122,8 @@ class Curves:
     """Loss and accuracy per epoch, of training and validation; a disk that refuses them does not end the training.
 
     Args:
-        folder: Of this training; two runs lie below it, "train" and "validation", so that TensorBoard draws them into
-            one diagram.
+        folder: The folder of this training; two runs lie below it, "train" and "validation", so that TensorBoard draws
+            them into one diagram.
     """
 
     def __init__(self, folder: Path) -> None:

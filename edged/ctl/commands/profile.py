@@ -85,18 +85,13 @@ def _follow(client: Client, device: str, job_id: str, args: argparse.Namespace) 
 
 
 def _print(values: dict[str, Any], args: argparse.Namespace) -> None:
-    from pydantic import ValidationError
-
     from edged.contract.reports import ProfileReport
-    from edged.ctl.commands.retrain import harmless
+    from edged.ctl.commands.retrain import read_report
     from edged.terminal.profile import print_profile
-    from edged.terminal.text import console, note
+    from edged.terminal.text import console
 
-    try:
-        report = ProfileReport.model_validate(harmless(values))
-    except ValidationError as error:  # a device of another version
-        place = ".".join(map(str, error.errors()[0]["loc"]))
-        note(f"the device's report is of another form ({place}); --json prints it as it is")
+    report = read_report(ProfileReport, values)
+    if report is None:
         return
     print_profile(console(), report, top=max(args.top, 0))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edged.ctl.errors import DONE, FAILED
 from edged.ctl.options import open_client
@@ -12,8 +12,10 @@ from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
     from edged.contract.messages import Job
-    from edged.contract.reports import TrainingReport
+    from edged.contract.reports import ReportPart, TrainingReport
     from edged.ctl.client import Client
+
+Report = TypeVar("Report", bound="ReportPart")
 
 
 def register(commands: Commands) -> None:
@@ -81,22 +83,29 @@ def _follow(client: Client, device: str, job_id: str, as_json: bool) -> int:
 
 
 def print_report(values: dict[str, Any]) -> TrainingReport | None:
-    """Print the report of a training that has ended, as a device sent it; None: it is of another form."""
-    from pydantic import ValidationError
-
+    """Print the report of a training that has ended, as a device sent it; None: it cannot be read."""
     from edged.contract.reports import TrainingReport
-    from edged.terminal.text import console, note, print_part
+    from edged.terminal.text import console, print_part
     from edged.terminal.training import report_tables
 
+    report = read_report(TrainingReport, values)
+    for part in () if report is None else report_tables(report):
+        print_part(console(), part)
+    return report
+
+
+def read_report(kind: type[Report], values: dict[str, Any]) -> Report | None:
+    """Return a report as a device sent it, its text harmless; None: it cannot be read, and the user was told so."""
+    from pydantic import ValidationError
+
+    from edged.terminal.text import note
+
     try:
-        report = TrainingReport.model_validate(harmless(values))
+        return kind.model_validate(harmless(values))
     except ValidationError as error:  # a device of another version
         place = ".".join(map(str, error.errors()[0]["loc"]))
         note(f"the device's report is of another form ({place}); --json prints it as it is")
         return None
-    for part in report_tables(report):
-        print_part(console(), part)
-    return report
 
 
 def describe(job: Job) -> str:

@@ -54,12 +54,12 @@ class Hyperparameters:
 
     Attributes:
         layers: Which layers are retrained, see `parse_depth`.
-        multiplier: On the learning rate of the layers before the head; 0 leaves them as they are.
-        lr: Of the head, which works on features with mean 0 and a mean squared norm of 1; falls to 0 by a cosine.
+        multiplier: Factor on the learning rate of the layers before the head; 0 leaves these layers as they are.
+        lr: Learning rate of the head, whose features have mean 0 and a mean squared norm of 1; falls to 0 by a cosine.
         epochs: At most so many passes.
         batch: Images per step.
         patience: Epochs without a lower validation loss after which training ends.
-        seed: Of the order of the images and of the flips.
+        seed: Seed of the order of the images and of the flips.
     """
 
     layers: str = "last-block"
@@ -129,11 +129,11 @@ class JobOutcome:
     """What was fine-tuned; the model lies where the job wants it.
 
     Attributes:
-        best_epoch: The one whose weights were kept; 0: only the head was fitted.
-        keras_accuracy: On the test images, before quantization; None without any.
-        trained_parameters: Number of those that changed, folded as the model has them.
-        trained_bytes: What they take in the model.
-        seconds: Stage → what it took.
+        best_epoch: The epoch whose weights were kept; 0: only the head was fitted.
+        keras_accuracy: Accuracy on the test images before quantization, 0..1; None without any.
+        trained_parameters: Number of parameters that changed, folded as the model has them.
+        trained_bytes: Bytes that these parameters take in the model.
+        seconds: Stage → seconds that it took.
     """
 
     best_epoch: int

