@@ -91,19 +91,16 @@ class Machine(ReportPart):
     edged: str
 
 
-class Layer(ReportPart):
-    """One operator of the graph, in the order of execution.
+class OperatorCost(ReportPart):
+    """What one operator of a graph costs by its shapes.
 
     Attributes:
         name: Name of its first output tensor.
-        op: E.g. "CONV_2D".
+        op: The operator, e.g. "CONV_2D".
         macs: Multiply-accumulates for one image.
         params: Weights, biases and other constants that it computes with.
         input_shape: Shape of its first input that is no constant.
         output_shape: Shape of its first output.
-        ms: Processor time of one run.
-        share: Its share of the time of all layers, 0..1.
-        slowest: Whether no other layer takes longer.
     """
 
     name: str
@@ -112,6 +109,17 @@ class Layer(ReportPart):
     params: int
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
+
+
+class Layer(OperatorCost):
+    """One operator of the graph, in the order of execution: what it costs by its shapes, and as measured.
+
+    Attributes:
+        ms: Processor time of one run.
+        share: Its share of the time of all layers, 0..1.
+        slowest: Whether no other layer takes longer.
+    """
+
     ms: float
     share: float
     slowest: bool

@@ -12,6 +12,8 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,26 +56,33 @@ def measure(name: str, folder: Path, fresh: Path, store: Store, state: Path, see
     return result
 
 
-def _exact(folder: Path, store: Store, state: Path, seed: int) -> tuple[Ranking, dict[str, dict[str, float]]]:
-    images = open_images(state, folder, 1000.0)
-    try:
+@contextmanager
+def _opened(folder: Path, store: Store, state: Path) -> Iterator[tuple[ImageStore, Selection, Ranker]]:
+    """Lend the images, all of them as a selection, and a ranker of all installed networks for them."""
+    with closing(open_images(state, folder, 1000.0)) as images:
         images.scan()
         everything = images.labeled()
         selection = Selection(tuple(everything), tuple(sorted({image.label for image in everything})), {})
-        ranker = Ranker(
+        yield (
             images,
             selection,
-            store.installed(),
-            current=store.find("mobilenet_v2"),
-            runtime="auto",
-            workers=1,
-            splits=("train", "validation", "test"),
+            Ranker(
+                images,
+                selection,
+                store.installed(),
+                current=store.find("mobilenet_v2"),
+                runtime="auto",
+                workers=1,
+                splits=("train", "validation", "test"),
+            ),
         )
+
+
+def _exact(folder: Path, store: Store, state: Path, seed: int) -> tuple[Ranking, dict[str, dict[str, float]]]:
+    with _opened(folder, store, state) as (images, selection, ranker):
         seconds = {bundle.name: _bottlenecks(bundle, images, selection) for bundle in store.installed()}
         ranking = ranker.measure(seed)
         others = {one.bundle.name: _look(one.bundle, images, selection) for one in ranking.standings}
-    finally:
-        images.close()
     for source, values in others.items():
         values["bottlenecks_s"] = seconds[source]
     return ranking, others
@@ -102,22 +111,8 @@ def _look(bundle: Bundle, images: ImageStore, selection: Selection) -> dict[str,
 
 def _estimate(folder: Path, store: Store, state: Path) -> tuple[Ranking, float]:
     began = time.monotonic()
-    images = open_images(state, folder, 1000.0)
-    try:
-        images.scan()
-        everything = images.labeled()
-        selection = Selection(tuple(everything), tuple(sorted({image.label for image in everything})), {})
-        ranking = Ranker(
-            images,
-            selection,
-            store.installed(),
-            current=store.find("mobilenet_v2"),
-            runtime="auto",
-            workers=1,
-            splits=("train", "validation", "test"),
-        ).estimate()
-    finally:
-        images.close()
+    with _opened(folder, store, state) as (_, _, ranker):
+        ranking = ranker.estimate()
     return ranking, time.monotonic() - began
 
 
