@@ -1,5 +1,5 @@
-"""Which network for this frame, on the device: features, premodels, cascades, strategies, and a governor for heat and power.
+"""Which network for this frame, on the device: features, premodels, cascades, strategies, a governor for heat and power.
 
-`files` reads what was fitted, `pool` opens the networks, `strategy` decides frame by frame. Fitting and measuring are in
-`edged.lab.selection`; the engine that asks a strategy is `edged.daemon.selection`.
+`files` reads what was fitted, `pool` opens the networks, `strategy` decides frame by frame. Fitting and measuring are
+in `edged.lab.selection`; the engine that asks a strategy is `edged.daemon.selection`.
 """
