@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edged.errors import TrainingError
+from edged.errors import RefusedError, StorageError
 from edged.store import Bundle, Manifest, read_bundle
 from edged.store.bundle import LABELS, MANIFEST, MODEL, encode_labels
 from edged.store.durable import write_folder
@@ -103,17 +103,18 @@ def check_folder(folder: Path) -> None:
     """Make sure that `write_bundle` may write there: nothing, an empty folder, or an older bundle.
 
     Raises:
-        TrainingError: Something else lies there.
+        RefusedError: Something else lies there.
     """
     if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise TrainingError(f"{folder}: is there already and is no bundle; name a new or empty folder")
+        raise RefusedError(f"{folder}: is there already and is no bundle; name a new or empty folder")
 
 
 def write_bundle(folder: Path, model: bytes, labels: Sequence[str], manifest: Manifest) -> Bundle:
     """Write a bundle's folder, whole or not at all; an older bundle at this place is replaced.
 
     Raises:
-        TrainingError: Something else lies there, or it cannot be written.
+        RefusedError: Something else lies there.
+        StorageError: It cannot be written.
     """
     folder = folder.absolute()
     check_folder(folder)
@@ -122,5 +123,5 @@ def write_bundle(folder: Path, model: bytes, labels: Sequence[str], manifest: Ma
         folder.parent.mkdir(parents=True, exist_ok=True)
         write_folder(folder, files, aside=aside(folder))
     except OSError as error:
-        raise TrainingError(f"{folder}: cannot be written: {error.strerror}") from error
+        raise StorageError(f"{folder}: cannot be written: {error.strerror}") from error
     return read_bundle(folder)

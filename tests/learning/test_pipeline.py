@@ -11,7 +11,7 @@ import pytest
 
 from edged.codec import decode, read_image
 from edged.contract.hyperparameters import Hyperparameters
-from edged.errors import RefusedError, TrainingError
+from edged.errors import RefusedError
 from edged.images import Embedding, ImageStore, Kept, variant
 from edged.learning import Progress, TrainingRequest
 from edged.learning.bottlenecks import Backbone
@@ -274,7 +274,7 @@ def test_somebody_s_folder_is_only_read(tmp_path: Path) -> None:
     train(request, quiet)  # a bundle may be replaced
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("mine")
-    with pytest.raises(TrainingError, match="is no bundle"):
+    with pytest.raises(RefusedError, match="is no bundle"):
         train(replace(request, out=tmp_path / "mine"), quiet)
     with pytest.raises(RefusedError, match="no such folder"):
         train(replace(request, images=tmp_path / "nowhere"), quiet)

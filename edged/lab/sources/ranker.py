@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edged.codec import decode, read_file
-from edged.errors import ImageError, RefusedError, TrainingError
+from edged.errors import ImageError, RefusedError
 from edged.lab.sources.cross_validation import CrossValidation, cross_validate
 from edged.lab.sources.known_sources import KnownSource, read_known_sources
 from edged.lab.sources.ranking import Ranking, Standing, accuracy_of
@@ -172,7 +172,7 @@ class Ranker:
         lost = {one.task.sha256 for one in unreadable}
         images = [image for image in self._images if image.sha256 not in lost]
         if not images:
-            raise TrainingError("none of the labeled images can be read")
+            raise ImageError("none of the labeled images can be read")
         self._images = images
         return images, KeptBottlenecks(self._store, backbone).array(images), backbone.affine
 

