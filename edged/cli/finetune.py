@@ -60,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     from edged.lab.finetune import FineTuneRequest, Hyperparameters, check_tensorflow, fine_tune, parse_depth
     from edged.learning.request import Outcome, TrainingRequest
     from edged.store import Store
+    from edged.terminal.progress import progress
+    from edged.terminal.training import describe
 
     hyperparameters = Hyperparameters(
         layers=str(parse_depth(args.layers)),
@@ -87,7 +89,14 @@ def run(args: argparse.Namespace) -> int:
         out=args.out,
     )
     try:
-        outcome = fine_tune(FineTuneRequest(training, hyperparameters, args.weights, max(args.threads, 0)), _tell())
+        with progress("finetune") as tell:
+
+            def told(step: Step) -> None:
+                text = describe(step.stage, step.detail)
+                each = text if "validation_loss" in step.detail else step.stage  # a line for each epoch
+                tell(None, text=text, stage=each)
+
+            outcome = fine_tune(FineTuneRequest(training, hyperparameters, args.weights, max(args.threads, 0)), told)
     except RefusedError as error:
         outcome = Outcome("rejected", error=str(error))
     if args.json:
@@ -101,25 +110,11 @@ def run(args: argparse.Namespace) -> int:
     return 0 if outcome.status == "succeeded" else 1
 
 
-def _tell() -> Any:
-    told: list[str] = []
-
-    def tell(step: Step) -> None:
-        if "validation_loss" in step.detail or told[-1:] != [step.stage]:
-            from edged.terminal.training import describe
-
-            told.append(step.stage)
-            print(describe(step.stage, step.detail), file=sys.stderr, flush=True)
-
-    return tell
-
-
 def _print(outcome: Any, *, kept: bool) -> None:
-    from rich.console import Console
-
+    from edged.terminal.tables import console
     from edged.terminal.training import report_tables
 
-    Console(highlight=False).print(*report_tables(outcome.report), sep="\n")
+    console().print(*report_tables(outcome.report), sep="\n")
     tuned = outcome.report["finetune"]
     print(
         f"fine-tuned: {tuned['layers']}, multiplier {tuned['multiplier']}: best epoch {tuned['best_epoch']}, "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,12 +49,10 @@ def available(name: str, entry: Entry) -> dict[str, Any]:
 
 def print_table(rows: list[dict[str, Any]]) -> None:
     """Print rows of `row` and `available` for people."""
-    from rich.console import Console
-    from rich.table import Table
+    from edged.terminal.tables import console, plain_table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("model", "id", "input", "classes", "top-1", ""):
-        table.add_column(heading, justify="right" if heading in ("classes", "top-1") else "left", no_wrap=bool(heading))
+    words = ("model", "id", "input", "")
+    table = plain_table("model", "id", "input", "classes", "top-1", "", left=words, folded=("",))
     for row in rows:
         state = {"available": f"{row.get('megabytes')} MB: edged models pull {row['name']}"}.get(
             row["status"], row["status"]
@@ -69,9 +66,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
             "" if accuracy is None else f"{accuracy:.1%}",
             f"{state}, runs" if row["current"] else state,
         )
-    # Lines are cut to a terminal's width only where there is a terminal.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    console.print(table)
+    console(plain_width=160).print(table)
 
 
 def print_fields(fields: dict[str, Any], as_json: bool) -> None:

@@ -6,8 +6,7 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ from edged.errors import ConfigError, EdgedError, ModelError
 if TYPE_CHECKING:
     from edged.settings import Settings
     from edged.store import Store
-    from edged.zoo import Progress
 
 
 def register(subparsers: Any) -> None:
@@ -119,32 +117,16 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _pull(args: argparse.Namespace) -> int:
+    from edged.terminal.progress import progress
     from edged.zoo import pull
 
     _, store = _open(args, changes=True)
     before = {bundle.path: bundle.id for bundle in store.installed()}
-    with _progress_bar(args.name) as progress:
-        bundle = pull(args.name, store, progress)
+    with progress(f"pull {args.name}", unit="bytes") as tell:
+        bundle = pull(args.name, store, tell)
     state = "was installed already" if before.get(bundle.path) == bundle.id else "installed"
     print(f"{bundle.name} ({bundle.id}) {state}: {bundle.path}")
     return 0
-
-
-@contextmanager
-def _progress_bar(name: str) -> Iterator[Progress]:
-    """Show a bar on a terminal, one line elsewhere; both on stderr."""
-    if not sys.stderr.isatty():
-        print(f"pulling {name}…", file=sys.stderr)
-        yield lambda _received, _total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda received, total: bar.update(task, completed=received, total=total)
 
 
 def _use(args: argparse.Namespace) -> int:

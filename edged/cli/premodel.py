@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from edged.selection.pool import Member
     from edged.settings import Settings
     from edged.store import Bundle, Store
+    from edged.terminal.progress import Tell
 
 
 _PLAIN_WIDTH = 180
@@ -65,6 +65,7 @@ def _train(args: argparse.Namespace) -> int:
     from edged.lab.selection import compose, cross_validate, fit, operating_points, require_fitting
     from edged.selection.files import Fitted, save
     from edged.selection.pool import common_labels, find_bundles, fingerprint, member_names
+    from edged.terminal.progress import progress
 
     configuration, store = _open(args, changes=True)
     if not 2 <= args.folds <= 50:
@@ -75,12 +76,13 @@ def _train(args: argparse.Namespace) -> int:
         _say(f"{bundle.name} ({bundle.id}) is left out: it names other classes")
     photos = labeled_photos_of_pool(args.images, args.labels, common_labels(bundles[0].labels))
     members = _load(bundles, member_names(bundles), configuration)
-    with _progress() as progress:
-        measured = _measure(members, photos, progress)
-        progress("fitting", 0.0)
+    with progress("premodel") as tell:
+        told = _by_stage(tell)
+        measured = _measure(members, photos, told)
+        told("fitting", 0.0)
         fitted = fit(measured, args.seed)
-        progress("fitting", 1.0)
-        outcomes = cross_validate(measured, fitted.decisions_ms, progress, parts=args.folds, seed=args.seed)
+        told("fitting", 1.0)
+        outcomes = cross_validate(measured, fitted.decisions_ms, told, parts=args.folds, seed=args.seed)
     name = args.name or configuration.selection.premodel
     report, picture = compose(
         measured,
@@ -115,6 +117,7 @@ def _report(args: argparse.Namespace) -> int:
     from edged.lab.selection import Fit, compose, on_photos
     from edged.selection.files import CURVE, folder_of, load, load_report
     from edged.selection.pool import common_labels
+    from edged.terminal.progress import progress
 
     configuration, store = _open(args, changes=False)
     name, state_dir = args.name or configuration.selection.premodel, configuration.storage.state_dir
@@ -128,8 +131,9 @@ def _report(args: argparse.Namespace) -> int:
     else:
         photos = labeled_photos_of_pool(args.images, args.labels, common_labels(bundles[0].labels))
         members = _load(bundles, list(kept.networks), configuration)
-        with _progress() as progress:
-            measured = _measure(members, photos, progress, order=kept.networks)
+        with progress("premodel") as tell:
+            told = _by_stage(tell)
+            measured = _measure(members, photos, told, order=kept.networks)
         fitted = Fit(kept.strategies, {}, kept.decisions_ms)
         report, picture = compose(
             measured,
@@ -202,43 +206,17 @@ def _write(path: Path, text: str) -> None:
         raise ModelError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """Show a bar on a terminal, one line per stage elsewhere; both on stderr."""
-    if not sys.stderr.isatty():
-        told: set[str] = set()
-
-        def tell(stage: str, _share: float) -> None:
-            if stage not in told:
-                told.add(stage)
-                print(f"{stage}…", file=sys.stderr)
-
-        yield tell
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, Any] = {}
-
-        def show(stage: str, share: float) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=1.0)
-            bar.update(tasks[stage], completed=share)
-
-        yield show
+def _by_stage(tell: Tell) -> Progress:
+    return lambda stage, share: tell(share, text=stage)
 
 
 def _print(report: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from edged.terminal.tables import console, plain_table
 
     energy = any("energy_mj" in row for row in report["rows"])
-    table = Table(title=report["how"], title_justify="left", box=None, pad_edge=False)
-    for heading in ("", "top-1", "top-5", "mean ms", "p95 ms", *(["mJ"] if energy else []), "MB", "who answers"):
-        table.add_column(
-            heading, justify="left" if heading in ("", "who answers") else "right", no_wrap=heading != "who answers"
-        )
+    measured = ("top-1", "top-5", "mean ms", "p95 ms", *(["mJ"] if energy else []), "MB")
+    words = ("", "who answers")
+    table = plain_table("", *measured, "who answers", left=words, folded=("who answers",), title=report["how"])
     for row in report["rows"]:
         mix = (
             ""
@@ -248,8 +226,8 @@ def _print(report: dict[str, Any]) -> None:
         measures = [f"{row['top1']:.1%}", f"{row['top5']:.1%}", f"{row['mean_ms']:.1f}", f"{row['p95_ms']:.1f}"]
         measures += [f"{row['energy_mj']:.0f}"] if energy else []
         table.add_row(row["name"], *measures, f"{row['memory_mb']:.0f}", mix)
-    console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
-    console.print(table)
+    screen = console(plain_width=_PLAIN_WIDTH)
+    screen.print(table)
     if not energy:
-        console.print("energy: this machine has no power sensor that can be read", highlight=False)
-    console.print(report["verdict"], highlight=False, soft_wrap=True)
+        screen.print("energy: this machine has no power sensor that can be read")
+    screen.print(report["verdict"], soft_wrap=True)

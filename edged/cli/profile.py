@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 
 _PLAIN_WIDTH = 120
 """Columns where there is no terminal."""
-_NUMBER = re.compile(r"\d+")
-""""photo 3 of 200" is the same part as "photo 2 of 200"."""
 
 
 def register(subparsers: Any) -> None:
@@ -90,13 +86,14 @@ def run(args: argparse.Namespace) -> int:
 def _profile_all(args: argparse.Namespace, configuration: Settings) -> int:
     from edged.contract.reports import NotMeasured
     from edged.lab.profiling import draw_layers, profile
+    from edged.terminal.progress import progress
 
     worst = 0
     for wanted in args.models or [None]:
         try:
             request = _request(wanted, args, configuration)
-            with _shown(request.name, quiet=args.json) as tell:
-                report = profile(request, tell)
+            with progress(request.name, quiet=args.json) as tell:
+                report = profile(request, lambda stage, share: tell(share, text=stage))
         except ConfigError:
             raise
         except EdgedError as error:
@@ -162,6 +159,7 @@ def _find(wanted: str | None, configuration: Settings) -> tuple[str, Path, str |
 def _compare(args: argparse.Namespace, configuration: Settings) -> int:
     from edged.lab.photos import labeled_photos, shipped_photos, spread
     from edged.lab.profiling import compare
+    from edged.terminal.progress import progress
 
     if args.labels and not args.images:
         raise ConfigError("--labels needs --images, the folder that its files are in")
@@ -174,15 +172,16 @@ def _compare(args: argparse.Namespace, configuration: Settings) -> int:
             print(f"edged: {error}", file=sys.stderr)
     if not candidates:
         return 1
-    with _shown("compare", quiet=args.json) as tell:
-        rows = compare(candidates, photos, tell)
+    with progress("compare", quiet=args.json) as tell:
+        rows = compare(candidates, photos, lambda stage, share: tell(share, text=stage))
     if args.json:
         told = {"v": 1, "images": str(args.images or shipped_photos()), "compare": [row.to_json() for row in rows]}
         print(json.dumps(told, ensure_ascii=False))
     else:
         from edged.terminal.profile import print_comparison
+        from edged.terminal.tables import console
 
-        print_comparison(_console(), rows)
+        print_comparison(console(plain_width=_PLAIN_WIDTH), rows)
     return 0 if len(candidates) == len(args.models or [None]) else 1
 
 
@@ -205,16 +204,11 @@ def _candidate(wanted: str | None, args: argparse.Namespace, configuration: Sett
 
 def _print(report: ProfileReport, top: int) -> None:
     from edged.terminal.profile import print_profile
+    from edged.terminal.tables import console
 
-    console = _console()
-    print_profile(console, report, top=max(top, 0))
-    console.print()
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+    screen = console(plain_width=_PLAIN_WIDTH)
+    print_profile(screen, report, top=max(top, 0))
+    screen.print()
 
 
 def _write(path: Path, text: str) -> None:
@@ -222,35 +216,3 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"--svg {path}: cannot be written: {error.strerror}") from error
-
-
-@contextmanager
-def _shown(name: str, *, quiet: bool) -> Iterator[Callable[[str, float], None]]:
-    """Show a bar on a terminal, a line per part and per tenth elsewhere, `quiet`: nothing there; on stderr."""
-    if not sys.stderr.isatty() and quiet:
-        yield lambda _, __: None
-        return
-    if not sys.stderr.isatty():
-        told: set[tuple[str, int]] = set()
-
-        def tell(stage: str, fraction: float) -> None:
-            step = (_NUMBER.sub("", stage), int(fraction * 10))
-            if step not in told:
-                told.add(step)
-                print(f"{name}: {fraction:4.0%} {stage}", file=sys.stderr, flush=True)
-
-        yield tell
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-
-    columns = (
-        TextColumn(escape(name)),
-        BarColumn(bar_width=24),
-        TaskProgressColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=1.0)
-        yield lambda stage, fraction: bar.update(task, completed=fraction, description=stage)

@@ -6,8 +6,6 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     from edged.learning.request import Outcome, TrainingRequest
     from edged.learning.trainer import run_here
     from edged.store import Store
+    from edged.terminal.progress import progress
+    from edged.terminal.training import describe, report_tables
 
     store = Store(configuration.storage.state_dir)
     try:
@@ -84,11 +84,15 @@ def run(args: argparse.Namespace) -> int:
     except RefusedError as error:
         outcome = Outcome("rejected", error=str(error))
     else:
-        with _shown() as tell:
-            outcome = run_here(request, tell, choose)
-    promoted, told = False, None
+        with progress("retrain") as tell:
+
+            def told(now: Progress) -> None:
+                tell(now.fraction, text=describe(now.stage, now.detail), stage=now.stage)
+
+            outcome = run_here(request, told, choose)
+    promoted, answer = False, None
     if outcome.status == "succeeded" and outcome.bundle is not None and args.out is None:
-        promoted, told = _promote(configuration, store, outcome.bundle)
+        promoted, answer = _promote(configuration, store, outcome.bundle)
     if args.json:
         line: dict[str, Any] = {"status": outcome.status, "report": outcome.report}
         if outcome.bundle is not None:
@@ -97,15 +101,13 @@ def run(args: argparse.Namespace) -> int:
             line["error"] = outcome.error
         print(json.dumps(line, ensure_ascii=False))
     elif outcome.report.get("accuracy"):
-        from rich.console import Console
+        from edged.terminal.tables import console
 
-        from edged.terminal.training import report_tables
-
-        Console(highlight=False).print(*report_tables(outcome.report), sep="\n")
+        console().print(*report_tables(outcome.report), sep="\n")
         if outcome.bundle is not None:
             print(f"{outcome.report['model']}: {outcome.bundle}")
-    if told is not None:
-        print(told, file=sys.stderr if args.json or not promoted else sys.stdout)
+    if answer is not None:
+        print(answer, file=sys.stderr if args.json or not promoted else sys.stdout)
     if outcome.error is not None:
         print(f"edged: {outcome.error}", file=sys.stderr)
     return 0 if outcome.status == "succeeded" else 1
@@ -123,32 +125,3 @@ def _promote(configuration: Settings, store: Store, folder: Path) -> tuple[bool,
             return True, describe_current(make_current(configuration, store, bundle))
     except EdgedError as error:
         return False, f"edged: {bundle.id} is kept and not promoted: {error}"
-
-
-@contextmanager
-def _shown() -> Iterator[Callable[[Progress], None]]:
-    """Show a bar on a terminal, a line per stage elsewhere; both on stderr."""
-    if not sys.stderr.isatty():
-        told: list[str] = []
-
-        def tell_line(progress: Progress) -> None:
-            if told[-1:] != [progress.stage]:
-                told.append(progress.stage)
-                print(f"{progress.stage}…", file=sys.stderr, flush=True)
-
-        yield tell_line
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=1.0)
-
-        def tell_bar(progress: Progress) -> None:
-            from edged.terminal.training import describe
-
-            bar.update(task, completed=progress.fraction, description=describe(progress.stage, progress.detail))
-
-        yield tell_bar

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from contextlib import suppress
-
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from edged.contract.messages import FINAL, Job
 from edged.ctl.client import Client
 from edged.ctl.errors import DONE, FAILED, NoAnswerError
-from edged.terminal.text import clean, console, note, print_json
+from edged.terminal.progress import progress
+from edged.terminal.text import note, print_json
 
 Describe = Callable[[Job], str]
-_LINE_STEP = 0.1
 
 
 def follow(
@@ -23,6 +20,7 @@ def follow(
     job_id: str,
     *,
     device: str,
+    cmd: str,
     as_json: bool = False,
     describe: Describe | None = None,
     silence_s: float | None = None,
@@ -33,6 +31,7 @@ def follow(
         client: An open client.
         job_id: The id in the ack.
         device: Whose job it is.
+        cmd: The command that started it.
         as_json: Print only the final job, as one line with the device's id, on stdout.
         describe: Returns what stands beside the bar, e.g. loss and accuracy from `job.report`. None: the stage.
         silence_s: How long the device may say nothing; None: the client's timeout.
@@ -45,33 +44,24 @@ def follow(
         KeyboardInterrupt: Ctrl-C; the user was told that the job goes on.
     """
     try:
-        return _follow(client, job_id, device, as_json, describe or _stage, silence_s)
+        return _follow(client, job_id, device, cmd, as_json, describe or _stage, silence_s)
     except KeyboardInterrupt:
         note(f"no longer following {device}'s job {job_id}; it goes on")
         raise
 
 
 def _follow(
-    client: Client, job_id: str, device: str, as_json: bool, describe: Describe, silence_s: float | None
+    client: Client, job_id: str, device: str, cmd: str, as_json: bool, describe: Describe, silence_s: float | None
 ) -> Job:
     states = client.jobs(job_id, device=device, silence_s=silence_s)
     if as_json:
         *_, last = states
         print_json({"device": device, **last.model_dump(exclude_none=True, mode="json")})
         return last
-    screen = console(stderr=True)
-    if sys.stderr.isatty() and screen.is_terminal and not screen.is_dumb_terminal:
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[beside]}", style="dim"),
-            console=screen,
-            transient=True,  # the command's own output says how it ended
-        ) as progress:
-            return _bar(states, progress, device, describe)
-    return _lines(states, device, describe)
+    with progress(f"{device} {cmd}") as tell:
+        for job in states:
+            tell(job.progress, text=describe(job), stage=job.stage or job.status)
+    return job
 
 
 def begun(client: Client, job_id: str, *, device: str, preliminary: Collection[str | None] = ()) -> Job | None:
@@ -108,32 +98,3 @@ def finish(job: Job, device: str) -> int:
 
 def _stage(job: Job) -> str:
     return job.stage or job.status
-
-
-def _bar(states: Iterator[Job], progress: Progress, device: str, describe: Describe) -> Job:
-    task = progress.add_task("", total=1.0, beside="")
-    for job in states:
-        # The columns read markup.
-        progress.update(
-            task,
-            completed=job.progress,
-            description=_unmarked(f"{device} {job.cmd}"),
-            beside=_unmarked(describe(job)),
-        )
-    return job
-
-
-def _unmarked(line: str) -> str:
-    from rich.markup import escape
-
-    return escape(clean(line, 200))
-
-
-def _lines(states: Iterator[Job], device: str, describe: Describe) -> Job:
-    told: tuple[str, int] | None = None
-    for job in states:
-        step = (job.stage or job.status, int(job.progress / _LINE_STEP))
-        if step != told:
-            print(clean(f"{device} {job.cmd} {job.progress:4.0%} {describe(job)}"), file=sys.stderr, flush=True)
-            told = step
-    return job

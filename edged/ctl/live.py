@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,8 @@ from edged.ctl.errors import DONE, NoAnswerError
 from edged.ctl.fleet import where
 from edged.ctl.options import ALL, open_client
 from edged.ctl.subscription import Incoming
-from edged.terminal.text import console, note, print_json, print_line, text
+from edged.terminal.tables import terminal, text
+from edged.terminal.text import note, print_json, print_line
 
 _TICK_S = 0.25
 _HINT_S = 5.0
@@ -106,8 +106,8 @@ def _picture(client: Client, view: View, now: float, waited_s: float, screen: Co
 @contextmanager
 def _terminal(args: argparse.Namespace) -> Iterator[Live | None]:
     """Open the live display where a person looks at it; None in a pipe and for `--json`."""
-    screen = console()
-    if args.json or not (sys.stdout.isatty() and screen.is_terminal) or screen.is_dumb_terminal:
+    screen = None if args.json else terminal()
+    if screen is None:
         yield None
         return
     with Live(console=screen, auto_refresh=False, transient=False) as live:

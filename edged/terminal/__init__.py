@@ -2,7 +2,9 @@
 
 * `registry`: how a command joins a command line, and how a mistake on it is told
 * `hyperparameters`: a training's hyperparameters as options
-* `text`: text from the wire made harmless, numbers made short, JSON lines
+* `progress`: the one progress bar; lines where there is no terminal
+* `text`: text from the wire made harmless, numbers made short, lines and JSON lines; imports no library
+* `tables`: consoles and tables, with rich
 * `training`, `profile`: their reports as tables
 
 What a single command does is in `edged.cli` (edged) and `edged.ctl` (edgectl).

@@ -64,7 +64,8 @@ def register(commands: Commands) -> None:
 
 def run_list(args: argparse.Namespace) -> int:
     """Print a table per device."""
-    from edged.terminal.text import console, print_json, print_part, text
+    from edged.terminal.tables import console, print_part, text
+    from edged.terminal.text import print_json
 
     limit = min(args.limit, _MAX_LISTED)
     wanted = {"label": args.label, "unlabeled": args.unlabeled or None, "limit": limit}
@@ -148,12 +149,10 @@ def run_remove(args: argparse.Namespace) -> int:
 
 def table(images: list[dict[str, Any]]) -> Table:
     """Lay images out, one per line, within 80 columns."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from edged.terminal.tables import device_table, text
+    from edged.terminal.text import UNKNOWN
 
-    from edged.terminal.text import UNKNOWN, text
-
-    laid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    laid = device_table()
     laid.add_column("id", no_wrap=True)
     laid.add_column("label", overflow="fold")
     laid.add_column("split", no_wrap=True)

@@ -50,7 +50,8 @@ def run_jobs(args: argparse.Namespace) -> int:
     from edged.ctl.errors import NoAnswerError
     from edged.ctl.fleet import look, seen, where
     from edged.errors import EdgedError
-    from edged.terminal.text import console, note, print_json, print_part
+    from edged.terminal.tables import console, print_part
+    from edged.terminal.text import note, print_json
 
     _check(args.job)
     worst, shown = DONE, 0
@@ -154,7 +155,8 @@ def _table(device: str, jobs: list[Job], *, online: bool) -> Any:
     from rich import box
     from rich.table import Table
 
-    from edged.terminal.text import UNKNOWN, text
+    from edged.terminal.tables import text
+    from edged.terminal.text import UNKNOWN
 
     colours = {"succeeded": "green", "running": "cyan", "failed": "red", "rejected": "yellow"}
     table = Table(title=text(device), title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
@@ -182,8 +184,8 @@ def shortened(ids: list[str]) -> dict[str, str]:
 
 
 def _print_report(job: Job) -> None:
-    from edged.ctl.commands.retrain import harmless
-    from edged.terminal.text import console, print_part
+    from edged.terminal.tables import console, print_part
+    from edged.terminal.text import harmless
 
     report: dict[str, Any] = harmless(job.report or {})
     if job.cmd == "profile" and job.status == "succeeded":

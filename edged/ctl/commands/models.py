@@ -74,7 +74,8 @@ def register(commands: Commands) -> None:
 
 def run_list(args: argparse.Namespace) -> int:
     """List the models of each addressed device."""
-    from edged.terminal.text import console, print_json, print_part
+    from edged.terminal.tables import console, print_part
+    from edged.terminal.text import print_json
 
     def show(device: str, job: Job) -> None:
         models = [model for model in (job.report or {}).get("models") or () if isinstance(model, dict)]
@@ -122,7 +123,7 @@ def run_push(args: argparse.Namespace) -> int:
     worst = DONE
     with open_client(args) as client:
         for device in addressed(client, args.device):
-            wanted["sha256"] = upload(client, device, model, str(wanted["name"]))
+            wanted["sha256"] = upload(client, device, model, str(wanted["name"]), quiet=args.json)
             job = _call(client, device, "models_add", wanted)
             if job is None:
                 worst = FAILED
@@ -248,7 +249,8 @@ def _table(device: str, models: list[dict[str, Any]]) -> Any:
     from rich import box
     from rich.table import Table
 
-    from edged.terminal.text import UNKNOWN, percent, text
+    from edged.terminal.tables import text
+    from edged.terminal.text import UNKNOWN, percent
 
     table = Table(title=text(device), title_justify="left", box=box.SIMPLE)
     for name in ("state", "model", "id", "classes", "accuracy"):

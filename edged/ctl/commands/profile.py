@@ -77,7 +77,9 @@ def run(args: argparse.Namespace) -> int:
 def _follow(client: Client, device: str, job_id: str, args: argparse.Namespace) -> int:
     from edged.ctl.jobs import finish, follow
 
-    job = follow(client, job_id, device=device, as_json=args.json, silence_s=max(_SILENCE_S, args.timeout))
+    job = follow(
+        client, job_id, device=device, cmd="profile", as_json=args.json, silence_s=max(_SILENCE_S, args.timeout)
+    )
     client.forget(job_id)
     if not args.json and job.status == "succeeded" and job.report:
         _print(job.report, args)
@@ -88,9 +90,9 @@ def _print(values: dict[str, Any], args: argparse.Namespace) -> None:
     from pydantic import ValidationError
 
     from edged.contract.reports import ProfileReport
-    from edged.ctl.commands.retrain import harmless
     from edged.terminal.profile import print_profile
-    from edged.terminal.text import console, note
+    from edged.terminal.tables import console
+    from edged.terminal.text import harmless, note
 
     try:
         report = ProfileReport.model_validate(harmless(values))

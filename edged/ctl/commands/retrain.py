@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edged.ctl.errors import DONE, FAILED
 from edged.ctl.options import open_client
@@ -68,9 +68,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _follow(client: Client, device: str, job_id: str, as_json: bool) -> int:
     from edged.ctl.jobs import finish, follow
-    from edged.terminal.text import console, print_line, print_part
+    from edged.terminal.tables import console, print_part
+    from edged.terminal.text import harmless, print_line
 
-    job = follow(client, job_id, device=device, as_json=as_json, describe=describe)
+    job = follow(client, job_id, device=device, cmd="retrain", as_json=as_json, describe=describe)
     client.forget(job_id)
     if not as_json and job.report:
         from edged.terminal.training import report_tables
@@ -86,19 +87,7 @@ def _follow(client: Client, device: str, job_id: str, as_json: bool) -> int:
 
 def describe(job: Job) -> str:
     """Tell what a training does right now."""
+    from edged.terminal.text import harmless
     from edged.terminal.training import describe as tell
 
     return tell(job.stage or job.status, harmless(job.report or {}) if job.status == "running" else {})
-
-
-def harmless(value: Any) -> Any:
-    """Return a report with the text in it cleaned: it comes from the wire and goes to a terminal."""
-    from edged.terminal.text import clean
-
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, dict):
-        return {clean(str(key)): harmless(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [harmless(item) for item in value]
-    return value
