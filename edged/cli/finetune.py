@@ -9,19 +9,25 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edged.cli.options import add_album, add_config
+from edged.terminal.registry import Commands
+
 if TYPE_CHECKING:
     from edged.lab.finetune import Step
 
 
-def register(subparsers: Any) -> None:
+def register(commands: Commands) -> None:
     """Add `finetune`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+    parser = commands.add(
         "finetune",
-        help="retrain more than the last layer, with TensorFlow",
-        description="Fine-tune MobileNetV2 on labeled images, with TensorFlow: pip install 'edged[tensorflow]'. The "
+        run,
+        summary="retrain more than the last layer, with TensorFlow",
+        details="Fine-tunes MobileNetV2 on labeled images; it needs TensorFlow: pip install 'edged[tensorflow]'. The "
         "result is a bundle as `edged retrain` makes it; `edgectl models push` sends it to a device.",
+        examples="  edged finetune --images photos/ --layers 4 --epochs 5\n"
+        "  edged finetune --images photos/ --out flowers",
     )
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="one folder per label; only read")
+    add_album(parser)
     parser.add_argument(
         "--layers", default="last-block", metavar="WHICH", help="head, last-block, all, or the last N of 16 blocks"
     )
@@ -38,8 +44,7 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--min-accuracy", type=float, metavar="A", help="refuse below (retrain.min_accuracy, 0.5)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write the bundle there (default: a new version)")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON line")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
-    parser.set_defaults(run=run)
+    add_config(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,58 +10,78 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.cli.model_table import available, origin, print_fields, print_table, row
+from edged.cli.bundles import available, origin, print_fields, print_table, row
+from edged.cli.options import add_config
 from edged.errors import ConfigError, EdgedError, ModelError
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
     from edged.settings import Settings
     from edged.store import Store
 
 
-def register(subparsers: Any) -> None:
+def register(commands: Commands) -> None:
     """Add `models` and its subcommands."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+    family = commands.family(
         "models",
-        help="list, pull, add and verify networks",
-        description="Networks on this machine, and those that can be pulled.",
+        summary="list, pull, add and verify networks",
+        examples="  edged models list\n  edged models pull inception_v3",
+        add_common=add_config,
     )
-    commands = parser.add_subparsers(dest="models_command", metavar="COMMAND", required=True)
-
-    def add(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")
-        command.add_argument(
-            "--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)"
-        )
-        command.set_defaults(run=run)
-        return command
-
-    command = add("list", _list, "list what is installed and what can be pulled")
-    command.add_argument("--json", action="store_true", help="one JSON object per line")
-    command = add("show", _show, "tell everything about one model")
-    command.add_argument("name", metavar="NAME", help="name or id")
-    command.add_argument("--json", action="store_true", help="one JSON object, labels included")
-    command = add("pull", _pull, "download a model of the catalogue and install it")
-    command.add_argument("name", metavar="NAME", help="a name from `edged models list`")
-    command = add("use", _use, "let another model answer from the daemon's next start on")
-    command.add_argument("name", metavar="NAME|ID", help="an installed model, or a version")
-    command = add("verify", _verify, "recompute hashes and run each network once")
-    command.add_argument("name", metavar="NAME", nargs="?", help="name or id (default: all)")
-    command = add("add", _add, "install a quantized TFLite classifier of your own")
-    command.add_argument("file", metavar="FILE.tflite", type=Path)
-    command.add_argument(
+    parser = family.add(
+        "list",
+        _list,
+        summary="list what is installed and what can be pulled",
+        examples="  edged models list\n  edged models list --json",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser = family.add(
+        "show", _show, summary="tell everything about one model", examples="  edged models show mobilenet_v2"
+    )
+    parser.add_argument("name", metavar="NAME", help="name or id")
+    parser.add_argument("--json", action="store_true", help="one JSON object, labels included")
+    parser = family.add(
+        "pull",
+        _pull,
+        summary="download a model of the catalogue and install it",
+        examples="  edged models pull inception_v3",
+    )
+    parser.add_argument("name", metavar="NAME", help="a name from `edged models list`")
+    parser = family.add(
+        "use",
+        _use,
+        summary="let another model answer from the daemon's next start on",
+        examples="  edged models use inception_v3",
+    )
+    parser.add_argument("name", metavar="NAME|ID", help="an installed model, or a version")
+    parser = family.add(
+        "verify", _verify, summary="recompute hashes and run each network once", examples="  edged models verify"
+    )
+    parser.add_argument("name", metavar="NAME", nargs="?", help="name or id (default: all)")
+    parser = family.add(
+        "add",
+        _add,
+        summary="install a quantized TFLite classifier of your own",
+        examples="  edged models add birds.tflite --labels birds.txt --name birds",
+    )
+    parser.add_argument("file", metavar="FILE.tflite", type=Path)
+    parser.add_argument(
         "--labels", required=True, type=Path, metavar="FILE", help="UTF-8, one label per line, line n for output n"
     )
-    command.add_argument("--name", help="default: from the file's name")
-    command.add_argument(
+    parser.add_argument("--name", help="default: from the file's name")
+    parser.add_argument(
         "--crop",
         type=float,
         default=0.875,
         metavar="F",
         help="part of the shorter side that is looked at (%(default)s)",
     )
-    command.add_argument("--replace", action="store_true", help="take the place of an installed model of this name")
-    command = add("remove", _remove, "remove a model that was added or pulled")
-    command.add_argument("name", metavar="NAME")
+    parser.add_argument("--replace", action="store_true", help="take the place of an installed model of this name")
+    parser = family.add(
+        "remove", _remove, summary="remove a model that was added or pulled", examples="  edged models remove birds"
+    )
+    parser.add_argument("name", metavar="NAME")
+    family.describe("Networks on this machine, and those that can be pulled.")
 
 
 def _open(args: argparse.Namespace, *, changes: bool) -> tuple[Settings, Store]:

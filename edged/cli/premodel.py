@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.errors import ConfigError, ModelError
+from edged.cli.options import add_config, write_drawing
+from edged.errors import ConfigError
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
     from edged.lab.selection import Measurements, Progress
@@ -23,41 +24,47 @@ _PLAIN_WIDTH = 180
 """Columns where there is no terminal."""
 
 
-def register(subparsers: Any) -> None:
+def register(commands: Commands) -> None:
     """Add `premodel` and its subcommands."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+    family = commands.family(
         "premodel",
-        help="fit which network answers which frame, and show what that reaches",
-        description="Choose among several networks by frame: fit to labeled photos, show the measured table.",
+        summary="fit which network answers which frame, and show what that reaches",
+        examples="  edged premodel train --images photos/\n  edged premodel report",
+        add_common=_add_common,
     )
-    commands = parser.add_subparsers(dest="premodel_command", metavar="COMMAND", required=True)
-
-    def add(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")
-        command.add_argument(
-            "--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)"
-        )
-        command.add_argument("--name", metavar="NAME", help="of the premodel (default: selection.premodel)")
-        command.add_argument(
-            "--labels",
-            type=Path,
-            metavar="CSV",
-            help="columns file, class_index, label (default: labels.csv in the folder)",
-        )
-        command.add_argument("--threads", type=int, metavar="N", help="for one inference (default: model.threads)")
-        command.add_argument("--curve", type=Path, metavar="FILE.svg", help="draw the accuracy/cost curve there too")
-        command.set_defaults(run=run)
-        return command
-
-    command = add("train", _train, "fit every strategy to labeled photos")
-    command.add_argument("--images", type=Path, required=True, metavar="DIR", help="the photos")
-    command.add_argument("--folds", type=int, default=10, metavar="K", help="of the cross-validation (%(default)s)")
-    command.add_argument("--seed", type=int, default=0, metavar="N", help="of the folds (%(default)s)")
-    command = add("report", _report, "print the table of every network, strategy and the oracle")
-    command.add_argument(
+    train = family.add(
+        "train",
+        _train,
+        summary="fit every strategy to labeled photos",
+        examples="  edged premodel train --images photos/ --labels photos/labels.csv --curve curve.svg",
+    )
+    train.add_argument("--images", type=Path, required=True, metavar="DIR", help="the photos")
+    train.add_argument("--folds", type=int, default=10, metavar="K", help="of the cross-validation (%(default)s)")
+    train.add_argument("--seed", type=int, default=0, metavar="N", help="of the folds (%(default)s)")
+    report = family.add(
+        "report",
+        _report,
+        summary="print the table of every network, strategy and the oracle",
+        examples="  edged premodel report\n  edged premodel report --images photos/ --json",
+    )
+    report.add_argument(
         "--images", type=Path, metavar="DIR", help="measure on these photos (default: cross-validated on the training)"
     )
-    command.add_argument("--json", action="store_true", help="one JSON object")
+    report.add_argument("--json", action="store_true", help="one JSON object")
+    family.describe("Choose among several networks by frame: fit to labeled photos, show the measured table.")
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    parser.add_argument("--name", metavar="NAME", help="of the premodel (default: selection.premodel)")
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="CSV",
+        help="columns file, class_index, label (default: labels.csv in the folder)",
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="for one inference (default: model.threads)")
+    parser.add_argument("--curve", type=Path, metavar="FILE.svg", help="draw the accuracy/cost curve there too")
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -106,7 +113,7 @@ def _train(args: argparse.Namespace) -> int:
     )
     path = save(kept, report, picture, configuration.storage.state_dir)
     if args.curve is not None:
-        _write(args.curve, picture)
+        write_drawing("--curve", args.curve, picture)
     _print(report)
     print(f"premodel {name} fitted: {path}")
     return 0
@@ -144,7 +151,7 @@ def _report(args: argparse.Namespace) -> int:
             threads=configuration.model.threads,
         )
     if args.curve is not None:
-        _write(args.curve, picture)
+        write_drawing("--curve", args.curve, picture)
     if args.json:
         print(json.dumps(report, ensure_ascii=False))
     else:
@@ -197,13 +204,6 @@ def _measure(
 
 def _say(line: str) -> None:
     print(f"edged: {line}", file=sys.stderr)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _by_stage(tell: Tell) -> Progress:

@@ -9,33 +9,34 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.terminal.hyperparameters import add_hyperparameters, given_hyperparameters
+from edged.cli.options import add_album, add_config, add_workers
+from edged.terminal.options import add_hyperparameters, given_hyperparameters
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
     from edged.learning.request import Progress
     from edged.settings import Settings
     from edged.store import Store
-    from edged.terminal.registry import Parser
 
 
-def register(subparsers: Any) -> None:
+def register(commands: Commands) -> None:
     """Add `retrain`."""
-    parser: Parser = subparsers.add_parser(
+    parser = commands.add(
         "retrain",
-        help="train a new final layer on a folder of labeled images",
-        description="Train a new final layer on labeled images, without a daemon. The new model is a bundle: an "
-        "ordinary quantized .tflite with labels and a manifest. If it is good enough it becomes current, and answers "
-        "when the daemon starts; a daemon that runs goes on with its own. With --out nothing else changes.",
-        epilog="example: edged retrain --images photos/ --lr 0.1",
+        run,
+        summary="train a new final layer on a folder of labeled images",
+        details="No daemon is needed. The new model is a bundle: an ordinary quantized .tflite with labels and a "
+        "manifest. If it is good enough it becomes current, and answers when the daemon starts; a daemon that runs "
+        "goes on with its own. With --out nothing else changes.",
+        examples="  edged retrain --images photos/ --lr 0.1\n  edged retrain --images photos/ --out flowers --json",
     )
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="one folder per label; only read")
+    add_album(parser)
     add_hyperparameters(parser)
     parser.add_argument("--backbone", metavar="NAME", help="an installed model, or auto (default: that of what runs)")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="threads (default: one per core)")
+    add_workers(parser)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write the bundle there (default: a new version)")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON line")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
-    parser.set_defaults(run=run)
+    add_config(parser)
 
 
 def run(args: argparse.Namespace) -> int:

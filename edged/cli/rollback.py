@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any
+
+from edged.cli.options import add_config
+from edged.terminal.registry import Commands
 
 
-def register(subparsers: Any) -> None:
+def register(commands: Commands) -> None:
     """Add `rollback`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+    parser = commands.add(
         "rollback",
-        help="let the model before the current one answer again",
-        description="Let the model before the current one answer again, while no daemon runs; through a daemon: "
-        "edgectl rollback.",
-        epilog="example: edged rollback",
+        run,
+        summary="let the model before the current one answer again",
+        details="While no daemon runs; through a daemon: edgectl rollback.",
+        examples="  edged rollback",
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
-    parser.set_defaults(run=run)
+    add_config(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,38 +5,40 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edged.cli.options import add_album, add_config, add_workers
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
     from edged.lab.sources import Ranking
     from edged.settings import Settings
 
 
-def register(subparsers: Any) -> None:
+def register(commands: Commands) -> None:
     """Add `sources` and its subcommand."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+    family = commands.family(
         "sources",
-        help="rank installed networks as what to retrain from",
-        description="Which of the installed networks to start a training from.",
+        summary="rank installed networks as what to retrain from",
+        examples="  edged sources rank --images photos/",
     )
-    commands = parser.add_subparsers(dest="sources_command", metavar="COMMAND", required=True)
-    command: argparse.ArgumentParser = commands.add_parser(
+    parser = family.add(
         "rank",
-        help="rank the installed networks for labeled images",
-        description="Rank the installed networks for labeled images: by an estimate from one pass of the images "
-        "through one network, with --evidence by one pass through each, or with --exact by a head trained on each. "
-        "Images of the test side are not looked at.",
+        run,
+        summary="rank the installed networks for labeled images",
+        details="By an estimate from one pass of the images through one network, with --evidence by one pass through "
+        "each, or with --exact by a head trained on each. Images of the test side are not looked at.",
+        examples="  edged sources rank --images photos/\n  edged sources rank --images photos/ --exact --json",
     )
-    command.add_argument("--images", type=Path, required=True, metavar="DIR", help="one folder per label; only read")
-    way = command.add_mutually_exclusive_group()
+    add_album(parser)
+    way = parser.add_mutually_exclusive_group()
     way.add_argument("--evidence", action="store_true", help="by LogME on each network's own bottlenecks")
     way.add_argument("--exact", action="store_true", help="train a head on each network and measure it")
-    command.add_argument("--workers", type=int, default=0, metavar="N", help="threads (default: one per core)")
-    command.add_argument("--seed", type=int, default=0, metavar="N", help="of the parts of --exact (%(default)s)")
-    command.add_argument("--json", action="store_true", help="one JSON object")
-    command.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
-    command.set_defaults(run=run)
+    add_workers(parser)
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the parts of --exact (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    add_config(parser)
+    family.describe("Which of the installed networks to start a training from.")
 
 
 def run(args: argparse.Namespace) -> int:

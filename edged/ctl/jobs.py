@@ -8,7 +8,8 @@ from contextlib import suppress
 
 from edged.contract.messages import FINAL, Job
 from edged.ctl.client import Client
-from edged.ctl.errors import DONE, FAILED, NoAnswerError
+from edged.ctl.errors import NoAnswerError
+from edged.terminal.program import DONE, FAILED
 from edged.terminal.progress import progress
 from edged.terminal.text import note, print_json
 

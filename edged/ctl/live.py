@@ -13,10 +13,11 @@ from rich.live import Live
 from rich.table import Table
 
 from edged.ctl.client import Client
-from edged.ctl.errors import DONE, NoAnswerError
+from edged.ctl.errors import NoAnswerError
 from edged.ctl.fleet import where
 from edged.ctl.options import ALL, open_client
 from edged.ctl.subscription import Incoming
+from edged.terminal.program import DONE
 from edged.terminal.tables import terminal, text
 from edged.terminal.text import note, print_json, print_line
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 
-from edged.ctl.errors import DONE, FAILED
-from edged.ctl.options import count, open_client
+from edged.ctl.options import open_client
 from edged.errors import ConfigError
+from edged.terminal.options import count
+from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
 
 

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.ctl.errors import DONE, FAILED
 from edged.ctl.options import open_client
+from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
@@ -25,8 +25,8 @@ def register(commands: Commands) -> None:
         "push",
         run,
         summary="send a folder of photos per label",
-        details="DIR holds a folder per label; with --label, the photos of that label. JPEG, PNG, BMP and WebP files\n"
-        "up to 8 MiB are sent as they are. What the device has is not sent again: after an interruption the\n"
+        details="DIR holds a folder per label; with --label, the photos of that label. JPEG, PNG, BMP and WebP files "
+        "up to 8 MiB are sent as they are. What the device has is not sent again: after an interruption the "
         "same command goes on where it ended.",
         examples="  edgectl images push flowers/\n  edgectl images push new-roses/ --label roses --json",
     )

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edged.ctl.commands import image_push
-from edged.ctl.errors import DONE, FAILED
-from edged.ctl.options import count, open_client
+from edged.ctl.options import open_client
 from edged.errors import ConfigError
+from edged.terminal.options import count
+from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs

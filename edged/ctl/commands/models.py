@@ -9,9 +9,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.ctl.errors import DONE, FAILED
 from edged.ctl.options import open_client
 from edged.errors import ConfigError
+from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
@@ -43,7 +43,7 @@ def register(commands: Commands) -> None:
         "remove",
         run_remove,
         summary="delete models or trained versions, to make room on the device",
-        details="Never what runs or came with edged. The version that `edgectl rollback` goes back to only\n"
+        details="Never what runs or came with edged. The version that `edgectl rollback` goes back to only "
         "with --previous.",
         examples="  edgectl models remove 7acac0195403\n  edgectl models remove inception_v3 4f1a 92bc",
     )
@@ -55,7 +55,7 @@ def register(commands: Commands) -> None:
         "push",
         run_push,
         summary="send a model to a device and install it",
-        details="A bundle's folder (model.tflite, labels.txt, manifest.json), or a quantized .tflite classifier and\n"
+        details="A bundle's folder (model.tflite, labels.txt, manifest.json), or a quantized .tflite classifier and "
         "its labels. It does not answer before `edgectl models use NAME`.",
         examples="  edgectl models push ./my_model\n  edgectl models push birds.tflite --labels birds.txt --name birds",
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from edged.ctl.errors import DONE, FAILED
-from edged.ctl.options import count, open_client, positive
+from edged.ctl.options import open_client
+from edged.terminal.options import add_profile_options
+from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
     from edged.ctl.client import Client
 
-_PARTS = ("layers", "end_to_end", "online", "batch", "threads", "runtimes", "gpu")
 _SILENCE_S = 30.0
 
 
@@ -22,20 +22,13 @@ def register(commands: Commands) -> None:
         "profile",
         run,
         summary="where a model's time goes on a device: layers, batches, threads",
-        details="The device measures beside its live classification and behind it in priority: stop its cameras\n"
+        details="The device measures beside its live classification and behind it in priority: stop its cameras "
         "(edgectl set --fps 0.1) for numbers of a quiet machine. Ctrl-C ends the watching, not the profile.",
         examples="  edgectl profile\n  edgectl --device tx2-01 profile inception_v3 --only layers,batch\n"
         "  edgectl profile --json | jq '.report.layers | sort_by(-.ms) | .[0]'",
     )
     parser.add_argument("model", nargs="?", metavar="MODEL", help="an installed model or a version (else what runs)")
-    parser.add_argument("--only", metavar="PART,…", type=_parts, help="some of: " + ", ".join(_PARTS))
-    parser.add_argument("--online", metavar="N,…", type=_counts, help="images one after another (10,100,1000)")
-    parser.add_argument("--batches", metavar="N,…", type=_counts, help="batch sizes (1,20,40,100,200)")
-    parser.add_argument("--batch-images", metavar="N", type=count, help="images for each batch size (1000)")
-    parser.add_argument("--seconds", metavar="S", type=positive, help="end each measurement after so long (20)")
-    parser.add_argument("--runtime", metavar="R", help="auto, litert, tflite_runtime or tensorflow (the device's)")
-    parser.add_argument("--threads", metavar="N", type=count, help="for one inference (1)")
-    parser.add_argument("--top", metavar="N", type=int, default=20, help="layers to print, the slowest; 0: all (20)")
+    add_profile_options(parser)
     parser.add_argument(
         "--wait", action=argparse.BooleanOptionalAction, default=True, help="follow the profile to its end (yes)"
     )
@@ -101,14 +94,3 @@ def _print(values: dict[str, Any], args: argparse.Namespace) -> None:
         note(f"the device's report is of another form ({place}); --json prints it as it is")
         return
     print_profile(console(), report, top=max(args.top, 0))
-
-
-def _parts(text: str) -> list[str]:
-    names = [name.strip().replace("-", "_") for name in text.split(",")]
-    if unknown := [name for name in names if name not in _PARTS]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(_PARTS)}")
-    return names
-
-
-def _counts(text: str) -> list[int]:
-    return [count(part.strip()) for part in text.split(",")]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from edged.ctl.errors import DONE, FAILED
 from edged.ctl.options import open_client
-from edged.terminal.hyperparameters import add_hyperparameters, given_hyperparameters
+from edged.terminal.options import add_hyperparameters, given_hyperparameters
+from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
@@ -21,8 +21,8 @@ def register(commands: Commands) -> None:
         "retrain",
         run,
         summary="train a device's final layer anew on its labeled images",
-        details="The device trains beside its live classification. The new model answers from then on if it is good\n"
-        "enough on images that training never saw; else the job is rejected and the old one stays. What is\n"
+        details="The device trains beside its live classification. The new model answers from then on if it is good "
+        "enough on images that training never saw; else the job is rejected and the old one stays. What is "
         "not given is what the device's [retrain] says. Ctrl-C ends the watching, not the training.",
         examples="  edgectl retrain --lr 0.1\n  edgectl --device tx2-01 retrain --backbone inception_v3 --augment\n"
         "  edgectl --device all retrain --no-wait\n  edgectl retrain --json | jq .report.accuracy",

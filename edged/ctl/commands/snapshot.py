@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.ctl.errors import DONE, FAILED
 from edged.ctl.options import open_client
 from edged.errors import ConfigError
+from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from edged.ctl.errors import DONE
 from edged.ctl.options import open_client
+from edged.terminal.program import DONE
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs

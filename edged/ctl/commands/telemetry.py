@@ -24,7 +24,7 @@ def register(commands: Commands) -> None:
         "telemetry",
         run,
         summary="live power, temperature, load, clocks and latency",
-        details="A live table on a terminal, one line per message in a pipe, the message itself with --json.\n"
+        details="A live table on a terminal, one line per message in a pipe, the message itself with --json. "
         "A value that the device cannot read is absent. Ctrl-C ends.",
         examples="  edgectl telemetry\n  edgectl --device tx2-01 telemetry --json --count 1",
     )

@@ -27,7 +27,7 @@ def register(commands: Commands) -> None:
         "watch",
         run,
         summary="live results of every camera",
-        details="A live table on a terminal, one line per result in a pipe, the result itself with --json.\n"
+        details="A live table on a terminal, one line per result in a pipe, the result itself with --json. "
         "Ctrl-C ends.",
         examples="  edgectl watch\n  edgectl --device tx2-01 watch --seconds 30\n  edgectl watch --json --count 100",
     )
