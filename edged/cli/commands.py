@@ -13,8 +13,8 @@ from edged.cli import (
     models,
     premodel,
     profile,
+    promotion,
     retrain,
-    rollback,
     run,
     sources,
 )
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
     "classify": (run, classify, demo),
     "train": (retrain, finetune, sources),
-    "models": (models, rollback, profile, premodel),
+    "models": (models, promotion, profile, premodel),
     "look after this machine": (check, doctor),
 }
 """Heading on the help page → its commands, in order."""

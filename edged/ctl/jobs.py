@@ -1,19 +1,130 @@
-"""Follow a job of any command: a progress bar on a terminal, lines in a log, the final state for machines."""
+"""Commands to each addressed device, and their jobs: ask and wait for the answer, or start a long one and follow it."""
 
 from __future__ import annotations
 
+import argparse
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from typing import Any
 
 from edged.contract.messages import FINAL, Job
 from edged.ctl.client import Client
 from edged.ctl.errors import NoAnswerError
+from edged.ctl.fleet import addressed
+from edged.ctl.options import open_client
+from edged.errors import CommandError
 from edged.terminal.program import DONE, FAILED
 from edged.terminal.progress import progress
-from edged.terminal.text import note, print_json
+from edged.terminal.text import note, print_json, print_line
 
 Describe = Callable[[Job], str]
+
+
+def ask(client: Client, device: str, cmd: str, wanted: Mapping[str, Any], *, keep_image: bool = False) -> Job | None:
+    """Send a command to one device and wait for the end of its job.
+
+    Args:
+        client: An open client.
+        device: Its id.
+        cmd: The command.
+        wanted: Its arguments; those that are None are left out.
+        keep_image: Whether `client.image` is called next; then the caller forgets the command.
+
+    Returns:
+        The job that succeeded; None where it did not, which was said on stderr.
+    """
+    try:
+        ack = client.command(device, cmd, wanted)
+    except CommandError as error:  # the other devices are still asked
+        note(str(error))
+        return None
+    *_, job = client.jobs(ack.id)
+    if not keep_image:
+        client.forget(ack.id)
+    return job if finish(job, device) == DONE else None
+
+
+def ask_each(args: argparse.Namespace, cmd: str, wanted: Mapping[str, Any], show: Callable[[str, Job], None]) -> int:
+    """Send a command to each addressed device in turn, and show the job of each that succeeds.
+
+    Args:
+        args: The command line.
+        cmd: The command.
+        wanted: Its arguments; those that are None are left out.
+        show: Called with the device's id and the job.
+
+    Returns:
+        The exit code.
+    """
+    worst = DONE
+    with open_client(args) as client:
+        for device in addressed(client, args.device):
+            job = ask(client, device, cmd, wanted)
+            if job is None:
+                worst = FAILED
+            else:
+                show(device, job)
+    return worst
+
+
+def start_each(
+    args: argparse.Namespace,
+    cmd: str,
+    wanted: Mapping[str, Any],
+    show: Callable[[str, Job], None],
+    *,
+    describe: Describe | None = None,
+    silence_s: float | None = None,
+    preliminary: Collection[str | None] = (),
+) -> int:
+    """Start a command that takes a while on each addressed device, then follow one after another.
+
+    Args:
+        args: The command line, with `--wait`. Without it nothing is followed: what each job's id is, is printed.
+        cmd: The command.
+        wanted: Its arguments; those that are None are left out.
+        show: Called with the device's id and the job that has ended, to print its report for people.
+        describe: See `follow`.
+        silence_s: See `follow`.
+        preliminary: Stages in which it may still be rejected; without `--wait` they are waited for.
+
+    Returns:
+        The exit code.
+    """
+    worst = DONE
+    started: list[tuple[str, str]] = []
+    with open_client(args) as client:
+        for device in addressed(client, args.device):
+            try:
+                started.append((device, client.command(device, cmd, wanted).id))
+            except CommandError as error:  # the other devices are still asked
+                note(str(error))
+                worst = FAILED
+        for device, job_id in started:
+            ended: Job | None
+            if args.wait:
+                ended = follow(
+                    client,
+                    job_id,
+                    device=device,
+                    cmd=cmd,
+                    as_json=args.json,
+                    describe=describe,
+                    silence_s=silence_s,
+                )
+                if not args.json:
+                    show(device, ended)
+            else:
+                ended = begun(client, job_id, device=device, preliminary=preliminary)
+                status = "queued" if ended is None else ended.status
+                if args.json:
+                    print_json({"device": device, "id": job_id, "cmd": cmd, "status": status})
+                elif ended is None:
+                    print_line(f"{device}: job {job_id}; follow it with `edgectl jobs`, end it with `edgectl cancel`")
+            client.forget(job_id)
+            worst = max(worst, DONE if ended is None else finish(ended, device))
+    return worst
 
 
 def follow(

@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from edged.ctl.options import open_client
 from edged.terminal.options import add_hyperparameters, given_hyperparameters
-from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
     from edged.contract.messages import Job
-    from edged.ctl.client import Client
 
 
 def register(commands: Commands) -> None:
@@ -36,53 +33,25 @@ def register(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Start a training on each addressed device, then follow one after another."""
-    from edged.ctl.fleet import addressed
-    from edged.ctl.jobs import begun, finish
-    from edged.errors import CommandError
-    from edged.terminal.text import note, print_json, print_line
+    from edged.ctl.jobs import start_each
 
     wanted = given_hyperparameters(args) | {"backbone": args.backbone}
-    worst = DONE
-    started: list[tuple[str, str]] = []
-    with open_client(args) as client:
-        for device in addressed(client, args.device):
-            try:
-                started.append((device, client.command(device, "retrain", wanted).id))
-            except CommandError as error:  # the other devices are still asked
-                note(str(error))
-                worst = FAILED
-        for device, job_id in started:
-            if args.wait:
-                worst = max(worst, _follow(client, device, job_id, args.json))
-                continue
-            ended = begun(client, job_id, device=device, preliminary=(None, "scan"))
-            client.forget(job_id)
-            status = "queued" if ended is None else ended.status
-            if args.json:
-                print_json({"device": device, "id": job_id, "cmd": "retrain", "status": status})
-            elif ended is None:
-                print_line(f"{device}: job {job_id}; follow it with `edgectl jobs`, end it with `edgectl cancel`")
-            worst = max(worst, DONE if ended is None else finish(ended, device))
-    return worst
+    return start_each(args, "retrain", wanted, _print, describe=describe, preliminary=(None, "scan"))
 
 
-def _follow(client: Client, device: str, job_id: str, as_json: bool) -> int:
-    from edged.ctl.jobs import finish, follow
+def _print(device: str, job: Job) -> None:
     from edged.terminal.tables import console, print_part
     from edged.terminal.text import harmless, print_line
+    from edged.terminal.training import report_tables
 
-    job = follow(client, job_id, device=device, cmd="retrain", as_json=as_json, describe=describe)
-    client.forget(job_id)
-    if not as_json and job.report:
-        from edged.terminal.training import report_tables
-
-        screen = console()
-        report = harmless(job.report)
-        for part in report_tables(report):
-            print_part(screen, part)
-        if job.status == "succeeded":
-            print_line(f"{device}: model {report.get('model')} answers; `edgectl rollback` goes back")
-    return finish(job, device)
+    if not job.report:
+        return
+    screen = console()
+    report = harmless(job.report)
+    for part in report_tables(report):
+        print_part(screen, part)
+    if job.status == "succeeded":
+        print_line(f"{device}: model {report.get('model')} answers; `edgectl rollback` goes back")
 
 
 def describe(job: Job) -> str:
