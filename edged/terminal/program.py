@@ -27,7 +27,11 @@ def run_program(program: str, run: Callable[[], int]) -> int:
     """
     open_standard_streams()
     try:
-        code = run()
+        try:
+            code = run()
+        except SystemExit:  # --help, --version
+            sys.stdout.flush()
+            raise
         sys.stdout.flush()  # what cannot be written shows itself here and not when the interpreter ends
         return code
     except EdgedError as error:

@@ -105,10 +105,9 @@ class _Lines:
         if now == self._told:
             return
         self._told = now
-        words = [] if share is None else [f"{share:4.0%}"]
-        words += [amount] if (amount := _amount(done, of, self._unit)) else []
-        words += [text] if text else []
-        print(clean(f"{self._name}: {' '.join(words)}"), file=sys.stderr, flush=True)
+        per_cent = "" if share is None else f"{share:4.0%} "
+        told = ", ".join(part for part in (_amount(done, of, self._unit), text) if part)
+        print(clean(f"{self._name}: {per_cent}{told}").rstrip(), file=sys.stderr, flush=True)
 
 
 def _amount(done: float | None, of: float | None, unit: Unit) -> str:

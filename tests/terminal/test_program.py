@@ -61,6 +61,9 @@ def in_a_process(body: str, shell: str = '"$@"') -> tuple[int, str, str]:
 def test_what_happens_to_the_process() -> None:
     assert in_a_process("raise KeyboardInterrupt") == (130, "", "")
     assert in_a_process("print('x')", '"$@" >/dev/full') == (1, "", "edged: output: No space left on device\n")
+    help_page = "print('x'); sys.exit(0)"
+    assert in_a_process(help_page, '"$@" >/dev/full') == (1, "", "edged: output: No space left on device\n")
+    assert in_a_process(help_page) == (0, "x\n", "")
     assert in_a_process("print('x' * 1_000_000)", '"$@" | true') == (0, "", "")
     code, out, err = in_a_process(f"raise OSError({errno.EMFILE}, 'Too many open files', '/some/file')")
     assert (code, out, err) == (1, "", "edged: /some/file: Too many open files\n")

@@ -44,7 +44,7 @@ def test_items_and_bytes(capsys: pytest.CaptureFixture[str]) -> None:
         tell(4e6, None)
         tell(4e6, 8e6)
     assert capsys.readouterr().err.splitlines() == [
-        "tx2-01 images push:   3% 120 of 3670 2.1 MB",
+        "tx2-01 images push:   3% 120 of 3670, 2.1 MB",
         "tx2-01 images push: 100% 3670 of 3670",
         "pull inception_v3: 0.0 MB",
         "pull inception_v3:  50% 4.0 of 8.0 MB",
