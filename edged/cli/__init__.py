@@ -1,4 +1,9 @@
-"""The `edged` command, on the device: each subcommand is a module with `register(commands)` and `run(args)`.
+"""The `edged` command, on the device.
+
+* `commands`: the list of its subcommands; each is registered by the module of its name (`rollback` by `promotion`)
+* `options`, `bundles`: options that several have, and models as a command line names and prints them
+* `state`, `unit`, `sandbox`: whose configuration and state folder a subcommand means where edged is a service
+* `interrupts`: Ctrl-C at any moment
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration. What subcommands do is in the rooms below; tables and
 progress are in `edged.terminal`. Commands over MQTT, from a workstation, are `edged.ctl`.

@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     """Classify every image; those that cannot be read get a line on stderr and make the exit code 1."""
     from edged.cli.state import look_at_device
     from edged.codec import read_image
+    from edged.terminal.text import note
     from edged.vision.scores import top_k
 
     flags = {key: value for key in ("top", "runtime", "threads") if (value := getattr(args, key)) is not None}
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             inference = network.infer(prepared)
         except EdgedError as error:
             failed += 1
-            print(f"edged: {error}", file=sys.stderr)
+            note("edged", str(error))
             continue
         top = top_k(inference.scores, labels, configuration.model.top)
         if args.json:

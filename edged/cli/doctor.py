@@ -95,11 +95,12 @@ def _service_findings(device: Device, service: Unit) -> Iterator[Finding]:
     """Examine as the installed service, and say what was not tried."""
     from edged.cli import sandbox
     from edged.cli.state import become
+    from edged.terminal.text import note
 
     user = service.user if device.account is None else device.account.name
     rules = f"the rules of {service.path}"
-    told = f"edged: configuration {device.config}, state in {device.state_dir}, service of user {user}"
-    print(told, file=sys.stderr, flush=True)
+    told = f"configuration {device.config}, state in {device.state_dir}, service of user {user}"
+    note("edged", told)
     hidden = sandbox.hidden(service, device.settings, device.config)  # as root: a user may not see all of it
     tried, why = False, "systemd does not run here"
     if os.geteuid() == 0 and sandbox.is_booted():

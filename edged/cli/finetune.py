@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from edged.learning.request import Outcome, TrainingRequest
     from edged.store import Store
     from edged.terminal.progress import progress
+    from edged.terminal.text import note
     from edged.terminal.training import describe
 
     hyperparameters = Hyperparameters(
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     elif outcome.report.get("accuracy"):
         _print(outcome, kept=args.out is None)
     if outcome.error is not None:
-        print(f"edged: {outcome.error}", file=sys.stderr)
+        note("edged", outcome.error)
     return 0 if outcome.status == "succeeded" else 1
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,6 +161,7 @@ def _use(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
+    from edged.terminal.text import note
     from edged.zoo import verify
 
     configuration, store = _open(args, changes=False)
@@ -174,7 +174,7 @@ def _verify(args: argparse.Namespace) -> int:
             print(_verified(folder, verify, configuration))
         except EdgedError as error:
             failed += 1
-            print(f"edged: {error}", file=sys.stderr)
+            note("edged", str(error))
     return 1 if failed else 0
 
 
@@ -224,6 +224,8 @@ def _read_model_file(path: Path) -> bytes:
 
 
 def _remove(args: argparse.Namespace) -> int:
+    from edged.terminal.text import note
+
     configuration, store = _open(args, changes=True)
     store.remove(args.name)
     print(f"{args.name} removed")
@@ -231,5 +233,5 @@ def _remove(args: argparse.Namespace) -> int:
         with contextlib.suppress(ModelError):
             store.current(configuration.model.name)
             return 0
-        print(f"edged: model.name = {args.name!r} is configured, but not installed any more", file=sys.stderr)
+        note("edged", f"model.name = {args.name!r} is configured, but not installed any more")
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -203,7 +202,9 @@ def _measure(
 
 
 def _say(line: str) -> None:
-    print(f"edged: {line}", file=sys.stderr)
+    from edged.terminal.text import note
+
+    note("edged", line)
 
 
 def _by_stage(tell: Tell) -> Progress:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +81,7 @@ def _profile_all(args: argparse.Namespace, configuration: Settings) -> int:
     from edged.contract.reports import NotMeasured
     from edged.lab.profiling import draw_layers, profile
     from edged.terminal.progress import progress
+    from edged.terminal.text import note
 
     worst = 0
     for wanted in args.models or [None]:
@@ -92,7 +92,7 @@ def _profile_all(args: argparse.Namespace, configuration: Settings) -> int:
         except ConfigError:
             raise
         except EdgedError as error:
-            print(f"edged: {error}", file=sys.stderr)
+            note("edged", str(error))
             worst = 1
             continue
         if args.svg and report.layers is not None:
@@ -106,7 +106,7 @@ def _profile_all(args: argparse.Namespace, configuration: Settings) -> int:
                 if isinstance(entry, NotMeasured):
                     worst = 1
                     if args.json:
-                        print(f"edged: {request.name}: {entry.error}", file=sys.stderr)
+                        note("edged", f"{request.name}: {entry.error}")
     return worst
 
 
@@ -141,6 +141,7 @@ def _compare(args: argparse.Namespace, configuration: Settings) -> int:
     from edged.lab.photos import labeled_photos, shipped_photos, spread
     from edged.lab.profiling import compare
     from edged.terminal.progress import progress
+    from edged.terminal.text import note
 
     if args.labels and not args.images:
         raise ConfigError("--labels needs --images, the folder that its files are in")
@@ -150,7 +151,7 @@ def _compare(args: argparse.Namespace, configuration: Settings) -> int:
         try:
             candidates.append(_candidate(wanted, args, configuration))
         except ModelError as error:
-            print(f"edged: {error}", file=sys.stderr)
+            note("edged", str(error))
     if not candidates:
         return 1
     with progress("compare", quiet=args.json) as tell:

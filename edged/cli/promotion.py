@@ -6,7 +6,6 @@ A daemon that runs decides that itself and must not be contradicted.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -81,11 +80,13 @@ def make_current(settings: Settings, store: Store, bundle: Bundle) -> Bundle:
     Raises:
         ModelError: It is damaged, or cannot be written.
     """
+    from edged.terminal.text import note
+
     version = store.promote(bundle, settings.model.name)
     try:
         store.prune(settings.retrain.keep_versions)
     except ModelError as error:
-        print(f"edged: old versions stay: {error}", file=sys.stderr)
+        note("edged", f"old versions stay: {error}")
     return version
 
 

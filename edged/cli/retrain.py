@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     from edged.learning.trainer import run_here
     from edged.store import Store
     from edged.terminal.progress import progress
+    from edged.terminal.text import note
     from edged.terminal.training import describe, report_tables
 
     store = Store(configuration.storage.state_dir)
@@ -110,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     if answer is not None:
         print(answer, file=sys.stderr if args.json or not promoted else sys.stdout)
     if outcome.error is not None:
-        print(f"edged: {outcome.error}", file=sys.stderr)
+        note("edged", outcome.error)
     return 0 if outcome.status == "succeeded" else 1
 
 

@@ -37,7 +37,7 @@ def ask(client: Client, device: str, cmd: str, wanted: Mapping[str, Any], *, kee
     try:
         ack = client.command(device, cmd, wanted)
     except CommandError as error:  # the other devices are still asked
-        note(str(error))
+        note("edgectl", str(error))
         return None
     *_, job = client.jobs(ack.id)
     if not keep_image:
@@ -99,7 +99,7 @@ def start_each(
             try:
                 started.append((device, client.command(device, cmd, wanted).id))
             except CommandError as error:  # the other devices are still asked
-                note(str(error))
+                note("edgectl", str(error))
                 worst = FAILED
         for device, job_id in started:
             ended: Job | None
@@ -158,7 +158,7 @@ def follow(
     try:
         return _follow(client, job_id, device, cmd, as_json, describe or _stage, silence_s)
     except KeyboardInterrupt:
-        note(f"no longer following {device}'s job {job_id}; it goes on")
+        note("edgectl", f"no longer following {device}'s job {job_id}; it goes on")
         raise
 
 
@@ -204,7 +204,7 @@ def finish(job: Job, device: str) -> int:
     if job.status == "succeeded":
         return DONE
     reason = f": {job.error}" if job.error else ""
-    note(f"{device}: {job.cmd} {job.status}{reason}")
+    note("edgectl", f"{device}: {job.cmd} {job.status}{reason}")
     return FAILED
 
 

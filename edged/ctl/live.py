@@ -82,7 +82,7 @@ def _shown(client: Client, topic: str, view: View, args: argparse.Namespace) -> 
             if client.connected == lost:
                 lost = not lost
                 if live is None:
-                    note(f"connection to {client.url} {'lost, trying again' if lost else 'is back'}")
+                    note("edgectl", f"connection to {client.url} {'lost, trying again' if lost else 'is back'}")
             if message is not None and line is not None:
                 hint_at = float("inf")
                 if args.json:
@@ -92,7 +92,7 @@ def _shown(client: Client, topic: str, view: View, args: argparse.Namespace) -> 
                 yield
             elif live is None and now >= hint_at:
                 hint_at = float("inf")
-                note(f"waiting for {view.noun} at {where(client)}")
+                note("edgectl", f"waiting for {view.noun} at {where(client)}")
 
 
 def _picture(client: Client, view: View, now: float, waited_s: float, screen: Console) -> RenderableType:

@@ -35,9 +35,9 @@ def run_program(program: str, run: Callable[[], int]) -> int:
         sys.stdout.flush()  # what cannot be written shows itself here and not when the interpreter ends
         return code
     except EdgedError as error:
-        from edged.terminal.text import clean
+        from edged.terminal.text import note  # only what went wrong needs it
 
-        print(f"{program}: {clean(str(error))}", file=sys.stderr)
+        note(program, str(error))
         return exit_code(error)
     except KeyboardInterrupt:
         return INTERRUPTED

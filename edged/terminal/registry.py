@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
-_USAGE = 2
+from edged.terminal.program import USAGE
 
 Run = Callable[[argparse.Namespace], int]
 AddOptions = Callable[[argparse.ArgumentParser], None]
@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
         """Print the mistake, and where help is, and exit with 2."""
         program, *_ = self.prog.split()
         print(f"{program}: {message} (see {self.prog} --help)", file=sys.stderr)
-        raise SystemExit(_USAGE)
+        raise SystemExit(USAGE)
 
 
 class Formatter(argparse.HelpFormatter):
@@ -120,7 +120,7 @@ class Commands:
     def _help(self, args: argparse.Namespace) -> int:
         del args
         self._parser.print_help(sys.stderr)
-        return _USAGE
+        return USAGE
 
 
 def build_program(

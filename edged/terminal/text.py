@@ -14,6 +14,7 @@ from typing import Any
 
 UNKNOWN = "–"
 """Stands for what nobody knows."""
+_LONGEST_NOTE = 4000
 
 
 def clean(text: str, limit: int = 1000) -> str:
@@ -48,9 +49,9 @@ def print_line(line: str) -> None:
     sys.stdout.flush()
 
 
-def note(line: str) -> None:
-    """Tell something beside the output: one line on stderr."""
-    print(f"edgectl: {clean(line)}", file=sys.stderr, flush=True)
+def note(program: str, line: str) -> None:
+    """Tell something beside the output: one line on stderr, with the program's name at its head."""
+    print(f"{program}: {clean(line, _LONGEST_NOTE)}", file=sys.stderr, flush=True)
 
 
 def bar(fraction: float, width: int = 10, *, ascii_only: bool = False) -> str:

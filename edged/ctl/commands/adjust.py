@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
             try:
                 ack = client.command(device, "set", change)
             except CommandError as error:  # the other devices are still asked
-                note(str(error))
+                note("edgectl", str(error))
                 worst = FAILED
                 continue
             *_, job = client.jobs(ack.id)

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         if not retained:
             raise NoAnswerError(f"nothing of {device!r} is kept at {where(client)}")
         if retained.get("state") == b"online" and not args.force:
-            note(f"{device} is online; stop it first, or --force")
+            note("edgectl", f"{device} is online; stop it first, or --force")
             return FAILED
         for topic in retained:
             client.publish(f"{device}/{topic}", b"", retain=True)
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     elif cleared:
         print_line(f"{device}: cleared {', '.join(cleared)}")
     if left:
-        note(f"{device}: still there: {', '.join(sorted(left))}; does the broker let this user write them?")
+        note("edgectl", f"{device}: still there: {', '.join(sorted(left))}; does the broker let this user write them?")
     return FAILED if left else DONE
 
 

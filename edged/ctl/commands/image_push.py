@@ -84,9 +84,9 @@ def _tell(device: str, gathered: Gathered, outcome: Outcome, seconds: float, *, 
         return
     for verb, faults in (("skipped", skipped), ("rejected", rejected)):
         for file, reason in faults[:_SHOWN_FAULTS]:
-            note(f"{verb} {file}: {reason}")
+            note("edgectl", f"{verb} {file}: {reason}")
         if len(faults) > _SHOWN_FAULTS:
-            note(f"{verb} {len(faults) - _SHOWN_FAULTS} more; --json names them all")
+            note("edgectl", f"{verb} {len(faults) - _SHOWN_FAULTS} more; --json names them all")
     parts = [f"{outcome.pushed} pushed ({outcome.bytes / 1e6:.1f} MB in {seconds:.1f} s)"]
     counted = (("already there", outcome.present), ("relabeled", outcome.relabeled))
     parts += [f"{number} {what}" for what, number in counted if number]

@@ -67,7 +67,7 @@ def run_jobs(args: argparse.Namespace) -> int:
                 try:
                     told = _ask(client, device, args.limit, args.job)
                 except EdgedError as error:
-                    note(str(error))
+                    note("edgectl", str(error))
                     worst = FAILED
             elif args.job is not None:
                 told = [job for job in told if job.id.startswith(args.job)]
@@ -80,7 +80,7 @@ def run_jobs(args: argparse.Namespace) -> int:
                 if args.job is not None:
                     _print_report(told[0])
         if not shown and worst == DONE:
-            note("no training yet" if args.job is None else f"no job {args.job}")
+            note("edgectl", "no training yet" if args.job is None else f"no job {args.job}")
             worst = DONE if args.job is None else FAILED
     return worst
 

@@ -59,6 +59,6 @@ def _print(values: dict[str, Any], top: int) -> None:
         report = ProfileReport.model_validate(harmless(values))
     except ValidationError as error:  # a device of another version
         place = ".".join(map(str, error.errors()[0]["loc"]))
-        note(f"the device's report is of another form ({place}); --json prints it as it is")
+        note("edgectl", f"the device's report is of another form ({place}); --json prints it as it is")
         return
     print_profile(console(), report, top=top)
