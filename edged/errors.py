@@ -1,5 +1,14 @@
 """The exception tree. Adapters translate what their library raises into one of these, with `from`."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:  # this module is imported before all others
+    from typing import Any
+
+    from pydantic import ValidationError
+
 
 class EdgedError(Exception):
     """Base of every error that edged raises itself; its text is one line that a user can act on."""
@@ -55,3 +64,26 @@ class ChildError(EdgedError):
 
 class ChildTimeoutError(ChildError):
     """A child process had no result in time and was ended."""
+
+
+class Mistake(NamedTuple):
+    """The first of the mistakes that pydantic found.
+
+    Attributes:
+        key: Where it stands, with dots; empty: the whole.
+        value: What stands there.
+        kind: Pydantic's name of the mistake, e.g. "extra_forbidden".
+        text: What is allowed.
+    """
+
+    key: str
+    value: Any
+    kind: str
+    text: str
+
+
+def first_mistake(error: ValidationError) -> Mistake:
+    """Return what a person is told of a value that does not fit its model."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    return Mistake(key, first.get("input"), first["type"], first["msg"].removeprefix("Value error, "))

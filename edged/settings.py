@@ -20,7 +20,7 @@ from pydantic_settings import (
 )
 
 from edged.contract.hyperparameters import Hyperparameters
-from edged.errors import ConfigError
+from edged.errors import ConfigError, first_mistake
 
 SYSTEM_CONFIG = Path("/etc/edged/edged.toml")
 _PREFIX = "EDGED_"
@@ -268,19 +268,18 @@ def _check_environment() -> None:
 
 def _first_line(origin: str, error: ValidationError) -> str:
     """Tell a person the first mistake: where it stands, key, value, what is allowed."""
-    first = error.errors()[0]
-    path = [str(part) for part in first["loc"] if part != "[key]"]
-    key = ".".join(path)
+    key, given, kind, text = first_mistake(error)
+    path = key.split(".")
     variable = f"{_PREFIX}{'__'.join(path)}".upper()
     if (name := next((name for name in os.environ if name.upper() == variable), None)) is not None:
         origin = name
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] == "extra_forbidden":
+    if kind == "extra_forbidden":
         return f"{origin}: {key}: unknown key; allowed here: {', '.join(_allowed(path[:-1]))}{more}"
-    value = repr(first.get("input"))
+    value = repr(given)
     value = re.sub(r"(://[^/@:\s]*):[^/\s]*@", r"\1:***@", value)  # a password in a URL stays out of the log
     shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
-    return f"{origin}: {key} = {shown}: {first['msg'].removeprefix('Value error, ')}{more}"
+    return f"{origin}: {key} = {shown}: {text}{more}"
 
 
 def _allowed(path: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -84,6 +85,25 @@ def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     yield factory
     for broker in brokers:
         broker.kill()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """A factory of a file system of its own, of a size such as "256k"; skips where none can be mounted."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted: list[Path] = []
+
+    def mount(size: str) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+        if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            pytest.skip("needs to mount a small file system: root, with the right to mount")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture

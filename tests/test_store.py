@@ -11,6 +11,7 @@ import resource
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -335,26 +336,19 @@ class TestInterruption:
         assert store.current("main").read_model() == B
         assert not list((tmp_path / "state").rglob(".*"))
 
-    def test_a_full_disk(self, tmp_path: Path) -> None:
-        place = tmp_path / "small"
-        place.mkdir()
-        mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
-        if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-            pytest.skip("needs to mount a small file system: root, with the right to mount")
-        try:
-            store = Store(place / "state", shipped=tmp_path / "none")
-            store.add(A, LABELS, name="main", width=8, height=8)
-            promote(store, B)
-            before = sorted(place.rglob("*"))
-            with pytest.raises(ModelError, match="the model store cannot be changed: No space left on device"):
-                promote(store, C * 100)
-            with pytest.raises(ModelError, match="No space left on device"):
-                store.add(C * 100, LABELS, name="main", width=8, height=8, replace=True)
-            assert sorted(place.rglob("*")) == before
-            assert store.current("main").read_model() == B
-            assert store.find("main").read_model() == A
-        finally:
-            subprocess.run(["umount", str(place)], check=True)
+    def test_a_full_disk(self, tmp_path: Path, small_disk: Callable[[str], Path]) -> None:
+        place = small_disk("256k")
+        store = Store(place / "state", shipped=tmp_path / "none")
+        store.add(A, LABELS, name="main", width=8, height=8)
+        promote(store, B)
+        before = sorted(place.rglob("*"))
+        with pytest.raises(ModelError, match="the model store cannot be changed: No space left on device"):
+            promote(store, C * 100)
+        with pytest.raises(ModelError, match="No space left on device"):
+            store.add(C * 100, LABELS, name="main", width=8, height=8, replace=True)
+        assert sorted(place.rglob("*")) == before
+        assert store.current("main").read_model() == B
+        assert store.find("main").read_model() == A
 
 
 def _add_many(folder: Path, prefix: str) -> None:

@@ -8,7 +8,6 @@ import io
 import json
 import os
 import shutil
-import subprocess
 import tarfile
 import tempfile
 import threading
@@ -246,26 +245,25 @@ class TestPull:
             pull("small", store, catalogue=zoo)
 
     def test_a_full_disk(
-        self, store: Store, server: Server, tmp_path: Path, model: bytes, monkeypatch: pytest.MonkeyPatch
+        self,
+        store: Store,
+        server: Server,
+        tmp_path: Path,
+        model: bytes,
+        small_disk: Callable[[str], Path],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         server.routes["/model"] = model
         zoo = catalogue(tmp_path, model, web(f"{server.url}/model"))
-        place = tmp_path / "small"
-        place.mkdir()
-        mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-        if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-            pytest.skip("needs to mount a small file system: root, with the right to mount")
-        try:
-            with pytest.raises(ModelError, match="the model store cannot be changed: No space left on device"):
-                pull("small", Store(place / "state", shipped=tmp_path / "none"), catalogue=zoo)
-            assert not list(place.rglob("*.tflite"))
-            monkeypatch.setattr(tempfile, "tempdir", str(place))
-            with pytest.raises(ModelError, match=f"{server.url}/model: .*No space left on device"):
-                pull("small", store, catalogue=zoo)
-            assert not list(place.glob("edged-pull-*"))
-            assert nothing_left(store)
-        finally:
-            subprocess.run(["umount", str(place)], check=True)
+        place = small_disk("1m")
+        with pytest.raises(ModelError, match="the model store cannot be changed: No space left on device"):
+            pull("small", Store(place / "state", shipped=tmp_path / "none"), catalogue=zoo)
+        assert not list(place.rglob("*.tflite"))
+        monkeypatch.setattr(tempfile, "tempdir", str(place))
+        with pytest.raises(ModelError, match=f"{server.url}/model: .*No space left on device"):
+            pull("small", store, catalogue=zoo)
+        assert not list(place.glob("edged-pull-*"))
+        assert nothing_left(store)
 
     def test_labels_that_do_not_fit(self, store: Store, server: Server, tmp_path: Path, model: bytes) -> None:
         server.routes["/model"] = model

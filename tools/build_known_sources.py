@@ -22,7 +22,7 @@ import numpy as np
 
 from edged.codec import decode
 from edged.lab.sources.known_sources import TABLE
-from edged.learning.backbone import TRAINING_CROP
+from edged.learning.bottlenecks import TRAINING_CROP
 from edged.vision.network import Network
 
 REFERENCE = Path("models/mobilenet_v2/model.tflite")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from edged.camera.capture import STOP_TIMEOUT_S, Capture
 from edged.camera.opening import open_source
-from edged.camera.state import CameraState
+from edged.camera.source import CameraState
 
 if TYPE_CHECKING:
-    from edged.camera import Source
+    from edged.camera.source import Source
     from edged.settings import CameraSettings
     from edged.types import Frame, Image
 

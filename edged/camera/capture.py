@@ -14,12 +14,12 @@ from edged import tracing
 from edged.camera.opening import open_source, public_source
 from edged.camera.pace import LatestStart, Pace, backoff_s
 from edged.camera.roi import crop_roi
-from edged.camera.state import CameraState
+from edged.camera.source import CameraState
 from edged.errors import CameraError
 from edged.types import Frame
 
 if TYPE_CHECKING:
-    from edged.camera import Source
+    from edged.camera.source import Source
     from edged.settings import CameraSettings
     from edged.types import Image
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from edged.errors import CameraError
 
 if TYPE_CHECKING:
-    from edged.camera import Source
+    from edged.camera.source import Source
     from edged.settings import CameraSettings
 
 ALLOWED = (

@@ -12,6 +12,7 @@ from edged.cli.options import add_album, add_config
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
+    from edged.contract.reports import FineTuningReport
     from edged.lab.finetune import Step
 
 
@@ -60,9 +61,10 @@ def run(args: argparse.Namespace) -> int:
         reads={"--images": args.images, "--weights": args.weights},
         writes={"--out": args.out},
     ).settings
+    from edged.contract.reports import FineTuningReport
     from edged.errors import ModelError, RefusedError
     from edged.lab.finetune import FineTuneRequest, Hyperparameters, check_tensorflow, fine_tune, parse_depth
-    from edged.learning.request import Outcome, TrainingRequest
+    from edged.learning import Outcome, TrainingRequest
     from edged.store import Store
     from edged.terminal.progress import progress
     from edged.terminal.text import note
@@ -105,27 +107,27 @@ def run(args: argparse.Namespace) -> int:
     except RefusedError as error:
         outcome = Outcome("rejected", error=str(error))
     if args.json:
-        line: dict[str, Any] = {"status": outcome.status, "report": outcome.report}
+        line: dict[str, Any] = {"status": outcome.status, "report": outcome.report.to_json()}
         line |= {} if outcome.bundle is None else {"bundle": str(outcome.bundle)}
         print(json.dumps(line | ({} if outcome.error is None else {"error": outcome.error}), ensure_ascii=False))
-    elif outcome.report.get("accuracy"):
-        _print(outcome, kept=args.out is None)
+    elif isinstance(outcome.report, FineTuningReport):
+        _print(outcome.report, outcome.bundle, kept=args.out is None)
     if outcome.error is not None:
         note("edged", outcome.error)
     return 0 if outcome.status == "succeeded" else 1
 
 
-def _print(outcome: Any, *, kept: bool) -> None:
+def _print(report: FineTuningReport, bundle: Path | None, *, kept: bool) -> None:
     from edged.terminal.tables import console
     from edged.terminal.training import report_tables
 
-    console().print(*report_tables(outcome.report), sep="\n")
-    tuned = outcome.report["finetune"]
+    console().print(*report_tables(report), sep="\n")
+    tuned = report.finetune
     print(
-        f"fine-tuned: {tuned['layers']}, multiplier {tuned['multiplier']}: best epoch {tuned['best_epoch']}, "
-        f"{tuned['trained_parameters']:,} parameters ({tuned['trained_bytes'] / 1e6:.2f} MB) changed"
+        f"fine-tuned: {tuned.layers}, multiplier {tuned.multiplier}: best epoch {tuned.best_epoch}, "
+        f"{tuned.trained_parameters:,} parameters ({tuned.trained_bytes / 1e6:.2f} MB) changed"
     )
-    if outcome.bundle is not None:
-        print(f"{outcome.report['model']}: {outcome.bundle}")
+    if bundle is not None:
+        print(f"{report.model}: {bundle}")
         if kept:
-            print(f"it does not answer yet: `edged models use {outcome.report['model']}`, or edgectl's")
+            print(f"it does not answer yet: `edged models use {report.model}`, or edgectl's")

@@ -50,7 +50,7 @@ def register(commands: Commands) -> None:
         "use",
         _use,
         summary="let another model answer from the daemon's next start on",
-        examples="  edged models use inception_v3",
+        examples="  edged models use inception_v3\n  edged models use 7acac0195403",
     )
     parser.add_argument("name", metavar="NAME|ID", help="an installed model, or a version")
     parser = family.add(

@@ -14,7 +14,7 @@ from edged.terminal.options import add_hyperparameters, given_hyperparameters
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
-    from edged.learning.request import Progress
+    from edged.learning import Progress
     from edged.settings import Settings
     from edged.store import Store
 
@@ -61,8 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
     from edged.errors import RefusedError
     from edged.lab.trainer import choose
-    from edged.learning.choice import candidates, choose_backbone
-    from edged.learning.request import Outcome, TrainingRequest
+    from edged.learning import Outcome, TrainingRequest, candidates, choose_backbone
     from edged.learning.trainer import run_here
     from edged.store import Store
     from edged.terminal.progress import progress
@@ -96,18 +95,18 @@ def run(args: argparse.Namespace) -> int:
     if outcome.status == "succeeded" and outcome.bundle is not None and args.out is None:
         promoted, answer = _promote(configuration, store, outcome.bundle)
     if args.json:
-        line: dict[str, Any] = {"status": outcome.status, "report": outcome.report}
+        line: dict[str, Any] = {"status": outcome.status, "report": outcome.report.to_json()}
         if outcome.bundle is not None:
             line |= {"bundle": str(outcome.bundle), "promoted": promoted}
         if outcome.error is not None:
             line["error"] = outcome.error
         print(json.dumps(line, ensure_ascii=False))
-    elif outcome.report.get("accuracy"):
+    elif outcome.report.accuracy is not None:
         from edged.terminal.tables import console
 
         console().print(*report_tables(outcome.report), sep="\n")
         if outcome.bundle is not None:
-            print(f"{outcome.report['model']}: {outcome.bundle}")
+            print(f"{outcome.report.model}: {outcome.bundle}")
     if answer is not None:
         print(answer, file=sys.stderr if args.json or not promoted else sys.stdout)
     if outcome.error is not None:

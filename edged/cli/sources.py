@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     configuration = open_device(args.config, changes=True, reads={"--images": args.images}).settings
     ranking = _rank(args, configuration)
     if args.json:
-        print(json.dumps(ranking.report(), ensure_ascii=False))
+        print(json.dumps(ranking.report().to_json(), ensure_ascii=False))
     else:
         _print(ranking)
     return 0

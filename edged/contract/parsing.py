@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from edged.contract.commands import COMMANDS, Args, Command, CommandMessage
-from edged.errors import CommandError
+from edged.errors import CommandError, first_mistake
 
 MAX_AGE = timedelta(hours=24)
 """A command without `expires` counts as expired when its `ts` is older."""
@@ -156,13 +156,13 @@ def _utc(moment: datetime) -> datetime:
 
 def _mistake(error: ValidationError, model: type[BaseModel], where: str) -> str:
     """Say the first mistake: key, value, what is allowed."""
-    first = error.errors(include_url=False)[0]
-    key = where + ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
+    mistake = first_mistake(error)
+    key = where + mistake.key
+    if mistake.kind == "extra_forbidden":
         return f"{key}: unknown field; allowed: {', '.join(model.model_fields) or 'none'}"
-    if first["type"] == "missing":
+    if mistake.kind == "missing":
         return f"{key}: is missing"
-    return f"{key} = {_shown(first.get('input'))}: {first['msg'].removeprefix('Value error, ')}"
+    return f"{key} = {_shown(mistake.value)}: {mistake.text}"
 
 
 def _shown(value: object) -> str:

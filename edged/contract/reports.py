@@ -5,19 +5,30 @@ A report travels as JSON in `job.report`. What was not measured is absent. Reade
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+
+Share: TypeAlias = float
+"""A share of all, 0..1; written so because one class below has a field whose name on the wire is `float`."""
 
 
 class ReportPart(BaseModel):
-    """Base of everything in a report: frozen, finite numbers, and tolerant of fields that a newer device adds."""
+    """Base of everything in a report: frozen, finite numbers, and tolerant of fields that a newer device adds.
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    Built where it is first used: most processes that know of reports never see one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, defer_build=True)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values; fields that were never set are left out."""
-        return self.model_dump(mode="json", exclude_unset=True)
+        return self.model_dump(mode="json")
+
+    @model_serializer(mode="wrap")
+    def _write_what_was_set(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out fields that were never set, also where the report is a part of another message."""
+        return {name: value for name, value in write(self).items() if name in self.model_fields_set}
 
 
 class NotMeasured(ReportPart):
@@ -34,10 +45,10 @@ class ProfiledModel(ReportPart):
     """The model that was profiled.
 
     Attributes:
-        name: As the user calls it.
+        name: The name by which people call the model.
         id: Bundle id; None for a bare file.
         input: Height, width and channels.
-        dtype: Of the input, "uint8" or "int8".
+        dtype: Type of the input, "uint8" or "int8".
         classes: Outputs of its head.
         operators: Layers of the graph.
         mb: Size of the file, 10^6 bytes.
@@ -80,19 +91,16 @@ class Machine(ReportPart):
     edged: str
 
 
-class Layer(ReportPart):
-    """One operator of the graph, in the order of execution.
+class OperatorCost(ReportPart):
+    """What one operator of a graph costs by its shapes.
 
     Attributes:
-        name: Of its first output tensor.
-        op: E.g. "CONV_2D".
+        name: Name of its first output tensor.
+        op: The operator, e.g. "CONV_2D".
         macs: Multiply-accumulates for one image.
         params: Weights, biases and other constants that it computes with.
-        input_shape: Of its first input that is no constant.
-        output_shape: Of its first output.
-        ms: Processor time of one run.
-        share: Of the sum over all layers, 0..1.
-        slowest: Whether no other layer takes longer.
+        input_shape: Shape of its first input that is no constant.
+        output_shape: Shape of its first output.
     """
 
     name: str
@@ -101,6 +109,17 @@ class Layer(ReportPart):
     params: int
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
+
+
+class Layer(OperatorCost):
+    """One operator of the graph, in the order of execution: what it costs by its shapes, and as measured.
+
+    Attributes:
+        ms: Processor time of one run.
+        share: Its share of the time of all layers, 0..1.
+        slowest: Whether no other layer takes longer.
+    """
+
     ms: float
     share: float
     slowest: bool
@@ -110,13 +129,13 @@ class LayersSum(ReportPart):
     """How well the layers explain the whole.
 
     Attributes:
-        sum_ms: Of all layers.
-        whole_ms: Of the whole graph, run beside them.
+        sum_ms: Time of all layers together, milliseconds.
+        whole_ms: Time of the whole graph, run beside the single layers, milliseconds.
         explained: `sum_ms` / `whole_ms`; None where the whole took no time that can be measured.
         call_us: Cost of a call, which was taken off each layer, microseconds.
-        rounds: How often everything ran.
+        rounds: Number of times that every layer and the whole graph ran.
         exact: Whether the chain of layers gave the same scores as the whole, byte for byte.
-        runtime: Which interpreter.
+        runtime: The interpreter.
         threads: Always 1.
     """
 
@@ -134,7 +153,7 @@ class EndToEnd(ReportPart):
     """One inference from the camera to the broker's acknowledgement: medians, milliseconds.
 
     Attributes:
-        frames: How many were measured.
+        frames: Number of frames that were measured.
         source: The camera's.
         publish_ms: From publishing to the acknowledgement; None where there was no broker.
         total_ms: Sum of the medians.
@@ -248,11 +267,11 @@ class ComparedModel(ReportPart):
     """One model beside others: a row of `edged profile --compare`.
 
     Attributes:
-        name: As the user calls it.
+        name: The name by which people call the model.
         images: Photos that were shown to it.
-        judged: How many of them show one of its classes.
-        accuracy: Share of these for which the right class was the best, 0..1; None where there are none.
-        top5: The same for the best five.
+        judged: Number of these photos that show one of its classes.
+        accuracy: Share of the judged photos whose right class was the best, 0..1; None where there are none.
+        top5: Share of the judged photos whose right class was among the best five, 0..1; None where there are none.
         ms: Median of one invocation.
         cpu_ms: Its median processor time, of all threads.
         mb: Size of the file, 10^6 bytes.
@@ -274,3 +293,291 @@ class ComparedModel(ReportPart):
     params: int
     accuracy_per_ms: float | None
     note: str | None = None
+
+
+class SkippedImage(ReportPart):
+    """A file among the labeled images that the training could not use.
+
+    Attributes:
+        file: Its path below the folder of images.
+        reason: Why, one line.
+    """
+
+    file: str | None = None
+    reason: str | None = None
+
+
+class RankedSource(ReportPart):
+    """One installed network as a source to start the training from. What is not known, or not measured, is absent.
+
+    Attributes:
+        name: The name by which people call the model.
+        id: Bundle id.
+        dataset: What the network was trained on.
+        source_images: Number of images in that dataset.
+        divergence: How far the labeled images are from the dataset's, nats; 0: alike.
+        score: Estimate of how well it suits the labeled images; higher is better.
+        accuracy: Accuracy of heads on its bottlenecks, measured by cross-validation, 0..1.
+        error: Standard error of `accuracy`.
+        seconds: What estimating or measuring it took.
+        warning: Why to keep away from it.
+    """
+
+    name: str | None = None
+    id: str | None = None
+    dataset: str | None = None
+    source_images: int | None = None
+    divergence: float | None = None
+    score: float | None = None
+    accuracy: Share | None = None
+    error: float | None = None
+    seconds: float | None = None
+    warning: str | None = None
+
+
+class BackboneChoice(ReportPart):
+    """How a training with `backbone = auto` chose, and what `edged sources rank` says.
+
+    Attributes:
+        chosen: Name of the network that is likely best.
+        reason: Why, one line.
+        exact: Whether accuracies were measured, not estimated.
+        images: Labeled images that were looked at; the test side was not.
+        no_transfer: Accuracy without any pre-trained network, 0..1; None where it was not measured.
+        seconds: What the ranking took.
+        sources: All networks, the best first.
+    """
+
+    chosen: str | None = None
+    reason: str | None = None
+    exact: bool | None = None
+    images: int | None = None
+    no_transfer: Share | None = None
+    seconds: float | None = None
+    sources: tuple[RankedSource, ...] = ()
+
+
+class HeadTraining(ReportPart):
+    """How the training of the head went.
+
+    Attributes:
+        epochs: Passes over the training images.
+        best_epoch: The epoch whose weights were taken, from 1.
+        stopped: What ended the training: "epochs" or "patience".
+        loss: Mean weighted cross-entropy of the training images in the best epoch.
+        validation_loss: Mean weighted cross-entropy of the validation images in the best epoch; None where there are
+            none.
+    """
+
+    epochs: int | None = None
+    best_epoch: int | None = None
+    stopped: str | None = None
+    loss: float | None = None
+    validation_loss: float | None = None
+
+
+class Accuracy(ReportPart):
+    """Shares of images whose best class is their label, 0..1.
+
+    Attributes:
+        float: Accuracy of the head before quantization on the test images.
+        quantized: Accuracy of the exported model, as it runs, on the test images; this one decides on the promotion.
+        validation: Accuracy of the exported model on the validation images; absent without any.
+        previous: Accuracy of the model that answered before, on the test images whose label it knows; None where it
+            knows none, absent where no model was compared.
+    """
+
+    float: Share | None = None
+    quantized: Share | None = None
+    validation: Share | None = None
+    previous: Share | None = None
+
+
+class ClassAccuracy(ReportPart):
+    """The exported model on the test images of one label.
+
+    Attributes:
+        images: Test images with this label.
+        precision: Share of right ones among the images predicted as this label; None where there are none.
+        recall: Share of this label's images that were predicted as it; None where there are none.
+    """
+
+    images: int | None = None
+    precision: Share | None = None
+    recall: Share | None = None
+
+
+class ConfusedPair(ReportPart):
+    """Two labels that the model confuses: `count` test images of `label` were predicted as `predicted`."""
+
+    label: str | None = None
+    predicted: str | None = None
+    count: int | None = None
+
+
+class WorstImage(ReportPart):
+    """A test image that is far from its label: mislabeled, or worth more images like it.
+
+    Attributes:
+        id: The image's id on the device.
+        file: Name of its file.
+        label: Its label.
+        predicted: What the model says.
+        score: The model's score of `label`, 0..1.
+    """
+
+    id: str | None = None
+    file: str | None = None
+    label: str | None = None
+    predicted: str | None = None
+    score: float | None = None
+
+
+class Decision(ReportPart):
+    """Whether the new model may answer, and why.
+
+    Attributes:
+        promote: Whether it may.
+        reason: Why, one line.
+        against: Id of the model that it was compared with; None: with none.
+        images: Test images that both were measured on.
+        difference: New accuracy − old accuracy on these images; None where nothing was compared.
+        noise: The greatest drop on these images that chance explains; None where nothing was compared.
+    """
+
+    promote: bool | None = None
+    reason: str | None = None
+    against: str | None = None
+    images: int | None = None
+    difference: float | None = None
+    noise: float | None = None
+
+
+class CurvePoint(ReportPart):
+    """Test accuracy of the head, 0..1, after training on `images` images; None without test images."""
+
+    images: int | None = None
+    accuracy: Share | None = None
+
+
+class LearningCurve(ReportPart):
+    """Accuracy against the number of training images, and the outlook.
+
+    Attributes:
+        points: From few images to all.
+        gain_per_100: What 100 more training images would likely add to the accuracy, 0..1; None: no estimate.
+    """
+
+    points: tuple[CurvePoint, ...] = ()
+    gain_per_100: float | None = None
+
+
+class TrainingReport(ReportPart):
+    """The report of `cmd/retrain` and `edged retrain`, also in the manifest of the bundle that came out.
+
+    Whatever can be absent is: devices of older versions did not report everything, and a training that ended early has
+    not come to every part.
+
+    Attributes:
+        run: Name of the training: the job's id.
+        hyperparameters: Name → value, see `contract.hyperparameters`; of an older device, those that it had.
+        skipped: Files that could not be used.
+        choice: How the backbone was chosen; absent where it was named.
+        backbone: Name of the network that has got a new head.
+        counts: Label → images.
+        splits: "train", "validation" and "test" → images.
+        left_out: Label that was not trained on → why.
+        training: Epochs and losses of the training of the head.
+        accuracy: Accuracy of the head, of the new and of the old model.
+        classes: Label → how good the new model is on it.
+        confused: Pairs of labels, most confused first.
+        worst: Test images, the furthest from their label first.
+        spot_checks: Images on which the whole exported model and its head alone gave the same scores.
+        decision: Whether the new model may answer.
+        learning_curve: What more images would bring.
+        model: Id of the new bundle; absent where it was refused.
+        seconds: Stage → what it took; "total" too.
+        peak_memory_mb: Most memory that the training process held, 10^6 bytes; None where the kernel does not tell.
+    """
+
+    run: str | None = None
+    hyperparameters: dict[str, bool | int | float] = {}
+    skipped: tuple[SkippedImage, ...] = ()
+    choice: BackboneChoice | None = None
+    backbone: str | None = None
+    counts: dict[str, int] = {}
+    splits: dict[str, int] = {}
+    left_out: dict[str, str] = {}
+    training: HeadTraining | None = None
+    accuracy: Accuracy | None = None
+    classes: dict[str, ClassAccuracy] = {}
+    confused: tuple[ConfusedPair, ...] = ()
+    worst: tuple[WorstImage, ...] = ()
+    spot_checks: int | None = None
+    decision: Decision | None = None
+    learning_curve: LearningCurve | None = None
+    model: str | None = None
+    seconds: dict[str, float] = {}
+    peak_memory_mb: float | None = None
+
+
+class FineTuningEpoch(ReportPart):
+    """One pass of fine-tuning over the training images.
+
+    Attributes:
+        epoch: From 1; 0: before the first pass, with a fitted head.
+        lr: Learning rate of the head.
+        loss: Mean loss of the training images, with smoothed labels, each measured before its step.
+        accuracy: Accuracy on the training images, each before its step, 0..1.
+        validation_loss: Mean loss of the validation images after the pass; None without any.
+        validation_accuracy: Accuracy on the validation images after the pass, 0..1; None without any.
+        seconds: What the pass took.
+    """
+
+    epoch: int
+    lr: float
+    loss: float
+    accuracy: Share
+    validation_loss: float | None
+    validation_accuracy: Share | None
+    seconds: float
+
+
+class FineTuning(ReportPart):
+    """How the layers before the head were retrained, and with which hyperparameters.
+
+    Attributes:
+        layers: Which: "head", "last-block", "all" or the number of blocks.
+        multiplier: Factor on the learning rate of the layers before the head; 0 left these layers as they were.
+        lr: Learning rate of the head.
+        epochs: At most so many passes.
+        batch: Images per step.
+        patience: Epochs without a lower validation loss after which training ended.
+        seed: Seed of the order of the images and of the flips.
+        best_epoch: The epoch whose weights were kept; 0: only the head was fitted.
+        keras_accuracy: Accuracy on the test images before quantization, 0..1; None without any.
+        trained_parameters: Number of parameters that changed.
+        trained_bytes: Bytes that these parameters take in the model.
+        seconds: Stage of the TensorFlow process → what it took.
+        history: One entry an epoch.
+    """
+
+    layers: str
+    multiplier: float
+    lr: float
+    epochs: int
+    batch: int
+    patience: int
+    seed: int
+    best_epoch: int
+    keras_accuracy: Share | None
+    trained_parameters: int
+    trained_bytes: int
+    seconds: dict[str, float]
+    history: tuple[FineTuningEpoch, ...]
+
+
+class FineTuningReport(TrainingReport):
+    """The report of `edged finetune`: that of the training of the head, and how the layers before it were retrained."""
+
+    finetune: FineTuning

@@ -12,7 +12,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edged.ctl.errors import AccessRefusedError, UnreachableError
 from edged.mqtt.broker import Broker
-from edged.mqtt.events import Protocol
+from edged.mqtt.events import Version
 from edged.mqtt.session import first_answer
 
 KEEPALIVE_S = 30
@@ -33,7 +33,7 @@ def establish(broker: Broker, *, timeout_s: float) -> paho.Client:
         UnreachableError: Nobody answers, or not as an MQTT broker.
     """
 
-    def attempt(protocol: Protocol) -> tuple[paho.Client, ReasonCode | None]:
+    def attempt(protocol: Version) -> tuple[paho.Client, ReasonCode | None]:
         client = _configure(broker, protocol, timeout_s)
         reason = _dial(client, broker, min(timeout_s, _CONNACK_V5_S) if protocol == "5" else timeout_s)
         if reason is None or reason.is_failure:
@@ -58,7 +58,7 @@ def establish(broker: Broker, *, timeout_s: float) -> paho.Client:
     raise UnreachableError(f"{broker.settings.url} refuses the connection: {reason.getName()}")
 
 
-def _configure(broker: Broker, protocol: Protocol, timeout_s: float) -> paho.Client:
+def _configure(broker: Broker, protocol: Version, timeout_s: float) -> paho.Client:
     version = MQTTProtocolVersion.MQTTv5 if protocol == "5" else MQTTProtocolVersion.MQTTv311
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"edgectl-{uuid4().hex[:12]}", protocol=version)
     client.connect_timeout = timeout_s

@@ -17,7 +17,6 @@ from edged.contract.messages import Job
 from edged.daemon import supervision
 from edged.daemon.announcements import Announcements
 from edged.daemon.commands import CommandWorker, Handlers
-from edged.daemon.engine import open_engine
 from edged.daemon.frames import FrameCommands
 from edged.daemon.images import ImageCommands
 from edged.daemon.instance import claim
@@ -32,7 +31,7 @@ from edged.daemon.results import ResultFilter
 from edged.daemon.selection import SelectingEngine
 from edged.daemon.statistics import Statistics
 from edged.daemon.storage import Storage
-from edged.daemon.switching import ModelSwitch
+from edged.daemon.switching import ModelSwitch, open_engine
 from edged.daemon.telemetry import TelemetryThread
 from edged.daemon.training import Training
 from edged.errors import ConfigError, ModelError

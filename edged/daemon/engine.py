@@ -1,4 +1,4 @@
-"""What answers frames: a bundle from the store and the network made from it, or several networks that take turns."""
+"""What answers frames: a bundle from the store and the network made from it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from edged.store.bundle import LABELS, MODEL
 from edged.vision.network import Network
 
 if TYPE_CHECKING:
-    from edged.settings import ModelSettings, Settings
-    from edged.store import Bundle, Store
+    from edged.settings import ModelSettings
+    from edged.store import Bundle
     from edged.types import Image, Inference
     from edged.vision.network import Outputs
 
@@ -42,25 +42,6 @@ class Engine:
     def witness(self, outputs: Outputs) -> Engine:  # noqa: ARG002 - as in `invoke`
         """Return the engine of the network whose embedding `decode` gives."""
         return self
-
-
-def open_engine(bundle: Bundle, settings: Settings, store: Store) -> Engine:
-    """Make what answers frames while a bundle is current: at the start and after every change of model.
-
-    Returns:
-        The networks of `[selection]`, where it names a strategy that was fitted for the bundle's labels; otherwise the
-        bundle's network alone.
-
-    Raises:
-        ConfigError: `[selection]` names what is not fitted or not installed.
-        ModelError: A bundle or the fitted files are damaged.
-    """
-    if settings.selection.strategy != "none":
-        from edged.daemon.selection import open_selection  # most devices have no use for it, nor for its memory
-
-        if (engine := open_selection(settings, store, bundle)) is not None:
-            return engine
-    return load_engine(bundle, settings.model)
 
 
 def load_engine(bundle: Bundle, settings: ModelSettings) -> Engine:

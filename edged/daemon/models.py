@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from edged.contract.commands import MAX_CHUNK_BYTES
-from edged.errors import CommandError
+from edged.errors import CommandError, first_mistake
 from edged.store import Manifest
 from edged.store.durable import delete
 
@@ -179,9 +179,8 @@ def _lineage(args: ModelsAddArgs) -> dict[str, Any]:
     try:
         manifest = Manifest.model_validate({"input": {"width": 1, "height": 1}, **args.manifest, **own})
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise CommandError(f"manifest: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+        mistake = first_mistake(error)
+        raise CommandError(f"manifest: {mistake.key}: {mistake.text}") from error
     lineage = manifest.model_dump(exclude_none=True, exclude={"name", "sha256", "input"})
     if manifest.backbone_sha256 == args.sha256:
         lineage.pop("backbone")

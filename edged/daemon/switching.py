@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edged.daemon.engine import Engine, open_engine
+from edged.daemon.engine import Engine, load_engine
 from edged.daemon.loop import FrameLoop, Swap
 from edged.errors import EdgedError, ModelError
 
@@ -174,3 +174,22 @@ class ModelSwitch:
         else:
             if removed:
                 log.info("old versions removed: %s", ", ".join(removed))
+
+
+def open_engine(bundle: Bundle, settings: Settings, store: Store) -> Engine:
+    """Make what answers frames while a bundle is current: at the start and after every change of model.
+
+    Returns:
+        The networks of `[selection]`, where it names a strategy that was fitted for the bundle's labels; otherwise the
+        bundle's network alone.
+
+    Raises:
+        ConfigError: `[selection]` names what is not fitted or not installed.
+        ModelError: A bundle or the fitted files are damaged.
+    """
+    if settings.selection.strategy != "none":
+        from edged.daemon.selection import open_selection  # most devices have no use for it, nor for its memory
+
+        if (engine := open_selection(settings, store, bundle)) is not None:
+            return engine
+    return load_engine(bundle, settings.model)

@@ -1,4 +1,7 @@
-"""`retrain`: a training in a child process, and the new model's way to answering frames."""
+"""`retrain`: a training in a child process, and the new model's way to answering frames.
+
+`edged.learning` is imported when a training is asked for: a daemon that never trains does not need the report's models.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,13 @@ from typing import TYPE_CHECKING
 from edged.errors import ChildError, ChildTimeoutError, EdgedError, ModelError, RefusedError
 from edged.jobs.process import ChildProcess
 from edged.jobs.runner import End, Kind, State
-from edged.learning.choice import candidates, choose_backbone
-from edged.learning.request import CHOOSING_TRAINER, TRAINER, Outcome, TrainingRequest
 from edged.store import read_bundle
 
 if TYPE_CHECKING:
     from edged.contract.commands import Command, RetrainArgs
     from edged.daemon.switching import ModelSwitch
     from edged.jobs.runner import JobRunner, RunningJob
+    from edged.learning import Outcome, TrainingRequest
     from edged.settings import Settings
     from edged.store import Store
 
@@ -51,6 +53,8 @@ class Training:
         self._runner.start(TRAINING, command.id, lambda job: self._carry_out(job, request))
 
     def _request(self, id_: str, args: RetrainArgs) -> TrainingRequest:
+        from edged.learning import TrainingRequest, candidates, choose_backbone
+
         current = self._switch.running
         return TrainingRequest(
             state_dir=self._settings.storage.state_dir,
@@ -70,16 +74,18 @@ class Training:
         began = time.monotonic()
         before = frozenset(version.id for version in self._store.versions())
         end = self._train(job, request)
-        if isinstance(end, Outcome):
-            end = self._promote(job, end, began)
-        elif end is not None and not job.decide():
-            end = None
-        if end is None:
+        if end is None or isinstance(end, End):
+            ended = end if end is not None and job.decide() else None
+        else:
+            ended = self._promote(job, end, began)
+        if ended is None:
             self._discard(job, before)
-        return end
+        return ended
 
     def _train(self, job: RunningJob, request: TrainingRequest) -> Outcome | End | None:
         """Run the child; return the outcome of one that succeeded, or else how it ended; None: cancelled."""
+        from edged.learning import CHOOSING_TRAINER, TRAINER
+
         timeout_s = self._settings.retrain.timeout_s
         trainer = CHOOSING_TRAINER if request.candidates else TRAINER
         try:
@@ -95,7 +101,7 @@ class Training:
             return End("failed", error=str(error))
         if outcome is None or outcome.status == "succeeded":
             return outcome
-        return End(outcome.status, outcome.report, outcome.error)
+        return End(outcome.status, outcome.report.to_json(), outcome.error)
 
     def _promote(self, job: RunningJob, outcome: Outcome, began: float) -> End | None:
         """Let the new model answer; None: cancelled, and the old one answers."""
@@ -109,15 +115,15 @@ class Training:
         try:
             self._switch.use(new, enough=job.cancelled.is_set)
         except EdgedError as error:
-            return End("failed", outcome.report, str(error))
+            return End("failed", outcome.report.to_json(), str(error))
         if not job.decide():
             if before.id != new.id:
                 self._switch.rollback()
             return None
         now = time.monotonic()
-        seconds = {stage: took for stage, took in outcome.report.get("seconds", {}).items() if stage != "total"}
+        seconds = {stage: took for stage, took in outcome.report.seconds.items() if stage != "total"}
         seconds |= {"swap": round(now - swapped, 3), "total": round(now - began, 3)}
-        return End("succeeded", {**outcome.report, "seconds": seconds})
+        return End("succeeded", outcome.report.model_copy(update={"seconds": seconds}).to_json())
 
     def _discard(self, job: RunningJob, before: frozenset[str]) -> None:
         """Remove what a cancelled training has written already: it would count among the versions that stay."""

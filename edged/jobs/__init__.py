@@ -1,5 +1,9 @@
-"""Work that lasts: a child process that does it (`process`), and the job that is told of it (`runner`).
+"""Work that lasts: a child process that does it, and the job that is told of it.
+
+* `process`: one kind of child process for all: its messages, priority, memory limit, time limit, cancel, how it ended
+* `runner`: jobs: one of a kind at a time, told of again and again, cancelled by id
+* `requests`: the messages of the profile, between the daemon and the lab, which do not know each other
 
 Not here: what is done. A child is named by its module's path and never imported; the commands that start jobs stand in
-`daemon`. `requests` has the messages of the profile, between the daemon and the lab, which do not know each other.
+`edged.daemon`, the trainer's messages and priority in `edged.learning.request`.
 """

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edged.jobs.process import serve
-from edged.learning.request import CHOOSING_TRAINER, Outcome, Progress, TrainingRequest
+from edged.learning import CHOOSING_TRAINER, Outcome, Progress, TrainingRequest
 from edged.learning.trainer import run_child
 
 if TYPE_CHECKING:
     from edged.images import ImageStore
-    from edged.learning.choice import Choice
+    from edged.learning import Choice
     from edged.learning.dataset import Selection
 
 
@@ -40,7 +40,7 @@ def choose(
         EdgedError: An image set or a model fails.
     """
     from edged.lab.sources import Ranker
-    from edged.learning.choice import Choice
+    from edged.learning import Choice
     from edged.store import read_bundle
 
     ranking = Ranker(

@@ -1,1 +1,44 @@
-"""Labeled images become a new final layer."""
+"""Labeled images become a new final layer: a training from the scan of the images to a bundle.
+
+`pipeline` goes through the stages; `trainer` is the child process that runs it for the daemon. In the order of the
+stages: `dataset` (which images take part), `bottlenecks` (what the network below the head makes of them),
+`softmax_regression` with `standardisation` (the training itself), `export` (a quantized file and its bundle),
+`evaluation` (accuracy, recall of each class, confusions), `judging` (runs the exported file, and the model that answers
+now), `gate` (whether the new one may answer), `learning_curve` (what more images would bring), `report` (what is told
+of it), `tensorboard` (curves).
+Pure numpy, without files, clocks and threads: `softmax_regression`, `standardisation`, `evaluation`, `gate` and
+`learning_curve`.
+
+The port is what asks for a training and what a training says. Whoever takes a part of the training itself (the lab, the
+tools) imports its module, because those load numpy: a trainer limits its threads before.
+
+Not here: the images and their labels (`edged.images`), the promotion of what came out (`edged.daemon.training`,
+`edged.cli`), the form of the report (`edged.contract.reports`), more layers than the last one and the ranking of
+networks to start from (`edged.lab`).
+"""
+
+from edged.learning.request import (
+    AUTO,
+    CHOOSING_TRAINER,
+    TRAINER,
+    Choice,
+    Outcome,
+    Progress,
+    Stage,
+    TrainingRequest,
+    candidates,
+    choose_backbone,
+)
+
+__all__ = [
+    "AUTO",
+    "CHOOSING_TRAINER",
+    "TRAINER",
+    "Choice",
+    "Outcome",
+    "Progress",
+    "Stage",
+    "TrainingRequest",
+    "candidates",
+    "choose_backbone",
+]

@@ -1,4 +1,7 @@
-"""From labeled images to what a head is trained on and judged by: arrays of bottlenecks, per split."""
+"""What a head is trained on and judged by: which labeled images take part, and their bottlenecks as arrays.
+
+`select` chooses the labels that can be learned; `KeptBottlenecks` reads the arrays of each split.
+"""
 
 from __future__ import annotations
 
@@ -11,30 +14,30 @@ import numpy as np
 
 from edged.errors import RefusedError
 from edged.images import SPLITS, Split
-from edged.learning.augment import AUGMENTED, View
+from edged.learning.bottlenecks import AUGMENTED, View
 from edged.plural import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edged.images import ImageStore, LabeledImage
-    from edged.learning.backbone import Backbone
+    from edged.learning.bottlenecks import Backbone
     from edged.vision.network import Bottlenecks
 
 MIN_IMAGES = 5
-"""Of a label; with fewer, none may fall to the side that judges."""
+"""Images that a label needs to be learned; with fewer, none may fall to the test side."""
 MIN_TRAIN = 2
-"""Of them, on the training side."""
+"""Of a label's images, so many must have fallen to the training side."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which images take part.
+    """Which images take part in a training.
 
     Attributes:
-        images: Sorted by label, then sha256.
-        labels: Sorted; the order of the new model's outputs.
-        left_out: Label → why.
+        images: The images, sorted by label, then sha256.
+        labels: The labels, sorted; this is the order of the new model's outputs.
+        left_out: Label that cannot be learned → why.
     """
 
     images: tuple[LabeledImage, ...]
@@ -45,7 +48,7 @@ class Selection:
         """Return the selection without some images; a label that has too few left goes too.
 
         Raises:
-            RefusedError: As `select`.
+            RefusedError: Too few labels or test images are left, see `select`.
         """
         if not shas:
             return self
@@ -53,7 +56,7 @@ class Selection:
         return Selection(again.images, again.labels, self.left_out | again.left_out)
 
     def of(self, split: Split) -> list[LabeledImage]:
-        """Return one side's images."""
+        """Return the images of one split."""
         return [image for image in self.images if image.split == split]
 
     def counts(self) -> dict[str, int]:
@@ -95,11 +98,11 @@ def select(images: Sequence[LabeledImage]) -> Selection:
 
 @dataclass(frozen=True)
 class Examples:
-    """One split's bottlenecks and labels.
+    """The bottlenecks and labels of one split.
 
     Attributes:
-        images: In the rows' order.
-        features: (n, d) bytes, or (n, views, d) where the images have several.
+        images: The n images, in the order of the rows.
+        features: Bytes of their bottlenecks: (n, d), or (n, views, d) where the images have several views.
         labels: (n,) indices into `Selection.labels`.
     """
 
@@ -109,16 +112,16 @@ class Examples:
 
 
 def views_of(split: Split, augment: bool) -> tuple[View, ...]:
-    """Return the views of an image: several in training with `augment`; judged is always the plain one."""
+    """Return the views of an image: several in training with `augment`; validation and test see the plain one."""
     return AUGMENTED if augment and split == "train" else ("plain",)
 
 
 class KeptBottlenecks:
-    """Kept bottlenecks, read once per view.
+    """The bottlenecks that the image store keeps, read once per view.
 
     Args:
-        store: Where they are kept.
-        backbone: Of which network.
+        store: The image store.
+        backbone: The network that has made them.
     """
 
     def __init__(self, store: ImageStore, backbone: Backbone) -> None:
@@ -126,7 +129,7 @@ class KeptBottlenecks:
         self._kept: dict[View, dict[str, bytes]] = {}
 
     def examples(self, selection: Selection, split: Split, *, augment: bool) -> Examples:
-        """Return one side of the selection; every image's bottlenecks must have been computed."""
+        """Return one split of the selection; every image's bottlenecks must have been computed."""
         images = selection.of(split)
         index = {label: number for number, label in enumerate(selection.labels)}
         views = views_of(split, augment)
@@ -144,6 +147,6 @@ class KeptBottlenecks:
     def _read(self, view: View) -> dict[str, bytes]:
         store, backbone = self._store, self._backbone
         kept = store.embeddings(backbone.sha256, backbone.variant(view))
-        if view == "plain" and backbone.live_variant is not None:  # of frames that the device kept, see `missing`
+        if view == "plain" and backbone.live_variant is not None:  # frames that the device kept, see `TRAINING_CROP`
             return store.embeddings(backbone.sha256, backbone.live_variant) | kept
         return kept

@@ -1,17 +1,31 @@
-"""From a trained head to an ordinary quantized .tflite."""
+"""From a trained head to an ordinary quantized .tflite, and to a bundle.
+
+The range of the new logits is calibrated, the head quantized and put in place of the model's own; the manifest says
+where the model comes from. `write_bundle` writes outside the store, for `--out`; versions are written by `store`.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edged.errors import TrainingError
+from edged.store import Bundle, Manifest, read_bundle
+from edged.store.bundle import LABELS, MANIFEST, MODEL, encode_labels
+from edged.store.durable import write_folder
+from edged.store.lock import aside
 from edged.vision.graph import Graph
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edged.contract.reports import TrainingReport
+    from edged.learning.bottlenecks import Backbone
     from edged.learning.softmax_regression import Features, Fitted
 
 _VISIBLE = math.log(512)
@@ -58,3 +72,55 @@ def export(model: bytes, fitted: Fitted, features: Features) -> bytes:
     rows = features.reshape(-1, features.shape[-1])
     logits = fitted.logits(rows, graph.bottleneck_quantization)
     return graph.replace_head(fitted.weights, fitted.bias, calibrate(logits))
+
+
+def new_manifest(model: bytes, backbone: Backbone, report: TrainingReport) -> Manifest:
+    """Return the manifest of a retrained model.
+
+    Args:
+        model: Content of the .tflite file.
+        backbone: The network that the model was retrained from.
+        report: What its training reports.
+    """
+    source = backbone.bundle.manifest
+    return Manifest.model_validate(
+        {
+            "name": f"{source.backbone}-retrained"[-64:],
+            "sha256": hashlib.sha256(model).hexdigest(),
+            "input": {**source.input.model_dump(), "crop": backbone.crop},
+            "outputs": Graph(model).outputs,
+            "backbone": source.backbone,
+            "backbone_sha256": source.backbone_sha256,
+            "parent": backbone.bundle.id,
+            "training": report.to_json(),
+            "source": f"retrained from {source.backbone} on labeled images",
+            "licence": source.licence,
+        }
+    )
+
+
+def check_folder(folder: Path) -> None:
+    """Make sure that `write_bundle` may write there: nothing, an empty folder, or an older bundle.
+
+    Raises:
+        TrainingError: Something else lies there.
+    """
+    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise TrainingError(f"{folder}: is there already and is no bundle; name a new or empty folder")
+
+
+def write_bundle(folder: Path, model: bytes, labels: Sequence[str], manifest: Manifest) -> Bundle:
+    """Write a bundle's folder, whole or not at all; an older bundle at this place is replaced.
+
+    Raises:
+        TrainingError: Something else lies there, or it cannot be written.
+    """
+    folder = folder.absolute()
+    check_folder(folder)
+    files = {MODEL: model, LABELS: encode_labels(labels), MANIFEST: manifest.encode()}
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        write_folder(folder, files, aside=aside(folder))
+    except OSError as error:
+        raise TrainingError(f"{folder}: cannot be written: {error.strerror}") from error
+    return read_bundle(folder)

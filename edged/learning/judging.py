@@ -1,4 +1,4 @@
-"""The exported model, judged as it will run, and beside the model that runs now."""
+"""Runs the exported file through the interpreter, as it will run later, and the model that answers now beside it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 
 from edged.codec import decode, read_file
 from edged.errors import ImageError, TrainingError
-from edged.learning.backbone import Backbone
-from edged.learning.bottlenecks import complete
+from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.dataset import Examples, KeptBottlenecks
 from edged.vision.network import HeadNetwork, Network
 
@@ -24,11 +23,11 @@ if TYPE_CHECKING:
     from edged.types import Vector
 
 SPOT_CHECKS = 8
-"""Whole images that go through the whole exported graph."""
+"""So many images go through the whole exported graph, see `spot_check`."""
 
 
 def scores_of(model: bytes, backbone: Backbone, examples: Examples) -> Vector:
-    """Return the exported model's scores (n, classes) on the plain views, from kept bottlenecks.
+    """Return the exported model's scores (n, classes), from the bottlenecks of the plain views.
 
     Running the head alone on bottleneck bytes gives the whole graph's output byte for byte; `spot_check` makes sure.
     """
@@ -71,11 +70,11 @@ def spot_check(model: bytes, backbone: Backbone, examples: Examples) -> int:
 
 @dataclass(frozen=True)
 class Incumbent:
-    """How the model that runs now does on the same test images.
+    """How good the model that answers now is on the same test images.
 
     Attributes:
-        shared: (n,) bool over the test images: those whose label it knows.
-        correct: (k,) bool, on the shared ones.
+        shared: (n,) bool over the test images: those whose label this model knows.
+        correct: (k,) bool, on the k shared ones: whether it is right.
     """
 
     shared: NDArray[np.bool_]
@@ -83,7 +82,7 @@ class Incumbent:
 
     @property
     def accuracy(self) -> float | None:
-        """0..1 on the shared images; None without any."""
+        """Share of the shared images on which it is right, 0..1; None without any."""
         return float(self.correct.mean()) if len(self.correct) else None
 
 
@@ -97,8 +96,18 @@ def judge_incumbent(
     workers: int,
     tell: Callable[[int, int], None],
 ) -> Incumbent:
-    """Let the current model classify the test images whose labels it knows; where its backbone is another, their
-    bottlenecks are computed (and kept) first.
+    """Let the current model classify the test images whose labels it knows.
+
+    Where its backbone is another than the new model's, their bottlenecks are computed and kept first.
+
+    Args:
+        current: The model that answers now.
+        examples: The test images.
+        kept: Bottlenecks of the new model's backbone.
+        store: Where bottlenecks are kept.
+        backbone: The new model's.
+        workers: Number of threads.
+        tell: Called with the number of images whose bottlenecks are computed, and of all.
 
     Raises:
         ModelError: The current model is damaged.

@@ -22,7 +22,7 @@ _FRACTIONS = (0.25, 0.5, 0.75)
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """Test accuracy (float head, 0..1) after training on `images` images."""
+    """Test accuracy of the head before quantization, 0..1, after training on `images` images."""
 
     images: int
     accuracy: float
@@ -57,14 +57,14 @@ def learning_curve(
     """Train on nested, stratified parts of the training images and measure each head on the test images.
 
     Args:
-        features: Training features, as for `fit`.
-        labels: (n,).
-        test: Features and labels that no training saw.
+        features: Features of the training images, as for `fit`.
+        labels: (n,) their labels, 0..classes − 1.
+        test: Features and labels of images that no training saw.
         classes: Number of classes.
-        full: The head trained on all of them, which gives the last point.
-        affine: What the bytes mean.
-        validation: As for `fit`.
-        hyperparameters: As for `fit`; their seed also chooses the parts.
+        full: The head that was trained on all training images, which gives the last point.
+        affine: Scale and zero point of the features' bytes.
+        validation: Features and labels that choose the epoch, as for `fit`.
+        hyperparameters: How to train, as for `fit`; their seed also chooses the parts.
     """
     hyperparameters = hyperparameters or Hyperparameters()
     rank = stratified_rank(labels, hyperparameters.seed)

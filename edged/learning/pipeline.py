@@ -5,29 +5,41 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from edged.contract.reports import Accuracy, BackboneChoice, Decision, SkippedImage, TrainingReport
 from edged.images import SETTLE_S, open_images
 from edged.learning import judging, report
-from edged.learning.backbone import Backbone
-from edged.learning.bottlenecks import complete
-from edged.learning.curves import Curves
+from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.dataset import Examples, KeptBottlenecks, Selection, select, views_of
-from edged.learning.evaluation import Evaluation, Verdict, decide, evaluate
-from edged.learning.export import export
+from edged.learning.evaluation import Evaluation, evaluate
+from edged.learning.export import check_folder, export, new_manifest, write_bundle
+from edged.learning.gate import Verdict, decide
 from edged.learning.learning_curve import LearningCurve, learning_curve
-from edged.learning.output import check_folder, new_manifest, write_bundle
-from edged.learning.request import Outcome, TrainingRequest
+from edged.learning.request import Outcome, Progress, Stage, TrainingRequest
 from edged.learning.softmax_regression import EpochReport, Fitted, fit
-from edged.learning.stages import Stages, Tell
+from edged.learning.tensorboard import Curves
 from edged.store import Bundle, Store, read_bundle
 
 if TYPE_CHECKING:
     from edged.images import ImageStore
-    from edged.learning.choice import Choose
-    from edged.types import Vector
+    from edged.learning.request import Choose
+
+Tell = Callable[[Progress], None]
+
+_SHARE: dict[Stage, tuple[float, float]] = {
+    "scan": (0.0, 0.04),
+    "bottlenecks": (0.04, 0.8),
+    "training": (0.8, 0.9),
+    "export": (0.9, 0.91),
+    "evaluation": (0.91, 0.93),
+    "learning curve": (0.93, 0.99),
+    "writing": (0.99, 1.0),
+}
+"""Where each stage begins and ends on the way from 0 to 1."""
 
 
 def train(request: TrainingRequest, tell: Tell, choose: Choose | None = None) -> Outcome:
@@ -55,13 +67,11 @@ class _Training:
     def __init__(self, request: TrainingRequest, tell: Tell, choose: Choose | None, stack: ExitStack) -> None:
         self._request = request
         self._chooser = choose
-        self._stages = Stages(tell)
+        self._stages = _Stages(tell)
         self._stack = stack
         self._workers = request.workers or os.cpu_count() or 1
-        self._report: dict[str, Any] = {
-            "run": request.run,
-            "hyperparameters": report.hyperparameters(request),
-        }
+        self._skipped: list[SkippedImage] = []
+        self._choice: BackboneChoice | None = None
 
     def run(self) -> Outcome:
         """Go through the stages."""
@@ -77,12 +87,6 @@ class _Training:
             train_set = kept.examples(selection, "train", augment=request.hyperparameters.augment)
             validation = kept.examples(selection, "validation", augment=request.hyperparameters.augment)
             test = kept.examples(selection, "test", augment=request.hyperparameters.augment)
-            self._report |= {
-                "backbone": backbone.bundle.backbone,
-                "counts": selection.counts(),
-                "splits": selection.split_counts(),
-                "left_out": selection.left_out,
-            }
         with stage("training"):
             fitted = self._fit(train_set, validation, backbone, len(selection.labels))
         # Beside the next stages: it needs none of them, and a second core may be idle.
@@ -92,19 +96,39 @@ class _Training:
         with stage("export"):
             model = export(backbone.model, fitted, train_set.features)
         with stage("evaluation"):
-            judged = self._evaluate(model, fitted, selection, backbone, test, validation)
-            verdict = self._compare(judged, store, kept, backbone, test)
+            scores = judging.scores_of(model, backbone, test)
+            judged = evaluate(scores, test.labels)
+            accuracy = self._accuracy(model, fitted, backbone, judged, test, validation)
+            checked = judging.spot_check(model, backbone, test)
+            verdict, decision, previous = self._compare(judged, store, kept, backbone, test)
+            accuracy = accuracy.model_copy(update=previous)
         with stage("learning curve"):
-            self._report["learning_curve"] = report.curve(curve.result())
+            learned = curve.result()
+        told = TrainingReport(
+            run=request.run,
+            hyperparameters=request.hyperparameters.model_dump(),
+            skipped=tuple(self._skipped),
+            backbone=backbone.bundle.backbone,
+            counts=selection.counts(),
+            splits={str(split): images for split, images in selection.split_counts().items()},
+            left_out=selection.left_out,
+            training=report.training(fitted),
+            accuracy=accuracy,
+            classes=report.classes(judged, selection.labels),
+            confused=report.confused(judged, selection.labels),
+            worst=report.worst(judged, test, scores, selection.labels),
+            spot_checks=checked,
+            decision=decision,
+            learning_curve=report.curve(learned),
+        )
+        if self._choice is not None:
+            told = told.model_copy(update={"choice": self._choice})
         if not verdict.promote:
-            self._finish()
-            return Outcome("rejected", self._report, verdict.reason)
+            return Outcome("rejected", self._costs(told), verdict.reason)
         with stage("writing"):
-            self._report["model"] = hashlib.sha256(model).hexdigest()[:12]
-            self._finish()
-            bundle = self._write(model, selection, backbone)
-        self._finish()
-        return Outcome("succeeded", self._report, bundle=bundle.path)
+            told = told.model_copy(update={"model": hashlib.sha256(model).hexdigest()[:12]})
+            bundle = self._write(model, selection, backbone, self._costs(told))
+        return Outcome("succeeded", self._costs(told), bundle=bundle.path)
 
     # -- stages --------------------------------------------------------------------------------------------------------
 
@@ -118,11 +142,11 @@ class _Training:
             time.sleep(SETTLE_S)
             scanned = store.scan()
             skipped |= {one.file: one.reason for one in scanned.skipped}
-        self._report["skipped"] = [
-            {"file": file, "reason": reason} for file, reason in list(skipped.items())[: report.MOST_SKIPPED]
+        self._skipped += [
+            SkippedImage(file=file, reason=reason) for file, reason in list(skipped.items())[: report.MOST_SKIPPED]
         ]
-        self._report["skipped"] += [
-            {"file": file, "reason": "is being written; the next training takes it"} for file in scanned.deferred
+        self._skipped += [
+            SkippedImage(file=file, reason="is being written; the next training takes it") for file in scanned.deferred
         ]
         return store, select(store.labeled())
 
@@ -134,7 +158,7 @@ class _Training:
         if self._chooser is None:
             raise ValueError("a training with candidates needs somebody who chooses among them")
         choice = self._chooser(request, store, selection, lambda done, of: self._pass(0, done, of))
-        self._report["choice"] = choice.report
+        self._choice = choice.report
         return choice.bundle
 
     def _pass(self, number: int, done: int, of: int) -> None:
@@ -153,7 +177,7 @@ class _Training:
         )
         for one in unreadable:
             path = one.task.path
-            self._report["skipped"].append({"file": f"{path.parent.name}/{path.name}", "reason": one.reason})
+            self._skipped.append(SkippedImage(file=f"{path.parent.name}/{path.name}", reason=one.reason))
         return selection.without({one.task.sha256 for one in unreadable})
 
     def _fit(self, train_set: Examples, validation: Examples, backbone: Backbone, classes: int) -> Fitted:
@@ -165,7 +189,7 @@ class _Training:
             curves.add(epoch)
             self._stages.progress("training", epoch.epoch / request.hyperparameters.epochs, report.epoch(epoch))
 
-        fitted = fit(
+        return fit(
             train_set.features,
             train_set.labels,
             classes=classes,
@@ -174,38 +198,28 @@ class _Training:
             hyperparameters=request.hyperparameters,
             progress=after_epoch,
         )
-        self._report["training"] = report.training(fitted)
-        return fitted
 
-    def _evaluate(
+    def _accuracy(
         self,
         model: bytes,
         fitted: Fitted,
-        selection: Selection,
         backbone: Backbone,
+        judged: Evaluation,
         test: Examples,
         validation: Examples,
-    ) -> Evaluation:
-        labels = selection.labels
-        scores: Vector = judging.scores_of(model, backbone, test)
-        judged = evaluate(scores, test.labels)
-        float_judged = evaluate(fitted.logits(test.features, backbone.affine), test.labels)
-        held_out = judging.scores_of(model, backbone, validation)
-        self._report |= {
-            "accuracy": {"float": report.rounded(float_judged.accuracy), "quantized": report.rounded(judged.accuracy)},
-            "classes": report.classes(judged, labels),
-            "confused": report.confused(judged, labels),
-            "worst": report.worst(judged, test, scores, labels),
-            "spot_checks": judging.spot_check(model, backbone, test),
-        }
-        if len(validation.labels):
-            accuracy = evaluate(held_out, validation.labels).accuracy
-            self._report["accuracy"]["validation"] = report.rounded(accuracy)
-        return judged
+    ) -> Accuracy:
+        """Return how good the new model and its head before quantization are."""
+        before = evaluate(fitted.logits(test.features, backbone.affine), test.labels)
+        accuracy = Accuracy(float=report.rounded(before.accuracy), quantized=report.rounded(judged.accuracy))
+        if not len(validation.labels):
+            return accuracy
+        held_out = evaluate(judging.scores_of(model, backbone, validation), validation.labels)
+        return accuracy.model_copy(update={"validation": report.rounded(held_out.accuracy)})
 
     def _compare(
         self, judged: Evaluation, store: ImageStore, kept: KeptBottlenecks, backbone: Backbone, test: Examples
-    ) -> Verdict:
+    ) -> tuple[Verdict, Decision, dict[str, float | None]]:
+        """Return the gate's verdict, what is reported of it, and the old model's accuracy if there was one."""
         request = self._request
         incumbent, name = None, None
         if request.current is not None:
@@ -216,7 +230,6 @@ class _Training:
                 workers=self._workers,
                 tell=lambda done, of: self._stages.progress("evaluation", done / max(of, 1), {"done": done, "of": of}),
             )  # fmt: skip
-            self._report["accuracy"]["previous"] = report.rounded(incumbent.accuracy)
         verdict = decide(
             judged.correct,
             None if incumbent is None else incumbent.correct,
@@ -224,8 +237,8 @@ class _Training:
             None if incumbent is None else incumbent.shared,
         )
         compared = 0 if incumbent is None else len(incumbent.correct)
-        self._report["decision"] = report.verdict(verdict, name, compared)
-        return verdict
+        previous = {} if incumbent is None else {"previous": report.rounded(incumbent.accuracy)}
+        return verdict, report.decision(verdict, name, compared), previous
 
     def _learning_curve(
         self,
@@ -247,14 +260,51 @@ class _Training:
             hyperparameters=self._request.hyperparameters,
         )
 
-    def _write(self, model: bytes, selection: Selection, backbone: Backbone) -> Bundle:
+    def _write(self, model: bytes, selection: Selection, backbone: Backbone, told: TrainingReport) -> Bundle:
         request = self._request
-        manifest = new_manifest(model, backbone, self._report)
+        manifest = new_manifest(model, backbone, told)
         if request.out is not None:
             return write_bundle(request.out, model, selection.labels, manifest)
         return Store(request.state_dir).write_version(model, selection.labels, manifest)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _finish(self) -> None:
-        self._report |= {"seconds": self._stages.seconds(), "peak_memory_mb": report.peak_memory_mb()}
+    def _costs(self, told: TrainingReport) -> TrainingReport:
+        """Return the report with the time and memory that the training has taken by now."""
+        return told.model_copy(update={"seconds": self._stages.seconds(), "peak_memory_mb": report.peak_memory_mb()})
+
+
+class _Stages:
+    """Tells how far a training is on its way through its stages, and notes what each of them takes.
+
+    Args:
+        tell: Called with the progress.
+    """
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._began = time.monotonic()
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, stage: Stage) -> Iterator[None]:
+        """Tell that a stage begins; note what it has taken when the block is left."""
+        self.progress(stage, 0.0)
+        began = time.monotonic()
+        yield
+        self._seconds[stage] = round(time.monotonic() - began, 3)
+
+    def progress(self, stage: Stage, fraction: float, detail: dict[str, Any] | None = None) -> None:
+        """Tell how far a stage is.
+
+        Args:
+            stage: The stage.
+            fraction: How much of it is done, 0..1.
+            detail: The stage's own numbers, see `Progress.detail`.
+        """
+        begin, end = _SHARE[stage]
+        self._tell(Progress(stage, begin + (end - begin) * min(fraction, 1.0), detail or {}))
+
+    def seconds(self) -> dict[str, float]:
+        """Return stage → seconds that it has taken, of the stages that are done; and "total", so far."""
+        return {**self._seconds, "total": round(time.monotonic() - self._began, 3)}

@@ -1,4 +1,4 @@
-"""What a training tells of itself, as JSON values."""
+"""What a training tells of itself: its results as the parts of a `contract.reports.TrainingReport`."""
 
 from __future__ import annotations
 
@@ -8,85 +8,92 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edged.contract import reports
+
 if TYPE_CHECKING:
     from edged.learning.dataset import Examples
-    from edged.learning.evaluation import Evaluation, Verdict
+    from edged.learning.evaluation import Evaluation
+    from edged.learning.gate import Verdict
     from edged.learning.learning_curve import LearningCurve
-    from edged.learning.request import TrainingRequest
     from edged.learning.softmax_regression import EpochReport, Fitted
     from edged.types import Vector
 
 MOST_CONFUSED = 10
 WORST = 10
 MOST_SKIPPED = 200
-"""Entries of these lists; a job must stay a message."""
+"""The longest that these lists of a report become: the report is published as one message."""
 
 
-def hyperparameters(request: TrainingRequest) -> dict[str, Any]:
-    """Return what the training was asked for."""
-    return request.hyperparameters.model_dump()
-
-
-def training(fitted: Fitted) -> dict[str, Any]:
+def training(fitted: Fitted) -> reports.HeadTraining:
     """Return how the training of the head went."""
     best = fitted.history[fitted.best_epoch - 1] if fitted.best_epoch else fitted.history[-1]
-    return {
-        "epochs": fitted.epochs_run,
-        "best_epoch": fitted.best_epoch,
-        "stopped": fitted.stopped,
-        "loss": rounded(best.loss),
-        "validation_loss": rounded(best.validation_loss),
-    }
+    return reports.HeadTraining(
+        epochs=fitted.epochs_run,
+        best_epoch=fitted.best_epoch,
+        stopped=fitted.stopped,
+        loss=rounded(best.loss),
+        validation_loss=rounded(best.validation_loss),
+    )
 
 
-def classes(evaluation: Evaluation, labels: Sequence[str]) -> dict[str, dict[str, Any]]:
+def classes(evaluation: Evaluation, labels: Sequence[str]) -> dict[str, reports.ClassAccuracy]:
     """Return label → images, precision and recall on the test side."""
     return {
-        label: {"images": one.images, "precision": rounded(one.precision), "recall": rounded(one.recall)}
+        label: reports.ClassAccuracy(images=one.images, precision=rounded(one.precision), recall=rounded(one.recall))
         for label, one in zip(labels, evaluation.classes, strict=True)
     }
 
 
-def confused(evaluation: Evaluation, labels: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the most confused pairs."""
-    return [
-        {"label": labels[pair.label], "predicted": labels[pair.predicted], "count": pair.count}
+def confused(evaluation: Evaluation, labels: Sequence[str]) -> tuple[reports.ConfusedPair, ...]:
+    """Return the most confused pairs of labels."""
+    return tuple(
+        reports.ConfusedPair(label=labels[pair.label], predicted=labels[pair.predicted], count=pair.count)
         for pair in evaluation.confusions[:MOST_CONFUSED]
-    ]
+    )
 
 
-def worst(evaluation: Evaluation, examples: Examples, scores: Vector, labels: Sequence[str]) -> list[dict[str, Any]]:
+def worst(
+    evaluation: Evaluation, examples: Examples, scores: Vector, labels: Sequence[str]
+) -> tuple[reports.WorstImage, ...]:
     """Return the test images that are furthest from their label: mislabeled, or worth more images like them."""
-    return [
-        {
-            "id": examples.images[index].id,
-            "file": examples.images[index].path.name,
-            "label": labels[int(examples.labels[index])],
-            "predicted": labels[int(scores[index].argmax())],
-            "score": rounded(float(scores[index, examples.labels[index]])),
-        }
+    return tuple(
+        reports.WorstImage(
+            id=examples.images[index].id,
+            file=examples.images[index].path.name,
+            label=labels[int(examples.labels[index])],
+            predicted=labels[int(scores[index].argmax())],
+            score=rounded(float(scores[index, examples.labels[index]])),
+        )
         for index in evaluation.worst[:WORST]
-    ]
+    )
 
 
-def curve(learned: LearningCurve) -> dict[str, Any]:
+def curve(learned: LearningCurve) -> reports.LearningCurve:
     """Return accuracy at a quarter, half, three quarters and all of the training images, and the outlook."""
-    return {
-        "points": [{"images": point.images, "accuracy": rounded(point.accuracy)} for point in learned.points],
-        "gain_per_100": rounded(learned.gain_per_100, 5),
-    }
+    return reports.LearningCurve(
+        points=tuple(
+            reports.CurvePoint(images=point.images, accuracy=rounded(point.accuracy)) for point in learned.points
+        ),
+        gain_per_100=rounded(learned.gain_per_100, 5),
+    )
 
 
-def verdict(decision: Verdict, incumbent: str | None, compared: int) -> dict[str, Any]:
-    """Return how the decision was made."""
-    return {
-        "promote": decision.promote,
-        "reason": decision.reason,
-        "against": incumbent,
-        "images": compared,
-        "difference": rounded(decision.difference),
-        "noise": rounded(decision.noise),
-    }
+def decision(verdict: Verdict, incumbent: str | None, compared: int) -> reports.Decision:
+    """Return how the gate decided.
+
+    Args:
+        verdict: The gate's.
+        incumbent: Id of the model that answers now; None: there is none to compare with.
+        compared: Number of test images that both models were measured on.
+    """
+    return reports.Decision(
+        promote=verdict.promote,
+        reason=verdict.reason,
+        against=incumbent,
+        images=compared,
+        difference=rounded(verdict.difference),
+        noise=rounded(verdict.noise),
+    )
 
 
 def epoch(one: EpochReport) -> dict[str, Any]:

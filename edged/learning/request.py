@@ -1,18 +1,31 @@
 """What a training is asked to do and what it says: values that travel between the daemon and its trainer.
 
-Imports nothing heavy: the trainer reads its request before it loads its libraries.
+Whoever asks first finds the backbone (`choose_backbone`), or with `backbone = auto` the `candidates` for it. Imports
+nothing heavy: the trainer reads its request before it loads its libraries.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edged.contract.hyperparameters import Hyperparameters
+from edged.contract.reports import TrainingReport
+from edged.errors import ModelError, RefusedError
 from edged.jobs.process import Child
 
+if TYPE_CHECKING:
+    from edged.contract.reports import BackboneChoice
+    from edged.images import ImageStore
+    from edged.learning.dataset import Selection
+    from edged.store import Bundle, Store
+
 Stage = Literal["scan", "bottlenecks", "training", "export", "evaluation", "learning curve", "writing"]
+
+AUTO = "auto"
+"""In place of a backbone's name: the one that is likely best for these images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +35,14 @@ class TrainingRequest:
     Attributes:
         state_dir: Where labeled images, their index, versions and runs lie.
         images: A folder with one folder per label, in place of the device's own images; it is only read.
-        images_max_mb: `storage.images_max_mb`.
+        images_max_mb: Room for the device's own images, as in the setting `storage.images_max_mb`.
         backbone: Folder of the bundle whose network gets a new head.
-        candidates: Folders of bundles that `pipeline.train` lets its `choose` pick the backbone from; none: `backbone`.
+        candidates: Folders of bundles of which one's network gets a new head, in place of `backbone`'s; see `Choose`.
+            Empty: there is nothing to choose.
         current: Folder of the bundle that runs; the new one must not be worse. None: nothing to compare with.
         run: Name of the training: the job's id. Names the TensorBoard run.
         hyperparameters: How to train, and how good the new model must be.
-        runtime: `model.runtime`.
+        runtime: The interpreter, as in the setting `model.runtime`.
         workers: Threads that compute bottlenecks; 0: one per core.
         out: Folder that the bundle is written to, in place of the versions in `state_dir`.
     """
@@ -51,8 +65,8 @@ class Progress:
     """How far a training is.
 
     Attributes:
-        stage: What it does.
-        fraction: Of the whole training, 0..1.
+        stage: The stage that it is in.
+        fraction: How much of the whole training is done, 0..1.
         detail: Numbers of this stage, e.g. {"done": 120, "of": 3670} or {"epoch": 3, "loss": 0.4}.
     """
 
@@ -67,17 +81,82 @@ class Outcome:
 
     Attributes:
         status: "succeeded"; "rejected": it cannot be done, or the new model is not good enough; "failed".
-        report: As far as it came.
-        error: Why not succeeded; one line.
+        report: What came out; empty where the training ended before its model was judged.
+        error: Why it did not succeed, one line.
         bundle: Folder of the new bundle.
     """
 
     status: Literal["succeeded", "rejected", "failed"]
-    report: dict[str, Any] = field(default_factory=dict)
+    report: TrainingReport = field(default_factory=TrainingReport)
     error: str | None = None
     bundle: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The network that a training chose among its candidates.
+
+    Attributes:
+        bundle: The bundle whose network gets the new head.
+        report: Why; `choice` in the training's report.
+    """
+
+    bundle: Bundle
+    report: BackboneChoice
+
+
+if TYPE_CHECKING:
+    Choose = Callable[[TrainingRequest, ImageStore, Selection, Callable[[int, int], None]], Choice]
+    """Chooses one of `request.candidates` for the labeled images of a selection.
+
+    The last argument is told how many images have passed through a network, and how many shall.
+    """
+
+
+def candidates(store: Store, name: str | None) -> tuple[Path, ...]:
+    """Return the folders of the bundles that a training chooses its backbone from; none where `name` is not `AUTO`.
+
+    Args:
+        store: Where models are installed.
+        name: What was asked for as the backbone.
+
+    Raises:
+        RefusedError: There is nothing to choose from.
+    """
+    if name != AUTO:
+        return ()
+    installed = store.installed()
+    if len({bundle.manifest.backbone_sha256 for bundle in installed}) < 2:
+        have = ", ".join(bundle.name for bundle in installed) or "none"
+        raise RefusedError(
+            f"backbone = auto: nothing to choose from, installed is only {have}; "
+            "`edged models list` shows what can be pulled"
+        )
+    return tuple(bundle.path for bundle in installed)
+
+
+def choose_backbone(store: Store, current: Bundle, name: str | None) -> Bundle:
+    """Return the bundle whose backbone is retrained.
+
+    Args:
+        store: Where models are installed.
+        current: The model that answers now.
+        name: An installed model, by name or id. None or `AUTO`: the backbone of `current`, as it was installed if it
+            still is, so that the same images give the same bundle however often they are trained on.
+
+    Raises:
+        RefusedError: There is no such model; the text lists those that are installed.
+    """
+    if name is not None and name != AUTO:
+        try:
+            return store.find(name)
+        except ModelError as error:
+            raise RefusedError(f"backbone: {error}") from error
+    wanted = current.manifest.backbone_sha256
+    installed = store.installed()
+    return next((bundle for bundle in installed if bundle.manifest.sha256 == wanted), current)
+
+
 TRAINER = Child("edged.learning.trainer", "trainer", TrainingRequest, Progress, Outcome)
 CHOOSING_TRAINER = Child("edged.lab.trainer", "trainer", TrainingRequest, Progress, Outcome)
-"""The one for a request with candidates: ranks them first."""
+"""The trainer of a request with candidates: it ranks them first."""

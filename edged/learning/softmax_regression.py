@@ -37,11 +37,11 @@ class EpochReport:
 
     Attributes:
         epoch: From 1.
-        lr: In use during this epoch.
+        lr: The learning rate during this epoch.
         loss: Mean weighted cross-entropy over the epoch's batches, each before its step.
         accuracy: Over the same batches, 0..1.
-        validation_loss: After the epoch; None without validation examples.
-        validation_accuracy: The same.
+        validation_loss: Mean weighted cross-entropy of the validation examples after the epoch; None without any.
+        validation_accuracy: Accuracy on the validation examples after the epoch, 0..1; None without any.
     """
 
     epoch: int
@@ -96,7 +96,7 @@ def fit(
         features: (n, d), or (n, views, d) with several views of each image: float32, or the bytes of the bottleneck.
         labels: (n,) integers 0..classes − 1.
         classes: Number of classes, at least 2; a class without examples is never predicted.
-        affine: What the bytes mean; leave it for float32.
+        affine: Scale and zero point of the bytes; not needed for float32.
         validation: Features (m, d) or (m, views, d) and labels (m,) that choose the epoch. None or empty: the last
             epoch's weights are taken.
         hyperparameters: How to train; None: the defaults.

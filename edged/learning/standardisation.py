@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float32]
 
 ROWS = 512
-"""Rows that are turned into floats at once where no batch is: bounds the memory, long past the cost of a call."""
+"""So many rows are turned into floats at once outside of training batches, which bounds the memory."""
 
 
 def smoothness(mean_squared_norm: float, largest_eigenvalue: float, batch: int) -> float:
@@ -28,16 +28,22 @@ def smoothness(mean_squared_norm: float, largest_eigenvalue: float, batch: int) 
     improved rates", proposition 3.8, for n → ∞ and the mean norm in place of the largest).
 
     Args:
-        mean_squared_norm: E‖x‖².
-        largest_eigenvalue: Of E[x xᵀ].
-        batch: Examples per step.
+        mean_squared_norm: E‖x‖² over the examples.
+        largest_eigenvalue: λmax, the largest eigenvalue of E[x xᵀ].
+        batch: Number of examples per step.
     """
     return 0.5 * ((1 - 1 / batch) * largest_eigenvalue + mean_squared_norm / batch)
 
 
 @dataclass(frozen=True, slots=True)
 class Standardisation:
-    """x = (stored − mean) · gain, with mean 0 and a mean squared norm of 1 over the training examples."""
+    """x = (stored − mean) · gain, with mean 0 and a mean squared norm of 1 over the training examples.
+
+    Attributes:
+        mean: (features,) mean of the stored values.
+        gain: (features,) factor on their difference to the mean.
+        largest_eigenvalue: Estimate of the largest eigenvalue of E[x xᵀ].
+    """
 
     mean: Vector
     gain: Vector
@@ -48,7 +54,7 @@ class Standardisation:
         """Measure training examples (n, features), a part at a time.
 
         Raises:
-            TrainingError: All of them are the same.
+            TrainingError: All examples are the same.
         """
         total = np.zeros(rows.shape[1])
         squares = np.zeros(rows.shape[1])

@@ -1,16 +1,25 @@
 """Training curves as TensorBoard event files, written without TensorFlow.
 
+`Curves` writes those of one training, `EventFile` any scalars.
+
 An event file is a TFRecord file (tensorflow/core/lib/io/record_writer.h) of `Event` messages
 (tensorflow/core/util/event.proto) in the protocol buffers' wire format. Scalars need seven fields of it.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edged.learning.softmax_regression import EpochReport
+
+log = logging.getLogger(__name__)
 
 _POLYNOMIAL = 0x82F63B78  # Castagnoli's, reflected
 _MASK_DELTA = 0xA282EAD8
@@ -83,7 +92,7 @@ class EventFile:
     """Writes scalars to `<folder>/events.out.tfevents.…`; flushed after each step, so that TensorBoard can follow.
 
     Args:
-        folder: One run; made.
+        folder: The folder of one run; it is made where it is missing.
 
     Raises:
         OSError: It cannot be written.
@@ -107,3 +116,47 @@ class EventFile:
     def _write(self, event: bytes) -> None:
         self._file.write(record(event))
         self._file.flush()
+
+
+class Curves:
+    """Loss and accuracy per epoch, of training and validation; a disk that refuses them does not end the training.
+
+    Args:
+        folder: The folder of this training; two runs lie below it, "train" and "validation", so that TensorBoard draws
+            them into one diagram.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._files: dict[str, EventFile] = {}
+        self._folder = folder
+        self._failed = False
+
+    def add(self, epoch: EpochReport) -> None:
+        """Write one epoch."""
+        self._write("train", epoch.epoch, {"loss": epoch.loss, "accuracy": epoch.accuracy, "lr": epoch.lr})
+        if epoch.validation_loss is not None and epoch.validation_accuracy is not None:
+            values = {"loss": epoch.validation_loss, "accuracy": epoch.validation_accuracy}
+            self._write("validation", epoch.epoch, values)
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files.values():
+            try:
+                file.close()
+            except OSError as error:
+                self._give_up(error)
+
+    def _write(self, run: str, step: int, values: dict[str, float]) -> None:
+        if self._failed:
+            return
+        try:
+            if run not in self._files:
+                self._files[run] = EventFile(self._folder / run)
+            self._files[run].add(step, values)
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        if not self._failed:
+            log.warning("%s: no curves are written: %s", self._folder, error.strerror)
+        self._failed = True

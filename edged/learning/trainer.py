@@ -1,6 +1,6 @@
 """The trainer: `python -m edged.learning.trainer`, a child process that trains; and its work for `edged retrain`.
 
-Imports nothing heavy: the process first makes itself harmless to the daemon.
+Imports nothing heavy: the process first steps back behind the daemon, and numpy must find its threads limited.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from edged.jobs.process import serve
 from edged.learning.request import TRAINER, Outcome, Progress, TrainingRequest
 
 if TYPE_CHECKING:
-    from edged.learning.choice import Choose
+    from edged.learning.request import Choose
 
 _TELL_S = 0.1
 """Least time between two messages of the same stage."""
 
 
 def run_here(request: TrainingRequest, tell: Callable[[Progress], None], choose: Choose | None = None) -> Outcome:
-    """Run the pipeline in this process; whatever it raises becomes an outcome."""
+    """Run the pipeline in this process; whatever it raises becomes an outcome. The arguments are those of `train`."""
     try:
         from edged.learning.pipeline import train
 
@@ -39,7 +39,7 @@ def run_here(request: TrainingRequest, tell: Callable[[Progress], None], choose:
 
 
 def run_child(request: TrainingRequest, tell: Callable[[Progress], None], choose: Choose | None = None) -> Outcome:
-    """Run the pipeline as a child's work: progress is told, but not more often than anyone reads it."""
+    """Run the pipeline as the work of a child process: progress within a stage is told only now and then."""
     stage, at = "", 0.0
 
     def tell_now_and_then(progress: Progress) -> None:

@@ -24,7 +24,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edged.errors import ConfigError
 from edged.mqtt.broker import Broker
-from edged.mqtt.events import TAKEN_OVER, Acknowledged, Closed, Event, How, Opened, Protocol, Received
+from edged.mqtt.events import TAKEN_OVER, Acknowledged, Closed, Event, How, Opened, Received, Version
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +53,13 @@ class Connection:
         *,
         broker: Broker,
         client_id: str,
-        protocol: Protocol,
+        protocol: Version,
         will_topic: str,
         subscriptions: list[str],
         post: Callable[[Event], None],
         deliver: Callable[[Received], None],
     ) -> None:
-        self.protocol: Protocol = protocol
+        self.protocol: Version = protocol
         self._broker = broker
         self._subscriptions = subscriptions
         self._post = post

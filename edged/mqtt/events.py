@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:  # an event only carries its connection along
-    from edged.mqtt.connection import Connection
+from typing import Literal, Protocol
 
 UNSUPPORTED_PROTOCOL = 0x84
 TAKEN_OVER = 0x8E
 
-Protocol = Literal["5", "3.1.1"]
+Version = Literal["5", "3.1.1"]
+"""Of the MQTT protocol."""
 How = Literal["unreachable", "refused", "dropped", "lost", "taken over"]
+
+
+class Source(Protocol):
+    """The connection that an event is of, as far as whoever takes the event may look at it."""
+
+    @property
+    def protocol(self) -> Version:
+        """The version that it speaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +31,7 @@ class Opened:
         max_bytes: The largest packet that the broker takes; None: it did not say.
     """
 
-    connection: Connection
+    connection: Source
     window: int
     max_bytes: int | None
 
@@ -34,7 +40,7 @@ class Opened:
 class Acknowledged:
     """PUBACK; `error` is the broker's reason when it refused the message (MQTT 5 only)."""
 
-    connection: Connection
+    connection: Source
     mid: int
     error: str | None
 
@@ -51,7 +57,7 @@ class Closed:
         code: The broker's reason code, 0 if it gave none.
     """
 
-    connection: Connection
+    connection: Source
     how: How
     error: str
     code: int

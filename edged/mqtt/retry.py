@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from edged.mqtt.events import UNSUPPORTED_PROTOCOL, Closed, Protocol
+from edged.mqtt.events import UNSUPPORTED_PROTOCOL, Closed, Version
 
 HANDSHAKE_S = 15.0
 FIRST_S = 3.0
@@ -38,7 +38,7 @@ class Retry:
         rival_s: float = 30.0,
         dice: Callable[[], float] = random.random,
     ) -> None:
-        self.protocol: Protocol = "5"
+        self.protocol: Version = "5"
         self.warning: str | None = None
         """What is still to be feared although we are connected."""
         self._device = device

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from edged.mqtt.connection import Connection
-from edged.mqtt.events import UNSUPPORTED_PROTOCOL, Closed, Event, Opened, Protocol
+from edged.mqtt.events import UNSUPPORTED_PROTOCOL, Closed, Event, Opened, Version
 
 if TYPE_CHECKING:
     from edged.mqtt.broker import Broker
 
-PROTOCOLS: tuple[Protocol, Protocol] = ("5", "3.1.1")
+PROTOCOLS: tuple[Version, Version] = ("5", "3.1.1")
 _OTHER_PROTOCOL = (0x01, UNSUPPORTED_PROTOCOL)
 """CONNACK codes of MQTT 3.1.1 and 5 for "I do not speak this version"."""
 _CLOSE_S = 2.0
@@ -27,7 +27,7 @@ _CLOSE_S = 2.0
 T = TypeVar("T")
 
 
-def first_answer(attempt: Callable[[Protocol], T], may_speak_other: Callable[[T], bool]) -> T:
+def first_answer(attempt: Callable[[Version], T], may_speak_other: Callable[[T], bool]) -> T:
     """Try the protocol versions, newest first, until one gives an answer that another version would not change.
 
     Args:
@@ -75,7 +75,7 @@ def open_session(broker: Broker, *, purpose: str, will_topic: str, timeout_s: fl
         ConfigError: A file or value of `[mqtt]` cannot be used.
     """
 
-    def attempt(protocol: Protocol) -> Session:
+    def attempt(protocol: Version) -> Session:
         events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         connection = Connection(
             broker=broker,

@@ -1,1 +1,5 @@
-"""Which network for this frame: features, premodels, cascades, what they reach on measured photos, and a governor."""
+"""Which network for this frame, on the device: features, premodels, cascades, strategies, a governor for heat.
+
+`files` reads what was fitted, `pool` opens the networks, `strategy` decides frame by frame. Fitting and measuring are
+in `edged.lab.selection`; the engine that asks a strategy is `edged.daemon.selection`.
+"""

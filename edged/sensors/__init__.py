@@ -1,4 +1,11 @@
-"""Power, temperature, load and clocks."""
+"""What the machine measures of itself: power, temperature, load and clocks.
+
+* `jetson` and `jtop_data`: jetson-stats, where its service answers; `tegra`: a Jetson's own files; `host`: any
+  Linux box
+* `sysfs`: reading the kernel's files
+
+A reading is `edged.types.Reading`; `edged.daemon.telemetry` publishes it, as `edged.contract.messages` declares.
+"""
 
 from __future__ import annotations
 

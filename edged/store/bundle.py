@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from edged.errors import ModelError
+from edged.errors import ModelError, first_mistake
 from edged.settings import TopicLevel
 
 MODEL, LABELS, MANIFEST = "model.tflite", "labels.txt", "manifest.json"
@@ -186,10 +186,8 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(_read(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise ModelError(f"{path}: {f'{key}: ' if key else ''}{message}") from error
+        mistake = first_mistake(error)
+        raise ModelError(f"{path}: {f'{mistake.key}: ' if mistake.key else ''}{mistake.text}") from error
 
 
 def _read(path: Path) -> bytes:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from edged.contract.reports import Decision
 from edged.plural import counted
 
 if TYPE_CHECKING:  # rich is imported when there is something to show
     from rich.console import RenderableType
+
+    from edged.contract.reports import TrainingReport
 
 _UNKNOWN = "–"
 _MOST_CLASSES = 40
@@ -27,69 +30,62 @@ def describe(stage: str, detail: Mapping[str, Any]) -> str:
     return stage
 
 
-def report_tables(report: Mapping[str, Any]) -> list[RenderableType]:
+def report_tables(report: TrainingReport) -> list[RenderableType]:
     """Return what a person wants to know: accuracy, classes, confusions, doubtful images, time, outlook.
 
     Args:
-        report: `job.report` of a `retrain`; parts that are missing are passed over. Text in it is shown as it is.
+        report: Parts that it does not have are passed over. Text in it is shown as it is, not as markup.
     """
-    parts: list[RenderableType] = [*_accuracy(report), *_classes(report), *_confused(report), *_worst(report)]
-    parts += _lines(report)
-    return parts
+    return [*_accuracy(report), *_classes(report), *_confused(report), *_worst(report), *_lines(report)]
 
 
-def _accuracy(report: Mapping[str, Any]) -> list[RenderableType]:
-    accuracy = _mapping(report.get("accuracy"))
-    decision = _mapping(report.get("decision"))
-    if not accuracy:
+def _accuracy(report: TrainingReport) -> list[RenderableType]:
+    accuracy, decision = report.accuracy, report.decision or Decision()
+    if accuracy is None:
         return []
-    names = {
-        "quantized": "the new model, as it runs",
-        "float": "its head before quantization",
-        "validation": "the new model on the validation images",
-        "previous": f"the model before it ({decision.get('against')}), on {_images(decision.get('images'), 'shared ')}",
-    }
     table = _table("test accuracy", ("", "left"), ("", "right"))
-    for key, text in names.items():
-        if accuracy.get(key) is not None:
-            table.add_row(text, _percent(accuracy[key]), style="bold" if key == "quantized" else "")
+    before = f"the model before it ({decision.against}), on {_images(decision.images, 'shared ')}"
+    for value, text, style in (
+        (accuracy.quantized, "the new model, as it runs", "bold"),
+        (accuracy.float, "its head before quantization", ""),
+        (accuracy.validation, "the new model on the validation images", ""),
+        (accuracy.previous, before, ""),
+    ):
+        if value is not None:
+            table.add_row(text, _percent(value), style=style)
     return [table]
 
 
-def _classes(report: Mapping[str, Any]) -> list[RenderableType]:
-    classes, counts = _mapping(report.get("classes")), _mapping(report.get("counts"))
-    if not classes:
+def _classes(report: TrainingReport) -> list[RenderableType]:
+    if not report.classes:
         return []
     table = _table(None, ("label", "left"), ("images", "right"), ("tested", "right"), ("precision", "right"),
                    ("recall", "right"))  # fmt: skip
-    shown = sorted(classes.items(), key=lambda item: (_mapping(item[1]).get("recall") or 0.0, item[0]))
+    shown = sorted(report.classes.items(), key=lambda item: (item[1].recall or 0.0, item[0]))
     for label, one in shown[:_MOST_CLASSES]:
-        values = _mapping(one)
         table.add_row(
             _plain(label),
-            str(counts.get(label, _UNKNOWN)),
-            str(values.get("images", _UNKNOWN)),
-            _percent(values.get("precision")),
-            _percent(values.get("recall")),
+            _plain(report.counts.get(label)),
+            _plain(one.images),
+            _percent(one.precision),
+            _percent(one.recall),
         )
     if len(shown) > _MOST_CLASSES:
         table.caption = f"and {len(shown) - _MOST_CLASSES} labels with a better recall"
     return [table]
 
 
-def _confused(report: Mapping[str, Any]) -> list[RenderableType]:
-    pairs = [_mapping(pair) for pair in report.get("confused") or ()]
-    if not pairs:
+def _confused(report: TrainingReport) -> list[RenderableType]:
+    if not report.confused:
         return []
     table = _table("most confused", ("label", "left"), ("taken for", "left"), ("times", "right"))
-    for pair in pairs[:5]:
-        table.add_row(_plain(pair.get("label")), _plain(pair.get("predicted")), str(pair.get("count")))
+    for pair in report.confused[:5]:
+        table.add_row(_plain(pair.label), _plain(pair.predicted), _plain(pair.count))
     return [table]
 
 
-def _worst(report: Mapping[str, Any]) -> list[RenderableType]:
-    images = [_mapping(image) for image in report.get("worst") or ()]
-    if not images:
+def _worst(report: TrainingReport) -> list[RenderableType]:
+    if not report.worst:
         return []
     table = _table(
         "furthest from their label",
@@ -99,49 +95,44 @@ def _worst(report: Mapping[str, Any]) -> list[RenderableType]:
         ("taken for", "left"),
         ("score", "right"),
     )
-    for image in images[:5]:
+    for image in report.worst[:5]:
         table.add_row(
-            _plain(image.get("file")),
-            _plain(str(image.get("id", _UNKNOWN))[:_ID_SHOWN]),
-            _plain(image.get("label")),
-            _plain(image.get("predicted")),
-            f"{_number(image.get('score')):.3f}",
+            _plain(image.file),
+            _plain(None if image.id is None else image.id[:_ID_SHOWN]),
+            _plain(image.label),
+            _plain(image.predicted),
+            _UNKNOWN if image.score is None else f"{image.score:.3f}",
         )
     return [table]
 
 
-def _lines(report: Mapping[str, Any]) -> list[RenderableType]:
+def _lines(report: TrainingReport) -> list[RenderableType]:
     lines: list[str] = []
-    choice = _mapping(report.get("choice"))
-    if choice:
-        lines.append(f"backbone: {choice.get('chosen')}: {choice.get('reason')}")
-    training = _mapping(report.get("training"))
-    if training:
+    if report.choice is not None:
+        lines.append(f"backbone: {report.choice.chosen}: {report.choice.reason}")
+    training = report.training
+    if training is not None:
         lines.append(
-            f"epochs: {training.get('epochs')}, best {training.get('best_epoch')} "
-            f"(validation loss {training.get('validation_loss')}); ended by {training.get('stopped')}"
+            f"epochs: {training.epochs}, best {training.best_epoch} "
+            f"(validation loss {training.validation_loss}); ended by {training.stopped}"
         )
-    curve = _mapping(report.get("learning_curve"))
-    points = [_mapping(point) for point in curve.get("points") or ()]
-    if points:
-        steps = ", ".join(f"{_images(point.get('images'))} {_percent(point.get('accuracy'))}" for point in points)
+    curve = report.learning_curve
+    if curve is not None and curve.points:
+        steps = ", ".join(f"{_images(point.images)} {_percent(point.accuracy)}" for point in curve.points)
         lines.append(f"learning curve: {steps}")
-    if curve.get("gain_per_100") is not None:
-        lines.append(f"100 more training images would likely add {_points(100 * _number(curve['gain_per_100']))}")
-    decision = _mapping(report.get("decision"))
-    if decision:
-        lines.append(f"decision: {'accepted' if decision.get('promote') else 'refused'}: {decision.get('reason')}")
-    seconds = _mapping(report.get("seconds"))
-    if seconds:
-        lines.append("seconds: " + ", ".join(f"{stage} {_number(value):.2f}" for stage, value in seconds.items()))
-    if report.get("peak_memory_mb") is not None:
-        lines.append(f"peak memory: {_number(report['peak_memory_mb']):.0f} MB")
-    for label, reason in _mapping(report.get("left_out")).items():
-        lines.append(f"left out: {label}: {reason}")
-    skipped = [_mapping(one) for one in report.get("skipped") or ()]
-    lines += [f"skipped: {one.get('file')}: {one.get('reason')}" for one in skipped[:10]]
-    if len(skipped) > 10:
-        lines.append(f"skipped: and {len(skipped) - 10} more")
+    if curve is not None and curve.gain_per_100 is not None:
+        lines.append(f"100 more training images would likely add {_points(100 * curve.gain_per_100)}")
+    decision = report.decision
+    if decision is not None:
+        lines.append(f"decision: {'accepted' if decision.promote else 'refused'}: {decision.reason}")
+    if report.seconds:
+        lines.append("seconds: " + ", ".join(f"{stage} {value:.2f}" for stage, value in report.seconds.items()))
+    if report.peak_memory_mb is not None:
+        lines.append(f"peak memory: {report.peak_memory_mb:.0f} MB")
+    lines += [f"left out: {label}: {reason}" for label, reason in report.left_out.items()]
+    lines += [f"skipped: {one.file}: {one.reason}" for one in report.skipped[:10]]
+    if len(report.skipped) > 10:
+        lines.append(f"skipped: and {len(report.skipped) - 10} more")
     return [_plain(line) for line in lines]
 
 
@@ -155,8 +146,8 @@ def _table(title: str | None, *columns: tuple[str, Any]) -> Any:
     return table
 
 
-def _images(number: Any, kind: str = "") -> str:
-    return counted(number, f"{kind}image") if isinstance(number, int) else f"{_UNKNOWN} {kind}images"
+def _images(number: int | None, kind: str = "") -> str:
+    return f"{_UNKNOWN} {kind}images" if number is None else counted(number, f"{kind}image")
 
 
 def _points(gain: float) -> str:
@@ -164,19 +155,11 @@ def _points(gain: float) -> str:
     return "less than 0.1 points of accuracy" if gain < 0.1 else f"about {gain:.1f} points of accuracy"
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: str | int | None) -> Any:
     from rich.text import Text
 
     return Text(_UNKNOWN if value is None else str(value))
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else float("nan")
-
-
-def _percent(value: Any) -> str:
-    return f"{_number(value):.1%}" if isinstance(value, int | float) else _UNKNOWN
+def _percent(share: float | None) -> str:
+    return _UNKNOWN if share is None else f"{share:.1%}"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edged import resources
-from edged.errors import ConfigError
+from edged.errors import ConfigError, first_mistake
 from edged.settings import TopicLevel
 from edged.store import read_labels
 
@@ -102,9 +102,8 @@ def read_catalogue(path: Path | None = None) -> dict[str, Entry]:
     try:
         return dict(_Catalogue.model_validate(_toml.loads(path.read_text(encoding="utf-8"))).models)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+        mistake = first_mistake(error)
+        raise ConfigError(f"{path}: {mistake.key}: {mistake.text}") from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except ValueError as error:  # not TOML, not UTF-8

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from edged.errors import ConfigError, ModelError
+from edged.errors import ConfigError, ModelError, first_mistake
 from edged.settings import TopicLevel
 from edged.vision.graph import Graph
 from edged.vision.network import Network, Runtime
@@ -138,7 +138,7 @@ def _checked_name(name: str) -> str:
     try:
         return TypeAdapter(TopicLevel).validate_python(name)
     except ValidationError as error:
-        raise ConfigError(f"name {name!r}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
+        raise ConfigError(f"name {name!r}: {first_mistake(error).text}") from error
 
 
 def _infer_grey(network: Network) -> Inference:

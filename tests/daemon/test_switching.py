@@ -113,6 +113,14 @@ class Bench:
         return self.store.write_version(model, shipped.labels, manifest)
 
 
+def weaken(monkeypatch: pytest.MonkeyPatch, *, good_for: int) -> None:
+    """Let every engine that is opened from now on fail after so many invocations."""
+    monkeypatch.setattr(Weakling, "good_for", good_for)
+    monkeypatch.setattr(
+        switching, "open_engine", lambda bundle, *_: Engine(bundle, Weakling(bundle.read_model(), threads=1))
+    )
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     made = Bench(tmp_path)
@@ -143,10 +151,7 @@ def test_a_new_model_that_fails_on_probation_goes_and_says_so(
 ) -> None:
     before, new = bench.switch.running.id, bench.trained("weak")
     wait_until(lambda: bench.answered, what="a frame to rehearse on")
-    monkeypatch.setattr(Weakling, "good_for", REHEARSED + answers)
-    monkeypatch.setattr(
-        switching, "open_engine", lambda bundle, *_: Engine(bundle, Weakling(bundle.read_model(), threads=1))
-    )
+    weaken(monkeypatch, good_for=REHEARSED + answers)
     with pytest.raises(ModelError, match=rf"{new.id} fails \(the delegate has gone\); the old one is back"):
         bench.switch.use(new, patience_s=PATIENCE_S)
     wait_until(lambda: bench.published == 2, what="the model published again")
@@ -165,10 +170,7 @@ def test_a_model_that_fails_on_the_newest_frames_answers_none(
     before, new = bench.switch.running.id, bench.trained("weak")
     wait_until(lambda: bench.answered, what="a frame to rehearse on")
     bench.camera.dark = True  # no live frame can tell
-    monkeypatch.setattr(Weakling, "good_for", good_for)
-    monkeypatch.setattr(
-        switching, "open_engine", lambda bundle, *_: Engine(bundle, Weakling(bundle.read_model(), threads=1))
-    )
+    weaken(monkeypatch, good_for=good_for)
     with pytest.raises(ModelError, match=rf"{new.id} fails \(the delegate has gone\); the old one goes on"):
         bench.switch.use(new)
     assert bench.published == 0
@@ -189,10 +191,7 @@ def test_live_frames_are_watched_after_the_verdict(bench: Bench, monkeypatch: py
     before, new = bench.switch.running.id, bench.trained("weak")
     wait_until(lambda: bench.answered, what="a frame to rehearse on")
     bench.camera.dark = True
-    monkeypatch.setattr(Weakling, "good_for", REHEARSED + 2)
-    monkeypatch.setattr(
-        switching, "open_engine", lambda bundle, *_: Engine(bundle, Weakling(bundle.read_model(), threads=1))
-    )
+    weaken(monkeypatch, good_for=REHEARSED + 2)
     bench.switch.use(new)
     assert bench.switch.running.id == new.id
     bench.camera.dark = False

@@ -40,10 +40,10 @@ def open_files() -> int:
 
 @pytest.fixture(autouse=True)
 def nothing_stays() -> Iterator[None]:
-    before = open_files()
+    before, children = open_files(), psutil.Process().children(recursive=True)
     yield
     assert open_files() == before
-    assert psutil.Process().children(recursive=True) == []
+    assert psutil.Process().children(recursive=True) == children
 
 
 def test_messages_arrive_typed_and_in_order() -> None:

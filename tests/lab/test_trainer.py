@@ -9,8 +9,7 @@ from pathlib import Path
 from edged import resources
 from edged.contract.hyperparameters import Hyperparameters
 from edged.jobs.process import ChildProcess
-from edged.learning.choice import candidates
-from edged.learning.request import CHOOSING_TRAINER, TrainingRequest
+from edged.learning import CHOOSING_TRAINER, TrainingRequest, candidates
 from edged.store import Store, read_bundle
 from edged.zoo import install
 from tests.albums import make_album
@@ -38,7 +37,8 @@ def test_the_child_ranks_its_candidates_and_trains(tmp_path: Path) -> None:
     with ChildProcess(CHOOSING_TRAINER, request, timeout_s=PATIENCE_S) as process:
         outcome = process.wait()
     assert outcome.error is None
-    assert outcome.report["choice"]["chosen"] == "mobilenet_v2" == outcome.report["backbone"]
+    assert outcome.report.choice is not None
+    assert outcome.report.choice.chosen == "mobilenet_v2" == outcome.report.backbone
 
 
 def test_the_entry_loads_nothing_heavy_before_threads_are_limited() -> None:

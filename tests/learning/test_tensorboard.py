@@ -7,9 +7,8 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from edged.learning.curves import Curves
 from edged.learning.softmax_regression import EpochReport
-from edged.learning.tensorboard import EventFile, crc32c, record
+from edged.learning.tensorboard import Curves, EventFile, crc32c, record
 
 
 def fields(data: bytes) -> Iterator[tuple[int, object]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
 
+from edged.contract.reports import TrainingReport
 from edged.terminal.training import describe, report_tables
 
 REPORT = {
@@ -33,7 +35,7 @@ REPORT = {
 def shown(report: dict[str, object]) -> str:
     out = io.StringIO()
     console = Console(file=out, width=100, highlight=False)
-    for part in report_tables(report):
+    for part in report_tables(TrainingReport.model_validate(report)):
         console.print(part)
     return out.getvalue()
 
@@ -63,9 +65,17 @@ def test_one_image_is_no_images() -> None:
     assert "about 2.7 points of accuracy" in text
 
 
-@pytest.mark.parametrize("report", [{}, {"accuracy": None, "classes": 3, "worst": [1]}, {"seconds": {"scan": "x"}}])
-def test_parts_that_are_missing_or_strange_are_passed_over(report: dict[str, object]) -> None:
-    shown(report)
+@pytest.mark.parametrize("part", sorted(REPORT))
+def test_parts_that_an_older_device_does_not_send_are_passed_over(part: str) -> None:
+    assert shown({name: value for name, value in REPORT.items() if name != part})
+    assert shown({part: REPORT[part]}) or part in ("counts",)
+
+
+def test_what_a_part_does_not_say_is_a_dash() -> None:
+    text = shown({"accuracy": {"previous": 0.5}, "classes": {"daisy": {}}, "confused": [{}], "worst": [{}]})
+    assert re.search(r"daisy +– +– +– +–", text)
+    assert re.search(r"\n +– +– +– +– +– *\n", text)
+    assert shown({}) == ""
 
 
 @pytest.mark.parametrize(

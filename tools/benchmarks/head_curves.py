@@ -19,12 +19,10 @@ import numpy as np
 from edged.contract.hyperparameters import Hyperparameters
 from edged.images import open_images
 from edged.lab.chart import Axis, Chart, Series
-from edged.learning.backbone import Backbone
-from edged.learning.bottlenecks import complete
-from edged.learning.curves import Curves
+from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.dataset import Examples, KeptBottlenecks, select
 from edged.learning.softmax_regression import Fitted, fit
-from edged.learning.tensorboard import EventFile
+from edged.learning.tensorboard import Curves, EventFile
 from edged.store import Store
 
 PER_CLASS = (5, 10, 25, 50, 100, 250)

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import cv2
 cv2.setNumThreads(1)
-from edged.learning.backbone import Backbone
+from edged.learning.bottlenecks import Backbone
 from edged.store import read_bundle
 from edged.vision.network import Network
 bundle = read_bundle(Path(sys.argv[1]))

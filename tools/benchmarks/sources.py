@@ -12,6 +12,8 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,7 @@ from edged.images import ImageStore, open_images
 from edged.lab.sources.ranker import Ranker
 from edged.lab.sources.ranking import Ranking
 from edged.lab.sources.transferability import h_score, leep, log_evidence
-from edged.learning.backbone import Backbone
-from edged.learning.bottlenecks import complete
+from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.dataset import KeptBottlenecks, Selection
 from edged.store import Bundle, Store
 from edged.vision.network import HeadNetwork
@@ -37,8 +38,8 @@ def measure(name: str, folder: Path, fresh: Path, store: Store, state: Path, see
     """Return estimates and measurements of one target."""
     exact, others = _exact(folder, store, state, seed)
     estimated, estimate_s = _estimate(fresh, store, state)
-    rows = {row["name"]: row for row in exact.report()["sources"]}
-    for row in estimated.report()["sources"]:
+    rows = {row["name"]: row for row in exact.report().to_json()["sources"]}
+    for row in estimated.report().to_json()["sources"]:
         rows[row["name"]] |= {key: row[key] for key in ("divergence", "score", "dataset", "source_images")}
     for source, values in others.items():
         rows[source] |= values
@@ -55,26 +56,33 @@ def measure(name: str, folder: Path, fresh: Path, store: Store, state: Path, see
     return result
 
 
-def _exact(folder: Path, store: Store, state: Path, seed: int) -> tuple[Ranking, dict[str, dict[str, float]]]:
-    images = open_images(state, folder, 1000.0)
-    try:
+@contextmanager
+def _opened(folder: Path, store: Store, state: Path) -> Iterator[tuple[ImageStore, Selection, Ranker]]:
+    """Lend the images, all of them as a selection, and a ranker of all installed networks for them."""
+    with closing(open_images(state, folder, 1000.0)) as images:
         images.scan()
         everything = images.labeled()
         selection = Selection(tuple(everything), tuple(sorted({image.label for image in everything})), {})
-        ranker = Ranker(
+        yield (
             images,
             selection,
-            store.installed(),
-            current=store.find("mobilenet_v2"),
-            runtime="auto",
-            workers=1,
-            splits=("train", "validation", "test"),
+            Ranker(
+                images,
+                selection,
+                store.installed(),
+                current=store.find("mobilenet_v2"),
+                runtime="auto",
+                workers=1,
+                splits=("train", "validation", "test"),
+            ),
         )
+
+
+def _exact(folder: Path, store: Store, state: Path, seed: int) -> tuple[Ranking, dict[str, dict[str, float]]]:
+    with _opened(folder, store, state) as (images, selection, ranker):
         seconds = {bundle.name: _bottlenecks(bundle, images, selection) for bundle in store.installed()}
         ranking = ranker.measure(seed)
         others = {one.bundle.name: _look(one.bundle, images, selection) for one in ranking.standings}
-    finally:
-        images.close()
     for source, values in others.items():
         values["bottlenecks_s"] = seconds[source]
     return ranking, others
@@ -103,22 +111,8 @@ def _look(bundle: Bundle, images: ImageStore, selection: Selection) -> dict[str,
 
 def _estimate(folder: Path, store: Store, state: Path) -> tuple[Ranking, float]:
     began = time.monotonic()
-    images = open_images(state, folder, 1000.0)
-    try:
-        images.scan()
-        everything = images.labeled()
-        selection = Selection(tuple(everything), tuple(sorted({image.label for image in everything})), {})
-        ranking = Ranker(
-            images,
-            selection,
-            store.installed(),
-            current=store.find("mobilenet_v2"),
-            runtime="auto",
-            workers=1,
-            splits=("train", "validation", "test"),
-        ).estimate()
-    finally:
-        images.close()
+    with _opened(folder, store, state) as (_, _, ranker):
+        ranking = ranker.estimate()
     return ranking, time.monotonic() - began
 
 

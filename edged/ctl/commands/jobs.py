@@ -185,17 +185,17 @@ def shortened(ids: list[str]) -> dict[str, str]:
 
 
 def _print_report(job: Job) -> None:
-    from edged.terminal.tables import console, print_part
-    from edged.terminal.text import harmless
+    from edged.contract.messages import FINAL
+    from edged.ctl.commands.retrain import print_report, read_report
 
-    report: dict[str, Any] = harmless(job.report or {})
+    report = job.report or {}
     if job.cmd == "profile" and job.status == "succeeded":
         from edged.contract.reports import ProfileReport
         from edged.terminal.profile import print_profile
+        from edged.terminal.tables import console
 
-        print_profile(console(), ProfileReport.model_validate(report), top=20)
-    elif job.cmd == "retrain":
-        from edged.terminal.training import report_tables
-
-        for part in report_tables(report):
-            print_part(console(), part)
+        profiled = read_report(ProfileReport, report)
+        if profiled is not None:
+            print_profile(console(), profiled, top=20)
+    elif job.cmd == "retrain" and job.status in FINAL:
+        print_report(report)

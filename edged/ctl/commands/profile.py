@@ -48,17 +48,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(values: dict[str, Any], top: int) -> None:
-    from pydantic import ValidationError
-
     from edged.contract.reports import ProfileReport
+    from edged.ctl.commands.retrain import read_report
     from edged.terminal.profile import print_profile
     from edged.terminal.tables import console
-    from edged.terminal.text import harmless, note
 
-    try:
-        report = ProfileReport.model_validate(harmless(values))
-    except ValidationError as error:  # a device of another version
-        place = ".".join(map(str, error.errors()[0]["loc"]))
-        note("edgectl", f"the device's report is of another form ({place}); --json prints it as it is")
+    report = read_report(ProfileReport, values)
+    if report is None:
         return
     print_profile(console(), report, top=top)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edged.terminal.options import add_hyperparameters, given_hyperparameters
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
     from edged.contract.messages import Job
+    from edged.contract.reports import ReportPart, TrainingReport
+
+Report = TypeVar("Report", bound="ReportPart")
 
 
 def register(commands: Commands) -> None:
@@ -40,18 +43,37 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(device: str, job: Job) -> None:
+    from edged.terminal.text import print_line
+
+    report = print_report(job.report) if job.report else None
+    if report is not None and job.status == "succeeded":
+        print_line(f"{device}: model {report.model} answers; `edgectl rollback` goes back")
+
+
+def print_report(values: dict[str, Any]) -> TrainingReport | None:
+    """Print the report of a training that has ended, as a device sent it; None: it cannot be read."""
+    from edged.contract.reports import TrainingReport
     from edged.terminal.tables import console, print_part
-    from edged.terminal.text import harmless, print_line
     from edged.terminal.training import report_tables
 
-    if not job.report:
-        return
-    screen = console()
-    report = harmless(job.report)
-    for part in report_tables(report):
-        print_part(screen, part)
-    if job.status == "succeeded":
-        print_line(f"{device}: model {report.get('model')} answers; `edgectl rollback` goes back")
+    report = read_report(TrainingReport, values)
+    for part in () if report is None else report_tables(report):
+        print_part(console(), part)
+    return report
+
+
+def read_report(kind: type[Report], values: dict[str, Any]) -> Report | None:
+    """Return a report as a device sent it, its text harmless; None: it cannot be read, and the user was told so."""
+    from pydantic import ValidationError
+
+    from edged.terminal.text import harmless, note
+
+    try:
+        return kind.model_validate(harmless(values))
+    except ValidationError as error:  # a device of another version
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        note("edgectl", f"the device's report is of another form ({place}); --json prints it as it is")
+        return None
 
 
 def describe(job: Job) -> str:

@@ -14,9 +14,8 @@ import numpy as np
 from edged.codec import decode, read_file
 from edged.errors import ImageError, TrainingError
 from edged.jobs.process import serve
-from edged.lab.finetune.depth import parse_depth
-from edged.lab.finetune.job import FINE_TUNING, Job, JobOutcome, JobProgress
-from edged.learning.backbone import TRAINING_CROP
+from edged.lab.finetune.job import FINE_TUNING, Job, JobOutcome, JobProgress, parse_depth
+from edged.learning.bottlenecks import TRAINING_CROP
 from edged.vision.preprocess import fit
 
 if TYPE_CHECKING:

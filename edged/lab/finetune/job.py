@@ -1,4 +1,7 @@
-"""What the child process is asked to do and what it says; neither side needs the other's libraries."""
+"""What the child process is asked to do and what it says: how deep to fine-tune and how, and what came out.
+
+Plain values: neither side needs the other's libraries.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,55 @@ from dataclasses import dataclass
 from edged.errors import ConfigError
 from edged.jobs.process import Child
 
+BLOCKS = 16
+"""MobileNetV2's numbered blocks; Conv1 and expanded_conv come before them, Conv_1 and the head after them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How much of MobileNetV2 is retrained: so many of its last layers, counted from the head.
+
+    Attributes:
+        blocks: 0: the head alone; n: Conv_1 and the last n blocks as well; None: all layers.
+    """
+
+    blocks: int | None
+
+    @property
+    def first_block(self) -> int | None:
+        """The first numbered block that is retrained; None where the cut is not at a block."""
+        return None if self.blocks in (0, None) else BLOCKS + 1 - (self.blocks or 0)
+
+    def __str__(self) -> str:
+        return {0: "head", 1: "last-block", None: "all"}.get(self.blocks, str(self.blocks))
+
+
+def parse_depth(text: str) -> Depth:
+    """Read the value of `--layers`.
+
+    Raises:
+        ConfigError: Not "head", "last-block", "all" or a number of blocks.
+    """
+    named = {"head": Depth(0), "last-block": Depth(1), "all": Depth(None)}
+    if text in named:
+        return named[text]
+    if text.isascii() and text.isdecimal() and 1 <= int(text) <= BLOCKS:
+        return Depth(int(text))
+    raise ConfigError(f"layers = {text!r}: use head, last-block, all, or a number of blocks from 1 to {BLOCKS}")
+
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
     """How to fine-tune.
 
     Attributes:
-        layers: See `depth.parse_depth`.
-        multiplier: On the learning rate of the layers before the head; 0 leaves them as they are.
-        lr: Of the head, which works on features with mean 0 and a mean squared norm of 1; falls to 0 by a cosine.
+        layers: Which layers are retrained, see `parse_depth`.
+        multiplier: Factor on the learning rate of the layers before the head; 0 leaves these layers as they are.
+        lr: Learning rate of the head, whose features have mean 0 and a mean squared norm of 1; falls to 0 by a cosine.
         epochs: At most so many passes.
         batch: Images per step.
         patience: Epochs without a lower validation loss after which training ends.
-        seed: Of the order and the flips.
+        seed: Seed of the order of the images and of the flips.
     """
 
     layers: str = "last-block"
@@ -48,12 +87,12 @@ class Job:
     """One fine-tuning.
 
     Attributes:
-        weights: .h5 file.
-        images: Per split, paths and label numbers.
+        weights: Path of the .h5 file with the weights to begin with.
+        images: Split → the path of each image and the number of its label.
         classes: Number of labels.
         out: Where the .tflite is written.
-        threads: For TensorFlow; 0: its own choice.
-        hyperparameters: How.
+        threads: Threads of TensorFlow; 0: its own choice.
+        hyperparameters: How to fine-tune.
     """
 
     weights: str
@@ -90,11 +129,11 @@ class JobOutcome:
     """What was fine-tuned; the model lies where the job wants it.
 
     Attributes:
-        best_epoch: The one whose weights were kept; 0: only the head was fitted.
-        keras_accuracy: On the test images, before quantization; None without any.
-        trained_parameters: Number of those that changed, folded as the model has them.
-        trained_bytes: What they take in the model.
-        seconds: Stage → what it took.
+        best_epoch: The epoch whose weights were kept; 0: only the head was fitted.
+        keras_accuracy: Accuracy on the test images before quantization, 0..1; None without any.
+        trained_parameters: Number of parameters that changed, folded as the model has them.
+        trained_bytes: Bytes that these parameters take in the model.
+        seconds: Stage → seconds that it took.
     """
 
     best_epoch: int

@@ -17,8 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from edged.contract.hyperparameters import Hyperparameters as HeadHyperparameters
-from edged.lab.finetune.depth import Depth
-from edged.lab.finetune.job import Epoch, Hyperparameters
+from edged.lab.finetune.job import Depth, Epoch, Hyperparameters
 from edged.learning.softmax_regression import fit
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def split_network(base: Any, depth: Depth) -> tuple[Any | None, Any | None]:
 
     Args:
         base: Keras' MobileNetV2 with its 1,000 classes; its pooled features are what the new head gets.
-        depth: Where to cut.
+        depth: How much is retrained, which says where to cut.
 
     Returns:
         (from images to the cut, from the cut to features); None stands for nothing in between.
@@ -89,7 +88,7 @@ class Training:
         tuned: From `split_network`.
         train, validation: Examples behind the frozen layers.
         classes: Number of labels.
-        hyperparameters: How.
+        hyperparameters: How to fine-tune.
     """
 
     def __init__(

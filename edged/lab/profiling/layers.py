@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -146,7 +145,7 @@ def profile_layers(
     slowest = int(times.argmax())
     layers = tuple(
         Layer(
-            **asdict(cost),
+            **cost.model_dump(),
             ms=round(float(ms), 5),
             share=round(float(ms) / total, 5) if total else 0.0,
             slowest=place == slowest,

@@ -12,14 +12,13 @@ import numpy as np
 
 from edged.codec import decode, read_file
 from edged.errors import ImageError, RefusedError, TrainingError
+from edged.lab.sources.cross_validation import CrossValidation, cross_validate
 from edged.lab.sources.known_sources import KnownSource, read_known_sources
 from edged.lab.sources.ranking import Ranking, Standing, accuracy_of
 from edged.lab.sources.transferability import divergence, log_evidence, p2l, profile
-from edged.learning.backbone import Backbone
-from edged.learning.bottlenecks import complete
-from edged.learning.cross_validation import CrossValidation, cross_validate
+from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.dataset import KeptBottlenecks, Selection
-from edged.learning.evaluation import decide
+from edged.learning.gate import decide
 from edged.plural import counted
 from edged.vision.preprocess import fit as fit_image
 from edged.vision.quantization import Affine

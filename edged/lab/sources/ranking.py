@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from edged.contract.reports import BackboneChoice, RankedSource
 from edged.errors import ModelError
 
 if TYPE_CHECKING:
+    from edged.lab.sources.cross_validation import CrossValidation
     from edged.lab.sources.known_sources import KnownSource
-    from edged.learning.cross_validation import CrossValidation
     from edged.store import Bundle
 
 
@@ -62,17 +63,17 @@ class Ranking:
         """What to start from."""
         return self.standings[0].bundle
 
-    def report(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return {
-            "chosen": self.best.name,
-            "reason": self.reason,
-            "exact": self.exact,
-            "images": self.images,
-            "no_transfer": _rounded(self.baseline),
-            "seconds": round(self.seconds, 2),
-            "sources": [_row(standing) for standing in self.standings],
-        }
+    def report(self) -> BackboneChoice:
+        """Return what is told of the ranking."""
+        return BackboneChoice(
+            chosen=self.best.name,
+            reason=self.reason,
+            exact=self.exact,
+            images=self.images,
+            no_transfer=_rounded(self.baseline),
+            seconds=round(self.seconds, 2),
+            sources=tuple(_row(standing) for standing in self.standings),
+        )
 
 
 def accuracy_of(standing: Standing) -> float:
@@ -82,15 +83,21 @@ def accuracy_of(standing: Standing) -> float:
     return standing.measured.accuracy
 
 
-def _row(one: Standing) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": one.bundle.name, "id": one.bundle.id}
-    if one.source is not None:
-        row |= {"dataset": one.source.dataset, "source_images": one.source.images}
-    row |= {"divergence": _rounded(one.divergence), "score": _rounded(one.score)}
-    if one.measured is not None:
-        row |= {"accuracy": _rounded(one.measured.accuracy), "error": _rounded(one.measured.error)}
-    row |= {"seconds": _rounded(one.seconds), "warning": one.warning}
-    return {key: value for key, value in row.items() if value is not None}
+def _row(one: Standing) -> RankedSource:
+    measured = one.measured
+    values = {
+        "name": one.bundle.name,
+        "id": one.bundle.id,
+        "dataset": None if one.source is None else one.source.dataset,
+        "source_images": None if one.source is None else one.source.images,
+        "divergence": _rounded(one.divergence),
+        "score": _rounded(one.score),
+        "accuracy": None if measured is None else _rounded(measured.accuracy),
+        "error": None if measured is None else _rounded(measured.error),
+        "seconds": _rounded(one.seconds),
+        "warning": one.warning,
+    }
+    return RankedSource.model_validate({name: value for name, value in values.items() if value is not None})
 
 
 def _rounded(value: float | None) -> float | None:

@@ -17,8 +17,7 @@ from pydantic import TypeAdapter
 from edged.cli import main
 from edged.errors import ConfigError, TrainingError
 from edged.lab.finetune import weights
-from edged.lab.finetune.depth import Depth, parse_depth
-from edged.lab.finetune.job import Hyperparameters, Job
+from edged.lab.finetune.job import Depth, Hyperparameters, Job, parse_depth
 from edged.lab.finetune.weights import find_weights
 from edged.store import Store, read_bundle
 from tests.albums import LABELS, make_album

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +14,9 @@ import pytest
 from rich.console import Console
 
 from edged.contract.reports import ProfileReport
-from edged.errors import ConfigError, ModelError
-from edged.jobs.requests import ProfileRequest
+from edged.errors import ChildError, ConfigError, ModelError
+from edged.jobs.process import ChildProcess
+from edged.jobs.requests import PROFILE, ProfileRequest
 from edged.lab.profiling import runtimes
 from edged.lab.profiling.layers import draw_layers
 from edged.lab.profiling.profiler import profile, thread_counts
@@ -21,6 +24,7 @@ from edged.lab.profiling.tasks import measure, summarize
 from edged.settings import MqttSettings
 from edged.terminal.profile import print_profile
 from tests.mosquitto import Mosquitto
+from tests.networks import SHIPPED
 
 
 def test_quantiles_are_nearest_rank() -> None:
@@ -127,3 +131,15 @@ def test_what_is_wrong_is_told_in_one_line(model_file: Path, tmp_path: Path) -> 
         profile(ProfileRequest(name="m", model=broken))
     with pytest.raises(ConfigError, match="contains no image"):
         profile(ProfileRequest(name="m", model=model_file, images=tmp_path))
+
+
+def test_one_that_is_killed_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    request = ProfileRequest(
+        name="m", model=SHIPPED / "model.tflite", parts=("online",), online=(100_000,), seconds=600
+    )
+    with ChildProcess(PROFILE, request) as process, pytest.raises(ChildError, match="killed by signal 9"):
+        process.wait(lambda progress: os.kill(process.pid, signal.SIGKILL) if "images" in progress.stage else None)
+    assert list(temporary.iterdir()) == []

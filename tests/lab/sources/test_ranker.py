@@ -14,10 +14,9 @@ from edged.errors import RefusedError
 from edged.images import open_images
 from edged.lab.sources import Ranker, read_known_sources
 from edged.lab.trainer import choose
-from edged.learning.choice import candidates, choose_backbone
+from edged.learning import TrainingRequest, candidates, choose_backbone
 from edged.learning.dataset import select
 from edged.learning.pipeline import train
-from edged.learning.request import TrainingRequest
 from edged.store import Store, read_bundle, read_labels
 from edged.zoo import install
 from tests.albums import make_album
@@ -69,10 +68,11 @@ def test_an_estimate_leaves_the_unknown_for_last_and_says_so(store, tmp_path):
         ranking = one.estimate()
     assert [standing.bundle.name for standing in ranking.standings] == ["mobilenet_v2", "other"]
     report = ranking.report()
-    assert report["chosen"] == "mobilenet_v2"
-    assert report["sources"][0]["divergence"] > 0
-    assert report["sources"][1]["warning"] == "what it was trained on is not known"
-    assert "1,281,167 images" in report["reason"]
+    assert report.chosen == "mobilenet_v2"
+    assert report.sources[0].divergence > 0
+    assert report.sources[1].warning == "what it was trained on is not known"
+    assert "divergence" not in report.sources[1].to_json()
+    assert "1,281,167 images" in report.reason
 
 
 def test_measuring_needs_no_table_and_leaves_the_test_side_alone(store, tmp_path):
@@ -85,7 +85,7 @@ def test_measuring_needs_no_table_and_leaves_the_test_side_alone(store, tmp_path
     assert len(first.measured.correct) == len(judged) == ranking.images
     assert np.array_equal(first.measured.correct, second.measured.correct)  # the same network twice
     assert 0 < ranking.baseline <= 1
-    assert {"accuracy", "error", "seconds"} <= ranking.report()["sources"][1].keys()
+    assert {"accuracy", "error", "seconds"} <= ranking.report().sources[1].to_json().keys()
 
 
 def test_one_backbone_is_nothing_to_choose_from(tmp_path):
@@ -132,7 +132,7 @@ def test_auto_trains_on_what_it_chose(store, tmp_path):
     )
     outcome = train(request, told.append, choose)
     assert outcome.status == "succeeded"
-    assert outcome.report["choice"]["chosen"] == "mobilenet_v2" == outcome.report["backbone"]
+    assert outcome.report.choice.chosen == "mobilenet_v2" == outcome.report.backbone
     fractions = [progress.fraction for progress in told]
     assert fractions == sorted(fractions)
 
@@ -144,9 +144,8 @@ def test_the_network_that_sees_more_is_measured_to_be_better(tmp_path):
         network = make(dataclasses.replace(KINDS["made_v1_128"], cut=cut))
         install(store, network.model, network.labels, name=name, origin=name)
     album = make_album(tmp_path / "album", 24)
-    one = ranker(store, album)
-    measured = {standing.bundle.name: standing.measured.accuracy for standing in one.measure().standings}
-    one.close()
+    with ranker(store, album) as one:
+        measured = {standing.bundle.name: standing.measured.accuracy for standing in one.measure().standings}
     assert list(measured)[-1] == "shallow"
     assert measured["mobilenet_v2"] > 0.8
     assert measured["deep"] > measured["shallow"] + 0.1

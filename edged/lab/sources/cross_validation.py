@@ -1,4 +1,4 @@
-"""How well a head on these bottlenecks does on images that it was not trained on: exact, and a matter of seconds."""
+"""How good heads on a network's bottlenecks are on images that they were not trained on. Pure numpy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from edged.learning.softmax_regression import Features
 
 FOLDS = 5
-_EPOCHS = 40  # without a part held out for early stopping
+_EPOCHS = 40
+"""Passes over the images; no part is held out for early stopping."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,16 @@ class CrossValidation:
     """What the heads of all folds make of the images that each was not trained on.
 
     Attributes:
-        correct: (n,) bool.
-        accuracy: Their share, 0..1.
-        error: Its standard error, as if images were independent.
+        correct: (n,) bool: whether the head that was not trained on this image is right.
+        accuracy: Share of the right ones, 0..1.
+        error: Standard error of the accuracy, as if images were independent.
     """
 
     correct: NDArray[np.bool_]
 
     @property
     def accuracy(self) -> float:
-        """0..1."""
+        """Share of the right ones, 0..1."""
         return float(self.correct.mean())
 
     @property
@@ -75,16 +76,16 @@ def cross_validate(
     """Train a head on all folds but one, judge it on that one, for every fold.
 
     Args:
-        features: (n, d) bottleneck bytes.
+        features: (n, d) bytes of bottlenecks.
         labels: (n,) 0..classes − 1.
-        groups: n ids; equal ones stay together.
+        groups: n ids; images with the same one (near duplicates) stay in the same fold.
         classes: Number of labels.
-        affine: What the bytes mean.
-        folds: In how many parts.
-        seed: Of the parts and the training.
+        affine: Scale and zero point of the bytes.
+        folds: Number of parts that the images are divided into.
+        seed: Seed of the division into folds and of each training.
 
     Raises:
-        TrainingError: As `softmax_regression.fit`.
+        TrainingError: The features allow no training, see `softmax_regression.fit`.
     """
     fold_of = assign_folds(labels, groups, folds, seed)
     correct = np.zeros(len(labels), bool)

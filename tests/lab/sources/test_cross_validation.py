@@ -1,6 +1,6 @@
 import numpy as np
 
-from edged.learning.cross_validation import assign_folds, cross_validate
+from edged.lab.sources.cross_validation import assign_folds, cross_validate
 from edged.vision.quantization import Affine
 
 

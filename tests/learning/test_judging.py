@@ -1,0 +1,84 @@
+"""The exported file through the interpreter, and the model that answers now beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edged.contract.reports import TrainingReport
+from edged.errors import TrainingError
+from edged.images import ImageStore, open_images
+from edged.learning import judging
+from edged.learning.bottlenecks import Backbone, complete
+from edged.learning.dataset import KeptBottlenecks, Selection, select
+from edged.learning.export import new_manifest, write_bundle
+from edged.store import Bundle, read_bundle
+from edged.vision.graph import Graph
+from tests.albums import LABELS, make_album
+from tests.conftest import REPOSITORY
+
+SHIPPED = REPOSITORY / "models" / "mobilenet_v2"
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Iterator[tuple[ImageStore, Selection]]:
+    store = open_images(tmp_path / "state", make_album(tmp_path / "album", 12), 100.0)
+    store.scan(settle_s=0)
+    yield store, select(store.labeled())
+    store.close()
+
+
+def quiet(done: int, of: int) -> None:
+    pass
+
+
+def headed(backbone: Backbone, seed: int) -> bytes:
+    """A model with a head of random weights for three labels."""
+    weights = np.random.default_rng(seed).normal(0, 0.05, (len(LABELS), backbone.features)).astype(np.float32)
+    return Graph(backbone.model).replace_head(weights, np.zeros(len(LABELS), np.float32), (-8.0, 8.0))
+
+
+def test_a_head_that_is_not_the_graph_s_own_is_found(
+    images: tuple[ImageStore, Selection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, selection = images
+    backbone = Backbone.of(read_bundle(SHIPPED), "auto")
+    assert complete(store, selection.images, lambda _: ("plain",), backbone, workers=1, tell=quiet) == []
+    test = KeptBottlenecks(store, backbone).examples(selection, "test", augment=False)
+    model, other = headed(backbone, 0), headed(backbone, 1)
+    assert judging.spot_check(model, backbone, test) == min(judging.SPOT_CHECKS, len(test.images))
+    head = judging.HeadNetwork
+    monkeypatch.setattr(judging, "HeadNetwork", lambda _, **options: head(other, **options))
+    with pytest.raises(TrainingError, match="the exported model and its head alone differ by"):
+        judging.spot_check(model, backbone, test)
+
+
+def test_the_model_that_answers_is_judged_on_the_labels_that_it_knows(
+    images: tuple[ImageStore, Selection], tmp_path: Path
+) -> None:
+    store, selection = images
+    shipped = read_bundle(SHIPPED)
+    backbone = Backbone.of(shipped, "auto")
+    complete(store, selection.images, lambda _: ("plain",), backbone, workers=1, tell=quiet)
+    kept = KeptBottlenecks(store, backbone)
+    test = kept.examples(selection, "test", augment=False)
+
+    def judge(current: Bundle) -> judging.Incumbent:
+        return judging.judge_incumbent(current, test, kept, store, backbone, workers=1, tell=quiet)
+
+    model = headed(backbone, 0)
+    manifest = new_manifest(model, backbone, TrainingReport())
+    knows = judge(write_bundle(tmp_path / "knows", model, (LABELS[1], "nothing", LABELS[2]), manifest))
+    assert knows.shared.tolist() == [image.label != LABELS[0] for image in test.images]
+    predicted = judging.scores_of(model, backbone, test).argmax(axis=1)
+    right = [
+        (LABELS[1], "nothing", LABELS[2])[k] == image.label for k, image in zip(predicted, test.images, strict=True)
+    ]
+    assert knows.correct.tolist() == [one for one, shared in zip(right, knows.shared, strict=True) if shared]
+    assert 0 < sum(right) < len(right), "a model that is always right, or never, would show little"
+    assert knows.accuracy == np.mean(knows.correct)
+    strange = judge(shipped)
+    assert (strange.accuracy, strange.shared.any()) == (None, False)
