@@ -16,7 +16,7 @@ Share: TypeAlias = float
 class ReportPart(BaseModel):
     """Base of everything in a report: frozen, finite numbers, and tolerant of fields that a newer device adds.
 
-    Built where it is first used: most processes that know of reports never see one.
+    Its validator is built when the first report is read or written: most processes that import this module never do.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, defer_build=True)
@@ -336,7 +336,7 @@ class RankedSource(ReportPart):
 
 
 class BackboneChoice(ReportPart):
-    """How a training with `backbone = auto` chose, and what `edged sources rank` says.
+    """How a training with `backbone = auto` chose its network, and what `edged sources rank --json` prints.
 
     Attributes:
         chosen: Name of the network that is likely best.

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from edged.vision.quantization import Affine
 
 TRAINING_CROP = 1.0
-"""Images are trained on up to their short side: on flower photos 0.4 points better in cross-validation than the 0.875
-that ImageNet evaluation, and so most installed models, ask for. The new bundle's manifest says so to the daemon.
+"""Share of an image's shorter side that a training looks at: all of it. On flower photos this is 0.4 points better in
+cross-validation than the 0.875 that ImageNet evaluation, and so most installed models, ask for. The new bundle's
+manifest says so to the daemon.
 
 A frame that the device kept while an installed model answered has its bottleneck under that model's crop, and it is
 taken as it is: on flower photos, a third of the training and validation images of the other crop cost 0.4 ± 0.15 points
 (MobileNetV2) and 0.2 ± 0.1 (EfficientNet-Lite0) of five seeds, and nothing that shows with 300 training images."""
-
 
 _COMMIT_S = 1.0
 """How often bottlenecks are committed."""
@@ -61,7 +61,7 @@ def make_view(image: Image, view: View, seed: int) -> Image:
         image: RGB, (height, width, 3) uint8.
         view: "plain" returns the image; "flip" mirrors left and right; "crop" cuts out a window with 75..95 % of each
             side, anywhere, mirrored every other time; "brightness" multiplies by 0.6..1.5 and saturates.
-        seed: Of the random choices, e.g. from the image's hash: the same seed gives the same view.
+        seed: Seed of the random choices, e.g. from the image's hash: the same seed gives the same view.
 
     Returns:
         RGB uint8, contiguous; of the same size but for "crop".

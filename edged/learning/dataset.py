@@ -111,6 +111,15 @@ class Examples:
     labels: NDArray[np.intp]
 
 
+@dataclass(frozen=True)
+class Splits:
+    """The examples of a training: `train` is learned from, `validation` chooses the epoch, `test` judges the model."""
+
+    train: Examples
+    validation: Examples
+    test: Examples
+
+
 def views_of(split: Split, augment: bool) -> tuple[View, ...]:
     """Return the views of an image: several in training with `augment`; validation and test see the plain one."""
     return AUGMENTED if augment and split == "train" else ("plain",)
@@ -127,6 +136,13 @@ class KeptBottlenecks:
     def __init__(self, store: ImageStore, backbone: Backbone) -> None:
         self._store, self._backbone = store, backbone
         self._kept: dict[View, dict[str, bytes]] = {}
+
+    def splits(self, selection: Selection, *, augment: bool) -> Splits:
+        """Return the selection as examples; every image's bottlenecks must have been computed."""
+        train, validation, test = (
+            self.examples(selection, split, augment=augment) for split in ("train", "validation", "test")
+        )
+        return Splits(train, validation, test)
 
     def examples(self, selection: Selection, split: Split, *, augment: bool) -> Examples:
         """Return one split of the selection; every image's bottlenecks must have been computed."""

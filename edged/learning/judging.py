@@ -31,8 +31,6 @@ def scores_of(model: bytes, backbone: Backbone, examples: Examples) -> Vector:
 
     Running the head alone on bottleneck bytes gives the whole graph's output byte for byte; `spot_check` makes sure.
     """
-    if not len(examples.labels):
-        return np.empty((0, 0), np.float32)
     features = examples.features[:, 0] if examples.features.ndim == 3 else examples.features
     return HeadNetwork(model, runtime=backbone.runtime).scores(features)
 
@@ -73,10 +71,12 @@ class Incumbent:
     """How good the model that answers now is on the same test images.
 
     Attributes:
+        id: Bundle id of this model.
         shared: (n,) bool over the test images: those whose label this model knows.
         correct: (k,) bool, on the k shared ones: whether it is right.
     """
 
+    id: str
     shared: NDArray[np.bool_]
     correct: NDArray[np.bool_]
 
@@ -116,7 +116,7 @@ def judge_incumbent(
     shared = np.array([image.label in names for image in examples.images], bool)
     images = [image for image, known in zip(examples.images, shared, strict=True) if known]
     if not images:
-        return Incumbent(shared, np.zeros(0, bool))
+        return Incumbent(current.id, shared, np.zeros(0, bool))
     own = Backbone.of(current, backbone.runtime, crop=current.manifest.input.crop)
     if (own.sha256, own.crop) != (backbone.sha256, backbone.crop):
         lost = {
@@ -128,7 +128,7 @@ def judge_incumbent(
             shared &= readable
         kept = KeptBottlenecks(store, own)
     if not images:
-        return Incumbent(shared, np.zeros(0, bool))
+        return Incumbent(current.id, shared, np.zeros(0, bool))
     predicted = HeadNetwork(own.model, runtime=own.runtime).scores(kept.array(images)).argmax(axis=1)
     correct = [current.labels[index] == image.label for index, image in zip(predicted, images, strict=True)]
-    return Incumbent(shared, np.array(correct, bool))
+    return Incumbent(current.id, shared, np.array(correct, bool))

@@ -10,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from edged.contract.reports import Accuracy, BackboneChoice, Decision, SkippedImage, TrainingReport
+from edged.contract.reports import BackboneChoice, SkippedImage, TrainingReport
 from edged.images import SETTLE_S, open_images
 from edged.learning import judging, report
 from edged.learning.bottlenecks import Backbone, complete
-from edged.learning.dataset import Examples, KeptBottlenecks, Selection, select, views_of
-from edged.learning.evaluation import Evaluation, evaluate
+from edged.learning.dataset import Examples, KeptBottlenecks, Selection, Splits, select, views_of
+from edged.learning.evaluation import evaluate
 from edged.learning.export import check_folder, export, new_manifest, write_bundle
-from edged.learning.gate import Verdict, decide
+from edged.learning.gate import decide
 from edged.learning.learning_curve import LearningCurve, learning_curve
 from edged.learning.request import Outcome, Progress, Stage, TrainingRequest
 from edged.learning.softmax_regression import EpochReport, Fitted, fit
@@ -84,24 +84,27 @@ class _Training:
             backbone = Backbone.of(self._choose(store, selection), request.runtime)
             selection = self._bottlenecks(store, selection, backbone)
             kept = KeptBottlenecks(store, backbone)
-            train_set = kept.examples(selection, "train", augment=request.hyperparameters.augment)
-            validation = kept.examples(selection, "validation", augment=request.hyperparameters.augment)
-            test = kept.examples(selection, "test", augment=request.hyperparameters.augment)
+            splits = kept.splits(selection, augment=request.hyperparameters.augment)
         with stage("training"):
-            fitted = self._fit(train_set, validation, backbone, len(selection.labels))
+            fitted = self._fit(splits, backbone, len(selection.labels))
         # Beside the next stages: it needs none of them, and a second core may be idle.
-        curve = self._stack.enter_context(ThreadPoolExecutor(1)).submit(
-            self._learning_curve, fitted, selection, backbone, train_set, validation, test
-        )
+        curve = self._stack.enter_context(ThreadPoolExecutor(1)).submit(self._learning_curve, fitted, splits, backbone)
         with stage("export"):
-            model = export(backbone.model, fitted, train_set.features)
+            model = export(backbone.model, fitted, splits.train.features)
         with stage("evaluation"):
+            test, validation = splits.test, splits.validation
             scores = judging.scores_of(model, backbone, test)
             judged = evaluate(scores, test.labels)
-            accuracy = self._accuracy(model, fitted, backbone, judged, test, validation)
+            before = evaluate(fitted.logits(test.features, backbone.affine), test.labels)
+            held_out = evaluate(judging.scores_of(model, backbone, validation), validation.labels)
             checked = judging.spot_check(model, backbone, test)
-            verdict, decision, previous = self._compare(judged, store, kept, backbone, test)
-            accuracy = accuracy.model_copy(update=previous)
+            incumbent = self._judge_incumbent(store, kept, backbone, test)
+            verdict = decide(
+                judged.correct,
+                None if incumbent is None else incumbent.correct,
+                request.hyperparameters.min_accuracy,
+                None if incumbent is None else incumbent.shared,
+            )
         with stage("learning curve"):
             learned = curve.result()
         told = TrainingReport(
@@ -113,12 +116,12 @@ class _Training:
             splits={str(split): images for split, images in selection.split_counts().items()},
             left_out=selection.left_out,
             training=report.training(fitted),
-            accuracy=accuracy,
+            accuracy=report.accuracy(judged, before, held_out, incumbent),
             classes=report.classes(judged, selection.labels),
             confused=report.confused(judged, selection.labels),
             worst=report.worst(judged, test, scores, selection.labels),
             spot_checks=checked,
-            decision=decision,
+            decision=report.decision(verdict, incumbent),
             learning_curve=report.curve(learned),
         )
         if self._choice is not None:
@@ -180,7 +183,7 @@ class _Training:
             self._skipped.append(SkippedImage(file=f"{path.parent.name}/{path.name}", reason=one.reason))
         return selection.without({one.task.sha256 for one in unreadable})
 
-    def _fit(self, train_set: Examples, validation: Examples, backbone: Backbone, classes: int) -> Fitted:
+    def _fit(self, splits: Splits, backbone: Backbone, classes: int) -> Fitted:
         request = self._request
         curves = Curves(request.state_dir / "runs" / request.run)
         self._stack.callback(curves.close)
@@ -190,73 +193,35 @@ class _Training:
             self._stages.progress("training", epoch.epoch / request.hyperparameters.epochs, report.epoch(epoch))
 
         return fit(
-            train_set.features,
-            train_set.labels,
+            splits.train.features,
+            splits.train.labels,
             classes=classes,
             affine=backbone.affine,
-            validation=(validation.features, validation.labels),
+            validation=(splits.validation.features, splits.validation.labels),
             hyperparameters=request.hyperparameters,
             progress=after_epoch,
         )
 
-    def _accuracy(
-        self,
-        model: bytes,
-        fitted: Fitted,
-        backbone: Backbone,
-        judged: Evaluation,
-        test: Examples,
-        validation: Examples,
-    ) -> Accuracy:
-        """Return how good the new model and its head before quantization are."""
-        before = evaluate(fitted.logits(test.features, backbone.affine), test.labels)
-        accuracy = Accuracy(float=report.rounded(before.accuracy), quantized=report.rounded(judged.accuracy))
-        if not len(validation.labels):
-            return accuracy
-        held_out = evaluate(judging.scores_of(model, backbone, validation), validation.labels)
-        return accuracy.model_copy(update={"validation": report.rounded(held_out.accuracy)})
+    def _judge_incumbent(
+        self, store: ImageStore, kept: KeptBottlenecks, backbone: Backbone, test: Examples
+    ) -> judging.Incumbent | None:
+        if self._request.current is None:
+            return None
+        return judging.judge_incumbent(
+            read_bundle(self._request.current), test, kept, store, backbone,
+            workers=self._workers,
+            tell=lambda done, of: self._stages.progress("evaluation", done / max(of, 1), {"done": done, "of": of}),
+        )  # fmt: skip
 
-    def _compare(
-        self, judged: Evaluation, store: ImageStore, kept: KeptBottlenecks, backbone: Backbone, test: Examples
-    ) -> tuple[Verdict, Decision, dict[str, float | None]]:
-        """Return the gate's verdict, what is reported of it, and the old model's accuracy if there was one."""
-        request = self._request
-        incumbent, name = None, None
-        if request.current is not None:
-            current = read_bundle(request.current)
-            name = current.id
-            incumbent = judging.judge_incumbent(
-                current, test, kept, store, backbone,
-                workers=self._workers,
-                tell=lambda done, of: self._stages.progress("evaluation", done / max(of, 1), {"done": done, "of": of}),
-            )  # fmt: skip
-        verdict = decide(
-            judged.correct,
-            None if incumbent is None else incumbent.correct,
-            request.hyperparameters.min_accuracy,
-            None if incumbent is None else incumbent.shared,
-        )
-        compared = 0 if incumbent is None else len(incumbent.correct)
-        previous = {} if incumbent is None else {"previous": report.rounded(incumbent.accuracy)}
-        return verdict, report.decision(verdict, name, compared), previous
-
-    def _learning_curve(
-        self,
-        fitted: Fitted,
-        selection: Selection,
-        backbone: Backbone,
-        train_set: Examples,
-        validation: Examples,
-        test: Examples,
-    ) -> LearningCurve:
+    def _learning_curve(self, fitted: Fitted, splits: Splits, backbone: Backbone) -> LearningCurve:
         return learning_curve(
-            train_set.features,
-            train_set.labels,
-            (test.features, test.labels),
-            classes=len(selection.labels),
+            splits.train.features,
+            splits.train.labels,
+            (splits.test.features, splits.test.labels),
+            classes=len(fitted.bias),
             full=fitted,
             affine=backbone.affine,
-            validation=(validation.features, validation.labels),
+            validation=(splits.validation.features, splits.validation.labels),
             hyperparameters=self._request.hyperparameters,
         )
 

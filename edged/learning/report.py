@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edged.learning.dataset import Examples
     from edged.learning.evaluation import Evaluation
     from edged.learning.gate import Verdict
+    from edged.learning.judging import Incumbent
     from edged.learning.learning_curve import LearningCurve
     from edged.learning.softmax_regression import EpochReport, Fitted
     from edged.types import Vector
@@ -78,19 +79,32 @@ def curve(learned: LearningCurve) -> reports.LearningCurve:
     )
 
 
-def decision(verdict: Verdict, incumbent: str | None, compared: int) -> reports.Decision:
-    """Return how the gate decided.
+def accuracy(
+    quantized: Evaluation, head: Evaluation, validation: Evaluation, incumbent: Incumbent | None
+) -> reports.Accuracy:
+    """Return how good the new model, its head before quantization and the model that answers now are.
 
     Args:
-        verdict: The gate's.
-        incumbent: Id of the model that answers now; None: there is none to compare with.
-        compared: Number of test images that both models were measured on.
+        quantized: The exported model on the test images.
+        head: Its head before quantization on the test images.
+        validation: The exported model on the validation images.
+        incumbent: The model that answers now; None: there is none to compare with.
     """
+    told = reports.Accuracy(float=rounded(head.accuracy), quantized=rounded(quantized.accuracy))
+    if validation.accuracy is not None:
+        told = told.model_copy(update={"validation": rounded(validation.accuracy)})
+    if incumbent is not None:
+        told = told.model_copy(update={"previous": rounded(incumbent.accuracy)})
+    return told
+
+
+def decision(verdict: Verdict, incumbent: Incumbent | None) -> reports.Decision:
+    """Return how the gate decided, and against which model; None: there is none to compare with."""
     return reports.Decision(
         promote=verdict.promote,
         reason=verdict.reason,
-        against=incumbent,
-        images=compared,
+        against=None if incumbent is None else incumbent.id,
+        images=0 if incumbent is None else len(incumbent.correct),
         difference=rounded(verdict.difference),
         noise=rounded(verdict.noise),
     )

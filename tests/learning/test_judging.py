@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from edged.images import ImageStore, open_images
 from edged.learning import judging
 from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.dataset import KeptBottlenecks, Selection, select
+from edged.learning.evaluation import evaluate
 from edged.learning.export import new_manifest, write_bundle
 from edged.store import Bundle, read_bundle
 from edged.vision.graph import Graph
@@ -39,6 +41,17 @@ def headed(backbone: Backbone, seed: int) -> bytes:
     """A model with a head of random weights for three labels."""
     weights = np.random.default_rng(seed).normal(0, 0.05, (len(LABELS), backbone.features)).astype(np.float32)
     return Graph(backbone.model).replace_head(weights, np.zeros(len(LABELS), np.float32), (-8.0, 8.0))
+
+
+def test_no_images_have_no_scores(images: tuple[ImageStore, Selection]) -> None:
+    store, selection = images
+    backbone = Backbone.of(read_bundle(SHIPPED), "auto")
+    nothing = replace(selection, images=())
+    examples = KeptBottlenecks(store, backbone).splits(nothing, augment=False).validation
+    scores = judging.scores_of(headed(backbone, 0), backbone, examples)
+    assert scores.shape == (0, len(LABELS))
+    assert evaluate(scores, examples.labels).accuracy is None
+    assert judging.spot_check(headed(backbone, 0), backbone, examples) == 0
 
 
 def test_a_head_that_is_not_the_graph_s_own_is_found(

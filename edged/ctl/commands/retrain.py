@@ -66,13 +66,14 @@ def read_report(kind: type[Report], values: dict[str, Any]) -> Report | None:
     """Return a report as a device sent it, its text harmless; None: it cannot be read, and the user was told so."""
     from pydantic import ValidationError
 
+    from edged.errors import first_mistake
     from edged.terminal.text import harmless, note
 
     try:
         return kind.model_validate(harmless(values))
     except ValidationError as error:  # a device of another version
-        place = ".".join(map(str, error.errors()[0]["loc"]))
-        note("edgectl", f"the device's report is of another form ({place}); --json prints it as it is")
+        key = first_mistake(error).key
+        note("edgectl", f"the device's report is of another form ({key}); --json prints it as it is")
         return None
 
 
