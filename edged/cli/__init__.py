@@ -1,4 +1,9 @@
-"""The `edged` command, on the device: each subcommand is a module with `register(subparsers)` and `run(args)`.
+"""The `edged` command, on the device.
+
+* `commands`: the list of its subcommands; each is registered by the module of its name (`rollback` by `promotion`)
+* `options`, `bundles`: options that several have, and models as a command line names and prints them
+* `state`, `unit`, `sandbox`: whose configuration and state folder a subcommand means where edged is a service
+* `interrupts`: Ctrl-C at any moment
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration. What subcommands do is in the rooms below; tables and
 progress are in `edged.terminal`. Commands over MQTT, from a workstation, are `edged.ctl`.
@@ -6,85 +11,27 @@ progress are in `edged.terminal`. Commands over MQTT, from a workstation, are `e
 
 from __future__ import annotations
 
-import errno
-import sys
-
-TYPE_CHECKING = False  # importing typing takes longer than all the rest of this file, and Ctrl-C may come meanwhile
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
-
-    from edged.cli.interrupts import Interrupts
-
-_COMMANDS = (
-    "run",
-    "classify",
-    "models",
-    "retrain",
-    "rollback",
-    "sources",
-    "finetune",
-    "profile",
-    "premodel",
-    "check",
-    "doctor",
-    "demo",
-)
-"""Modules of this package, in the order of `edged --help`."""
-_AT_ONCE = ("run", "classify", "check")
-"""Those with nothing to clear up, or, like the daemon, with a handler of their own for SIGINT once there is."""
+__all__ = ["main"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line, run the subcommand, turn errors into one line on stderr."""
+def main(argv: list[str] | None = None) -> int:
+    """Run edged.
+
+    Nothing is imported before SIGINT is taken care of: Ctrl-C may come that early, too.
+
+    Args:
+        argv: Arguments without the program's name; None: those of the process.
+
+    Returns:
+        The exit code.
+    """
     try:
         from edged.cli.interrupts import Interrupts
 
         with Interrupts() as interrupts:
-            return _main(argv, interrupts)
-    except KeyboardInterrupt:
+            from edged.cli.commands import run_command
+            from edged.terminal.program import run_program
+
+            return run_program("edged", lambda: run_command(argv, interrupts))
+    except KeyboardInterrupt:  # before `run_program`, or one that a library had turned into an error of its own
         return 130
-
-
-def _main(argv: Sequence[str] | None, interrupts: Interrupts) -> int:
-    from edged.errors import ConfigError, EdgedError
-    from edged.process import discard_output, open_standard_streams
-
-    open_standard_streams()
-    try:
-        args = _parser().parse_args(argv)
-        if args.command not in _AT_ONCE:
-            interrupts.raise_from_now_on()
-        code = int(args.run(args))
-        sys.stdout.flush()  # what cannot be written shows itself here and not when the interpreter ends
-        return code
-    except EdgedError as error:
-        print(f"edged: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
-    except BrokenPipeError:  # the reader of a pipe has gone (`| head`): that is its right
-        discard_output()
-        return 0
-    except OSError as error:  # a full disk behind stdout, too many open files
-        discard_output()
-        where = error.filename or ("output" if error.errno in (errno.ENOSPC, errno.EIO) else None)
-        print(f"edged: {f'{where}: ' if where else ''}{error.strerror or error}", file=sys.stderr)
-        return 1
-
-
-def _parser() -> Any:
-    import argparse
-    import importlib
-
-    from edged import __version__
-    from edged.cli.examples import attach
-    from edged.terminal.registry import Parser
-
-    parser = argparse.ArgumentParser(
-        prog="edged", description="Classify camera frames on this machine; see the README."
-    )
-    parser.add_argument("--version", action="version", version=f"edged {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
-    for name in _COMMANDS:
-        importlib.import_module(f"edged.cli.{name}").register(subparsers)
-    attach(parser)
-    return parser

@@ -7,9 +7,11 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from edged.cli.options import add_config
 from edged.errors import ConfigError, ModelError
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
     from edged.settings import Settings
@@ -24,15 +26,16 @@ _SOURCES = {
 """What a source that is no file looks like."""
 
 
-def register(subparsers: Any) -> None:
+def register(commands: Commands) -> None:
     """Add `check`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+    parser = commands.add(
         "check",
-        help="check the configuration",
-        description="Load the configuration, print what is in effect, check the model and the files it names.",
+        run,
+        summary="check the configuration",
+        details="Loads it, prints what is in effect, and checks the model and the files that it names.",
+        examples="  edged check --config /etc/edged/edged.toml",
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
-    parser.set_defaults(run=run)
+    add_config(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,16 +7,18 @@ import itertools
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from edged.cli.bundles import find_model
+from edged.cli.options import add_config
 from edged.errors import EdgedError, ImageError, ModelError
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
-    from edged.settings import ModelSettings, Settings
+    from edged.settings import Settings
     from edged.types import LabelScore
     from edged.vision.network import Network
 
@@ -28,10 +30,14 @@ _NOTHING = 0.0005
 """A score below it would be shown as 0.0 %."""
 
 
-def register(subparsers: Any) -> None:
+def register(commands: Commands) -> None:
     """Add `classify`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "classify", help="classify photos", description="Classify photos with the model that runs, or another one."
+    parser = commands.add(
+        "classify",
+        run,
+        summary="classify photos",
+        details="With the model that runs, or another one.",
+        examples="  edged classify photo.jpg\n  edged classify --model inception_v3 --top 3 --json photos/*.jpg",
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", type=Path, help="JPEG, PNG, BMP or WebP")
     parser.add_argument(
@@ -40,16 +46,16 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--labels", type=Path, metavar="FILE", help="labels for a .tflite file (default: numbers)")
     parser.add_argument("--top", type=int, metavar="K", help="how many labels (default: model.top)")
     parser.add_argument("--json", action="store_true", help="one JSON object per image and line")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
+    add_config(parser)
     parser.add_argument("--runtime", metavar="R", help="auto, litert or tflite_runtime (default: model.runtime)")
     parser.add_argument("--threads", type=int, metavar="N", help="for one inference (default: model.threads)")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Classify every image; those that cannot be read get a line on stderr and make the exit code 1."""
     from edged.cli.state import look_at_device
     from edged.codec import read_image
+    from edged.terminal.text import note
     from edged.vision.scores import top_k
 
     flags = {key: value for key in ("top", "runtime", "threads") if (value := getattr(args, key)) is not None}
@@ -69,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             inference = network.infer(prepared)
         except EdgedError as error:
             failed += 1
-            print(f"edged: {error}", file=sys.stderr)
+            note("edged", str(error))
             continue
         top = top_k(inference.scores, labels, configuration.model.top)
         if args.json:
@@ -84,43 +90,21 @@ def _open_model(
     wanted: str | None, labels_file: Path | None, configuration: Settings
 ) -> tuple[str, Network, Sequence[str]]:
     """Return what to call the model, the network, and its labels."""
-    from edged.store import Store, read_bundle, read_labels
-
-    if wanted is not None and wanted.endswith(".tflite"):
-        path = Path(wanted)
-        try:
-            model = path.read_bytes()
-        except OSError as error:
-            raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
-        network = _network(model, str(path), configuration.model, None)
-        labels = [str(number) for number in range(network.classes)]
-        if labels_file is not None:
-            labels = list(read_labels(labels_file))
-        name, origin = path.stem, str(path)
-    else:
-        store = Store(configuration.storage.state_dir)
-        if wanted is None:
-            bundle = store.current(configuration.model.name)
-        elif os.sep in wanted or wanted in (".", ".."):
-            bundle = read_bundle(Path(wanted))
-        else:
-            bundle = store.find(wanted)
-        network = _network(bundle.read_model(), str(bundle.path), configuration.model, bundle.manifest.input.crop)
-        labels = list(bundle.labels if labels_file is None else read_labels(labels_file))
-        name, origin = bundle.id, str(bundle.path)
-    if len(labels) != network.classes:
-        raise ModelError(f"{labels_file or origin}: {len(labels)} labels for a model with {network.classes} outputs")
-    return name, network, labels
-
-
-def _network(model: bytes, origin: str, settings: ModelSettings, crop: float | None) -> Network:
+    from edged.store import read_labels
     from edged.vision.network import Network
 
-    options: dict[str, Any] = {} if crop is None else {"crop": crop}
+    found, settings = find_model(wanted, configuration), configuration.model
+    origin = found.folder or found.file
     try:
-        return Network(model, runtime=settings.runtime, threads=settings.threads, **options)
+        network = Network(found.content, runtime=settings.runtime, threads=settings.threads, crop=found.crop)
     except ModelError as error:
         raise ModelError(f"{origin}: {error}") from error
+    labels = list(found.labels) or [str(number) for number in range(network.classes)]
+    if labels_file is not None:
+        labels = list(read_labels(labels_file))
+    if len(labels) != network.classes:
+        raise ModelError(f"{labels_file or origin}: {len(labels)} labels for a model with {network.classes} outputs")
+    return found.id or found.name, network, labels
 
 
 def _print_json(file: str, model: str, top: Sequence[LabelScore], times_ms: Sequence[float]) -> None:

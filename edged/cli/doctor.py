@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from edged.cli.options import add_config
 from edged.cli.sandbox import login_files
 from edged.errors import EdgedError
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
     from edged.cli.state import Device
@@ -37,18 +39,19 @@ class Finding:
     advice: str | None = None
 
 
-def register(subparsers: Any) -> None:
+def register(commands: Commands) -> None:
     """Add `doctor`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+    parser = commands.add(
         "doctor",
-        help="look at runtime, model, cameras, broker, sensors and permissions",
-        description="Check everything that edged needs here. Exit code 1 when something is broken. Where edged is "
+        run,
+        summary="look at runtime, model, cameras, broker, sensors and permissions",
+        details="Checks everything that edged needs here. Exit code 1 when something is broken. Where edged is "
         "installed as a service, root checks as the service's user under the rules of its unit.",
+        examples="  edged doctor --config /etc/edged/edged.toml\n  sudo edged doctor",
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
+    add_config(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--here", action="store_true", help="check as this user, whatever a service may do")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -92,11 +95,12 @@ def _service_findings(device: Device, service: Unit) -> Iterator[Finding]:
     """Examine as the installed service, and say what was not tried."""
     from edged.cli import sandbox
     from edged.cli.state import become
+    from edged.terminal.text import note
 
     user = service.user if device.account is None else device.account.name
     rules = f"the rules of {service.path}"
-    told = f"edged: configuration {device.config}, state in {device.state_dir}, service of user {user}"
-    print(told, file=sys.stderr, flush=True)
+    told = f"configuration {device.config}, state in {device.state_dir}, service of user {user}"
+    note("edged", told)
     hidden = sandbox.hidden(service, device.settings, device.config)  # as root: a user may not see all of it
     tried, why = False, "systemd does not run here"
     if os.geteuid() == 0 and sandbox.is_booted():

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from edged.cli.options import add_album, add_config
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
     from edged.contract.reports import FineTuningReport
     from edged.lab.finetune import Step
 
 
-def register(subparsers: Any) -> None:
+def register(commands: Commands) -> None:
     """Add `finetune`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+    parser = commands.add(
         "finetune",
-        help="retrain more than the last layer, with TensorFlow",
-        description="Fine-tune MobileNetV2 on labeled images, with TensorFlow: pip install 'edged[tensorflow]'. The "
+        run,
+        summary="retrain more than the last layer, with TensorFlow",
+        details="Fine-tunes MobileNetV2 on labeled images; it needs TensorFlow: pip install 'edged[tensorflow]'. The "
         "result is a bundle as `edged retrain` makes it; `edgectl models push` sends it to a device.",
+        examples="  edged finetune --images photos/ --layers 4 --epochs 5\n"
+        "  edged finetune --images photos/ --out flowers",
     )
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="one folder per label; only read")
+    add_album(parser)
     parser.add_argument(
         "--layers", default="last-block", metavar="WHICH", help="head, last-block, all, or the last N of 16 blocks"
     )
@@ -39,8 +44,7 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--min-accuracy", type=float, metavar="A", help="refuse below (retrain.min_accuracy, 0.5)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write the bundle there (default: a new version)")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON line")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
-    parser.set_defaults(run=run)
+    add_config(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,6 +66,9 @@ def run(args: argparse.Namespace) -> int:
     from edged.lab.finetune import FineTuneRequest, Hyperparameters, check_tensorflow, fine_tune, parse_depth
     from edged.learning import Outcome, TrainingRequest
     from edged.store import Store
+    from edged.terminal.progress import progress
+    from edged.terminal.text import note
+    from edged.terminal.training import describe
 
     hyperparameters = Hyperparameters(
         layers=str(parse_depth(args.layers)),
@@ -89,7 +96,14 @@ def run(args: argparse.Namespace) -> int:
         out=args.out,
     )
     try:
-        outcome = fine_tune(FineTuneRequest(training, hyperparameters, args.weights, max(args.threads, 0)), _tell())
+        with progress("finetune") as tell:
+
+            def told(step: Step) -> None:
+                text = describe(step.stage, step.detail)
+                each = text if "validation_loss" in step.detail else step.stage  # a line for each epoch
+                tell(None, text=text, stage=each)
+
+            outcome = fine_tune(FineTuneRequest(training, hyperparameters, args.weights, max(args.threads, 0)), told)
     except RefusedError as error:
         outcome = Outcome("rejected", error=str(error))
     if args.json:
@@ -99,29 +113,15 @@ def run(args: argparse.Namespace) -> int:
     elif isinstance(outcome.report, FineTuningReport):
         _print(outcome.report, outcome.bundle, kept=args.out is None)
     if outcome.error is not None:
-        print(f"edged: {outcome.error}", file=sys.stderr)
+        note("edged", outcome.error)
     return 0 if outcome.status == "succeeded" else 1
 
 
-def _tell() -> Any:
-    told: list[str] = []
-
-    def tell(step: Step) -> None:
-        if "validation_loss" in step.detail or told[-1:] != [step.stage]:
-            from edged.terminal.training import describe
-
-            told.append(step.stage)
-            print(describe(step.stage, step.detail), file=sys.stderr, flush=True)
-
-    return tell
-
-
 def _print(report: FineTuningReport, bundle: Path | None, *, kept: bool) -> None:
-    from rich.console import Console
-
+    from edged.terminal.tables import console
     from edged.terminal.training import report_tables
 
-    Console(highlight=False).print(*report_tables(report), sep="\n")
+    console().print(*report_tables(report), sep="\n")
     tuned = report.finetune
     print(
         f"fine-tuned: {tuned.layers}, multiplier {tuned.multiplier}: best epoch {tuned.best_epoch}, "

@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import signal
 
-TYPE_CHECKING = False  # importing typing takes longer than all the rest of this file, and Ctrl-C may come meanwhile
-if TYPE_CHECKING:
-    from types import FrameType, TracebackType
-
 
 class Interrupts:
     """While entered, SIGINT kills; after `raise_from_now_on` it raises KeyboardInterrupt in the main thread.
@@ -29,7 +25,7 @@ class Interrupts:
         if self._ours:
             signal.signal(signal.SIGINT, self._interrupt)
 
-    def _interrupt(self, _: int, __: FrameType | None) -> None:
+    def _interrupt(self, *_: object) -> None:
         self._came = True
         raise KeyboardInterrupt
 
@@ -38,9 +34,7 @@ class Interrupts:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if self._ours and signal.getsignal(signal.SIGINT) in (self._interrupt, signal.SIG_DFL):
             signal.signal(signal.SIGINT, self._before)
         if self._came and error is not None and not isinstance(error, KeyboardInterrupt):

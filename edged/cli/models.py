@@ -5,65 +5,82 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.cli.model_table import available, origin, print_fields, print_table, row
+from edged.cli.bundles import available, origin, print_fields, print_table, row
+from edged.cli.options import add_config
 from edged.errors import ConfigError, EdgedError, ModelError
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
     from edged.settings import Settings
     from edged.store import Store
-    from edged.zoo import Progress
 
 
-def register(subparsers: Any) -> None:
+def register(commands: Commands) -> None:
     """Add `models` and its subcommands."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+    family = commands.family(
         "models",
-        help="list, pull, add and verify networks",
-        description="Networks on this machine, and those that can be pulled.",
+        summary="list, pull, add and verify networks",
+        examples="  edged models list\n  edged models pull inception_v3",
+        add_common=add_config,
     )
-    commands = parser.add_subparsers(dest="models_command", metavar="COMMAND", required=True)
-
-    def add(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")
-        command.add_argument(
-            "--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)"
-        )
-        command.set_defaults(run=run)
-        return command
-
-    command = add("list", _list, "list what is installed and what can be pulled")
-    command.add_argument("--json", action="store_true", help="one JSON object per line")
-    command = add("show", _show, "tell everything about one model")
-    command.add_argument("name", metavar="NAME", help="name or id")
-    command.add_argument("--json", action="store_true", help="one JSON object, labels included")
-    command = add("pull", _pull, "download a model of the catalogue and install it")
-    command.add_argument("name", metavar="NAME", help="a name from `edged models list`")
-    command = add("use", _use, "let another model answer from the daemon's next start on")
-    command.add_argument("name", metavar="NAME|ID", help="an installed model, or a version")
-    command = add("verify", _verify, "recompute hashes and run each network once")
-    command.add_argument("name", metavar="NAME", nargs="?", help="name or id (default: all)")
-    command = add("add", _add, "install a quantized TFLite classifier of your own")
-    command.add_argument("file", metavar="FILE.tflite", type=Path)
-    command.add_argument(
+    parser = family.add(
+        "list",
+        _list,
+        summary="list what is installed and what can be pulled",
+        examples="  edged models list\n  edged models list --json",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser = family.add(
+        "show", _show, summary="tell everything about one model", examples="  edged models show mobilenet_v2"
+    )
+    parser.add_argument("name", metavar="NAME", help="name or id")
+    parser.add_argument("--json", action="store_true", help="one JSON object, labels included")
+    parser = family.add(
+        "pull",
+        _pull,
+        summary="download a model of the catalogue and install it",
+        examples="  edged models pull inception_v3",
+    )
+    parser.add_argument("name", metavar="NAME", help="a name from `edged models list`")
+    parser = family.add(
+        "use",
+        _use,
+        summary="let another model answer from the daemon's next start on",
+        examples="  edged models use inception_v3\n  edged models use 7acac0195403",
+    )
+    parser.add_argument("name", metavar="NAME|ID", help="an installed model, or a version")
+    parser = family.add(
+        "verify", _verify, summary="recompute hashes and run each network once", examples="  edged models verify"
+    )
+    parser.add_argument("name", metavar="NAME", nargs="?", help="name or id (default: all)")
+    parser = family.add(
+        "add",
+        _add,
+        summary="install a quantized TFLite classifier of your own",
+        examples="  edged models add birds.tflite --labels birds.txt --name birds",
+    )
+    parser.add_argument("file", metavar="FILE.tflite", type=Path)
+    parser.add_argument(
         "--labels", required=True, type=Path, metavar="FILE", help="UTF-8, one label per line, line n for output n"
     )
-    command.add_argument("--name", help="default: from the file's name")
-    command.add_argument(
+    parser.add_argument("--name", help="default: from the file's name")
+    parser.add_argument(
         "--crop",
         type=float,
         default=0.875,
         metavar="F",
         help="part of the shorter side that is looked at (%(default)s)",
     )
-    command.add_argument("--replace", action="store_true", help="take the place of an installed model of this name")
-    command = add("remove", _remove, "remove a model that was added or pulled")
-    command.add_argument("name", metavar="NAME")
+    parser.add_argument("--replace", action="store_true", help="take the place of an installed model of this name")
+    parser = family.add(
+        "remove", _remove, summary="remove a model that was added or pulled", examples="  edged models remove birds"
+    )
+    parser.add_argument("name", metavar="NAME")
+    family.describe("Networks on this machine, and those that can be pulled.")
 
 
 def _open(args: argparse.Namespace, *, changes: bool) -> tuple[Settings, Store]:
@@ -119,32 +136,16 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _pull(args: argparse.Namespace) -> int:
+    from edged.terminal.progress import progress
     from edged.zoo import pull
 
     _, store = _open(args, changes=True)
     before = {bundle.path: bundle.id for bundle in store.installed()}
-    with _progress_bar(args.name) as progress:
-        bundle = pull(args.name, store, progress)
+    with progress(f"pull {args.name}", unit="bytes") as tell:
+        bundle = pull(args.name, store, tell)
     state = "was installed already" if before.get(bundle.path) == bundle.id else "installed"
     print(f"{bundle.name} ({bundle.id}) {state}: {bundle.path}")
     return 0
-
-
-@contextmanager
-def _progress_bar(name: str) -> Iterator[Progress]:
-    """Show a bar on a terminal, one line elsewhere; both on stderr."""
-    if not sys.stderr.isatty():
-        print(f"pulling {name}…", file=sys.stderr)
-        yield lambda _received, _total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda received, total: bar.update(task, completed=received, total=total)
 
 
 def _use(args: argparse.Namespace) -> int:
@@ -160,6 +161,7 @@ def _use(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
+    from edged.terminal.text import note
     from edged.zoo import verify
 
     configuration, store = _open(args, changes=False)
@@ -172,7 +174,7 @@ def _verify(args: argparse.Namespace) -> int:
             print(_verified(folder, verify, configuration))
         except EdgedError as error:
             failed += 1
-            print(f"edged: {error}", file=sys.stderr)
+            note("edged", str(error))
     return 1 if failed else 0
 
 
@@ -222,6 +224,8 @@ def _read_model_file(path: Path) -> bytes:
 
 
 def _remove(args: argparse.Namespace) -> int:
+    from edged.terminal.text import note
+
     configuration, store = _open(args, changes=True)
     store.remove(args.name)
     print(f"{args.name} removed")
@@ -229,5 +233,5 @@ def _remove(args: argparse.Namespace) -> int:
         with contextlib.suppress(ModelError):
             store.current(configuration.model.name)
             return 0
-        print(f"edged: model.name = {args.name!r} is configured, but not installed any more", file=sys.stderr)
+        note("edged", f"model.name = {args.name!r} is configured, but not installed any more")
     return 0

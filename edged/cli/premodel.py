@@ -4,60 +4,66 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.errors import ConfigError, ModelError
+from edged.cli.options import add_config, write_drawing
+from edged.errors import ConfigError
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
     from edged.lab.selection import Measurements, Progress
     from edged.selection.pool import Member
     from edged.settings import Settings
     from edged.store import Bundle, Store
+    from edged.terminal.progress import Tell
 
 
 _PLAIN_WIDTH = 180
 """Columns where there is no terminal."""
 
 
-def register(subparsers: Any) -> None:
+def register(commands: Commands) -> None:
     """Add `premodel` and its subcommands."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+    family = commands.family(
         "premodel",
-        help="fit which network answers which frame, and show what that reaches",
-        description="Choose among several networks by frame: fit to labeled photos, show the measured table.",
+        summary="fit which network answers which frame, and show what that reaches",
+        examples="  edged premodel train --images photos/\n  edged premodel report",
+        add_common=_add_common,
     )
-    commands = parser.add_subparsers(dest="premodel_command", metavar="COMMAND", required=True)
-
-    def add(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")
-        command.add_argument(
-            "--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)"
-        )
-        command.add_argument("--name", metavar="NAME", help="of the premodel (default: selection.premodel)")
-        command.add_argument(
-            "--labels",
-            type=Path,
-            metavar="CSV",
-            help="columns file, class_index, label (default: labels.csv in the folder)",
-        )
-        command.add_argument("--threads", type=int, metavar="N", help="for one inference (default: model.threads)")
-        command.add_argument("--curve", type=Path, metavar="FILE.svg", help="draw the accuracy/cost curve there too")
-        command.set_defaults(run=run)
-        return command
-
-    command = add("train", _train, "fit every strategy to labeled photos")
-    command.add_argument("--images", type=Path, required=True, metavar="DIR", help="the photos")
-    command.add_argument("--folds", type=int, default=10, metavar="K", help="of the cross-validation (%(default)s)")
-    command.add_argument("--seed", type=int, default=0, metavar="N", help="of the folds (%(default)s)")
-    command = add("report", _report, "print the table of every network, strategy and the oracle")
-    command.add_argument(
+    train = family.add(
+        "train",
+        _train,
+        summary="fit every strategy to labeled photos",
+        examples="  edged premodel train --images photos/ --labels photos/labels.csv --curve curve.svg",
+    )
+    train.add_argument("--images", type=Path, required=True, metavar="DIR", help="the photos")
+    train.add_argument("--folds", type=int, default=10, metavar="K", help="of the cross-validation (%(default)s)")
+    train.add_argument("--seed", type=int, default=0, metavar="N", help="of the folds (%(default)s)")
+    report = family.add(
+        "report",
+        _report,
+        summary="print the table of every network, strategy and the oracle",
+        examples="  edged premodel report\n  edged premodel report --images photos/ --json",
+    )
+    report.add_argument(
         "--images", type=Path, metavar="DIR", help="measure on these photos (default: cross-validated on the training)"
     )
-    command.add_argument("--json", action="store_true", help="one JSON object")
+    report.add_argument("--json", action="store_true", help="one JSON object")
+    family.describe("Choose among several networks by frame: fit to labeled photos, show the measured table.")
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    parser.add_argument("--name", metavar="NAME", help="of the premodel (default: selection.premodel)")
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="CSV",
+        help="columns file, class_index, label (default: labels.csv in the folder)",
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="for one inference (default: model.threads)")
+    parser.add_argument("--curve", type=Path, metavar="FILE.svg", help="draw the accuracy/cost curve there too")
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -65,6 +71,7 @@ def _train(args: argparse.Namespace) -> int:
     from edged.lab.selection import compose, cross_validate, fit, operating_points, require_fitting
     from edged.selection.files import Fitted, save
     from edged.selection.pool import common_labels, find_bundles, fingerprint, member_names
+    from edged.terminal.progress import progress
 
     configuration, store = _open(args, changes=True)
     if not 2 <= args.folds <= 50:
@@ -75,12 +82,13 @@ def _train(args: argparse.Namespace) -> int:
         _say(f"{bundle.name} ({bundle.id}) is left out: it names other classes")
     photos = labeled_photos_of_pool(args.images, args.labels, common_labels(bundles[0].labels))
     members = _load(bundles, member_names(bundles), configuration)
-    with _progress() as progress:
-        measured = _measure(members, photos, progress)
-        progress("fitting", 0.0)
+    with progress("premodel") as tell:
+        told = _by_stage(tell)
+        measured = _measure(members, photos, told)
+        told("fitting", 0.0)
         fitted = fit(measured, args.seed)
-        progress("fitting", 1.0)
-        outcomes = cross_validate(measured, fitted.decisions_ms, progress, parts=args.folds, seed=args.seed)
+        told("fitting", 1.0)
+        outcomes = cross_validate(measured, fitted.decisions_ms, told, parts=args.folds, seed=args.seed)
     name = args.name or configuration.selection.premodel
     report, picture = compose(
         measured,
@@ -104,7 +112,7 @@ def _train(args: argparse.Namespace) -> int:
     )
     path = save(kept, report, picture, configuration.storage.state_dir)
     if args.curve is not None:
-        _write(args.curve, picture)
+        write_drawing("--curve", args.curve, picture)
     _print(report)
     print(f"premodel {name} fitted: {path}")
     return 0
@@ -115,6 +123,7 @@ def _report(args: argparse.Namespace) -> int:
     from edged.lab.selection import Fit, compose, on_photos
     from edged.selection.files import CURVE, folder_of, load, load_report
     from edged.selection.pool import common_labels
+    from edged.terminal.progress import progress
 
     configuration, store = _open(args, changes=False)
     name, state_dir = args.name or configuration.selection.premodel, configuration.storage.state_dir
@@ -128,8 +137,9 @@ def _report(args: argparse.Namespace) -> int:
     else:
         photos = labeled_photos_of_pool(args.images, args.labels, common_labels(bundles[0].labels))
         members = _load(bundles, list(kept.networks), configuration)
-        with _progress() as progress:
-            measured = _measure(members, photos, progress, order=kept.networks)
+        with progress("premodel") as tell:
+            told = _by_stage(tell)
+            measured = _measure(members, photos, told, order=kept.networks)
         fitted = Fit(kept.strategies, {}, kept.decisions_ms)
         report, picture = compose(
             measured,
@@ -140,7 +150,7 @@ def _report(args: argparse.Namespace) -> int:
             threads=configuration.model.threads,
         )
     if args.curve is not None:
-        _write(args.curve, picture)
+        write_drawing("--curve", args.curve, picture)
     if args.json:
         print(json.dumps(report, ensure_ascii=False))
     else:
@@ -192,53 +202,22 @@ def _measure(
 
 
 def _say(line: str) -> None:
-    print(f"edged: {line}", file=sys.stderr)
+    from edged.terminal.text import note
+
+    note("edged", line)
 
 
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """Show a bar on a terminal, one line per stage elsewhere; both on stderr."""
-    if not sys.stderr.isatty():
-        told: set[str] = set()
-
-        def tell(stage: str, _share: float) -> None:
-            if stage not in told:
-                told.add(stage)
-                print(f"{stage}…", file=sys.stderr)
-
-        yield tell
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, Any] = {}
-
-        def show(stage: str, share: float) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=1.0)
-            bar.update(tasks[stage], completed=share)
-
-        yield show
+def _by_stage(tell: Tell) -> Progress:
+    return lambda stage, share: tell(share, text=stage)
 
 
 def _print(report: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from edged.terminal.tables import console, plain_table
 
     energy = any("energy_mj" in row for row in report["rows"])
-    table = Table(title=report["how"], title_justify="left", box=None, pad_edge=False)
-    for heading in ("", "top-1", "top-5", "mean ms", "p95 ms", *(["mJ"] if energy else []), "MB", "who answers"):
-        table.add_column(
-            heading, justify="left" if heading in ("", "who answers") else "right", no_wrap=heading != "who answers"
-        )
+    measured = ("top-1", "top-5", "mean ms", "p95 ms", *(["mJ"] if energy else []), "MB")
+    words = ("", "who answers")
+    table = plain_table("", *measured, "who answers", left=words, folded=("who answers",), title=report["how"])
     for row in report["rows"]:
         mix = (
             ""
@@ -248,8 +227,8 @@ def _print(report: dict[str, Any]) -> None:
         measures = [f"{row['top1']:.1%}", f"{row['top5']:.1%}", f"{row['mean_ms']:.1f}", f"{row['p95_ms']:.1f}"]
         measures += [f"{row['energy_mj']:.0f}"] if energy else []
         table.add_row(row["name"], *measures, f"{row['memory_mb']:.0f}", mix)
-    console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
-    console.print(table)
+    screen = console(plain_width=_PLAIN_WIDTH)
+    screen.print(table)
     if not energy:
-        console.print("energy: this machine has no power sensor that can be read", highlight=False)
-    console.print(report["verdict"], highlight=False, soft_wrap=True)
+        screen.print("energy: this machine has no power sensor that can be read")
+    screen.print(report["verdict"], soft_wrap=True)

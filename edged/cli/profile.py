@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import re
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edged.cli.profile_options import PARTS, number, numbers, parts, seconds, threads
+from edged.cli.bundles import find_model
+from edged.cli.options import add_config, write_drawing
 from edged.errors import ConfigError, EdgedError, ModelError
+from edged.terminal.options import add_profile_options
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
     from edged.contract.reports import ProfileReport
@@ -23,46 +21,38 @@ if TYPE_CHECKING:
 
 _PLAIN_WIDTH = 120
 """Columns where there is no terminal."""
-_NUMBER = re.compile(r"\d+")
-""""photo 3 of 200" is the same part as "photo 2 of 200"."""
 
 
-def register(subparsers: Any) -> None:
+def register(commands: Commands) -> None:
     """Add `profile`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+    parser = commands.add(
         "profile",
-        help="where a model's time goes: per layer, online, in batches; models side by side",
-        description="Time models on this machine: per layer; one inference end to end; 10, 100 and 1,000 images one "
-        "after another; in batches; on 1 to all threads; on each runtime installed; on a GPU where LiteRT finds one. "
-        "Or, with --compare, put models in one table.",
+        run,
+        summary="where a model's time goes: per layer, online, in batches; models side by side",
+        details="Times models on this machine: per layer; one inference end to end; 10, 100 and 1,000 images one after "
+        "another; in batches; on 1 to all threads; on each runtime installed; on a GPU where LiteRT finds one. With "
+        "--compare, puts models in one table.",
+        examples="  edged profile\n  edged profile inception_v3 --only layers,batch --svg layers.svg\n"
+        "  edged profile --compare mobilenet_v2 inception_v3 --images photos/",
     )
     parser.add_argument(
         "models", nargs="*", metavar="MODEL", help="name or id, a bundle's folder, or a .tflite file (what runs)"
     )
+    add_profile_options(parser)
+    parser.set_defaults(threads=1)
     parser.add_argument("--json", action="store_true", help="one JSON object per model and line")
-    parser.add_argument("--only", type=parts, metavar="PART,…", help="some of: " + ", ".join(PARTS))
     parser.add_argument("--images", type=Path, metavar="DIR", help="photos (default: those that edged ships)")
-    parser.add_argument("--online", type=numbers, metavar="N,…", help="images one after another (10,100,1000)")
-    parser.add_argument("--batches", type=numbers, metavar="N,…", help="batch sizes (1,20,40,100,200)")
-    parser.add_argument("--batch-images", type=number, metavar="N", help="images for each batch size (1000)")
-    parser.add_argument(
-        "--seconds", type=seconds, metavar="S", help="end each measurement after so long, and say what it had (20)"
-    )
-    parser.add_argument("--runtime", metavar="R", help="auto, litert, tflite_runtime or tensorflow (model.runtime)")
-    parser.add_argument("--threads", type=threads, default=1, metavar="N", help="for one inference (1)")
-    parser.add_argument("--top", type=int, default=20, metavar="N", help="layers to print, the slowest; 0: all (20)")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the layers (of one model)")
     parser.add_argument("--source", metavar="S", help="camera, clip or folder of the end-to-end part (--images)")
     parser.add_argument("--no-publish", action="store_true", help="leave the broker out of the end-to-end part")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="trace the end-to-end part, for ui.perfetto.dev")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
+    add_config(parser)
     group = parser.add_argument_group("models in one table")
     group.add_argument("--compare", action="store_true", help="accuracy, ms, MB, MACs and accuracy per ms")
     group.add_argument(
         "--labels", type=Path, metavar="CSV", help="file,class_index|label (default: a folder per label)"
     )
     group.add_argument("--limit", type=int, default=0, metavar="N", help="so many photos, evenly spread (all)")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -90,21 +80,23 @@ def run(args: argparse.Namespace) -> int:
 def _profile_all(args: argparse.Namespace, configuration: Settings) -> int:
     from edged.contract.reports import NotMeasured
     from edged.lab.profiling import draw_layers, profile
+    from edged.terminal.progress import progress
+    from edged.terminal.text import note
 
     worst = 0
     for wanted in args.models or [None]:
         try:
             request = _request(wanted, args, configuration)
-            with _shown(request.name, quiet=args.json) as tell:
-                report = profile(request, tell)
+            with progress(request.name, quiet=args.json) as tell:
+                report = profile(request, lambda stage, share: tell(share, text=stage))
         except ConfigError:
             raise
         except EdgedError as error:
-            print(f"edged: {error}", file=sys.stderr)
+            note("edged", str(error))
             worst = 1
             continue
         if args.svg and report.layers is not None:
-            _write(args.svg, draw_layers(report))
+            write_drawing("--svg", args.svg, draw_layers(report))
         if args.json:
             print(json.dumps(report.to_json(), ensure_ascii=False), flush=True)
         else:
@@ -114,14 +106,14 @@ def _profile_all(args: argparse.Namespace, configuration: Settings) -> int:
                 if isinstance(entry, NotMeasured):
                     worst = 1
                     if args.json:
-                        print(f"edged: {request.name}: {entry.error}", file=sys.stderr)
+                        note("edged", f"{request.name}: {entry.error}")
     return worst
 
 
 def _request(wanted: str | None, args: argparse.Namespace, configuration: Settings) -> ProfileRequest:
     from edged.jobs.requests import ProfileRequest
 
-    name, path, id_, crop, _ = _find(wanted, configuration)
+    model = find_model(wanted, configuration)
     given = {
         "parts": args.only if args.only is not None else ["end_to_end"] if args.trace else None,
         "runtime": args.runtime or configuration.model.runtime,
@@ -135,33 +127,21 @@ def _request(wanted: str | None, args: argparse.Namespace, configuration: Settin
     }
     chosen = {key: value for key, value in given.items() if value is not None}
     return ProfileRequest(
-        name=name, id=id_, model=path, crop=crop, threads=args.threads, device=configuration.device.id, **chosen
+        name=model.name,
+        id=model.id,
+        model=model.file,
+        crop=model.crop,
+        threads=args.threads,
+        device=configuration.device.id,
+        **chosen,
     )
-
-
-def _find(wanted: str | None, configuration: Settings) -> tuple[str, Path, str | None, float, Sequence[str]]:
-    """Return name, .tflite file, bundle id, crop and labels of what was asked for."""
-    from edged.store import Store, read_bundle
-
-    if wanted is not None and wanted.endswith(".tflite"):
-        path = Path(wanted)
-        if not path.is_file():
-            raise ModelError(f"{path}: no such file")
-        return path.stem, path, None, 0.875, ()
-    store = Store(configuration.storage.state_dir)
-    if wanted is None:
-        bundle = store.current(configuration.model.name)
-    elif os.sep in wanted or wanted in (".", ".."):
-        bundle = read_bundle(Path(wanted))
-    else:
-        bundle = store.find(wanted)
-    bundle.read_model()  # tells of damage
-    return bundle.name, bundle.path / "model.tflite", bundle.id, bundle.manifest.input.crop, bundle.labels
 
 
 def _compare(args: argparse.Namespace, configuration: Settings) -> int:
     from edged.lab.photos import labeled_photos, shipped_photos, spread
     from edged.lab.profiling import compare
+    from edged.terminal.progress import progress
+    from edged.terminal.text import note
 
     if args.labels and not args.images:
         raise ConfigError("--labels needs --images, the folder that its files are in")
@@ -171,18 +151,19 @@ def _compare(args: argparse.Namespace, configuration: Settings) -> int:
         try:
             candidates.append(_candidate(wanted, args, configuration))
         except ModelError as error:
-            print(f"edged: {error}", file=sys.stderr)
+            note("edged", str(error))
     if not candidates:
         return 1
-    with _shown("compare", quiet=args.json) as tell:
-        rows = compare(candidates, photos, tell)
+    with progress("compare", quiet=args.json) as tell:
+        rows = compare(candidates, photos, lambda stage, share: tell(share, text=stage))
     if args.json:
         told = {"v": 1, "images": str(args.images or shipped_photos()), "compare": [row.to_json() for row in rows]}
         print(json.dumps(told, ensure_ascii=False))
     else:
         from edged.terminal.profile import print_comparison
+        from edged.terminal.tables import console
 
-        print_comparison(_console(), rows)
+        print_comparison(console(plain_width=_PLAIN_WIDTH), rows)
     return 0 if len(candidates) == len(args.models or [None]) else 1
 
 
@@ -190,67 +171,21 @@ def _candidate(wanted: str | None, args: argparse.Namespace, configuration: Sett
     from edged.lab.profiling import Candidate
     from edged.vision.network import Network
 
-    name, path, _, crop, labels = _find(wanted, configuration)
+    found = find_model(wanted, configuration)
     runtime = args.runtime or configuration.model.runtime
     if runtime not in ("auto", "litert", "tflite_runtime"):
         raise ConfigError(f"--runtime {runtime}: models are compared on auto, litert or tflite_runtime")
     try:
-        model = path.read_bytes()
-        return Candidate(name, model, Network(model, runtime=runtime, threads=args.threads, crop=crop), labels)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+        network = Network(found.content, runtime=runtime, threads=args.threads, crop=found.crop)
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise ModelError(f"{found.file}: {error}") from error
+    return Candidate(found.name, found.content, network, found.labels)
 
 
 def _print(report: ProfileReport, top: int) -> None:
     from edged.terminal.profile import print_profile
+    from edged.terminal.tables import console
 
-    console = _console()
-    print_profile(console, report, top=max(top, 0))
-    console.print()
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--svg {path}: cannot be written: {error.strerror}") from error
-
-
-@contextmanager
-def _shown(name: str, *, quiet: bool) -> Iterator[Callable[[str, float], None]]:
-    """Show a bar on a terminal, a line per part and per tenth elsewhere, `quiet`: nothing there; on stderr."""
-    if not sys.stderr.isatty() and quiet:
-        yield lambda _, __: None
-        return
-    if not sys.stderr.isatty():
-        told: set[tuple[str, int]] = set()
-
-        def tell(stage: str, fraction: float) -> None:
-            step = (_NUMBER.sub("", stage), int(fraction * 10))
-            if step not in told:
-                told.add(step)
-                print(f"{name}: {fraction:4.0%} {stage}", file=sys.stderr, flush=True)
-
-        yield tell
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-
-    columns = (
-        TextColumn(escape(name)),
-        BarColumn(bar_width=24),
-        TaskProgressColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=1.0)
-        yield lambda stage, fraction: bar.update(task, completed=fraction, description=stage)
+    screen = console(plain_width=_PLAIN_WIDTH)
+    print_profile(screen, report, top=max(top, 0))
+    screen.print()

@@ -1,17 +1,47 @@
-"""Changing which model answers without a daemon; one that runs decides that itself and must not be contradicted."""
+"""`edged rollback`, and what else changes which model answers without a daemon: `edged models use`, `edged retrain`.
+
+A daemon that runs decides that itself and must not be contradicted.
+"""
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from edged.cli.options import add_config
 from edged.errors import EdgedError, ModelError
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
     from edged.settings import Settings
     from edged.store import Bundle, Store
+
+
+def register(commands: Commands) -> None:
+    """Add `rollback`."""
+    parser = commands.add(
+        "rollback",
+        run,
+        summary="let the model before the current one answer again",
+        details="While no daemon runs; through a daemon: edgectl rollback.",
+        examples="  edged rollback",
+    )
+    add_config(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Roll back."""
+    from edged.cli.state import open_device
+    from edged.store import Store
+
+    device = open_device(args.config, changes=True)
+    store = Store(device.state_dir)
+    with without_daemon(device.settings, "edgectl rollback"):
+        bundle = store.rollback(device.settings.model.name)
+    print(f"{bundle.name} ({bundle.id}) is current: it answers when the daemon starts")
+    return 0
 
 
 @contextmanager
@@ -50,11 +80,13 @@ def make_current(settings: Settings, store: Store, bundle: Bundle) -> Bundle:
     Raises:
         ModelError: It is damaged, or cannot be written.
     """
+    from edged.terminal.text import note
+
     version = store.promote(bundle, settings.model.name)
     try:
         store.prune(settings.retrain.keep_versions)
     except ModelError as error:
-        print(f"edged: old versions stay: {error}", file=sys.stderr)
+        note("edged", f"old versions stay: {error}")
     return version
 
 

@@ -6,37 +6,37 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.terminal.hyperparameters import add_hyperparameters, given_hyperparameters
+from edged.cli.options import add_album, add_config, add_workers
+from edged.terminal.options import add_hyperparameters, given_hyperparameters
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
     from edged.learning import Progress
     from edged.settings import Settings
     from edged.store import Store
-    from edged.terminal.registry import Parser
 
 
-def register(subparsers: Any) -> None:
+def register(commands: Commands) -> None:
     """Add `retrain`."""
-    parser: Parser = subparsers.add_parser(
+    parser = commands.add(
         "retrain",
-        help="train a new final layer on a folder of labeled images",
-        description="Train a new final layer on labeled images, without a daemon. The new model is a bundle: an "
-        "ordinary quantized .tflite with labels and a manifest. If it is good enough it becomes current, and answers "
-        "when the daemon starts; a daemon that runs goes on with its own. With --out nothing else changes.",
+        run,
+        summary="train a new final layer on a folder of labeled images",
+        details="No daemon is needed. The new model is a bundle: an ordinary quantized .tflite with labels and a "
+        "manifest. If it is good enough it becomes current, and answers when the daemon starts; a daemon that runs "
+        "goes on with its own. With --out nothing else changes.",
+        examples="  edged retrain --images photos/ --lr 0.1\n  edged retrain --images photos/ --out flowers --json",
     )
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="one folder per label; only read")
+    add_album(parser)
     add_hyperparameters(parser)
     parser.add_argument("--backbone", metavar="NAME", help="an installed model, or auto (default: that of what runs)")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="threads (default: one per core)")
+    add_workers(parser)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write the bundle there (default: a new version)")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON line")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
-    parser.set_defaults(run=run)
+    add_config(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,6 +64,9 @@ def run(args: argparse.Namespace) -> int:
     from edged.learning import Outcome, TrainingRequest, candidates, choose_backbone
     from edged.learning.trainer import run_here
     from edged.store import Store
+    from edged.terminal.progress import progress
+    from edged.terminal.text import note
+    from edged.terminal.training import describe, report_tables
 
     store = Store(configuration.storage.state_dir)
     try:
@@ -82,11 +85,15 @@ def run(args: argparse.Namespace) -> int:
     except RefusedError as error:
         outcome = Outcome("rejected", error=str(error))
     else:
-        with _shown() as tell:
-            outcome = run_here(request, tell, choose)
-    promoted, told = False, None
+        with progress("retrain") as tell:
+
+            def told(now: Progress) -> None:
+                tell(now.fraction, text=describe(now.stage, now.detail), stage=now.stage)
+
+            outcome = run_here(request, told, choose)
+    promoted, answer = False, None
     if outcome.status == "succeeded" and outcome.bundle is not None and args.out is None:
-        promoted, told = _promote(configuration, store, outcome.bundle)
+        promoted, answer = _promote(configuration, store, outcome.bundle)
     if args.json:
         line: dict[str, Any] = {"status": outcome.status, "report": outcome.report.to_json()}
         if outcome.bundle is not None:
@@ -95,17 +102,15 @@ def run(args: argparse.Namespace) -> int:
             line["error"] = outcome.error
         print(json.dumps(line, ensure_ascii=False))
     elif outcome.report.accuracy is not None:
-        from rich.console import Console
+        from edged.terminal.tables import console
 
-        from edged.terminal.training import report_tables
-
-        Console(highlight=False).print(*report_tables(outcome.report), sep="\n")
+        console().print(*report_tables(outcome.report), sep="\n")
         if outcome.bundle is not None:
             print(f"{outcome.report.model}: {outcome.bundle}")
-    if told is not None:
-        print(told, file=sys.stderr if args.json or not promoted else sys.stdout)
+    if answer is not None:
+        print(answer, file=sys.stderr if args.json or not promoted else sys.stdout)
     if outcome.error is not None:
-        print(f"edged: {outcome.error}", file=sys.stderr)
+        note("edged", outcome.error)
     return 0 if outcome.status == "succeeded" else 1
 
 
@@ -121,32 +126,3 @@ def _promote(configuration: Settings, store: Store, folder: Path) -> tuple[bool,
             return True, describe_current(make_current(configuration, store, bundle))
     except EdgedError as error:
         return False, f"edged: {bundle.id} is kept and not promoted: {error}"
-
-
-@contextmanager
-def _shown() -> Iterator[Callable[[Progress], None]]:
-    """Show a bar on a terminal, a line per stage elsewhere; both on stderr."""
-    if not sys.stderr.isatty():
-        told: list[str] = []
-
-        def tell_line(progress: Progress) -> None:
-            if told[-1:] != [progress.stage]:
-                told.append(progress.stage)
-                print(f"{progress.stage}…", file=sys.stderr, flush=True)
-
-        yield tell_line
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=1.0)
-
-        def tell_bar(progress: Progress) -> None:
-            from edged.terminal.training import describe
-
-            bar.update(task, completed=progress.fraction, description=describe(progress.stage, progress.detail))
-
-        yield tell_bar

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+
+from edged.cli.options import add_config
+from edged.terminal.registry import Commands
 
 
-def register(subparsers: Any) -> None:
+def register(commands: Commands) -> None:
     """Add `run`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "run", help="classify frames and publish results until stopped", description="Run the daemon in the foreground."
+    parser = commands.add(
+        "run",
+        run,
+        summary="classify frames and publish results until stopped",
+        details="This is the daemon, in the foreground.",
+        examples="  edged run --config /etc/edged/edged.toml\n  edged run --trace trace.json",
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
+    add_config(parser)
     parser.add_argument("--verbose", action="store_true", help="log per-frame detail")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="write a trace that opens in ui.perfetto.dev")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

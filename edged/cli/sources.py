@@ -5,39 +5,40 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edged.cli.options import add_album, add_config, add_workers
+from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
     from edged.lab.sources import Ranking
     from edged.settings import Settings
 
 
-def register(subparsers: Any) -> None:
+def register(commands: Commands) -> None:
     """Add `sources` and its subcommand."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+    family = commands.family(
         "sources",
-        help="rank installed networks as what to retrain from",
-        description="Which of the installed networks to start a training from.",
+        summary="rank installed networks as what to retrain from",
+        examples="  edged sources rank --images photos/",
     )
-    commands = parser.add_subparsers(dest="sources_command", metavar="COMMAND", required=True)
-    command: argparse.ArgumentParser = commands.add_parser(
+    parser = family.add(
         "rank",
-        help="rank the installed networks for labeled images",
-        description="Rank the installed networks for labeled images: by an estimate from one pass of the images "
-        "through one network, with --evidence by one pass through each, or with --exact by a head trained on each. "
-        "Images of the test side are not looked at.",
+        run,
+        summary="rank the installed networks for labeled images",
+        details="By an estimate from one pass of the images through one network, with --evidence by one pass through "
+        "each, or with --exact by a head trained on each. Images of the test side are not looked at.",
+        examples="  edged sources rank --images photos/\n  edged sources rank --images photos/ --exact --json",
     )
-    command.add_argument("--images", type=Path, required=True, metavar="DIR", help="one folder per label; only read")
-    way = command.add_mutually_exclusive_group()
+    add_album(parser)
+    way = parser.add_mutually_exclusive_group()
     way.add_argument("--evidence", action="store_true", help="by LogME on each network's own bottlenecks")
     way.add_argument("--exact", action="store_true", help="train a head on each network and measure it")
-    command.add_argument("--workers", type=int, default=0, metavar="N", help="threads (default: one per core)")
-    command.add_argument("--seed", type=int, default=0, metavar="N", help="of the parts of --exact (%(default)s)")
-    command.add_argument("--json", action="store_true", help="one JSON object")
-    command.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: /etc/edged/edged.toml)")
-    command.set_defaults(run=run)
+    add_workers(parser)
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the parts of --exact (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    add_config(parser)
+    family.describe("Which of the installed networks to start a training from.")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,6 +62,7 @@ def _rank(args: argparse.Namespace, configuration: Settings) -> Ranking:
     from edged.lab.sources import Ranker
     from edged.learning.dataset import select
     from edged.store import Store
+    from edged.terminal.progress import progress
 
     storage = configuration.storage
     installed = Store(storage.state_dir)
@@ -68,45 +70,32 @@ def _rank(args: argparse.Namespace, configuration: Settings) -> Ranking:
         current = installed.current(configuration.model.name)
     except ModelError:
         current = None
-    told: list[str] = []
-
-    def tell(name: str, done: int, of: int) -> None:
-        if sys.stderr.isatty():
-            end = "\n" if done == of else "\r"
-            print(f"{name}: bottlenecks {done} of {of}", end=end, file=sys.stderr, flush=True)
-        elif told[-1:] != [name]:
-            told.append(name)
-            print(f"{name}…", file=sys.stderr, flush=True)
-
     store = open_images(storage.state_dir, args.images, storage.images_max_mb)
     try:
         store.scan()
-        ranker = Ranker(
-            store,
-            select(store.labeled()),
-            installed.installed(),
-            current=current,
-            runtime=configuration.model.runtime,
-            workers=args.workers if args.workers > 0 else os.cpu_count() or 1,
-            tell=tell,
-        )
-        if args.exact:
-            return ranker.measure(args.seed)
-        return ranker.evidence() if args.evidence else ranker.estimate()
+        with progress("sources", unit="items") as tell:
+            ranker = Ranker(
+                store,
+                select(store.labeled()),
+                installed.installed(),
+                current=current,
+                runtime=configuration.model.runtime,
+                workers=args.workers if args.workers > 0 else os.cpu_count() or 1,
+                tell=lambda name, done, of: tell(done, of, f"bottlenecks of {name}", stage=name),
+            )
+            if args.exact:
+                return ranker.measure(args.seed)
+            return ranker.evidence() if args.evidence else ranker.estimate()
     finally:
         store.close()
 
 
 def _print(ranking: Ranking) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from edged.terminal.tables import console, plain_table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
     columns = ["network", "trained on", "images"]
     columns += ["accuracy", "seconds"] if ranking.exact else ["divergence", "score"]
-    for heading in columns:
-        table.add_column(heading, justify="left" if heading in ("network", "trained on") else "right", no_wrap=True)
-    table.add_column("")
+    table = plain_table(*columns, "", left=("network", "trained on", ""), folded=("",))
     for one in ranking.standings:
         cells = [one.bundle.name]
         cells += ["unknown", ""] if one.source is None else [one.source.dataset, f"{one.source.images:,}"]
@@ -117,6 +106,6 @@ def _print(ranking: Ranking) -> None:
         else:
             cells += ["", ""]
         table.add_row(*cells, one.warning or "")
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    console.print(table)
-    console.print(f"start from {ranking.best.name}: {ranking.reason} ({ranking.seconds:.1f} s)", soft_wrap=True)
+    screen = console(plain_width=160)
+    screen.print(table)
+    screen.print(f"start from {ranking.best.name}: {ranking.reason} ({ranking.seconds:.1f} s)", soft_wrap=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edged.cli import unit
 from edged.errors import ConfigError
+from edged.terminal.text import note
 
 if TYPE_CHECKING:
     from edged.cli.unit import Unit
@@ -80,7 +80,7 @@ class Device:
             return
         config = "no configuration file" if self.config is None else f"configuration {self.config}"
         user = f", as user {self.account.name}" if self.account is not None and self.is_ours else ""
-        print(f"edged: {config}, state in {self.state_dir}{user}", file=sys.stderr, flush=True)
+        note("edged", f"{config}, state in {self.state_dir}{user}")
 
 
 def find_device(config: Path | None, flags: Mapping[str, Any] | None = None) -> Device:

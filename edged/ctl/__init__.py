@@ -2,7 +2,8 @@
 
 * `commands`: a module for each command; `cli` and `options`: the command line that they share
 * `client`, `connect`, `subscription`: the connection, and what arrives; `fleet`: which devices there are
-* `jobs`, `live`: following what goes on; `push`, `upload`, `photos`: sending photos and models
+* `jobs`: commands to each device, waiting for what they answer, following what takes a while; `live`: messages as they
+  come; `push`, `upload`, `photos`: sending photos and models
 
 What is said over the wire is declared in `edged.contract`; nothing of the device's own rooms is imported here.
 """

@@ -1,17 +1,14 @@
-"""What can go wrong between a workstation and a device, and the exit code of each."""
+"""What can go wrong between a workstation and a device. `edged.terminal.program` turns each into an exit code."""
 
-from edged.errors import CommandError, ConfigError, EdgedError, LinkError
-
-DONE, FAILED, USAGE, NO_ANSWER = 0, 1, 2, 3
-"""Exit codes of edgectl."""
+from edged.errors import CommandError, ConfigError, LinkError
 
 
 class UnreachableError(LinkError):
     """No MQTT broker answers at the address."""
 
 
-class AccessRefusedError(LinkError):
-    """The broker answers and refuses the login, the certificate or a topic."""
+class AccessRefusedError(ConfigError, LinkError):
+    """The broker answers and refuses the login, the certificate or a topic: an option is wrong."""
 
 
 class NoAnswerError(LinkError):
@@ -20,10 +17,3 @@ class NoAnswerError(LinkError):
 
 class RejectedError(CommandError):
     """The device refused a command or a job of it failed."""
-
-
-def exit_code(error: EdgedError) -> int:
-    """Return the exit code for `error`."""
-    if isinstance(error, ConfigError | AccessRefusedError):
-        return USAGE
-    return NO_ANSWER if isinstance(error, LinkError) else FAILED

@@ -1,21 +1,130 @@
-"""Follow a job of any command: a progress bar on a terminal, lines in a log, the final state for machines."""
+"""Commands to each addressed device, and their jobs: ask and wait for the answer, or start a long one and follow it."""
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from typing import Any
 
 from edged.contract.messages import FINAL, Job
 from edged.ctl.client import Client
-from edged.ctl.errors import DONE, FAILED, NoAnswerError
-from edged.terminal.text import clean, console, note, print_json
+from edged.ctl.errors import NoAnswerError
+from edged.ctl.fleet import addressed
+from edged.ctl.options import open_client
+from edged.errors import CommandError
+from edged.terminal.program import DONE, FAILED
+from edged.terminal.progress import progress
+from edged.terminal.text import note, print_json, print_line
 
 Describe = Callable[[Job], str]
-_LINE_STEP = 0.1
+
+
+def ask(client: Client, device: str, cmd: str, wanted: Mapping[str, Any], *, keep_image: bool = False) -> Job | None:
+    """Send a command to one device and wait for the end of its job.
+
+    Args:
+        client: An open client.
+        device: Its id.
+        cmd: The command.
+        wanted: Its arguments; those that are None are left out.
+        keep_image: Whether `client.image` is called next; then the caller forgets the command.
+
+    Returns:
+        The job that succeeded; None where it did not, which was said on stderr.
+    """
+    try:
+        ack = client.command(device, cmd, wanted)
+    except CommandError as error:  # the other devices are still asked
+        note("edgectl", str(error))
+        return None
+    *_, job = client.jobs(ack.id)
+    if not keep_image:
+        client.forget(ack.id)
+    return job if finish(job, device) == DONE else None
+
+
+def ask_each(args: argparse.Namespace, cmd: str, wanted: Mapping[str, Any], show: Callable[[str, Job], None]) -> int:
+    """Send a command to each addressed device in turn, and show the job of each that succeeds.
+
+    Args:
+        args: The command line.
+        cmd: The command.
+        wanted: Its arguments; those that are None are left out.
+        show: Called with the device's id and the job.
+
+    Returns:
+        The exit code.
+    """
+    worst = DONE
+    with open_client(args) as client:
+        for device in addressed(client, args.device):
+            job = ask(client, device, cmd, wanted)
+            if job is None:
+                worst = FAILED
+            else:
+                show(device, job)
+    return worst
+
+
+def start_each(
+    args: argparse.Namespace,
+    cmd: str,
+    wanted: Mapping[str, Any],
+    show: Callable[[str, Job], None],
+    *,
+    describe: Describe | None = None,
+    silence_s: float | None = None,
+    preliminary: Collection[str | None] = (),
+) -> int:
+    """Start a command that takes a while on each addressed device, then follow one after another.
+
+    Args:
+        args: The command line, with `--wait`. Without it nothing is followed: what each job's id is, is printed.
+        cmd: The command.
+        wanted: Its arguments; those that are None are left out.
+        show: Called with the device's id and the job that has ended, to print its report for people.
+        describe: See `follow`.
+        silence_s: See `follow`.
+        preliminary: Stages in which it may still be rejected; without `--wait` they are waited for.
+
+    Returns:
+        The exit code.
+    """
+    worst = DONE
+    started: list[tuple[str, str]] = []
+    with open_client(args) as client:
+        for device in addressed(client, args.device):
+            try:
+                started.append((device, client.command(device, cmd, wanted).id))
+            except CommandError as error:  # the other devices are still asked
+                note("edgectl", str(error))
+                worst = FAILED
+        for device, job_id in started:
+            ended: Job | None
+            if args.wait:
+                ended = follow(
+                    client,
+                    job_id,
+                    device=device,
+                    cmd=cmd,
+                    as_json=args.json,
+                    describe=describe,
+                    silence_s=silence_s,
+                )
+                if not args.json:
+                    show(device, ended)
+            else:
+                ended = begun(client, job_id, device=device, preliminary=preliminary)
+                status = "queued" if ended is None else ended.status
+                if args.json:
+                    print_json({"device": device, "id": job_id, "cmd": cmd, "status": status})
+                elif ended is None:
+                    print_line(f"{device}: job {job_id}; follow it with `edgectl jobs`, end it with `edgectl cancel`")
+            client.forget(job_id)
+            worst = max(worst, DONE if ended is None else finish(ended, device))
+    return worst
 
 
 def follow(
@@ -23,6 +132,7 @@ def follow(
     job_id: str,
     *,
     device: str,
+    cmd: str,
     as_json: bool = False,
     describe: Describe | None = None,
     silence_s: float | None = None,
@@ -33,6 +143,7 @@ def follow(
         client: An open client.
         job_id: The id in the ack.
         device: Whose job it is.
+        cmd: The command that started it.
         as_json: Print only the final job, as one line with the device's id, on stdout.
         describe: Returns what stands beside the bar, e.g. loss and accuracy from `job.report`. None: the stage.
         silence_s: How long the device may say nothing; None: the client's timeout.
@@ -45,33 +156,24 @@ def follow(
         KeyboardInterrupt: Ctrl-C; the user was told that the job goes on.
     """
     try:
-        return _follow(client, job_id, device, as_json, describe or _stage, silence_s)
+        return _follow(client, job_id, device, cmd, as_json, describe or _stage, silence_s)
     except KeyboardInterrupt:
-        note(f"no longer following {device}'s job {job_id}; it goes on")
+        note("edgectl", f"no longer following {device}'s job {job_id}; it goes on")
         raise
 
 
 def _follow(
-    client: Client, job_id: str, device: str, as_json: bool, describe: Describe, silence_s: float | None
+    client: Client, job_id: str, device: str, cmd: str, as_json: bool, describe: Describe, silence_s: float | None
 ) -> Job:
     states = client.jobs(job_id, device=device, silence_s=silence_s)
     if as_json:
         *_, last = states
         print_json({"device": device, **last.model_dump(exclude_none=True, mode="json")})
         return last
-    screen = console(stderr=True)
-    if sys.stderr.isatty() and screen.is_terminal and not screen.is_dumb_terminal:
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[beside]}", style="dim"),
-            console=screen,
-            transient=True,  # the command's own output says how it ended
-        ) as progress:
-            return _bar(states, progress, device, describe)
-    return _lines(states, device, describe)
+    with progress(f"{device} {cmd}") as tell:
+        for job in states:
+            tell(job.progress, text=describe(job), stage=job.stage or job.status)
+    return job
 
 
 def begun(client: Client, job_id: str, *, device: str, preliminary: Collection[str | None] = ()) -> Job | None:
@@ -102,38 +204,9 @@ def finish(job: Job, device: str) -> int:
     if job.status == "succeeded":
         return DONE
     reason = f": {job.error}" if job.error else ""
-    note(f"{device}: {job.cmd} {job.status}{reason}")
+    note("edgectl", f"{device}: {job.cmd} {job.status}{reason}")
     return FAILED
 
 
 def _stage(job: Job) -> str:
     return job.stage or job.status
-
-
-def _bar(states: Iterator[Job], progress: Progress, device: str, describe: Describe) -> Job:
-    task = progress.add_task("", total=1.0, beside="")
-    for job in states:
-        # The columns read markup.
-        progress.update(
-            task,
-            completed=job.progress,
-            description=_unmarked(f"{device} {job.cmd}"),
-            beside=_unmarked(describe(job)),
-        )
-    return job
-
-
-def _unmarked(line: str) -> str:
-    from rich.markup import escape
-
-    return escape(clean(line, 200))
-
-
-def _lines(states: Iterator[Job], device: str, describe: Describe) -> Job:
-    told: tuple[str, int] | None = None
-    for job in states:
-        step = (job.stage or job.status, int(job.progress / _LINE_STEP))
-        if step != told:
-            print(clean(f"{device} {job.cmd} {job.progress:4.0%} {describe(job)}"), file=sys.stderr, flush=True)
-            told = step
-    return job

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +13,13 @@ from rich.live import Live
 from rich.table import Table
 
 from edged.ctl.client import Client
-from edged.ctl.errors import DONE, NoAnswerError
+from edged.ctl.errors import NoAnswerError
 from edged.ctl.fleet import where
 from edged.ctl.options import ALL, open_client
 from edged.ctl.subscription import Incoming
-from edged.terminal.text import console, note, print_json, print_line, text
+from edged.terminal.program import DONE
+from edged.terminal.tables import terminal, text
+from edged.terminal.text import note, print_json, print_line
 
 _TICK_S = 0.25
 _HINT_S = 5.0
@@ -81,7 +82,7 @@ def _shown(client: Client, topic: str, view: View, args: argparse.Namespace) -> 
             if client.connected == lost:
                 lost = not lost
                 if live is None:
-                    note(f"connection to {client.url} {'lost, trying again' if lost else 'is back'}")
+                    note("edgectl", f"connection to {client.url} {'lost, trying again' if lost else 'is back'}")
             if message is not None and line is not None:
                 hint_at = float("inf")
                 if args.json:
@@ -91,7 +92,7 @@ def _shown(client: Client, topic: str, view: View, args: argparse.Namespace) -> 
                 yield
             elif live is None and now >= hint_at:
                 hint_at = float("inf")
-                note(f"waiting for {view.noun} at {where(client)}")
+                note("edgectl", f"waiting for {view.noun} at {where(client)}")
 
 
 def _picture(client: Client, view: View, now: float, waited_s: float, screen: Console) -> RenderableType:
@@ -106,8 +107,8 @@ def _picture(client: Client, view: View, now: float, waited_s: float, screen: Co
 @contextmanager
 def _terminal(args: argparse.Namespace) -> Iterator[Live | None]:
     """Open the live display where a person looks at it; None in a pipe and for `--json`."""
-    screen = console()
-    if args.json or not (sys.stdout.isatty() and screen.is_terminal) or screen.is_dumb_terminal:
+    screen = None if args.json else terminal()
+    if screen is None:
         yield None
         return
     with Live(console=screen, auto_refresh=False, transient=False) as live:

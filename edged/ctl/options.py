@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edged.errors import ConfigError
+from edged.terminal.options import count, positive
 
 if TYPE_CHECKING:  # `edgectl --help` pays for neither paho nor pydantic
     from edged.ctl.client import Client
@@ -23,24 +23,6 @@ _FLAGS = {
     "cert_file": "--cert-file",
     "key_file": "--key-file",
 }
-
-
-def positive(text: str) -> float:
-    """Parse a finite number above zero (an argparse type)."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (0 < value < math.inf):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def count(text: str) -> int:
-    """Parse a whole number from 1 (an argparse type)."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
 
 
 def add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:

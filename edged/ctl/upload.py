@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from uuid import uuid4
 
 from edged.contract.messages import Ack
 from edged.ctl.client import Client, command_json
 from edged.ctl.errors import NoAnswerError, RejectedError
+from edged.terminal.progress import progress
 
 PART_BYTES = 256 * 1024
 WINDOW = 4
@@ -23,14 +21,15 @@ RETRY_S = 5.0
 _EXPIRES_S = 600.0
 
 
-def upload(client: Client, device: str, data: bytes, name: str) -> str:
+def upload(client: Client, device: str, data: bytes, name: str, *, quiet: bool = False) -> str:
     """Send `data` as `models_chunk` commands and show how far it is, on stderr.
 
     Args:
         client: An open client.
         device: Its id.
         data: Content of the file.
-        name: What the progress bar says.
+        name: What the file is called.
+        quiet: Do not show how far it is.
 
     Returns:
         The data's sha256, under which the device keeps it.
@@ -47,7 +46,9 @@ def upload(client: Client, device: str, data: bytes, name: str) -> str:
     sent: dict[str, tuple[int, float]] = {}
     patience_s = max(30.0, client.timeout_s)
     heard = time.monotonic()
-    with client.subscribe(f"{device}/ack/+") as answers, _shown(name, len(data)) as advance:
+    acknowledged = 0
+    told = progress(f"{device} {name}", unit="bytes", quiet=quiet)
+    with client.subscribe(f"{device}/ack/+") as answers, told as tell:
         while waiting or sent:
             while waiting and len(sent) < WINDOW:
                 command_id, offset = waiting.popleft()
@@ -67,7 +68,8 @@ def upload(client: Client, device: str, data: bytes, name: str) -> str:
                 offset, _ = sent.pop(ack.id)
                 if ack.status == "rejected":
                     raise RejectedError(f"{device} refuses {name}: {ack.error or 'it gives no reason'}")
-                advance(min(part, len(data) - offset))
+                acknowledged += min(part, len(data) - offset)
+                tell(acknowledged, len(data))
             for command_id, (offset, at) in list(sent.items()):
                 if now - at > RETRY_S and client.connected:
                     del sent[command_id]
@@ -75,19 +77,3 @@ def upload(client: Client, device: str, data: bytes, name: str) -> str:
             if now - heard > patience_s:
                 raise NoAnswerError(f"{device} has acknowledged no part of {name} for {patience_s:g} s")
     return sha256
-
-
-@contextmanager
-def _shown(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    from edged.terminal.text import clean, console
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        task = bar.add_task(clean(name), total=total)
-        yield lambda amount: bar.advance(task, amount)

@@ -1,8 +1,11 @@
 """What people read on a terminal or in a pipe, for both command lines: text, tables, progress, options.
 
 * `registry`: how a command joins a command line, and how a mistake on it is told
-* `hyperparameters`: a training's hyperparameters as options
-* `text`: text from the wire made harmless, numbers made short, JSON lines
+* `program`: what is done around a command: standard streams, errors as one line, exit codes
+* `options`: options that both programs have: a training's hyperparameters, what a profile measures
+* `progress`: the one progress bar; lines where there is no terminal
+* `text`: text from the wire made harmless, numbers made short, lines and JSON lines; imports no library
+* `tables`: consoles and tables, with rich
 * `training`, `profile`: their reports as tables
 
 What a single command does is in `edged.cli` (edged) and `edged.ctl` (edgectl).

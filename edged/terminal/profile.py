@@ -1,7 +1,4 @@
-"""A profile for people: what `edged profile` and `edgectl profile` print on a terminal of 80 columns or more.
-
-The functions that write numbers, shapes and names short are used by pictures and pages of profiles too.
-"""
+"""A profile for people: what `edged profile` and `edgectl profile` print on a terminal of 80 columns or more."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edged.contract.reports import NotMeasured
+from edged.terminal.text import count, precise_milliseconds, shape, short_name, short_op
 
 if TYPE_CHECKING:
     from edged.contract.reports import (
@@ -63,8 +61,8 @@ def print_comparison(console: Console, rows: Sequence[ComparedModel]) -> None:
             _fitted(row.name, 26),
             cell(row.accuracy, most_accurate, f"{row.accuracy or 0:.1%}"),
             "" if row.top5 is None else f"{row.top5:.1%}",
-            cell(row.ms, fastest, milliseconds(row.ms)),
-            milliseconds(row.cpu_ms),
+            cell(row.ms, fastest, precise_milliseconds(row.ms)),
+            precise_milliseconds(row.cpu_ms),
             cell(row.mb, smallest, f"{row.mb:.1f}"),
             count(row.macs),
             count(row.params),
@@ -125,7 +123,7 @@ def _layers(layers: Sequence[Layer], whole: LayersSum, top: int, width: int) -> 
             shape(layer.output_shape),
             count(layer.params) if layer.params else "",
             count(layer.macs) if layer.macs else "",
-            milliseconds(layer.ms),
+            precise_milliseconds(layer.ms),
             _share(layer.share),
             Text(_bar(layer.share / most), style="red" if layer.slowest else "cyan"),
             style="bold" if layer.slowest else "",
@@ -159,7 +157,7 @@ def _operators(layers: Sequence[Layer]) -> Table:
             op,
             f"{number:.0f}",
             count(macs) if macs else "",
-            milliseconds(ms),
+            precise_milliseconds(ms),
             _share(share),
             f"{macs / ms / 1e6:.1f}" if macs and ms else "",
             Text(_bar(share, 20), style="cyan"),
@@ -180,8 +178,8 @@ def _end_to_end(entry: EndToEnd | NotMeasured) -> Iterator[RenderableType]:
         ("publish", entry.publish_ms),
     ):
         if ms is not None:
-            table.add_row(step, milliseconds(ms), Text(_bar(ms / (entry.total_ms or 1.0), 30), style="cyan"))
-    table.add_row(Text("total", style="bold"), Text(milliseconds(entry.total_ms), style="bold"), "")
+            table.add_row(step, precise_milliseconds(ms), Text(_bar(ms / (entry.total_ms or 1.0), 30), style="cyan"))
+    table.add_row(Text("total", style="bold"), Text(precise_milliseconds(entry.total_ms), style="bold"), "")
     yield table
     yield Text(f"medians of {entry.frames} frames" + (f"; {entry.note}" if entry.note else ""), style="dim")
 
@@ -197,7 +195,10 @@ def _times(entries: Mapping[str, Timing | NotMeasured], heading: str) -> Table:
             name + version,
             str(entry.images),
             f"{entry.total_ms:.0f}",
-            *(milliseconds(ms) for ms in (entry.mean_ms, entry.p50_ms, entry.p95_ms, entry.p99_ms, entry.cpu_ms)),
+            *(
+                precise_milliseconds(ms)
+                for ms in (entry.mean_ms, entry.p50_ms, entry.p95_ms, entry.p99_ms, entry.cpu_ms)
+            ),
             f"{1e3 / entry.mean_ms:.1f}" if entry.mean_ms else "",
         )
     return table
@@ -214,8 +215,8 @@ def _batches(entries: Mapping[str, BatchTiming | NotMeasured]) -> Table:
         table.add_row(
             size,
             str(entry.images),
-            milliseconds(entry.batch_ms),
-            milliseconds(entry.cpu_ms),
+            precise_milliseconds(entry.batch_ms),
+            precise_milliseconds(entry.cpu_ms),
             f"{entry.images_per_s:.1f}",
             f"{entry.peak_mb:.0f}",
             Text(_bar(entry.images_per_s / most, 20), style="cyan"),
@@ -249,39 +250,3 @@ def _share(share: float) -> str:
 def _fitted(name: str, width: int) -> str:
     """Keep the end of a long name: that is where TensorFlow's scopes differ."""
     return name if len(name) <= width else "…" + name[1 - width :]
-
-
-def count(number: float) -> str:
-    """Write a count with three digits: 3487816 → 3.49M, 512 → 512."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g}{unit}" if number < 1000 * size else f"{number / size:.0f}{unit}"
-    return f"{number:.0f}"
-
-
-def milliseconds(value: float) -> str:
-    """Write milliseconds with about three digits: 0.0123 → 0.012, 3.4567 → 3.46, 123.4 → 123."""
-    if value < 1:
-        return f"{value:.3f}"
-    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
-
-
-def shape(sizes: Sequence[int]) -> str:
-    """Write a tensor's shape without its batch dimension: [1, 112, 112, 32] → 112×112×32."""
-    inner = sizes[1:] if len(sizes) > 1 else sizes
-    return "×".join(map(str, inner)) or "1"
-
-
-def short_op(op: str) -> str:
-    """Shorten an operator's name for a narrow column: DEPTHWISE_CONV_2D → DEPTHWISE."""
-    return {"DEPTHWISE_CONV_2D": "DEPTHWISE", "FULLY_CONNECTED": "DENSE", "CONCATENATION": "CONCAT"}.get(
-        op, op.removesuffix("_2D") if len(op) > 9 else op
-    )
-
-
-def short_name(name: str) -> str:
-    """Shorten a tensor's name to what tells layers apart: the first of fused ones, without suffixes."""
-    first, *_ = name.split(";")
-    for suffix in ("/ReadVariableOp", "/BiasAdd", "/FusedBatchNormV3", "/Conv2D"):
-        first = first.removesuffix(suffix)
-    return first or name

@@ -1,23 +1,25 @@
-"""How a command joins a command line: its name, its one line of help, its examples, its `run`."""
+"""How a command joins a command line: its name, its one line of help, its details, its examples, its `run`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any, NoReturn
 
-_USAGE = 2
+from edged.terminal.program import USAGE
 
 Run = Callable[[argparse.Namespace], int]
+AddOptions = Callable[[argparse.ArgumentParser], None]
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that reports a mistake in one line, and may get options as late as it parses."""
 
-    _later: Callable[[argparse.ArgumentParser], None] | None = None
+    _later: AddOptions | None = None
 
-    def add_later(self, add: Callable[[argparse.ArgumentParser], None]) -> None:
+    def add_later(self, add: AddOptions) -> None:
         """Have `add` called with this parser before it parses, or prints its help; not for that of other commands."""
         self._later = add
 
@@ -32,7 +34,18 @@ class Parser(argparse.ArgumentParser):
         """Print the mistake, and where help is, and exit with 2."""
         program, *_ = self.prog.split()
         print(f"{program}: {message} (see {self.prog} --help)", file=sys.stderr)
-        raise SystemExit(_USAGE)
+        raise SystemExit(USAGE)
+
+
+class Formatter(argparse.HelpFormatter):
+    """Wraps each paragraph of a description, and leaves those as they are that have indented lines: lists, examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.split("\n\n")
+        return "\n\n".join(
+            paragraph if "\n  " in paragraph else super(Formatter, self)._fill_text(paragraph, width, indent)
+            for paragraph in paragraphs
+        )
 
 
 class Commands:
@@ -40,60 +53,52 @@ class Commands:
 
     Args:
         parser: The program's, or the family's.
-        add_common: Adds the options that every command takes.
+        add_common: Adds the options that every command takes; None: there are none.
 
     Attributes:
         lines: (name, one line of help) of what was added, in order.
     """
 
-    def __init__(self, parser: argparse.ArgumentParser, add_common: Callable[[argparse.ArgumentParser], None]) -> None:
+    def __init__(self, parser: argparse.ArgumentParser, add_common: AddOptions | None = None) -> None:
         self._parser = parser
         self._add_common = add_common
         self._subparsers = parser.add_subparsers(
             prog=parser.prog, metavar="COMMAND", parser_class=Parser, help=argparse.SUPPRESS
         )
         self.lines: list[tuple[str, str]] = []
-        parser.set_defaults(run=self._help)
+        parser.set_defaults(run=self._help, command=_words(parser))
 
     def add(self, name: str, run: Run, *, summary: str, details: str = "", examples: str) -> Parser:
-        """Add a command.
+        """Add a command. The parsed arguments tell its words as `command`, e.g. "models list".
 
         Args:
             name: What the user types.
             run: Called with the parsed arguments; returns the exit code.
             summary: One line for the list of commands, lower case, no full stop.
-            details: Paragraphs for `edgectl NAME --help`.
+            details: Paragraphs for `edgectl NAME --help`, with an empty line between two; the terminal's width breaks
+                their lines.
             examples: Lines for the same page, indented by the caller as they should appear.
 
         Returns:
             The command's parser; add its own arguments to it. The common ones are there.
         """
-        description = summary[:1].upper() + summary[1:] + "." + (f"\n\n{details}" if details else "")
-        parser: Parser = self._subparsers.add_parser(
-            name,
-            description=description,
-            epilog=f"examples:\n{examples}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        self._add_common(parser)
-        parser.set_defaults(run=run)
-        self.lines.append((name, summary))
+        parser = self._join(name, summary, examples)
+        parser.description = summary[:1].upper() + summary[1:] + "." + (f"\n\n{details}" if details else "")
+        parser.set_defaults(run=run, command=_words(parser))
         return parser
 
-    def family(self, name: str, *, summary: str, examples: str) -> Commands:
-        """Add a command that has commands of its own: `edgectl NAME COMMAND`; `describe` it once they are added."""
-        parser: Parser = self._subparsers.add_parser(
-            name,
-            epilog=f"examples:\n{examples}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        self._add_common(parser)
-        self.lines.append((name, summary))
-        return Commands(parser, self._add_common)
+    def family(self, name: str, *, summary: str, examples: str, add_common: AddOptions | None = None) -> Commands:
+        """Add a command that has commands of its own: `edgectl NAME COMMAND`; `describe` it once they are added.
 
-    def describe(self, introduction: str, groups: dict[str, list[tuple[str, str]]] | None = None) -> None:
+        Args:
+            name: What the user types.
+            summary: As of a command.
+            examples: As of a command.
+            add_common: Adds the options that every command of the family takes; None: those of the program's commands.
+        """
+        return Commands(self._join(name, summary, examples), add_common or self._add_common)
+
+    def describe(self, introduction: str, groups: Mapping[str, Sequence[tuple[str, str]]] | None = None) -> None:
         """Write the help page's list of commands, under headings where `groups` are given."""
         groups = groups or {"commands": self.lines}
         width = max(len(name) for lines in groups.values() for name, _ in lines)
@@ -103,7 +108,63 @@ class Commands:
         ]
         self._parser.description = "\n\n".join([introduction, *pages])
 
+    def _join(self, name: str, summary: str, examples: str) -> Parser:
+        parser: Parser = self._subparsers.add_parser(
+            name, epilog=f"examples:\n{examples}", formatter_class=Formatter, allow_abbrev=False
+        )
+        if self._add_common is not None:
+            self._add_common(parser)
+        self.lines.append((name, summary))
+        return parser
+
     def _help(self, args: argparse.Namespace) -> int:
         del args
         self._parser.print_help(sys.stderr)
-        return _USAGE
+        return USAGE
+
+
+def build_program(
+    name: str,
+    introduction: str,
+    groups: Mapping[str, Sequence[ModuleType]],
+    *,
+    epilog: str,
+    add_options: AddOptions | None = None,
+    add_common: AddOptions | None = None,
+) -> Parser:
+    """Return the command line of a whole program.
+
+    Args:
+        name: The program's.
+        introduction: What it is for, one sentence.
+        groups: Heading on the help page → modules with a function `register(commands)`, in order.
+        epilog: End of the help page: examples, exit codes.
+        add_options: Adds the program's own options, which stand before a command's name.
+        add_common: Adds the options that every command takes.
+    """
+    from edged import __version__
+
+    parser = Parser(
+        prog=name,
+        usage=f"{name} [options] COMMAND …",
+        epilog=epilog,
+        formatter_class=Formatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"{name} {__version__}")
+    if add_options is not None:
+        add_options(parser)
+    commands = Commands(parser, add_common)
+    pages: dict[str, list[tuple[str, str]]] = {}
+    for title, modules in groups.items():
+        before = len(commands.lines)
+        for module in modules:
+            module.register(commands)
+        pages[title] = commands.lines[before:]
+    commands.describe(introduction, pages)
+    return parser
+
+
+def _words(parser: argparse.ArgumentParser) -> str:
+    _, _, words = parser.prog.partition(" ")
+    return words

@@ -1,4 +1,7 @@
-"""What people and machines read: text from the wire made harmless, numbers made short, JSON lines."""
+"""What people and machines read: text from the wire made harmless, numbers made short, lines and JSON lines.
+
+Pure Python, without rich: cheap to import.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,12 @@ import json
 import math
 import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console, RenderableType
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
-
 UNKNOWN = "–"
-_ANY_WIDTH = 1000
-"""Columns that hold any table."""
+"""Stands for what nobody knows."""
+_LONGEST_NOTE = 4000
 
 
 def clean(text: str, limit: int = 1000) -> str:
@@ -28,31 +26,15 @@ def clean(text: str, limit: int = 1000) -> str:
     return "".join(char for char in spaced if not unicodedata.category(char).startswith("C"))
 
 
-def text(value: str, style: str = "") -> Text:
-    """Return `value` from the wire as rich text: no markup is read in it."""
-    return Text(clean(value), style=style)
-
-
-def console(*, stderr: bool = False) -> Console:
-    """Return a console for people; follows the terminal's width and NO_COLOR."""
-    return Console(stderr=stderr, highlight=False, emoji=False)
-
-
-def print_part(screen: Console, part: RenderableType) -> None:
-    """Print a table or text; a table that would have to break words becomes a line per cell, rows apart."""
-    needed = screen.options.update(width=_ANY_WIDTH, max_width=_ANY_WIDTH)
-    if not isinstance(part, Table) or Measurement.get(screen, needed, part).minimum <= screen.width:
-        screen.print(part)
-        return
-    if part.title:
-        screen.print(part.title)
-    for row in zip(*(column.cells for column in part.columns), strict=True):
-        for column, cell in zip(part.columns, row, strict=True):
-            value = cell if isinstance(cell, Text) else Text(str(cell))
-            if value.plain:
-                value = Text(", ").join(value.split("\n", allow_blank=False))
-                screen.print(Text(f"{column.header}: " if column.header else "", "dim").append_text(value))
-        screen.print()
+def harmless(value: Any) -> Any:
+    """Return a report from the wire with all text in it cleaned, keys too."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {clean(str(key)): harmless(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [harmless(item) for item in value]
+    return value
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -67,9 +49,9 @@ def print_line(line: str) -> None:
     sys.stdout.flush()
 
 
-def note(line: str) -> None:
-    """Tell something beside the output: one line on stderr."""
-    print(f"edgectl: {clean(line)}", file=sys.stderr, flush=True)
+def note(program: str, line: str) -> None:
+    """Tell something beside the output: one line on stderr, with the program's name at its head."""
+    print(f"{program}: {clean(line, _LONGEST_NOTE)}", file=sys.stderr, flush=True)
 
 
 def bar(fraction: float, width: int = 10, *, ascii_only: bool = False) -> str:
@@ -102,3 +84,39 @@ def milliseconds(value: float) -> str:
 def percent(fraction: float) -> str:
     """Write a fraction: 0.713 → 71.3 %."""
     return f"{100 * fraction:.1f} %"
+
+
+def count(number: float) -> str:
+    """Write a count with three digits: 3487816 → 3.49M, 512 → 512."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{unit}" if number < 1000 * size else f"{number / size:.0f}{unit}"
+    return f"{number:.0f}"
+
+
+def precise_milliseconds(value: float) -> str:
+    """Write a measured time's number with about three digits: 0.0123 → 0.012, 3.4567 → 3.46, 123.4 → 123."""
+    if value < 1:
+        return f"{value:.3f}"
+    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
+def shape(sizes: Sequence[int]) -> str:
+    """Write a tensor's shape without its batch dimension: [1, 112, 112, 32] → 112×112×32."""
+    inner = sizes[1:] if len(sizes) > 1 else sizes
+    return "×".join(map(str, inner)) or "1"
+
+
+def short_op(op: str) -> str:
+    """Shorten an operator's name for a narrow column: DEPTHWISE_CONV_2D → DEPTHWISE."""
+    return {"DEPTHWISE_CONV_2D": "DEPTHWISE", "FULLY_CONNECTED": "DENSE", "CONCATENATION": "CONCAT"}.get(
+        op, op.removesuffix("_2D") if len(op) > 9 else op
+    )
+
+
+def short_name(name: str) -> str:
+    """Shorten a tensor's name to what tells layers apart: the first of fused ones, without suffixes."""
+    first, *_ = name.split(";")
+    for suffix in ("/ReadVariableOp", "/BiasAdd", "/FusedBatchNormV3", "/Conv2D"):
+        first = first.removesuffix(suffix)
+    return first or name

@@ -49,7 +49,9 @@ def test_a_folder_becomes_a_bundle(tmp_path: Path) -> None:
     assert read_bundle(out).id == told["report"]["model"]
     assert "test accuracy" in done.stdout
     assert str(out) in done.stdout
-    assert done.stderr.splitlines()[:2] == ["scan…", "bottlenecks…"]
+    lines = done.stderr.splitlines()
+    assert lines[0] == "retrain:   0% scan"
+    assert list(dict.fromkeys(line.split()[2] for line in lines))[:3] == ["scan", "bottlenecks", "training"]
 
 
 @pytest.mark.parametrize(
@@ -68,8 +70,8 @@ def test_mistakes_get_one_line(tmp_path: Path, args: list[str], code: int, error
     done = edged(tmp_path, "--images", str(album), *args)
     assert done.returncode == code
     assert done.stdout == ""
-    assert done.stderr.removeprefix("scan…\n").startswith(error)
-    assert done.stderr.removeprefix("scan…\n").count("\n") == 1
+    assert done.stderr.removeprefix("retrain:   0% scan\n").startswith(error)
+    assert done.stderr.removeprefix("retrain:   0% scan\n").count("\n") == 1
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -41,12 +41,12 @@ def test_a_command_gives_ack_job_and_image(broker_port: int) -> None:
 
 def test_follow_shows_lines_and_returns_the_final_job(broker_port: int, capsys: pytest.CaptureFixture[str]) -> None:
     with ScriptedDevice(broker_port), client_of(broker_port) as client:
-        job = follow(client, client.command("tx2-01", "train").id, device="tx2-01")
+        job = follow(client, client.command("tx2-01", "train").id, device="tx2-01", cmd="train")
         lines = capsys.readouterr().err.splitlines()
-        assert lines[0] == "tx2-01 train   0% bottlenecks"
-        assert lines[-1] == "tx2-01 train 100% done"
+        assert lines[0] == "tx2-01 train:   0% bottlenecks"
+        assert lines[-1] == "tx2-01 train: 100% done"
         assert finish(job, "tx2-01") == 0
-        follow(client, client.command("tx2-01", "train").id, device="tx2-01", as_json=True)
+        follow(client, client.command("tx2-01", "train").id, device="tx2-01", cmd="train", as_json=True)
     printed = capsys.readouterr()
     assert Job.model_validate_json(printed.out).report == {"accuracy": 0.9}
     assert printed.err == ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
@@ -16,7 +15,7 @@ GOLDEN = Path(__file__).parents[1] / "contract" / "golden" / "profile.json"
 def test_a_report_is_shown_and_its_text_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     report = json.loads(GOLDEN.read_text(encoding="utf-8"))
     report["model"]["name"] = "mobile\x1b[2Jnet"
-    _print(report, argparse.Namespace(top=20))
+    _print(report, 20)
     shown = capsys.readouterr().out
     assert "mobile[2Jnet" in shown
     assert "\x1b" not in shown
@@ -27,7 +26,7 @@ def test_a_report_is_shown_and_its_text_is_harmless(capsys: pytest.CaptureFixtur
 def test_a_report_of_another_form_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     report = json.loads(GOLDEN.read_text(encoding="utf-8"))
     del report["layers_sum"]["whole_ms"]
-    _print(report, argparse.Namespace(top=20))
+    _print(report, 20)
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.splitlines() == [

@@ -145,7 +145,7 @@ def test_seconds_must_be_some(seconds: str, capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit) as caught:
         main(["demo", f"--seconds={seconds}"])
     assert caught.value.code == 2
-    assert "use a number of seconds greater than 0" in capsys.readouterr().err
+    assert "is not a number above 0" in capsys.readouterr().err
 
 
 def test_crops_have_the_photos_names_and_come_out_the_same(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 from edged.contract.reports import ProfileReport
 from edged.lab.chart import Axis, Chart, Series
 from edged.lab.profiling.layers import draw_layers
-from edged.terminal.profile import count, milliseconds, shape, short_name
+from edged.terminal.text import count, precise_milliseconds, shape, short_name
 
 HERE = Path(__file__).resolve().parent
 PICTURES = HERE / "profiling"
@@ -165,7 +165,7 @@ def _slowest(reports: Reports) -> Iterator[str]:
         place = report["layers"].index(layer)
         way = f"{shape(layer['input_shape'])} → {shape(layer['output_shape'])}"
         what = f"{place}: {layer['op']}, `{short_name(layer['name'])}`"
-        rows.append([name, what, way, milliseconds(layer["ms"]), f"{layer['share']:.1%}"])
+        rows.append([name, what, way, precise_milliseconds(layer["ms"]), f"{layer['share']:.1%}"])
     yield from _table(["model", "slowest layer", "shapes", "ms", "share"], rows)
 
 
@@ -185,7 +185,7 @@ def _end_to_end(reports: Reports) -> Iterator[str]:
     rows = []
     for name, report in reports.items():
         entry = report["end_to_end"]
-        cells = ["" if (ms := entry[f"{step}_ms"]) is None else milliseconds(ms) for step in steps]
+        cells = ["" if (ms := entry[f"{step}_ms"]) is None else precise_milliseconds(ms) for step in steps]
         rows.append([name, *cells])
     yield from _table(["model", *steps], rows)
 
@@ -193,7 +193,7 @@ def _end_to_end(reports: Reports) -> Iterator[str]:
 def _online(reports: Reports) -> Iterator[str]:
     rows = [
         [name, number, str(entry["images"]), f"{entry['total_ms']:.0f}"]
-        + [milliseconds(entry[key]) for key in ("mean_ms", "p50_ms", "p95_ms", "p99_ms", "cpu_ms")]
+        + [precise_milliseconds(entry[key]) for key in ("mean_ms", "p50_ms", "p95_ms", "p99_ms", "cpu_ms")]
         for name, report in reports.items()
         for number, entry in report["online"].items()
     ]
@@ -224,7 +224,7 @@ def _threads(reports: Reports) -> Iterator[str]:
     rows = []
     for name, report in reports.items():
         medians = [report["threads"][number]["p50_ms"] for number in numbers]
-        rows.append([name, *map(milliseconds, medians), f"{medians[0] / medians[-1]:.2f}"])
+        rows.append([name, *map(precise_milliseconds, medians), f"{medians[0] / medians[-1]:.2f}"])
     yield from _table(["p50 ms on threads", *numbers, "gain"], rows)
 
 
@@ -240,7 +240,7 @@ def _runtimes(reports: Reports) -> Iterator[str]:
 
 
 def _both(entry: Mapping[str, Any]) -> str:
-    return f"{milliseconds(entry['p50_ms'])} ({milliseconds(entry['cpu_ms'])})"
+    return f"{precise_milliseconds(entry['p50_ms'])} ({precise_milliseconds(entry['cpu_ms'])})"
 
 
 def _comparison(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -251,7 +251,12 @@ def _comparison(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             [
                 row["name"],
                 *("–" if share is None else f"{share:.1%}" for share in (accuracy, top5)),
-                *(milliseconds(row["ms"]), milliseconds(row["cpu_ms"]), f"{row['mb']:.1f}", count(row["macs"])),
+                *(
+                    precise_milliseconds(row["ms"]),
+                    precise_milliseconds(row["cpu_ms"]),
+                    f"{row['mb']:.1f}",
+                    count(row["macs"]),
+                ),
                 "–" if rate is None else f"{100 * rate:.1f}",
             ]
         )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 
-from edged.ctl.errors import DONE, FAILED
-from edged.ctl.options import count, open_client
+from edged.ctl.options import open_client
 from edged.errors import ConfigError
+from edged.terminal.options import count
+from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
 
 
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
             try:
                 ack = client.command(device, "set", change)
             except CommandError as error:  # the other devices are still asked
-                note(str(error))
+                note("edgectl", str(error))
                 worst = FAILED
                 continue
             *_, job = client.jobs(ack.id)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from edged.ctl.errors import DONE, FAILED
 from edged.ctl.options import ALL, open_client
 from edged.errors import ConfigError
+from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
@@ -20,7 +20,7 @@ def register(commands: Commands) -> None:
         "forget",
         run,
         summary="clear what a device that is gone has left at the broker",
-        details="Its retained topics: state, info, model, job. A device that is online is left alone; it would miss\n"
+        details="Its retained topics: state, info, model, job. A device that is online is left alone; it would miss "
         "them until it connects again. --force clears them all the same.",
         examples="  edgectl forget old-02\n  edgectl --device old-02 forget --force",
     )
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         if not retained:
             raise NoAnswerError(f"nothing of {device!r} is kept at {where(client)}")
         if retained.get("state") == b"online" and not args.force:
-            note(f"{device} is online; stop it first, or --force")
+            note("edgectl", f"{device} is online; stop it first, or --force")
             return FAILED
         for topic in retained:
             client.publish(f"{device}/{topic}", b"", retain=True)
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     elif cleared:
         print_line(f"{device}: cleared {', '.join(cleared)}")
     if left:
-        note(f"{device}: still there: {', '.join(sorted(left))}; does the broker let this user write them?")
+        note("edgectl", f"{device}: still there: {', '.join(sorted(left))}; does the broker let this user write them?")
     return FAILED if left else DONE
 
 

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.ctl.errors import DONE, FAILED
 from edged.ctl.options import open_client
+from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
-    from collections.abc import Callable
-
     from edged.ctl.client import Client
     from edged.ctl.photos import Gathered
     from edged.ctl.push import Outcome
 
-_LINE_STEP = 0.1
 _SHOWN_FAULTS = 20
 
 
@@ -31,8 +25,8 @@ def register(commands: Commands) -> None:
         "push",
         run,
         summary="send a folder of photos per label",
-        details="DIR holds a folder per label; with --label, the photos of that label. JPEG, PNG, BMP and WebP files\n"
-        "up to 8 MiB are sent as they are. What the device has is not sent again: after an interruption the\n"
+        details="DIR holds a folder per label; with --label, the photos of that label. JPEG, PNG, BMP and WebP files "
+        "up to 8 MiB are sent as they are. What the device has is not sent again: after an interruption the "
         "same command goes on where it ended.",
         examples="  edgectl images push flowers/\n  edgectl images push new-roses/ --label roses --json",
     )
@@ -55,10 +49,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _push(client: Client, device: str, gathered: Gathered, *, as_json: bool) -> int:
     from edged.ctl.push import Push
+    from edged.terminal.progress import progress
 
     begin = time.monotonic()
-    with _progress(device, len(gathered.photos), quiet=as_json) as progress:
-        outcome = Push(client, device, progress).run(gathered.photos)
+    with progress(f"{device} images push", unit="items", quiet=as_json) as tell:
+
+        def told(outcome: Outcome) -> None:
+            tell(outcome.done, len(gathered.photos), f"{outcome.bytes / 1e6:.1f} MB")
+
+        outcome = Push(client, device, told).run(gathered.photos)
     _tell(device, gathered, outcome, time.monotonic() - begin, as_json=as_json)
     return FAILED if outcome.rejected else DONE
 
@@ -85,47 +84,11 @@ def _tell(device: str, gathered: Gathered, outcome: Outcome, seconds: float, *, 
         return
     for verb, faults in (("skipped", skipped), ("rejected", rejected)):
         for file, reason in faults[:_SHOWN_FAULTS]:
-            note(f"{verb} {file}: {reason}")
+            note("edgectl", f"{verb} {file}: {reason}")
         if len(faults) > _SHOWN_FAULTS:
-            note(f"{verb} {len(faults) - _SHOWN_FAULTS} more; --json names them all")
+            note("edgectl", f"{verb} {len(faults) - _SHOWN_FAULTS} more; --json names them all")
     parts = [f"{outcome.pushed} pushed ({outcome.bytes / 1e6:.1f} MB in {seconds:.1f} s)"]
     counted = (("already there", outcome.present), ("relabeled", outcome.relabeled))
     parts += [f"{number} {what}" for what, number in counted if number]
     parts += [f"{len(faults)} {what}" for what, faults in (("rejected", rejected), ("skipped", skipped)) if faults]
     print_line(f"{device}: {', '.join(parts)}")
-
-
-@contextmanager
-def _progress(device: str, total: int, *, quiet: bool) -> Iterator[Callable[[Outcome], None]]:
-    """Show how far a push is, on stderr: a bar on a terminal, a line per tenth in a log."""
-    from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from edged.terminal.text import clean, console
-
-    screen = console(stderr=True)
-    if quiet:
-        yield lambda _: None
-    elif sys.stderr.isatty() and screen.is_terminal and not screen.is_dumb_terminal:
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[sent]}"),
-            TimeRemainingColumn(),
-            console=screen,
-            transient=True,
-        ) as bar:
-            task = bar.add_task(escape(clean(device)), total=total, sent="")
-            yield lambda outcome: bar.update(task, completed=outcome.done, sent=f"{outcome.bytes / 1e6:.1f} MB")
-    else:
-        told = 0
-
-        def line(outcome: Outcome) -> None:
-            nonlocal told
-            step = int(outcome.done / total / _LINE_STEP)
-            if step > told:
-                told = step
-                print(clean(f"{device} push {outcome.done}/{total}"), file=sys.stderr, flush=True)
-
-        yield line

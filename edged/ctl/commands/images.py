@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edged.ctl.commands import image_push
-from edged.ctl.errors import DONE, FAILED
-from edged.ctl.options import count, open_client
+from edged.ctl.options import open_client
 from edged.errors import ConfigError
+from edged.terminal.options import count
+from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
@@ -18,7 +19,6 @@ if TYPE_CHECKING:  # imported when the command runs
     from rich.table import Table
 
     from edged.contract.messages import Job
-    from edged.ctl.client import Client
 
 _MAX_LISTED = 500
 
@@ -64,7 +64,9 @@ def register(commands: Commands) -> None:
 
 def run_list(args: argparse.Namespace) -> int:
     """Print a table per device."""
-    from edged.terminal.text import console, print_json, print_part, text
+    from edged.ctl.jobs import ask_each
+    from edged.terminal.tables import console, print_part, text
+    from edged.terminal.text import print_json
 
     limit = min(args.limit, _MAX_LISTED)
     wanted = {"label": args.label, "unlabeled": args.unlabeled or None, "limit": limit}
@@ -87,7 +89,7 @@ def run_list(args: argparse.Namespace) -> int:
         for fault in report.get("skipped") or []:
             screen.print(text(f"not usable: {fault.get('file')}: {fault.get('reason')}", "yellow"))
 
-    return _each(args, "images_list", wanted, show)
+    return ask_each(args, "images_list", wanted, show)
 
 
 def matching(report: dict[str, Any], label: str | None, *, unlabeled: bool) -> int:
@@ -102,6 +104,7 @@ def run_get(args: argparse.Namespace) -> int:
     """Write the file."""
     from edged.ctl.commands.snapshot import write
     from edged.ctl.fleet import addressed
+    from edged.ctl.jobs import ask
     from edged.terminal.text import print_json, print_line
 
     image_id = _id(args.id)
@@ -109,7 +112,7 @@ def run_get(args: argparse.Namespace) -> int:
         devices = addressed(client, args.device)
         if len(devices) > 1:
             raise ConfigError("images get: name one device (--device ID)")
-        job = _ask(client, devices[0], "images_get", {"id": image_id}, keep_image=True)
+        job = ask(client, devices[0], "images_get", {"id": image_id}, keep_image=True)
         if job is None:
             return FAILED
         content = client.image(job.id)
@@ -127,33 +130,37 @@ def run_get(args: argparse.Namespace) -> int:
 
 def run_label(args: argparse.Namespace) -> int:
     """Send the label."""
+    from edged.ctl.jobs import ask_each
+
     if args.last is not None and not args.given:
         wanted = {"last": True, "label": args.last, "camera": args.camera}
     elif args.last is None and len(args.given) == 2 and args.camera is None:
         wanted = {"id": _id(args.given[0]), "label": args.given[1]}
     else:
         raise ConfigError("images label: give ID LABEL, or --last LABEL [--camera C]")
-    return _each(args, "images_label", wanted, _shower(args))
+    return ask_each(args, "images_label", wanted, _shower(args))
 
 
 def run_unlabel(args: argparse.Namespace) -> int:
     """Take the label away."""
-    return _each(args, "images_unlabel", {"id": _id(args.id)}, _shower(args))
+    from edged.ctl.jobs import ask_each
+
+    return ask_each(args, "images_unlabel", {"id": _id(args.id)}, _shower(args))
 
 
 def run_remove(args: argparse.Namespace) -> int:
     """Delete the image."""
-    return _each(args, "images_remove", {"id": _id(args.id)}, _shower(args, "removed"))
+    from edged.ctl.jobs import ask_each
+
+    return ask_each(args, "images_remove", {"id": _id(args.id)}, _shower(args, "removed"))
 
 
 def table(images: list[dict[str, Any]]) -> Table:
     """Lay images out, one per line, within 80 columns."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from edged.terminal.tables import device_table, text
+    from edged.terminal.text import UNKNOWN
 
-    from edged.terminal.text import UNKNOWN, text
-
-    laid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    laid = device_table()
     laid.add_column("id", no_wrap=True)
     laid.add_column("label", overflow="fold")
     laid.add_column("split", no_wrap=True)
@@ -185,38 +192,6 @@ def _shower(args: argparse.Namespace, verb: str = "") -> Callable[[str, Job], No
             print_line(f"{device}: {report.get('id')}  {verb or report.get('label') or 'unlabeled'}")
 
     return show
-
-
-def _each(args: argparse.Namespace, name: str, wanted: dict[str, Any], show: Callable[[str, Job], None]) -> int:
-    """Send a command to each addressed device in turn."""
-    from edged.ctl.fleet import addressed
-
-    worst = DONE
-    with open_client(args) as client:
-        for device in addressed(client, args.device):
-            job = _ask(client, device, name, wanted)
-            if job is None:
-                worst = FAILED
-            else:
-                show(device, job)
-    return worst
-
-
-def _ask(client: Client, device: str, name: str, wanted: dict[str, Any], *, keep_image: bool = False) -> Job | None:
-    """Return the job that succeeded; None where it did not, which was said."""
-    from edged.ctl.jobs import finish
-    from edged.errors import CommandError
-    from edged.terminal.text import note
-
-    try:
-        ack = client.command(device, name, wanted)
-    except CommandError as error:  # the other devices are still asked
-        note(str(error))
-        return None
-    *_, job = client.jobs(ack.id)
-    if not keep_image:
-        client.forget(ack.id)
-    return job if finish(job, device) == DONE else None
 
 
 def _id(text: str) -> str:

@@ -6,9 +6,10 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
-from edged.ctl.errors import DONE, FAILED
-from edged.ctl.options import count, open_client
+from edged.ctl.options import open_client
 from edged.errors import ConfigError
+from edged.terminal.options import count
+from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
@@ -50,7 +51,8 @@ def run_jobs(args: argparse.Namespace) -> int:
     from edged.ctl.errors import NoAnswerError
     from edged.ctl.fleet import look, seen, where
     from edged.errors import EdgedError
-    from edged.terminal.text import console, note, print_json, print_part
+    from edged.terminal.tables import console, print_part
+    from edged.terminal.text import note, print_json
 
     _check(args.job)
     worst, shown = DONE, 0
@@ -65,7 +67,7 @@ def run_jobs(args: argparse.Namespace) -> int:
                 try:
                     told = _ask(client, device, args.limit, args.job)
                 except EdgedError as error:
-                    note(str(error))
+                    note("edgectl", str(error))
                     worst = FAILED
             elif args.job is not None:
                 told = [job for job in told if job.id.startswith(args.job)]
@@ -78,7 +80,7 @@ def run_jobs(args: argparse.Namespace) -> int:
                 if args.job is not None:
                     _print_report(told[0])
         if not shown and worst == DONE:
-            note("no training yet" if args.job is None else f"no job {args.job}")
+            note("edgectl", "no training yet" if args.job is None else f"no job {args.job}")
             worst = DONE if args.job is None else FAILED
     return worst
 
@@ -154,7 +156,8 @@ def _table(device: str, jobs: list[Job], *, online: bool) -> Any:
     from rich import box
     from rich.table import Table
 
-    from edged.terminal.text import UNKNOWN, text
+    from edged.terminal.tables import text
+    from edged.terminal.text import UNKNOWN
 
     colours = {"succeeded": "green", "running": "cyan", "failed": "red", "rejected": "yellow"}
     table = Table(title=text(device), title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
@@ -189,7 +192,7 @@ def _print_report(job: Job) -> None:
     if job.cmd == "profile" and job.status == "succeeded":
         from edged.contract.reports import ProfileReport
         from edged.terminal.profile import print_profile
-        from edged.terminal.text import console
+        from edged.terminal.tables import console
 
         profiled = read_report(ProfileReport, report)
         if profiled is not None:

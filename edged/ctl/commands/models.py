@@ -9,14 +9,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.ctl.errors import DONE, FAILED
 from edged.ctl.options import open_client
 from edged.errors import ConfigError
+from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
     from edged.contract.messages import Job
-    from edged.ctl.client import Client
 
 
 def register(commands: Commands) -> None:
@@ -43,7 +42,7 @@ def register(commands: Commands) -> None:
         "remove",
         run_remove,
         summary="delete models or trained versions, to make room on the device",
-        details="Never what runs or came with edged. The version that `edgectl rollback` goes back to only\n"
+        details="Never what runs or came with edged. The version that `edgectl rollback` goes back to only "
         "with --previous.",
         examples="  edgectl models remove 7acac0195403\n  edgectl models remove inception_v3 4f1a 92bc",
     )
@@ -55,7 +54,7 @@ def register(commands: Commands) -> None:
         "push",
         run_push,
         summary="send a model to a device and install it",
-        details="A bundle's folder (model.tflite, labels.txt, manifest.json), or a quantized .tflite classifier and\n"
+        details="A bundle's folder (model.tflite, labels.txt, manifest.json), or a quantized .tflite classifier and "
         "its labels. It does not answer before `edgectl models use NAME`.",
         examples="  edgectl models push ./my_model\n  edgectl models push birds.tflite --labels birds.txt --name birds",
     )
@@ -74,7 +73,9 @@ def register(commands: Commands) -> None:
 
 def run_list(args: argparse.Namespace) -> int:
     """List the models of each addressed device."""
-    from edged.terminal.text import console, print_json, print_part
+    from edged.ctl.jobs import ask_each
+    from edged.terminal.tables import console, print_part
+    from edged.terminal.text import print_json
 
     def show(device: str, job: Job) -> None:
         models = [model for model in (job.report or {}).get("models") or () if isinstance(model, dict)]
@@ -84,16 +85,19 @@ def run_list(args: argparse.Namespace) -> int:
         else:
             print_part(console(), _table(device, models))
 
-    return _each(args, "models_list", {}, show)
+    return ask_each(args, "models_list", {}, show)
 
 
 def run_use(args: argparse.Namespace) -> int:
     """Switch each addressed device."""
-    return _each(args, "models_use", {"model": args.model}, _answers(args))
+    from edged.ctl.jobs import ask_each
+
+    return ask_each(args, "models_use", {"model": args.model}, _answers(args))
 
 
 def run_remove(args: argparse.Namespace) -> int:
     """Delete them one after another on each addressed device."""
+    from edged.ctl.jobs import ask_each
     from edged.terminal.text import print_json, print_line
 
     def show(device: str, job: Job) -> None:
@@ -104,17 +108,20 @@ def run_remove(args: argparse.Namespace) -> int:
             print_line(f"{device}: {report.get('removed')} removed, {(report.get('bytes') or 0) / 1e6:.1f} MB")
 
     given = [{"model": model, "previous": args.previous or None} for model in args.models]
-    return max(_each(args, "models_remove", wanted, show) for wanted in given)
+    return max(ask_each(args, "models_remove", wanted, show) for wanted in given)
 
 
 def run_rollback(args: argparse.Namespace) -> int:
     """Roll each addressed device back."""
-    return _each(args, "rollback", {}, _answers(args))
+    from edged.ctl.jobs import ask_each
+
+    return ask_each(args, "rollback", {}, _answers(args))
 
 
 def run_push(args: argparse.Namespace) -> int:
     """Send the model's file in parts, then have it installed."""
     from edged.ctl.fleet import addressed
+    from edged.ctl.jobs import ask
     from edged.ctl.upload import upload
     from edged.terminal.text import print_json, print_line
 
@@ -122,8 +129,8 @@ def run_push(args: argparse.Namespace) -> int:
     worst = DONE
     with open_client(args) as client:
         for device in addressed(client, args.device):
-            wanted["sha256"] = upload(client, device, model, str(wanted["name"]))
-            job = _call(client, device, "models_add", wanted)
+            wanted["sha256"] = upload(client, device, model, str(wanted["name"]), quiet=args.json)
+            job = ask(client, device, "models_add", wanted)
             if job is None:
                 worst = FAILED
             elif args.json:
@@ -135,36 +142,6 @@ def run_push(args: argparse.Namespace) -> int:
                     f"`edgectl models use {report.get('name')}` lets it answer"
                 )
     return worst
-
-
-def _each(args: argparse.Namespace, name: str, values: dict[str, Any], show: Any) -> int:
-    from edged.ctl.fleet import addressed
-
-    worst = DONE
-    with open_client(args) as client:
-        for device in addressed(client, args.device):
-            job = _call(client, device, name, values)
-            if job is None:
-                worst = FAILED
-            else:
-                show(device, job)
-    return worst
-
-
-def _call(client: Client, device: str, name: str, values: dict[str, Any]) -> Job | None:
-    """Send a command and wait for its job; None, and a line on stderr, where it did not succeed."""
-    from edged.ctl.jobs import finish
-    from edged.errors import CommandError
-    from edged.terminal.text import note
-
-    try:
-        ack = client.command(device, name, values)
-    except CommandError as error:  # the other devices are still asked
-        note(str(error))
-        return None
-    *_, job = client.jobs(ack.id)
-    client.forget(ack.id)
-    return job if finish(job, device) == DONE else None
 
 
 def _answers(args: argparse.Namespace) -> Any:
@@ -248,7 +225,8 @@ def _table(device: str, models: list[dict[str, Any]]) -> Any:
     from rich import box
     from rich.table import Table
 
-    from edged.terminal.text import UNKNOWN, percent, text
+    from edged.terminal.tables import text
+    from edged.terminal.text import UNKNOWN, percent
 
     table = Table(title=text(device), title_justify="left", box=box.SIMPLE)
     for name in ("state", "model", "id", "classes", "accuracy"):

@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from edged.ctl.errors import DONE, FAILED
-from edged.ctl.options import count, open_client, positive
+from edged.terminal.options import add_profile_options
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
-    from edged.ctl.client import Client
+    from edged.contract.messages import Job
 
-_PARTS = ("layers", "end_to_end", "online", "batch", "threads", "runtimes", "gpu")
 _SILENCE_S = 30.0
 
 
@@ -22,20 +20,13 @@ def register(commands: Commands) -> None:
         "profile",
         run,
         summary="where a model's time goes on a device: layers, batches, threads",
-        details="The device measures beside its live classification and behind it in priority: stop its cameras\n"
+        details="The device measures beside its live classification and behind it in priority: stop its cameras "
         "(edgectl set --fps 0.1) for numbers of a quiet machine. Ctrl-C ends the watching, not the profile.",
         examples="  edgectl profile\n  edgectl --device tx2-01 profile inception_v3 --only layers,batch\n"
         "  edgectl profile --json | jq '.report.layers | sort_by(-.ms) | .[0]'",
     )
     parser.add_argument("model", nargs="?", metavar="MODEL", help="an installed model or a version (else what runs)")
-    parser.add_argument("--only", metavar="PART,…", type=_parts, help="some of: " + ", ".join(_PARTS))
-    parser.add_argument("--online", metavar="N,…", type=_counts, help="images one after another (10,100,1000)")
-    parser.add_argument("--batches", metavar="N,…", type=_counts, help="batch sizes (1,20,40,100,200)")
-    parser.add_argument("--batch-images", metavar="N", type=count, help="images for each batch size (1000)")
-    parser.add_argument("--seconds", metavar="S", type=positive, help="end each measurement after so long (20)")
-    parser.add_argument("--runtime", metavar="R", help="auto, litert, tflite_runtime or tensorflow (the device's)")
-    parser.add_argument("--threads", metavar="N", type=count, help="for one inference (1)")
-    parser.add_argument("--top", metavar="N", type=int, default=20, help="layers to print, the slowest; 0: all (20)")
+    add_profile_options(parser)
     parser.add_argument(
         "--wait", action=argparse.BooleanOptionalAction, default=True, help="follow the profile to its end (yes)"
     )
@@ -43,65 +34,26 @@ def register(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Start a profile on each addressed device, then follow one after another."""
-    from edged.ctl.fleet import addressed
-    from edged.ctl.jobs import begun, finish
-    from edged.errors import CommandError
-    from edged.terminal.text import note, print_json, print_line
+    from edged.ctl.jobs import start_each
 
     names = ("model", "only", "online", "batches", "batch_images", "seconds", "runtime", "threads")
     wanted = {name: getattr(args, name) for name in names}
-    worst = DONE
-    started: list[tuple[str, str]] = []
-    with open_client(args) as client:
-        for device in addressed(client, args.device):
-            try:
-                started.append((device, client.command(device, "profile", wanted).id))
-            except CommandError as error:  # the other devices are still asked
-                note(str(error))
-                worst = FAILED
-        for device, job_id in started:
-            if args.wait:
-                worst = max(worst, _follow(client, device, job_id, args))
-                continue
-            ended = begun(client, job_id, device=device)
-            client.forget(job_id)
-            status = "queued" if ended is None else ended.status
-            if args.json:
-                print_json({"device": device, "id": job_id, "cmd": "profile", "status": status})
-            elif ended is None:
-                print_line(f"{device}: job {job_id}; follow it with `edgectl jobs`, end it with `edgectl cancel`")
-            worst = max(worst, DONE if ended is None else finish(ended, device))
-    return worst
+
+    def show(device: str, job: Job) -> None:
+        del device
+        if job.status == "succeeded" and job.report:
+            _print(job.report, max(args.top, 0))
+
+    return start_each(args, "profile", wanted, show, silence_s=max(_SILENCE_S, args.timeout))
 
 
-def _follow(client: Client, device: str, job_id: str, args: argparse.Namespace) -> int:
-    from edged.ctl.jobs import finish, follow
-
-    job = follow(client, job_id, device=device, as_json=args.json, silence_s=max(_SILENCE_S, args.timeout))
-    client.forget(job_id)
-    if not args.json and job.status == "succeeded" and job.report:
-        _print(job.report, args)
-    return finish(job, device)
-
-
-def _print(values: dict[str, Any], args: argparse.Namespace) -> None:
+def _print(values: dict[str, Any], top: int) -> None:
     from edged.contract.reports import ProfileReport
     from edged.ctl.commands.retrain import read_report
     from edged.terminal.profile import print_profile
-    from edged.terminal.text import console
+    from edged.terminal.tables import console
 
     report = read_report(ProfileReport, values)
     if report is None:
         return
-    print_profile(console(), report, top=max(args.top, 0))
-
-
-def _parts(text: str) -> list[str]:
-    names = [name.strip().replace("-", "_") for name in text.split(",")]
-    if unknown := [name for name in names if name not in _PARTS]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(_PARTS)}")
-    return names
-
-
-def _counts(text: str) -> list[int]:
-    return [count(part.strip()) for part in text.split(",")]
+    print_profile(console(), report, top=top)

@@ -5,15 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edged.ctl.errors import DONE, FAILED
-from edged.ctl.options import open_client
-from edged.terminal.hyperparameters import add_hyperparameters, given_hyperparameters
+from edged.terminal.options import add_hyperparameters, given_hyperparameters
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
     from edged.contract.messages import Job
     from edged.contract.reports import ReportPart, TrainingReport
-    from edged.ctl.client import Client
 
 Report = TypeVar("Report", bound="ReportPart")
 
@@ -24,8 +21,8 @@ def register(commands: Commands) -> None:
         "retrain",
         run,
         summary="train a device's final layer anew on its labeled images",
-        details="The device trains beside its live classification. The new model answers from then on if it is good\n"
-        "enough on images that training never saw; else the job is rejected and the old one stays. What is\n"
+        details="The device trains beside its live classification. The new model answers from then on if it is good "
+        "enough on images that training never saw; else the job is rejected and the old one stays. What is "
         "not given is what the device's [retrain] says. Ctrl-C ends the watching, not the training.",
         examples="  edgectl retrain --lr 0.1\n  edgectl --device tx2-01 retrain --backbone inception_v3 --augment\n"
         "  edgectl --device all retrain --no-wait\n  edgectl retrain --json | jq .report.accuracy",
@@ -39,53 +36,24 @@ def register(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Start a training on each addressed device, then follow one after another."""
-    from edged.ctl.fleet import addressed
-    from edged.ctl.jobs import begun, finish
-    from edged.errors import CommandError
-    from edged.terminal.text import note, print_json, print_line
+    from edged.ctl.jobs import start_each
 
     wanted = given_hyperparameters(args) | {"backbone": args.backbone}
-    worst = DONE
-    started: list[tuple[str, str]] = []
-    with open_client(args) as client:
-        for device in addressed(client, args.device):
-            try:
-                started.append((device, client.command(device, "retrain", wanted).id))
-            except CommandError as error:  # the other devices are still asked
-                note(str(error))
-                worst = FAILED
-        for device, job_id in started:
-            if args.wait:
-                worst = max(worst, _follow(client, device, job_id, args.json))
-                continue
-            ended = begun(client, job_id, device=device, preliminary=(None, "scan"))
-            client.forget(job_id)
-            status = "queued" if ended is None else ended.status
-            if args.json:
-                print_json({"device": device, "id": job_id, "cmd": "retrain", "status": status})
-            elif ended is None:
-                print_line(f"{device}: job {job_id}; follow it with `edgectl jobs`, end it with `edgectl cancel`")
-            worst = max(worst, DONE if ended is None else finish(ended, device))
-    return worst
+    return start_each(args, "retrain", wanted, _print, describe=describe, preliminary=(None, "scan"))
 
 
-def _follow(client: Client, device: str, job_id: str, as_json: bool) -> int:
-    from edged.ctl.jobs import finish, follow
+def _print(device: str, job: Job) -> None:
     from edged.terminal.text import print_line
 
-    job = follow(client, job_id, device=device, as_json=as_json, describe=describe)
-    client.forget(job_id)
-    if not as_json and job.report:
-        report = print_report(job.report)
-        if report is not None and job.status == "succeeded":
-            print_line(f"{device}: model {report.model} answers; `edgectl rollback` goes back")
-    return finish(job, device)
+    report = print_report(job.report) if job.report else None
+    if report is not None and job.status == "succeeded":
+        print_line(f"{device}: model {report.model} answers; `edgectl rollback` goes back")
 
 
 def print_report(values: dict[str, Any]) -> TrainingReport | None:
     """Print the report of a training that has ended, as a device sent it; None: it cannot be read."""
     from edged.contract.reports import TrainingReport
-    from edged.terminal.text import console, print_part
+    from edged.terminal.tables import console, print_part
     from edged.terminal.training import report_tables
 
     report = read_report(TrainingReport, values)
@@ -99,30 +67,19 @@ def read_report(kind: type[Report], values: dict[str, Any]) -> Report | None:
     from pydantic import ValidationError
 
     from edged.errors import first_mistake
-    from edged.terminal.text import note
+    from edged.terminal.text import harmless, note
 
     try:
         return kind.model_validate(harmless(values))
     except ValidationError as error:  # a device of another version
-        note(f"the device's report is of another form ({first_mistake(error).key}); --json prints it as it is")
+        key = first_mistake(error).key
+        note("edgectl", f"the device's report is of another form ({key}); --json prints it as it is")
         return None
 
 
 def describe(job: Job) -> str:
     """Tell what a training does right now."""
+    from edged.terminal.text import harmless
     from edged.terminal.training import describe as tell
 
     return tell(job.stage or job.status, harmless(job.report or {}) if job.status == "running" else {})
-
-
-def harmless(value: Any) -> Any:
-    """Return a report with the text in it cleaned: it comes from the wire and goes to a terminal."""
-    from edged.terminal.text import clean
-
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, dict):
-        return {clean(str(key)): harmless(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [harmless(item) for item in value]
-    return value

@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.ctl.errors import DONE, FAILED
 from edged.ctl.options import open_client
 from edged.errors import ConfigError
+from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
@@ -65,25 +65,16 @@ def run(args: argparse.Namespace) -> int:
 
 def _fetch(client: Client, device: str, args: argparse.Namespace) -> dict[str, Any] | None:
     """Send the command, write the file, return what `--json` prints; None where the device's job failed."""
-    from edged.contract.messages import FINAL, timestamp
-    from edged.ctl.jobs import finish
-    from edged.errors import CommandError
-    from edged.terminal.text import note
+    from edged.contract.messages import timestamp
+    from edged.ctl.jobs import ask
 
-    try:
-        ack = client.command(device, "snapshot", {"camera": args.camera, "quality": args.quality})
-    except CommandError as error:  # the other devices are still asked
-        note(str(error))
-        return None
-    last = None
-    for job in client.jobs(ack.id):
-        last = job if job.status in FINAL else None
-    if last is None or finish(last, device) != DONE:
+    job = ask(client, device, "snapshot", {"camera": args.camera, "quality": args.quality}, keep_image=True)
+    if job is None:
         return None
     # The job and the image are two topics: either may come first.
-    jpeg = client.image(ack.id)
-    client.forget(ack.id)
-    report = last.report or {}
+    jpeg = client.image(job.id)
+    client.forget(job.id)
+    report = job.report or {}
     camera = str(report.get("camera") or args.camera or "camera")
     taken = str(report.get("ts") or timestamp())
     path = _path(args.output, f"{_safe(device)}-{_safe(camera)}-{_safe(re.sub(r'[-:]', '', taken))}.jpg")
@@ -97,7 +88,7 @@ def _fetch(client: Client, device: str, args: argparse.Namespace) -> dict[str, A
         "ts": taken,
         "label": str(report["label"]) if "label" in report else None,
         "score": float(score) if isinstance(score, int | float) else None,
-        "id": ack.id,
+        "id": job.id,
     }
 
 

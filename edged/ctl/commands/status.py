@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from edged.ctl.errors import DONE
 from edged.ctl.options import open_client
+from edged.terminal.program import DONE
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
     from edged.ctl.errors import NoAnswerError
     from edged.ctl.fleet import look, seen, where
     from edged.ctl.options import ALL
-    from edged.terminal.text import console, print_json, print_part
+    from edged.terminal.tables import console, print_part
+    from edged.terminal.text import print_json
 
     with open_client(args) as client:
         fleet = look(client, args.device, live=True)
@@ -74,10 +75,9 @@ def as_json(device: Device) -> dict[str, Any]:
 
 def table(devices: list[Device]) -> Table:
     """Lay devices out, a few lines each, so that 80 columns are enough."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from edged.terminal.tables import device_table
 
-    laid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    laid = device_table()
     for heading in ("device", "model", "cameras", "speed", "heat, power"):
         laid.add_column(heading, overflow="fold", no_wrap=heading in ("speed", "heat, power"))
     for index, device in enumerate(devices):
@@ -91,7 +91,7 @@ def table(devices: list[Device]) -> Table:
 
 def complaints(devices: list[Device]) -> list[Text]:
     """Return what devices complain of, a line each: too long for a table's cell."""
-    from edged.terminal.text import text
+    from edged.terminal.tables import text
 
     lines = []
     for device in devices:
@@ -113,7 +113,7 @@ def _lines(parts: list[Text]) -> Text:
 
 
 def _name(device: Device) -> Text:
-    from edged.terminal.text import text
+    from edged.terminal.tables import text
 
     state, style = device.state or "state unknown", "green" if device.online else "red"
     if device.online and not device.answered:
@@ -127,7 +127,8 @@ def _name(device: Device) -> Text:
 
 
 def _model(device: Device) -> Text:
-    from edged.terminal.text import UNKNOWN, percent, text
+    from edged.terminal.tables import text
+    from edged.terminal.text import UNKNOWN, percent
 
     lines = [text(UNKNOWN)]
     if (model := device.model) is not None:
@@ -139,7 +140,8 @@ def _model(device: Device) -> Text:
 
 
 def _cameras(device: Device) -> Text:
-    from edged.terminal.text import UNKNOWN, text
+    from edged.terminal.tables import text
+    from edged.terminal.text import UNKNOWN
 
     if device.info is None or not device.info.cameras:
         return text(UNKNOWN)
@@ -150,7 +152,8 @@ def _cameras(device: Device) -> Text:
 
 
 def _speed(device: Device) -> Text:
-    from edged.terminal.text import UNKNOWN, milliseconds, text
+    from edged.terminal.tables import text
+    from edged.terminal.text import UNKNOWN, milliseconds
 
     told = device.telemetry
     if told is None:
@@ -166,7 +169,8 @@ def _speed(device: Device) -> Text:
 
 
 def _heat(device: Device) -> Text:
-    from edged.terminal.text import UNKNOWN, text, watts
+    from edged.terminal.tables import text
+    from edged.terminal.text import UNKNOWN, watts
 
     told = device.telemetry
     lines = []

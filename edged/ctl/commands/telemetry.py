@@ -24,7 +24,7 @@ def register(commands: Commands) -> None:
         "telemetry",
         run,
         summary="live power, temperature, load, clocks and latency",
-        details="A live table on a terminal, one line per message in a pipe, the message itself with --json.\n"
+        details="A live table on a terminal, one line per message in a pipe, the message itself with --json. "
         "A value that the device cannot read is absent. Ctrl-C ends.",
         examples="  edgectl telemetry\n  edgectl --device tx2-01 telemetry --json --count 1",
     )
@@ -60,14 +60,13 @@ class TelemetryView:
 
     def table(self, now: float, screen: Console) -> Table:
         """Lay the rows out by device, a line per rail, zone and load."""
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
         from rich.text import Text
 
-        from edged.terminal.text import UNKNOWN, duration, text
+        from edged.terminal.tables import device_table, text
+        from edged.terminal.text import UNKNOWN, duration
 
         del screen
-        laid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+        laid = device_table()
         laid.add_column("device", overflow="fold", max_width=20)
         for heading in ("speed", "power", "heat", "load, clock"):
             laid.add_column(heading, overflow="fold", no_wrap=heading == "speed")

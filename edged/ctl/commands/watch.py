@@ -27,7 +27,7 @@ def register(commands: Commands) -> None:
         "watch",
         run,
         summary="live results of every camera",
-        details="A live table on a terminal, one line per result in a pipe, the result itself with --json.\n"
+        details="A live table on a terminal, one line per result in a pipe, the result itself with --json. "
         "Ctrl-C ends.",
         examples="  edgectl watch\n  edgectl --device tx2-01 watch --seconds 30\n  edgectl watch --json --count 100",
     )
@@ -84,12 +84,10 @@ class ResultView:
 
     def table(self, now: float, screen: Console) -> Table:
         """Lay the rows out by device and camera."""
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
+        from edged.terminal.tables import device_table, text
+        from edged.terminal.text import UNKNOWN, bar, duration, milliseconds
 
-        from edged.terminal.text import UNKNOWN, bar, duration, milliseconds, text
-
-        laid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, expand=True)
+        laid = device_table(expand=True)
         laid.add_column("device", no_wrap=True, max_width=20)
         laid.add_column("camera", no_wrap=True, max_width=10)
         laid.add_column("label", no_wrap=True, ratio=1)

@@ -174,7 +174,7 @@ def draw_layers(report: ProfileReport) -> str:
         ValueError: They were not measured.
     """
     from edged.lab.chart import Bar, BarChart
-    from edged.terminal.profile import count, milliseconds, shape
+    from edged.terminal.text import count, precise_milliseconds, shape
 
     layers, whole = report.layers, report.layers_sum
     if layers is None or whole is None:
@@ -193,10 +193,10 @@ def draw_layers(report: ProfileReport) -> str:
                 label=f"{place}  {shape(layer.input_shape)} → {shape(layer.output_shape)}",
                 value=layer.ms,
                 kind=layer.op,
-                note=f"{milliseconds(layer.ms)} ms"
+                note=f"{precise_milliseconds(layer.ms)} ms"
                 + (f", {count(layer.macs)}" if layer.macs else "")
                 + ("  ◀ slowest" if layer.slowest else ""),
-                tooltip=f"{layer.name}: {layer.op}, {milliseconds(layer.ms)} ms, {layer.share:.2%}",
+                tooltip=f"{layer.name}: {layer.op}, {precise_milliseconds(layer.ms)} ms, {layer.share:.2%}",
                 marked=layer.slowest,
             )
             for place, layer in enumerate(layers)

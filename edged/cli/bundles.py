@@ -1,14 +1,81 @@
-"""What `edged models` prints: rows for people and for programs."""
+"""Models as a command line names them, and as `edged models` prints them: rows for people and for programs."""
 
 from __future__ import annotations
 
 import json
-import sys
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edged.errors import ModelError
+
 if TYPE_CHECKING:
+    from edged.settings import Settings
     from edged.store import Bundle, Store
     from edged.zoo import Entry
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """A model that was asked for.
+
+    Attributes:
+        name: What to call it.
+        file: The .tflite file.
+        content: What is in it.
+        folder: Of the bundle that it is in; None: it is a file alone.
+        id: The bundle's.
+        crop: Part of an image's shorter side that it looks at.
+        labels: Of its outputs; empty where they are unknown.
+    """
+
+    name: str
+    file: Path
+    content: bytes
+    folder: Path | None
+    id: str | None
+    crop: float
+    labels: Sequence[str]
+
+
+def find_model(wanted: str | None, configuration: Settings) -> FoundModel:
+    """Return the model that a command line asks for.
+
+    Args:
+        wanted: Name or id of an installed one, a bundle's folder, or a .tflite file; None: what runs.
+        configuration: Where models are installed, and what runs.
+
+    Raises:
+        ModelError: There is none, or it is damaged.
+    """
+    from edged.store import Store, read_bundle
+
+    if wanted is not None and wanted.endswith(".tflite"):
+        from edged.vision.preprocess import IMAGENET_CROP
+
+        path = Path(wanted)
+        try:
+            return FoundModel(path.stem, path, path.read_bytes(), None, None, IMAGENET_CROP, ())
+        except OSError as error:
+            raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+    store = Store(configuration.storage.state_dir)
+    if wanted is None:
+        bundle = store.current(configuration.model.name)
+    elif os.sep in wanted or wanted in (".", ".."):
+        bundle = read_bundle(Path(wanted))
+    else:
+        bundle = store.find(wanted)
+    return FoundModel(
+        name=bundle.name,
+        file=bundle.path / "model.tflite",
+        content=bundle.read_model(),
+        folder=bundle.path,
+        id=bundle.id,
+        crop=bundle.manifest.input.crop,
+        labels=bundle.labels,
+    )
 
 
 def origin(bundle: Bundle, store: Store) -> str:
@@ -50,12 +117,10 @@ def available(name: str, entry: Entry) -> dict[str, Any]:
 
 def print_table(rows: list[dict[str, Any]]) -> None:
     """Print rows of `row` and `available` for people."""
-    from rich.console import Console
-    from rich.table import Table
+    from edged.terminal.tables import console, plain_table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("model", "id", "input", "classes", "top-1", ""):
-        table.add_column(heading, justify="right" if heading in ("classes", "top-1") else "left", no_wrap=bool(heading))
+    words = ("model", "id", "input", "")
+    table = plain_table("model", "id", "input", "classes", "top-1", "", left=words, folded=("",))
     for row in rows:
         state = {"available": f"{row.get('megabytes')} MB: edged models pull {row['name']}"}.get(
             row["status"], row["status"]
@@ -69,9 +134,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
             "" if accuracy is None else f"{accuracy:.1%}",
             f"{state}, runs" if row["current"] else state,
         )
-    # Lines are cut to a terminal's width only where there is a terminal.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    console.print(table)
+    console(plain_width=160).print(table)
 
 
 def print_fields(fields: dict[str, Any], as_json: bool) -> None:
