@@ -104,6 +104,12 @@ class Bench:
         self._end.set()
         self._thread.join()
 
+    def weak_one(self) -> tuple[str, Bundle]:
+        """Return the id of the model that answers and a version that shall be weak; there is a frame to rehearse on."""
+        before, new = self.switch.running.id, self.trained("weak")
+        wait_until(lambda: self.answered, what="a frame to rehearse on")
+        return before, new
+
     def trained(self, name: str) -> Bundle:
         """A version that differs from the shipped model in one byte that nothing reads."""
         shipped = self.store.find("mobilenet_v2")
@@ -149,8 +155,7 @@ def test_every_frame_is_answered_by_the_old_or_the_new_model(bench: Bench) -> No
 def test_a_new_model_that_fails_on_probation_goes_and_says_so(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, answers: int
 ) -> None:
-    before, new = bench.switch.running.id, bench.trained("weak")
-    wait_until(lambda: bench.answered, what="a frame to rehearse on")
+    before, new = bench.weak_one()
     weaken(monkeypatch, good_for=REHEARSED + answers)
     with pytest.raises(ModelError, match=rf"{new.id} fails \(the delegate has gone\); the old one is back"):
         bench.switch.use(new, patience_s=PATIENCE_S)
@@ -167,8 +172,7 @@ def test_a_new_model_that_fails_on_probation_goes_and_says_so(
 def test_a_model_that_fails_on_the_newest_frames_answers_none(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, good_for: int
 ) -> None:
-    before, new = bench.switch.running.id, bench.trained("weak")
-    wait_until(lambda: bench.answered, what="a frame to rehearse on")
+    before, new = bench.weak_one()
     bench.camera.dark = True  # no live frame can tell
     weaken(monkeypatch, good_for=good_for)
     with pytest.raises(ModelError, match=rf"{new.id} fails \(the delegate has gone\); the old one goes on"):
@@ -188,8 +192,7 @@ def test_the_verdict_does_not_wait_for_a_slow_camera(bench: Bench) -> None:
 
 
 def test_live_frames_are_watched_after_the_verdict(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, new = bench.switch.running.id, bench.trained("weak")
-    wait_until(lambda: bench.answered, what="a frame to rehearse on")
+    before, new = bench.weak_one()
     bench.camera.dark = True
     weaken(monkeypatch, good_for=REHEARSED + 2)
     bench.switch.use(new)

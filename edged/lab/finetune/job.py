@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from edged.errors import ConfigError
 from edged.jobs.process import Child
+from edged.learning.softmax_regression import EpochReport
 
 BLOCKS = 16
 """MobileNetV2's numbered blocks; Conv1 and expanded_conv come before them, Conv_1 and the head after them."""
@@ -104,15 +105,9 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Epoch:
-    """One pass: mean loss (smoothed labels) and accuracy of training, before each step; validation after the pass."""
+class Epoch(EpochReport):
+    """One pass over the training photos; `loss` is that of smoothed labels. `seconds`: how long it took."""
 
-    epoch: int
-    lr: float
-    loss: float
-    accuracy: float
-    validation_loss: float | None
-    validation_accuracy: float | None
     seconds: float
 
 

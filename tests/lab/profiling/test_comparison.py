@@ -14,6 +14,14 @@ from tests.networks import SHIPPED, made
 from tests.photos import shipped_photos, write_views
 
 
+def check_compared(out: str, *, shipped_at_least: float, legacy_at_least: float) -> None:
+    shipped, legacy = json.loads(out)["compare"]
+    assert (shipped["judged"], legacy["judged"]) == (24, 24)
+    assert shipped["accuracy"] >= shipped_at_least
+    assert legacy["accuracy"] >= legacy_at_least  # 1001 outputs: one off would be 0
+    assert shipped["accuracy_per_ms"] == pytest.approx(shipped["accuracy"] / shipped["ms"], rel=0.01)
+
+
 def test_labels_are_folders_or_a_table(photos: Path, tmp_path: Path) -> None:
     assert [photo.label for photo in labeled_photos(photos, None)] == ["rocket", "rocket", "tabby"]
     table = tmp_path / "labels.csv"
@@ -46,11 +54,7 @@ def test_background_is_offset_and_accuracy_is_that_of_the_labels(
     table.write_text("\n".join(rows) + "\n", encoding="utf-8")
     arguments = ["--images", str(folder), "--labels", str(table), "--json"]
     assert main(["profile", "--compare", "mobilenet_v2", str(legacy_file), *arguments]) == 0
-    shipped, legacy = json.loads(capsys.readouterr().out)["compare"]
-    assert (shipped["judged"], legacy["judged"]) == (24, 24)
-    assert shipped["accuracy"] >= 0.8
-    assert legacy["accuracy"] >= 0.8  # 1001 outputs: one off would be 0
-    assert shipped["accuracy_per_ms"] == pytest.approx(shipped["accuracy"] / shipped["ms"], rel=0.01)
+    check_compared(capsys.readouterr().out, shipped_at_least=0.8, legacy_at_least=0.8)
 
 
 def test_background_is_offset_and_accuracy_is_real(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,11 +62,7 @@ def test_background_is_offset_and_accuracy_is_real(shared_data: Path, capsys: py
     models = ["mobilenet_v2", str(shared_data / "models" / "mobilenet_v1_0.75_192_quant.tflite")]
     arguments = ["profile", "--compare", *models, "--images", str(folder), "--labels", str(folder / "labels.csv")]
     assert main([*arguments, "--limit", "24", "--json"]) == 0
-    shipped, legacy = json.loads(capsys.readouterr().out)["compare"]
-    assert (shipped["judged"], legacy["judged"]) == (24, 24)
-    assert shipped["accuracy"] >= 0.6
-    assert legacy["accuracy"] >= 0.4  # 1001 outputs: one off would be 0
-    assert shipped["accuracy_per_ms"] == pytest.approx(shipped["accuracy"] / shipped["ms"], rel=0.01)
+    check_compared(capsys.readouterr().out, shipped_at_least=0.6, legacy_at_least=0.4)
 
 
 def test_photos_without_a_known_label_leave_accuracy_out(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
