@@ -48,14 +48,14 @@ def show(args: argparse.Namespace, view: View) -> int:
     """
     device = "+" if args.device in (None, ALL) else args.device
     came = 0
-    with open_client(args) as client:
-        try:
+    try:
+        with open_client(args) as client:
             for _ in _shown(client, f"{device}/{view.topic}", view, args):
                 came += 1
                 if came == args.count:
                     return DONE
-        except KeyboardInterrupt:
-            return DONE
+    except KeyboardInterrupt:  # wherever it strikes, also while the connection is opened or closed
+        return DONE
     if came == 0 or args.count is not None:
         whose = "any device" if device == "+" else device
         raise NoAnswerError(
