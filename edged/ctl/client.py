@@ -122,7 +122,11 @@ class Client:
         if expires_s is not None and self._paho.protocol == MQTTProtocolVersion.MQTTv5:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
             properties.MessageExpiryInterval = math.ceil(expires_s)
-        return self._paho.publish(f"{self.prefix}/{topic}", payload, qos=1, retain=retain, properties=properties)
+        info = self._paho.publish(f"{self.prefix}/{topic}", payload, qos=1, retain=retain, properties=properties)
+        if info.rc == paho.MQTT_ERR_NO_CONN:
+            # paho keeps the message and sends it after the reconnect, yet its `is_published` would raise for ever.
+            info.rc = paho.MQTT_ERR_SUCCESS
+        return info
 
     def publish(self, topic: str, payload: bytes, *, expires_s: float | None = None, retain: bool = False) -> None:
         """As `send`, and wait for the broker's PUBACK.

@@ -20,7 +20,7 @@ from edged.mqtt.broker import broker
 from edged.settings import MqttSettings
 from tests.ctl.device import JPEG, ScriptedDevice
 from tests.mosquitto import Mosquitto
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_until
 
 
 def client_of(port: int, *, timeout_s: float = PATIENCE_S, **login: object) -> Client:
@@ -168,3 +168,14 @@ def test_subscriptions_outlive_a_broker_s_restart(mosquitto: Callable[..., Mosqu
             message = subscription.get(1)
         assert message is not None
         assert message.levels == ("result", "main")
+
+
+def test_what_is_sent_while_the_broker_is_away_arrives_once_it_is_back(mosquitto: Callable[..., Mosquitto]) -> None:
+    server = mosquitto()
+    with client_of(server.port) as client:
+        server.stop()
+        wait_until(lambda: not client.connected, what="the loss of the broker")
+        sent = client.send("cam/cmd/image", b"{}")
+        assert not sent.is_published()
+        server.start()
+        wait_until(sent.is_published, what="the message's PUBACK")

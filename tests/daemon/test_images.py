@@ -109,7 +109,11 @@ def test_a_push_outlives_its_broker_and_its_device(
     device.signal(signal.SIGSTOP)  # so that the broker goes while commands are on their way
     broker.restart()
     device.signal(signal.SIGCONT)
-    wait_until(lambda: len(list(images.glob("*/*.jpg"))) >= 30, what="images after the broker's restart")
+    wait_until(
+        lambda: len(list(images.glob("*/*.jpg"))) >= 30 or push.poll() is not None,
+        what="images after the broker's restart",
+    )
+    assert push.poll() is None, finish(push)
     device.kill()
     device.start()
     code, out, err = finish(push)
