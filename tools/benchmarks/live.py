@@ -140,6 +140,8 @@ def help_seconds() -> float:
 
 def measure(clip: Path, *, rounds: int = 3, seconds: float = 6) -> dict[str, Any]:
     """Measure everything, daemon and bare loop in turn; medians over the rounds."""
+    if shutil.which("mosquitto_sub") is None:
+        raise SystemExit("tools/bench live needs mosquitto_sub (apt install mosquitto-clients)")
     bare, full = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
