@@ -56,7 +56,7 @@ def without_daemon(settings: Settings, command: str) -> Iterator[None]:
         EdgedError: A daemon holds it; the text tells `command`.
         ConfigError: The folder cannot be written to.
     """
-    from edged.daemon.instance import InUseError, claim
+    from edged.instance import InUseError, claim
 
     try:
         give_back = claim(settings.storage.state_dir)

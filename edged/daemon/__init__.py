@@ -6,7 +6,7 @@
 * `commands`: the thread that carries commands out; what they do: `frames`, `images`, `models`, `training`, `profiling`,
   `jobs`
 * `kept_frames`: frames that wait for a label; `announcements`: what the device says of itself
-* `storage`, `instance`, `supervision`: the state disk, one daemon per folder, systemd
+* `storage`, `supervision`: the state disk, systemd
 
 Measuring, fitting and ranking are in `edged.lab`, which runs in child processes and is never imported here.
 """

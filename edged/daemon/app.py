@@ -19,7 +19,6 @@ from edged.daemon.announcements import Announcements
 from edged.daemon.commands import CommandWorker, Handlers
 from edged.daemon.frames import FrameCommands
 from edged.daemon.images import ImageCommands
-from edged.daemon.instance import claim
 from edged.daemon.jobs import JobCommands
 from edged.daemon.kept_frames import FrameObserver, FrameWriter
 from edged.daemon.loop import FrameLoop
@@ -36,6 +35,7 @@ from edged.daemon.telemetry import TelemetryThread
 from edged.daemon.training import Training
 from edged.errors import ConfigError, ModelError
 from edged.images import FrameKeeper, ImageStore
+from edged.instance import claim
 from edged.jobs.runner import JobRunner
 from edged.mqtt import open_link
 from edged.process import favour_main_thread

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edged.daemon.instance import claim
+from edged.instance import claim
 from edged.store import Store, read_bundle
 from tests.albums import LABELS, make_album, picture, put
 from tests.waiting import PATIENCE_S
