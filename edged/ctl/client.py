@@ -138,7 +138,7 @@ class Client:
         try:
             info.wait_for_publish(self.timeout_s)
             taken = info.is_published()
-        except (RuntimeError, ValueError):  # paho: not connected, or its queue is full
+        except (RuntimeError, ValueError):  # paho could neither send nor keep it
             taken = False
         if not taken:
             raise UnreachableError(f"{self.url} did not take the message within {self.timeout_s:g} s")

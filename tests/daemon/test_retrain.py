@@ -337,7 +337,7 @@ def test_no_process_outlives_a_training(device: Daemon, client: Client) -> None:
     assert device.process is not None
     daemon_process = psutil.Process(device.process.pid)
     # What is left here when the daemon ends, systemd kills, and says so in the log.
-    wait_until(lambda: not daemon_process.children(recursive=True), what="the end of the trainer", timeout_s=10)
+    wait_until(lambda: not daemon_process.children(recursive=True), what="the end of the trainer")
     job_id = client.command("dut", "retrain", {"epochs": 10000, "lr": 0.0001}).id
     wait_until(lambda: f"training {job_id} runs" in device.log, what="the training")
     wait_until(lambda: daemon_process.children(recursive=True), what="the trainer's process")
