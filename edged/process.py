@@ -48,6 +48,21 @@ def discard_output() -> None:
     os.close(null)
 
 
+def file_in_memory(name: str) -> BinaryIO:
+    """Return an empty file that no folder holds, so that nothing is left behind even by a process that is killed.
+
+    `tempfile` is no substitute: at its first use it tries out the folder for temporary files with a file that has a
+    name.
+
+    Args:
+        name: Shown in /proc for debugging; need not be unique.
+
+    Raises:
+        OSError: Too many open files, or no memory.
+    """
+    return open(os.memfd_create(name), "w+b")  # noqa: PTH123 - a descriptor, not a path
+
+
 def take_output() -> BinaryIO:
     """Return standard output for the caller alone; what libraries print from now on goes to standard error.
 

@@ -19,7 +19,6 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -93,7 +92,7 @@ class ChildProcess(Generic[Request, Progress, Outcome]):
         memory_bytes: How much address space it may take beyond that of a bare Python. None: any.
 
     Raises:
-        ChildError: It cannot be started: too many processes or open files, no memory, no room for temporary files.
+        ChildError: It cannot be started: too many processes or open files, or no memory.
     """
 
     def __init__(
@@ -120,9 +119,9 @@ class ChildProcess(Generic[Request, Progress, Outcome]):
 
     def _start(self, request: bytes) -> None:
         with contextlib.ExitStack() as opened:
-            self._errors = opened.enter_context(tempfile.TemporaryFile()) if self._child.keeps_errors else None
+            self._errors = opened.enter_context(process.file_in_memory("errors")) if self._child.keeps_errors else None
             # A file in memory, not a pipe: a child that does not read cannot make its parent wait.
-            with open(os.memfd_create("request"), "w+b") as stdin:  # noqa: PTH123 - a descriptor, not a path
+            with process.file_in_memory("request") as stdin:
                 stdin.write(request)
                 stdin.seek(0)
                 self._process = subprocess.Popen(

@@ -51,6 +51,9 @@ class Delivery:
     """
 
     def __init__(self, outbox: Outbox) -> None:
+        self.backlog = len(outbox)
+        """Messages without PUBACK, in memory and on disk, each counted once. Any thread may read it: it is set when a
+        step is over, and does not count twice what is just being moved from memory to the disk."""
         self._outbox = outbox
         self._inflight: dict[int, Pending] = {}
         self._waiting: deque[Pending] = deque()
@@ -65,11 +68,6 @@ class Delivery:
         self._memory_inflight = 0
 
     @property
-    def backlog(self) -> int:
-        """Messages without PUBACK, in memory and on disk, each counted once."""
-        return len(self._outbox) + self._memory_inflight + len(self._waiting)
-
-    @property
     def inflight(self) -> int:
         """Messages handed to the connection and not yet acknowledged."""
         return len(self._inflight)
@@ -78,6 +76,7 @@ class Delivery:
         """Take a message."""
         self._waiting.append(Pending(topic, payload, retain))
         self._waiting_bytes += len(topic) + len(payload)
+        self._count()
 
     def acknowledged(self, mid: int, error: str | None) -> bool:
         """Note a PUBACK; False: not one of ours. A refused message is given up: it would be refused for ever."""
@@ -93,6 +92,7 @@ class Delivery:
             self._memory_inflight -= 1
         else:
             self._outbox.acknowledge(pending.row)
+        self._count()
         return True
 
     def lost(self) -> None:
@@ -103,6 +103,7 @@ class Delivery:
         self._page.clear()
         self._cursor, self._sent = OLDEST, frozenset()
         self._more_on_disk = len(self._outbox) > 0
+        self._count()
 
     def pump(self, send: Send | None, window: int, max_bytes: int | None) -> None:
         """Send what the window allows, write what must be written.
@@ -136,10 +137,14 @@ class Delivery:
         if rows >= COMMIT_ROWS or (rows and (now - self._committed_at >= COMMIT_S or rows >= len(self._outbox))):
             self._outbox.commit()
             self._committed_at = now
+        self._count()
 
     def pause_s(self) -> float:
         """How soon `pump` wants to run again although nothing happened, seconds."""
         return SPILL_S if self._waiting else COMMIT_S
+
+    def _count(self) -> None:
+        self.backlog = len(self._outbox) + self._memory_inflight + len(self._waiting)
 
     def _reopen(self, now: float) -> None:
         """Look whether a disk that was full has room, and send what an earlier process has left on it."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+
+from edged import process
 
 _CHATTER = (b"INFO: ", b"VERBOSE: ", b"W0000 ", b"I0000 ")
 
@@ -61,7 +62,7 @@ def _redirected() -> ExitStack:
         except OSError:  # no stderr at all: nothing to keep clean
             return ExitStack()
         stack.callback(os.close, saved)
-        held = stack.enter_context(tempfile.TemporaryFile())
+        held = stack.enter_context(process.file_in_memory("native log"))
 
         def restore() -> None:
             os.dup2(saved, 2)

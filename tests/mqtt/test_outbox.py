@@ -144,3 +144,24 @@ def test_an_emptied_file_gives_its_space_back(path):
     outbox.append(messages(0, 3))
     assert kept(outbox) == [0, 1, 2]
     outbox.close()
+
+
+def test_a_message_counts_once_while_it_moves_to_the_disk(path):
+    class Watched(Outbox):
+        def append(self, messages):
+            ids = super().append(messages)
+            counted.append(delivery.backlog)  # what another thread sees before memory is cleared
+            return ids
+
+    counted: list[int] = []
+    outbox = Watched(path, 1)
+    delivery = Delivery(outbox)
+    for topic, payload, retain in messages(0, 10):
+        delivery.add(topic, payload, retain)
+    delivery.pump(None, 20, None)
+    assert (counted, delivery.backlog) == ([10], 10)
+    delivery.pump(lambda *_: 1, 1, None)
+    assert delivery.acknowledged(1, None)
+    delivery.pump(None, 20, None)
+    assert delivery.backlog == 9
+    outbox.close()
