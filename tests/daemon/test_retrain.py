@@ -31,6 +31,7 @@ from tests.waiting import PATIENCE_S, wait_until
 RETRAIN = "[retrain]\nkeep_frames = false\nbatch = 16\nmin_accuracy = 0.4\n"
 ENDLESS = {"epochs": 10_000, "lr": 1e-6, "batch": 1}
 """A training that does not end by itself while a test looks at it."""
+ENDLESS_OPTIONS = [word for name, value in ENDLESS.items() for word in (f"--{name}", str(value))]
 Edgectl = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -191,14 +192,16 @@ def test_what_runs_is_cancelled_and_shown_by_the_beginning_of_its_id(
 ) -> None:
     code, out, err = finish(edgectl("cancel"))
     assert (code, out, err) == (1, "", "edgectl: dut: cancel failed: nothing is running\n")
-    code, out, err = finish(edgectl("retrain", "--epochs", "10000", "--lr", "0.0001", "--no-wait"))
+    code, out, err = finish(edgectl("retrain", *ENDLESS_OPTIONS, "--no-wait"))
     assert code == 0, err
     job_id = out.split("job ")[1].split(";")[0]
     code, _, err = finish(edgectl("retrain", "--no-wait"))
     assert (code, err) == (1, f"edgectl: dut: retrain rejected: a training is running: {job_id}\n")
     code, out, err = finish(edgectl("retrain", "--no-wait", "--json"))
     assert (code, json.loads(out)["status"]) == (1, "rejected")
-    code, out, err = finish(edgectl("profile", "--no-wait", "--only", "online", "--online", "100000"))
+    code, out, err = finish(
+        edgectl("profile", "--no-wait", "--only", "online", "--online", "100000", "--seconds", "600")
+    )
     assert code == 0, err
     profile_id = out.split("job ")[1].split(";")[0]
     code, _, err = finish(edgectl("cancel"))
