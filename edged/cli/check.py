@@ -28,18 +28,18 @@ _SOURCES = {
 
 def register(commands: Commands) -> None:
     """Add `check`."""
-    parser = commands.add(
-        "check",
-        run,
-        summary="check the configuration",
-        details="Loads it, prints what is in effect, and checks the model and the files that it names.",
-        examples="  edged check --config /etc/edged/edged.toml",
-    )
+    parser = commands.add("check", run)
     add_config(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the effective settings and what was checked; ConfigError at the first mistake."""
+    """Check the configuration.
+
+    Loads it, prints what is in effect, and checks the model and the files that it names.
+
+    Examples:
+      edged check --config /etc/edged/edged.toml
+    """
     from edged.cli.state import become, find_device
 
     device = find_device(args.config)

@@ -32,13 +32,7 @@ _NOTHING = 0.0005
 
 def register(commands: Commands) -> None:
     """Add `classify`."""
-    parser = commands.add(
-        "classify",
-        run,
-        summary="classify photos",
-        details="With the model that runs, or another one.",
-        examples="  edged classify photo.jpg\n  edged classify --model inception_v3 --top 3 --json photos/*.jpg",
-    )
+    parser = commands.add("classify", run)
     parser.add_argument("images", nargs="+", metavar="IMAGE", type=Path, help="JPEG, PNG, BMP or WebP")
     parser.add_argument(
         "--model", metavar="M", help="name or id of a model, a bundle's folder, or a .tflite file (default: what runs)"
@@ -52,7 +46,14 @@ def register(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Classify every image; those that cannot be read get a line on stderr and make the exit code 1."""
+    """Classify photos.
+
+    With the model that runs, or another one.
+
+    Examples:
+      edged classify photo.jpg
+      edged classify --model inception_v3 --top 3 --json photos/*.jpg
+    """
     from edged.cli.state import look_at_device
     from edged.codec import read_image
     from edged.terminal.text import note

@@ -10,19 +10,20 @@ from edged.terminal.registry import Commands
 
 def register(commands: Commands) -> None:
     """Add `demo`."""
-    parser = commands.add(
-        "demo",
-        run,
-        summary="see it work: an embedded broker, the daemon on shipped photos, and a subscriber",
-        details="Prints what the daemon publishes.",
-        examples="  edged demo --seconds 20\n  edged demo --retrain",
-    )
+    parser = commands.add("demo", run)
     parser.add_argument("--seconds", type=positive, metavar="N", help="end after N seconds (default: Ctrl-C)")
     parser.add_argument("--retrain", action="store_true", help="show how the device learns new labels, then end")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demonstration."""
+    """See it work: an embedded broker, the daemon on shipped photos, and a subscriber.
+
+    Prints what the daemon publishes.
+
+    Examples:
+      edged demo --seconds 20
+      edged demo --retrain
+    """
     from edged.demo import demonstrate
 
     return demonstrate(seconds=args.seconds, retrain=args.retrain)

@@ -41,21 +41,22 @@ class Finding:
 
 def register(commands: Commands) -> None:
     """Add `doctor`."""
-    parser = commands.add(
-        "doctor",
-        run,
-        summary="look at runtime, model, cameras, broker, sensors and permissions",
-        details="Checks everything that edged needs here. Exit code 1 when something is broken. Where edged is "
-        "installed as a service, root checks as the service's user under the rules of its unit.",
-        examples="  edged doctor --config /etc/edged/edged.toml\n  sudo edged doctor",
-    )
+    parser = commands.add("doctor", run)
     add_config(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--here", action="store_true", help="check as this user, whatever a service may do")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print each finding as soon as it is known."""
+    """Look at runtime, model, cameras, broker, sensors and permissions.
+
+    Checks everything that edged needs here. Exit code 1 when something is broken. Where edged is installed as a
+    service, root checks as the service's user under the rules of its unit.
+
+    Examples:
+      edged doctor --config /etc/edged/edged.toml
+      sudo edged doctor
+    """
     seen: set[str] = set()
     for finding in _findings(args):
         seen.add(finding.status)

@@ -18,15 +18,7 @@ if TYPE_CHECKING:
 
 def register(commands: Commands) -> None:
     """Add `finetune`."""
-    parser = commands.add(
-        "finetune",
-        run,
-        summary="retrain more than the last layer, with TensorFlow",
-        details="Fine-tunes MobileNetV2 on labeled images; it needs TensorFlow: pip install 'edged[tensorflow]'. The "
-        "result is a bundle as `edged retrain` makes it; `edgectl models push` sends it to a device.",
-        examples="  edged finetune --images photos/ --layers 4 --epochs 5\n"
-        "  edged finetune --images photos/ --out flowers",
-    )
+    parser = commands.add("finetune", run)
     add_album(parser)
     parser.add_argument(
         "--layers", default="last-block", metavar="WHICH", help="head, last-block, all, or the last N of 16 blocks"
@@ -48,7 +40,15 @@ def register(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fine-tune; print the report."""
+    """Retrain more than the last layer, with TensorFlow.
+
+    Fine-tunes MobileNetV2 on labeled images; it needs TensorFlow: pip install 'edged[tensorflow]'. The result is a
+    bundle as `edged retrain` makes it; `edgectl models push` sends it to a device.
+
+    Examples:
+      edged finetune --images photos/ --layers 4 --epochs 5
+      edged finetune --images photos/ --out flowers
+    """
     from edged.cli.state import open_device
     from edged.process import limit_threads
 

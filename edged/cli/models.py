@@ -1,4 +1,11 @@
-"""`edged models`: which networks are installed, which can be pulled, and whether they are sound."""
+"""List, pull, add and verify networks.
+
+Networks on this machine, and those that can be pulled.
+
+Examples:
+  edged models list
+  edged models pull inception_v3
+"""
 
 from __future__ import annotations
 
@@ -21,48 +28,19 @@ if TYPE_CHECKING:
 
 def register(commands: Commands) -> None:
     """Add `models` and its subcommands."""
-    family = commands.family(
-        "models",
-        summary="list, pull, add and verify networks",
-        examples="  edged models list\n  edged models pull inception_v3",
-        add_common=add_config,
-    )
-    parser = family.add(
-        "list",
-        _list,
-        summary="list what is installed and what can be pulled",
-        examples="  edged models list\n  edged models list --json",
-    )
+    family = commands.family("models", __doc__, add_common=add_config)
+    parser = family.add("list", _list)
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
-    parser = family.add(
-        "show", _show, summary="tell everything about one model", examples="  edged models show mobilenet_v2"
-    )
+    parser = family.add("show", _show)
     parser.add_argument("name", metavar="NAME", help="name or id")
     parser.add_argument("--json", action="store_true", help="one JSON object, labels included")
-    parser = family.add(
-        "pull",
-        _pull,
-        summary="download a model of the catalogue and install it",
-        examples="  edged models pull inception_v3",
-    )
+    parser = family.add("pull", _pull)
     parser.add_argument("name", metavar="NAME", help="a name from `edged models list`")
-    parser = family.add(
-        "use",
-        _use,
-        summary="let another model answer from the daemon's next start on",
-        examples="  edged models use inception_v3\n  edged models use 7acac0195403",
-    )
+    parser = family.add("use", _use)
     parser.add_argument("name", metavar="NAME|ID", help="an installed model, or a version")
-    parser = family.add(
-        "verify", _verify, summary="recompute hashes and run each network once", examples="  edged models verify"
-    )
+    parser = family.add("verify", _verify)
     parser.add_argument("name", metavar="NAME", nargs="?", help="name or id (default: all)")
-    parser = family.add(
-        "add",
-        _add,
-        summary="install a quantized TFLite classifier of your own",
-        examples="  edged models add birds.tflite --labels birds.txt --name birds",
-    )
+    parser = family.add("add", _add)
     parser.add_argument("file", metavar="FILE.tflite", type=Path)
     parser.add_argument(
         "--labels", required=True, type=Path, metavar="FILE", help="UTF-8, one label per line, line n for output n"
@@ -76,11 +54,8 @@ def register(commands: Commands) -> None:
         help="part of the shorter side that is looked at (%(default)s)",
     )
     parser.add_argument("--replace", action="store_true", help="take the place of an installed model of this name")
-    parser = family.add(
-        "remove", _remove, summary="remove a model that was added or pulled", examples="  edged models remove birds"
-    )
+    parser = family.add("remove", _remove)
     parser.add_argument("name", metavar="NAME")
-    family.describe("Networks on this machine, and those that can be pulled.")
 
 
 def _open(args: argparse.Namespace, *, changes: bool) -> tuple[Settings, Store]:
@@ -100,6 +75,12 @@ def _current_path(configuration: Settings, store: Store) -> Path | None:
 
 
 def _list(args: argparse.Namespace) -> int:
+    """List what is installed and what can be pulled.
+
+    Examples:
+      edged models list
+      edged models list --json
+    """
     from edged.zoo import read_catalogue
 
     configuration, store = _open(args, changes=False)
@@ -118,6 +99,11 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
+    """Tell everything about one model.
+
+    Examples:
+      edged models show mobilenet_v2
+    """
     from edged.zoo import read_catalogue
 
     configuration, store = _open(args, changes=False)
@@ -136,6 +122,11 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _pull(args: argparse.Namespace) -> int:
+    """Download a model of the catalogue and install it.
+
+    Examples:
+      edged models pull inception_v3
+    """
     from edged.terminal.progress import progress
     from edged.zoo import pull
 
@@ -149,6 +140,12 @@ def _pull(args: argparse.Namespace) -> int:
 
 
 def _use(args: argparse.Namespace) -> int:
+    """Let another model answer from the daemon's next start on.
+
+    Examples:
+      edged models use inception_v3
+      edged models use 7acac0195403
+    """
     from edged.cli.promotion import describe_current, make_current, without_daemon
     from edged.zoo import verify
 
@@ -161,6 +158,11 @@ def _use(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
+    """Recompute hashes and run each network once.
+
+    Examples:
+      edged models verify
+    """
     from edged.terminal.text import note
     from edged.zoo import verify
 
@@ -190,6 +192,11 @@ def _verified(folder: Path, verify: Callable[..., Any], configuration: Settings)
 
 
 def _add(args: argparse.Namespace) -> int:
+    """Install a quantized TFLite classifier of your own.
+
+    Examples:
+      edged models add birds.tflite --labels birds.txt --name birds
+    """
     from edged.store import read_labels
     from edged.zoo import install, name_from_file
 
@@ -224,6 +231,11 @@ def _read_model_file(path: Path) -> bytes:
 
 
 def _remove(args: argparse.Namespace) -> int:
+    """Remove a model that was added or pulled.
+
+    Examples:
+      edged models remove birds
+    """
     from edged.terminal.text import note
 
     configuration, store = _open(args, changes=True)

@@ -1,4 +1,11 @@
-"""`edged premodel`: fit the choice among several networks to labeled photos, and show what it reaches."""
+"""Fit which network answers which frame, and show what that reaches.
+
+Chooses among several networks by frame: fitted to labeled photos, shown as a measured table.
+
+Examples:
+  edged premodel train --images photos/
+  edged premodel report
+"""
 
 from __future__ import annotations
 
@@ -25,32 +32,16 @@ _PLAIN_WIDTH = 180
 
 def register(commands: Commands) -> None:
     """Add `premodel` and its subcommands."""
-    family = commands.family(
-        "premodel",
-        summary="fit which network answers which frame, and show what that reaches",
-        examples="  edged premodel train --images photos/\n  edged premodel report",
-        add_common=_add_common,
-    )
-    train = family.add(
-        "train",
-        _train,
-        summary="fit every strategy to labeled photos",
-        examples="  edged premodel train --images photos/ --labels photos/labels.csv --curve curve.svg",
-    )
+    family = commands.family("premodel", __doc__, add_common=_add_common)
+    train = family.add("train", _train)
     train.add_argument("--images", type=Path, required=True, metavar="DIR", help="the photos")
     train.add_argument("--folds", type=int, default=10, metavar="K", help="of the cross-validation (%(default)s)")
     train.add_argument("--seed", type=int, default=0, metavar="N", help="of the folds (%(default)s)")
-    report = family.add(
-        "report",
-        _report,
-        summary="print the table of every network, strategy and the oracle",
-        examples="  edged premodel report\n  edged premodel report --images photos/ --json",
-    )
+    report = family.add("report", _report)
     report.add_argument(
         "--images", type=Path, metavar="DIR", help="measure on these photos (default: cross-validated on the training)"
     )
     report.add_argument("--json", action="store_true", help="one JSON object")
-    family.describe("Choose among several networks by frame: fit to labeled photos, show the measured table.")
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +58,11 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
+    """Fit every strategy to labeled photos.
+
+    Examples:
+      edged premodel train --images photos/ --labels photos/labels.csv --curve curve.svg
+    """
     from edged.lab.photos import labeled_photos_of_pool
     from edged.lab.selection import compose, cross_validate, fit, operating_points, require_fitting
     from edged.selection.files import Fitted, save
@@ -119,6 +115,12 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
+    """Print the table of every network, strategy and the oracle.
+
+    Examples:
+      edged premodel report
+      edged premodel report --images photos/ --json
+    """
     from edged.lab.photos import labeled_photos_of_pool
     from edged.lab.selection import Fit, compose, on_photos
     from edged.selection.files import CURVE, folder_of, load, load_report

@@ -25,16 +25,7 @@ _PLAIN_WIDTH = 120
 
 def register(commands: Commands) -> None:
     """Add `profile`."""
-    parser = commands.add(
-        "profile",
-        run,
-        summary="where a model's time goes: per layer, online, in batches; models side by side",
-        details="Times models on this machine: per layer; one inference end to end; 10, 100 and 1,000 images one after "
-        "another; in batches; on 1 to all threads; on each runtime installed; on a GPU where LiteRT finds one. With "
-        "--compare, puts models in one table.",
-        examples="  edged profile\n  edged profile inception_v3 --only layers,batch --svg layers.svg\n"
-        "  edged profile --compare mobilenet_v2 inception_v3 --images photos/",
-    )
+    parser = commands.add("profile", run)
     parser.add_argument(
         "models", nargs="*", metavar="MODEL", help="name or id, a bundle's folder, or a .tflite file (what runs)"
     )
@@ -56,7 +47,17 @@ def register(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Profile each model, or compare them; models that cannot be profiled get a line on stderr and exit code 1."""
+    """Where a model's time goes: per layer, online, in batches; models side by side.
+
+    Times models on this machine: per layer; one inference end to end; 10, 100 and 1,000 images one after another; in
+    batches; on 1 to all threads; on each runtime installed; on a GPU where LiteRT finds one. With --compare, puts
+    models in one table.
+
+    Examples:
+      edged profile
+      edged profile inception_v3 --only layers,batch --svg layers.svg
+      edged profile --compare mobilenet_v2 inception_v3 --images photos/
+    """
     from edged import tracing
     from edged.cli.state import look_at_device
 

@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 def register(commands: Commands) -> None:
     """Add `rollback`."""
-    parser = commands.add(
-        "rollback",
-        run,
-        summary="let the model before the current one answer again",
-        details="While no daemon runs; through a daemon: edgectl rollback.",
-        examples="  edged rollback",
-    )
+    parser = commands.add("rollback", run)
     add_config(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Roll back."""
+    """Let the model before the current one answer again.
+
+    While no daemon runs; through a daemon: edgectl rollback.
+
+    Examples:
+      edged rollback
+    """
     from edged.cli.state import open_device
     from edged.store import Store
 

@@ -21,15 +21,7 @@ if TYPE_CHECKING:
 
 def register(commands: Commands) -> None:
     """Add `retrain`."""
-    parser = commands.add(
-        "retrain",
-        run,
-        summary="train a new final layer on a folder of labeled images",
-        details="No daemon is needed. The new model is a bundle: an ordinary quantized .tflite with labels and a "
-        "manifest. If it is good enough it becomes current, and answers when the daemon starts; a daemon that runs "
-        "goes on with its own. With --out nothing else changes.",
-        examples="  edged retrain --images photos/ --lr 0.1\n  edged retrain --images photos/ --out flowers --json",
-    )
+    parser = commands.add("retrain", run)
     add_album(parser)
     add_hyperparameters(parser)
     parser.add_argument("--backbone", metavar="NAME", help="an installed model, or auto (default: that of what runs)")
@@ -40,7 +32,16 @@ def register(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train in this process; print the report."""
+    """Train a new final layer on a folder of labeled images.
+
+    No daemon is needed. The new model is a bundle: an ordinary quantized .tflite with labels and a manifest. If it is
+    good enough it becomes current, and answers when the daemon starts; a daemon that runs goes on with its own. With
+    --out nothing else changes.
+
+    Examples:
+      edged retrain --images photos/ --lr 0.1
+      edged retrain --images photos/ --out flowers --json
+    """
     from edged.cli.state import open_device
     from edged.errors import ConfigError
     from edged.process import limit_threads

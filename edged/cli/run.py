@@ -11,20 +11,21 @@ from edged.terminal.registry import Commands
 
 def register(commands: Commands) -> None:
     """Add `run`."""
-    parser = commands.add(
-        "run",
-        run,
-        summary="classify frames and publish results until stopped",
-        details="This is the daemon, in the foreground.",
-        examples="  edged run --config /etc/edged/edged.toml\n  edged run --trace trace.json",
-    )
+    parser = commands.add("run", run)
     add_config(parser)
     parser.add_argument("--verbose", action="store_true", help="log per-frame detail")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="write a trace that opens in ui.perfetto.dev")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Load the configuration and run until a signal."""
+    """Classify frames and publish results until stopped.
+
+    This is the daemon, in the foreground.
+
+    Examples:
+      edged run --config /etc/edged/edged.toml
+      edged run --trace trace.json
+    """
     from edged import settings, tracing
     from edged.logs import configure_logging
     from edged.process import keep_frame_memory

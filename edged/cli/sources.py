@@ -1,4 +1,8 @@
-"""`edged sources`: which of the installed networks to start a training from."""
+"""Rank installed networks as what to retrain from.
+
+Examples:
+  edged sources rank --images photos/
+"""
 
 from __future__ import annotations
 
@@ -17,19 +21,8 @@ if TYPE_CHECKING:
 
 def register(commands: Commands) -> None:
     """Add `sources` and its subcommand."""
-    family = commands.family(
-        "sources",
-        summary="rank installed networks as what to retrain from",
-        examples="  edged sources rank --images photos/",
-    )
-    parser = family.add(
-        "rank",
-        run,
-        summary="rank the installed networks for labeled images",
-        details="By an estimate from one pass of the images through one network, with --evidence by one pass through "
-        "each, or with --exact by a head trained on each. Images of the test side are not looked at.",
-        examples="  edged sources rank --images photos/\n  edged sources rank --images photos/ --exact --json",
-    )
+    family = commands.family("sources", __doc__)
+    parser = family.add("rank", run)
     add_album(parser)
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--evidence", action="store_true", help="by LogME on each network's own bottlenecks")
@@ -38,11 +31,18 @@ def register(commands: Commands) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the parts of --exact (%(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     add_config(parser)
-    family.describe("Which of the installed networks to start a training from.")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Rank and print."""
+    """Rank the installed networks for labeled images.
+
+    By an estimate from one pass of the images through one network, with --evidence by one pass through each, or with
+    --exact by a head trained on each. Images of the test side are not looked at.
+
+    Examples:
+      edged sources rank --images photos/
+      edged sources rank --images photos/ --exact --json
+    """
     from edged.cli.state import open_device
     from edged.process import limit_threads
 

@@ -68,6 +68,24 @@ def ask_each(args: argparse.Namespace, cmd: str, wanted: Mapping[str, Any], show
     return worst
 
 
+def answer(args: argparse.Namespace, describe: Callable[[dict[str, Any]], str]) -> Callable[[str, Job], None]:
+    """Return a `show` for `ask_each`: a line per device, or with --json the job's report.
+
+    Args:
+        args: The command line.
+        describe: Returns what the line says of a report.
+    """
+
+    def show(device: str, job: Job) -> None:
+        report = job.report or {}
+        if args.json:
+            print_json({"device": device, **report})
+        else:
+            print_line(f"{device}: {describe(report)}")
+
+    return show
+
+
 def start_each(
     args: argparse.Namespace,
     cmd: str,

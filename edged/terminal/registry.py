@@ -1,8 +1,9 @@
-"""How a command joins a command line: its name, its one line of help, its details, its examples, its `run`."""
+"""How a command joins a command line: by its name and its function, whose docstring is its help."""
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
@@ -68,35 +69,37 @@ class Commands:
         self.lines: list[tuple[str, str]] = []
         parser.set_defaults(run=self._help, command=_words(parser))
 
-    def add(self, name: str, run: Run, *, summary: str, details: str = "", examples: str) -> Parser:
-        """Add a command. The parsed arguments tell its words as `command`, e.g. "models list".
+    def add(self, name: str, run: Run) -> Parser:
+        """Add a command. Its help is the docstring of its function, as a person shall read it.
+
+        The docstring's first line stands in the list of commands, paragraphs say more (the terminal's width breaks
+        their lines), and the lines under "Examples:" are shown as they are. The parsed arguments tell the command's
+        words as `command`, e.g. "models list".
 
         Args:
             name: What the user types.
             run: Called with the parsed arguments; returns the exit code.
-            summary: One line for the list of commands, lower case, no full stop.
-            details: Paragraphs for `edgectl NAME --help`, with an empty line between two; the terminal's width breaks
-                their lines.
-            examples: Lines for the same page, indented by the caller as they should appear.
 
         Returns:
             The command's parser; add its own arguments to it. The common ones are there.
         """
-        parser = self._join(name, summary, examples)
-        parser.description = summary[:1].upper() + summary[1:] + "." + (f"\n\n{details}" if details else "")
+        parser, page = self._join(name, inspect.getdoc(run))
+        parser.description = page
         parser.set_defaults(run=run, command=_words(parser))
         return parser
 
-    def family(self, name: str, *, summary: str, examples: str, add_common: AddOptions | None = None) -> Commands:
-        """Add a command that has commands of its own: `edgectl NAME COMMAND`; `describe` it once they are added.
+    def family(self, name: str, page: str | None, *, add_common: AddOptions | None = None) -> Commands:
+        """Add a command that has commands of its own: `edgectl NAME COMMAND`.
 
         Args:
             name: What the user types.
-            summary: As of a command.
-            examples: As of a command.
+            page: Its help, written like the docstring of a command: that of the module, say.
             add_common: Adds the options that every command of the family takes; None: those of the program's commands.
         """
-        return Commands(self._join(name, summary, examples), add_common or self._add_common)
+        parser, introduction = self._join(name, page)
+        family = Commands(parser, add_common or self._add_common)
+        parser.add_later(lambda _: family.describe(introduction))
+        return family
 
     def describe(self, introduction: str, groups: Mapping[str, Sequence[tuple[str, str]]] | None = None) -> None:
         """Write the help page's list of commands, under headings where `groups` are given."""
@@ -108,14 +111,17 @@ class Commands:
         ]
         self._parser.description = "\n\n".join([introduction, *pages])
 
-    def _join(self, name: str, summary: str, examples: str) -> Parser:
+    def _join(self, name: str, page: str | None) -> tuple[Parser, str]:
+        """Add a parser; returns it and what its page says above the examples."""
+        introduction, _, examples = (page or "").strip().partition("\n\nExamples:\n")
         parser: Parser = self._subparsers.add_parser(
             name, epilog=f"examples:\n{examples}", formatter_class=Formatter, allow_abbrev=False
         )
         if self._add_common is not None:
             self._add_common(parser)
-        self.lines.append((name, summary))
-        return parser
+        summary, _, _ = introduction.partition("\n")
+        self.lines.append((name, summary[:1].lower() + summary[1:].rstrip(".")))
+        return parser, introduction
 
     def _help(self, args: argparse.Namespace) -> int:
         del args

@@ -21,13 +21,6 @@ SHIPPED = resources.shipped("models") / "mobilenet_v2"
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
-    path = tmp_path / "edged.toml"
-    path.write_text(f'[model]\ntop = 3\nthreads = 1\n[storage]\nstate_dir = "{tmp_path / "state"}"\n')
-    return path
-
-
-@pytest.fixture
 def photo(tmp_path: Path) -> Path:
     path = tmp_path / "photo.png"
     cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8))

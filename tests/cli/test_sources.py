@@ -16,13 +16,6 @@ from tests.albums import LABELS, make_album
 SHIPPED = resources.shipped("models") / "mobilenet_v2"
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    path = tmp_path / "edged.toml"
-    path.write_text(f'[storage]\nstate_dir = "{tmp_path / "state"}"\n')
-    return path
-
-
 def install_second(tmp_path: Path) -> None:
     shipped = read_bundle(SHIPPED)
     model = shipped.read_model() + bytes(16)  # the same network, as a file that edged cannot know

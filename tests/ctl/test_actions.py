@@ -48,11 +48,21 @@ def test_snapshot_of_the_whole_fleet_fills_a_folder(broker_port: int, edgectl: E
     assert "name a folder" in refused.stderr
 
 
-def test_a_refusal_is_1_with_the_device_s_reason(broker_port: int, edgectl: Edgectl) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["snapshot", "--camera", "attic"], "tx2-01 refuses snapshot: camera 'x': unknown; main"),
+        (["set", "--fps", "999"], "tx2-01: set failed: camera main: cannot be that fast"),
+    ],
+    ids=["refusal", "failed job"],
+)
+def test_what_does_not_succeed_is_1_with_the_device_s_reason(
+    broker_port: int, edgectl: Edgectl, arguments: list[str], said: str
+) -> None:
     with ScriptedDevice(broker_port):
-        done = edgectl("snapshot", "--camera", "attic")
+        done = edgectl(*arguments)
     assert done.returncode == 1
-    assert done.stderr == "edgectl: tx2-01 refuses snapshot: camera 'x': unknown; main\n"
+    assert done.stderr == f"edgectl: {said}\n"
 
 
 def test_set_sends_only_what_was_given(broker_port: int, edgectl: Edgectl) -> None:
@@ -62,13 +72,6 @@ def test_set_sends_only_what_was_given(broker_port: int, edgectl: Edgectl) -> No
     assert (done.returncode, done.stdout) == (0, "tx2-01: fps 0\n")
     assert [command.args for _, command in device.commands] == [{"fps": 0}, {"top": 3, "camera": "main"}]
     assert json.loads(machine.stdout)["status"] == "succeeded"
-
-
-def test_a_failed_job_is_1(broker_port: int, edgectl: Edgectl) -> None:
-    with ScriptedDevice(broker_port):
-        done = edgectl("set", "--fps", "999")
-    assert done.returncode == 1
-    assert done.stderr == "edgectl: tx2-01: set failed: camera main: cannot be that fast\n"
 
 
 def test_who_is_addressed(broker_port: int, edgectl: Edgectl) -> None:

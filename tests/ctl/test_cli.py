@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from functools import partial
@@ -102,15 +103,31 @@ def test_a_family_of_commands(capsys: pytest.CaptureFixture[str]) -> None:
     parser = Parser(prog="edgectl")
     add_common(parser, top=True)
     commands = Commands(parser, partial(add_common, top=False))
-    models = commands.family("models", summary="models of a device", examples="  edgectl models use m")
-    use = models.add("use", lambda args: 7, summary="switch to a model", examples="  edgectl models use m")
-    use.add_argument("name")
-    models.describe("Models of a device.")
+
+    def use(_: argparse.Namespace) -> int:
+        """Switch to a model.
+
+        It answers from the next frame on.
+
+        Examples:
+          edgectl models use m
+        """
+        return 7
+
+    models = commands.family("models", "Models of a device.\n\nExamples:\n  edgectl models use m\n")
+    models.add("use", use).add_argument("name")
     args = parser.parse_args(["--device", "d", "models", "--timeout", "3", "use", "m", "--json"])
     assert (args.run(args), args.device, args.timeout, args.json, args.name) == (7, "d", 3.0, True, "m")
     args = parser.parse_args(["models"])
     assert args.run(args) == 2
-    assert "use  switch to a model" in capsys.readouterr().err
+    page = capsys.readouterr().err
+    assert "Models of a device.\n\ncommands:\n  use  switch to a model\n" in page
+    assert page.endswith("examples:\n  edgectl models use m\n")
+    with pytest.raises(SystemExit):
+        parser.parse_args(["models", "use", "--help"])
+    page = capsys.readouterr().out
+    assert "Switch to a model.\n\nIt answers from the next frame on.\n\n" in page
+    assert page.endswith("examples:\n  edgectl models use m\n")
 
 
 def test_no_command_shows_help(capsys: pytest.CaptureFixture[str]) -> None:

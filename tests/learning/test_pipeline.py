@@ -22,24 +22,14 @@ from edged.vision.graph import Graph
 from edged.vision.network import Network
 from edged.zoo import install
 from tests.albums import LABELS, make_album, picture, put
-from tests.conftest import REPOSITORY
+from tests.learning.conftest import SHIPPED, request_for
 from tests.networks import KINDS, made
-
-SHIPPED = REPOSITORY / "models" / "mobilenet_v2"
 
 
 @pytest.fixture
 def request_(tmp_path: Path) -> TrainingRequest:
     """20 pictures of each label in the device's own folder."""
-    make_album(tmp_path / "images")
-    return TrainingRequest(
-        state_dir=tmp_path,
-        backbone=SHIPPED,
-        current=SHIPPED,
-        run="job-1",
-        hyperparameters=Hyperparameters(epochs=40, batch=16),
-        workers=2,
-    )
+    return request_for(tmp_path, epochs=40, batch=16, workers=2)
 
 
 def quiet(_: Progress) -> None:

@@ -20,25 +20,16 @@ from edged.errors import ChildError
 from edged.jobs.process import ChildProcess
 from edged.learning import TRAINER, Outcome, Progress, TrainingRequest
 from edged.store import Store
-from tests.albums import make_album
-from tests.conftest import REPOSITORY
+from tests.learning.conftest import SHIPPED, request_for
 from tests.waiting import PATIENCE_S
 
 ENDLESS = Hyperparameters(epochs=10_000, lr=1e-6, batch=1)
 """A training that does not end by itself while a test looks at it."""
-SHIPPED = REPOSITORY / "models" / "mobilenet_v2"
 
 
 @pytest.fixture
 def request_(tmp_path: Path) -> TrainingRequest:
-    make_album(tmp_path / "images", 10)
-    return TrainingRequest(
-        state_dir=tmp_path,
-        backbone=SHIPPED,
-        current=SHIPPED,
-        run="job",
-        hyperparameters=Hyperparameters(min_accuracy=0.0, batch=16),
-    )
+    return request_for(tmp_path, images=10, min_accuracy=0.0, batch=16)
 
 
 def train(

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edged.vision.graph import Graph
 from tests.conftest import HAS_SHARED_DATA, MADE_AND_REAL, SHARED_DATA
 from tests.networks import KINDS, made
 from tests.photos import shipped_photos, views
@@ -60,6 +61,12 @@ EXPECTED = {**MADE, **(REAL if HAS_SHARED_DATA else {})}
 def network_file(name: str) -> bytes:
     """The content of a made or real network's file."""
     return made(name).model if name in KINDS else (SHARED_DATA / "models" / f"{name}.tflite").read_bytes()
+
+
+def noise_for(model: bytes, count: int) -> Image:
+    """Random pixels in the size of a network: (count, height, width, 3) uint8."""
+    size = Graph(model).input.width
+    return np.random.default_rng(count).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
 
 
 @pytest.fixture(params=EXPECTED)

@@ -14,20 +14,21 @@ from edged.terminal.registry import Commands
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add(
-        "set",
-        run,
-        summary="change a running device: frames per second, top-k",
-        details="The change holds until the daemon restarts; the configuration file is not touched.",
-        examples="  edgectl set --fps 5\n  edgectl --device tx2-01 set --camera door --fps 0 --top 3",
-    )
+    parser = commands.add("set", run)
     parser.add_argument("--camera", metavar="C", help="which camera --fps is for (else every camera)")
     parser.add_argument("--fps", metavar="F", type=_fps, help="frames per second; 0: as fast as they can be classified")
     parser.add_argument("--top", metavar="K", type=count, help="how many labels a result lists")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Send the change to each addressed device in turn."""
+    """Change a running device: frames per second, top-k.
+
+    The change holds until the daemon restarts; the configuration file is not touched.
+
+    Examples:
+      edgectl set --fps 5
+      edgectl --device tx2-01 set --camera door --fps 0 --top 3
+    """
     from edged.ctl.fleet import addressed
     from edged.ctl.jobs import finish
     from edged.errors import CommandError

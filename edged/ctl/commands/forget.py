@@ -16,20 +16,21 @@ if TYPE_CHECKING:  # imported when the command runs
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add(
-        "forget",
-        run,
-        summary="clear what a device that is gone has left at the broker",
-        details="Its retained topics: state, info, model, job. A device that is online is left alone; it would miss "
-        "them until it connects again. --force clears them all the same.",
-        examples="  edgectl forget old-02\n  edgectl --device old-02 forget --force",
-    )
+    parser = commands.add("forget", run)
     parser.add_argument("forgotten", metavar="DEVICE", nargs="?", help="which (else that of --device)")
     parser.add_argument("--force", action="store_true", help="even while it is online")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Clear, look again, and say what was cleared."""
+    """Clear what a device that is gone has left at the broker.
+
+    Its retained topics: state, info, model, job. A device that is online is left alone; it would miss them until it
+    connects again. --force clears them all the same.
+
+    Examples:
+      edgectl forget old-02
+      edgectl --device old-02 forget --force
+    """
     from edged.ctl.errors import NoAnswerError
     from edged.ctl.fleet import where
     from edged.terminal.text import note, print_json, print_line

@@ -21,21 +21,22 @@ _SHOWN_FAULTS = 20
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add(
-        "push",
-        run,
-        summary="send a folder of photos per label",
-        details="DIR holds a folder per label; with --label, the photos of that label. JPEG, PNG, BMP and WebP files "
-        "up to 8 MiB are sent as they are. What the device has is not sent again: after an interruption the "
-        "same command goes on where it ended.",
-        examples="  edgectl images push flowers/\n  edgectl images push new-roses/ --label roses --json",
-    )
+    parser = commands.add("push", run)
     parser.add_argument("folder", metavar="DIR", type=Path, help="the folder")
     parser.add_argument("--label", metavar="L", help="label of all photos that lie in DIR itself")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Push to each addressed device in turn."""
+    """Send a folder of photos per label.
+
+    DIR holds a folder per label; with --label, the photos of that label. JPEG, PNG, BMP and WebP files up to 8 MiB are
+    sent as they are. What the device has is not sent again: after an interruption the same command goes on where it
+    ended.
+
+    Examples:
+      edgectl images push flowers/
+      edgectl images push new-roses/ --label roses --json
+    """
     from edged.ctl.fleet import addressed
     from edged.ctl.photos import gather
 

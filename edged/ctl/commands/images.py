@@ -1,8 +1,16 @@
-"""`edgectl images`: the photos that a device trains on, and the frames that it kept for a label."""
+"""Labeled images to train on: push, list, get, label, unlabel, remove.
+
+The photos that a device trains on, and the frames that it kept for a label.
+
+Examples:
+  edgectl images push flowers/
+  edgectl images label --last roses
+"""
 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +22,6 @@ from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
-    from collections.abc import Callable
-
     from rich.table import Table
 
     from edged.contract.messages import Job
@@ -25,45 +31,32 @@ _MAX_LISTED = 500
 
 def register(commands: Commands) -> None:
     """Add the family."""
-    family = commands.family(
-        "images",
-        summary="labeled images to train on: push, list, get, label, unlabel, remove",
-        examples="  edgectl images push flowers/\n  edgectl images label --last roses",
-    )
+    family = commands.family("images", __doc__)
     image_push.register(family)
-    listed = family.add(
-        "list",
-        run_list,
-        summary="what the device has, newest first",
-        examples="  edgectl images list --unlabeled\n  edgectl images list --label roses --limit 20 --json",
-    )
+    listed = family.add("list", run_list)
     which = listed.add_mutually_exclusive_group()
     which.add_argument("--label", metavar="L", help="only images with this label")
     which.add_argument("--unlabeled", action="store_true", help="only frames that wait for a label")
     listed.add_argument("--limit", metavar="N", type=count, default=50, help="at most so many (50; up to 500)")
-    got = family.add("get", run_get, summary="fetch an image", examples="  edgectl images get 1a5cde41 -o rose.jpg")
+    got = family.add("get", run_get)
     got.add_argument("id", metavar="ID", help="the image's id, or its first digits")
     got.add_argument("-o", "--output", metavar="FILE", help="where to write it (else ID.jpg)")
-    label = family.add(
-        "label",
-        run_label,
-        summary="label a kept frame, or what the camera sees now",
-        examples="  edgectl images label 1a5cde41 roses\n  edgectl images label --last tulips --camera door",
-    )
+    label = family.add("label", run_label)
     label.add_argument("given", metavar="ID LABEL", nargs="*", help="an image's id, or its first digits, and its label")
     label.add_argument("--last", metavar="LABEL", help="label the newest frame of the camera")
     label.add_argument("--camera", metavar="C", help="which camera --last is for (else the only one)")
-    for name, run, summary in (
-        ("unlabel", run_unlabel, "take an image's label away"),
-        ("remove", run_remove, "delete an image"),
-    ):
-        parser = family.add(name, run, summary=summary, examples=f"  edgectl images {name} 1a5cde41")
+    for name, run in (("unlabel", run_unlabel), ("remove", run_remove)):
+        parser = family.add(name, run)
         parser.add_argument("id", metavar="ID", help="the image's id, or its first digits")
-    family.describe("The photos that a device trains on, and the frames that it kept for a label.")
 
 
 def run_list(args: argparse.Namespace) -> int:
-    """Print a table per device."""
+    """What the device has, newest first.
+
+    Examples:
+      edgectl images list --unlabeled
+      edgectl images list --label roses --limit 20 --json
+    """
     from edged.ctl.jobs import ask_each
     from edged.terminal.tables import console, print_part, text
     from edged.terminal.text import print_json
@@ -101,7 +94,11 @@ def matching(report: dict[str, Any], label: str | None, *, unlabeled: bool) -> i
 
 
 def run_get(args: argparse.Namespace) -> int:
-    """Write the file."""
+    """Fetch an image.
+
+    Examples:
+      edgectl images get 1a5cde41 -o rose.jpg
+    """
     from edged.ctl.commands.snapshot import write
     from edged.ctl.fleet import addressed
     from edged.ctl.jobs import ask
@@ -129,8 +126,13 @@ def run_get(args: argparse.Namespace) -> int:
 
 
 def run_label(args: argparse.Namespace) -> int:
-    """Send the label."""
-    from edged.ctl.jobs import ask_each
+    """Label a kept frame, or what the camera sees now.
+
+    Examples:
+      edgectl images label 1a5cde41 roses
+      edgectl images label --last tulips --camera door
+    """
+    from edged.ctl.jobs import answer, ask_each
 
     if args.last is not None and not args.given:
         wanted = {"last": True, "label": args.last, "camera": args.camera}
@@ -138,21 +140,29 @@ def run_label(args: argparse.Namespace) -> int:
         wanted = {"id": _id(args.given[0]), "label": args.given[1]}
     else:
         raise ConfigError("images label: give ID LABEL, or --last LABEL [--camera C]")
-    return ask_each(args, "images_label", wanted, _shower(args))
+    return ask_each(args, "images_label", wanted, answer(args, _described))
 
 
 def run_unlabel(args: argparse.Namespace) -> int:
-    """Take the label away."""
-    from edged.ctl.jobs import ask_each
+    """Take an image's label away.
 
-    return ask_each(args, "images_unlabel", {"id": _id(args.id)}, _shower(args))
+    Examples:
+      edgectl images unlabel 1a5cde41
+    """
+    from edged.ctl.jobs import answer, ask_each
+
+    return ask_each(args, "images_unlabel", {"id": _id(args.id)}, answer(args, _described))
 
 
 def run_remove(args: argparse.Namespace) -> int:
-    """Delete the image."""
-    from edged.ctl.jobs import ask_each
+    """Delete an image.
 
-    return ask_each(args, "images_remove", {"id": _id(args.id)}, _shower(args, "removed"))
+    Examples:
+      edgectl images remove 1a5cde41
+    """
+    from edged.ctl.jobs import answer, ask_each
+
+    return ask_each(args, "images_remove", {"id": _id(args.id)}, answer(args, partial(_described, verb="removed")))
 
 
 def table(images: list[dict[str, Any]]) -> Table:
@@ -181,17 +191,8 @@ def table(images: list[dict[str, Any]]) -> Table:
     return laid
 
 
-def _shower(args: argparse.Namespace, verb: str = "") -> Callable[[str, Job], None]:
-    from edged.terminal.text import print_json, print_line
-
-    def show(device: str, job: Job) -> None:
-        report = job.report or {}
-        if args.json:
-            print_json({"device": device, **report})
-        else:
-            print_line(f"{device}: {report.get('id')}  {verb or report.get('label') or 'unlabeled'}")
-
-    return show
+def _described(report: dict[str, Any], verb: str = "") -> str:
+    return f"{report.get('id')}  {verb or report.get('label') or 'unlabeled'}"
 
 
 def _id(text: str) -> str:

@@ -25,29 +25,25 @@ _ID = re.compile(r"\b[0-9a-f]{32}\b")
 
 def register(commands: Commands) -> None:
     """Add both commands."""
-    jobs = commands.add(
-        "jobs",
-        run_jobs,
-        summary="list trainings and profiles: those that run and the last ones; or show one",
-        details="Of a device that is offline: the last one that it told of.",
-        examples="  edgectl jobs\n  edgectl --device tx2-01 jobs --limit 5 --json\n  edgectl jobs 4f1a",
-    )
+    jobs = commands.add("jobs", run_jobs)
     jobs.add_argument("job", metavar="JOB", nargs="?", help="only this one, with its report: its id, or how it begins")
     jobs.add_argument("--limit", metavar="N", type=count, default=10, help="so many of each device, newest first (10)")
-    cancel = commands.add(
-        "cancel",
-        run_cancel,
-        summary="end the training or profile that runs",
-        details="The model that runs stays; what was computed so far is kept for the next training.",
-        examples="  edgectl cancel\n  edgectl cancel 4f1a",
-    )
+    cancel = commands.add("cancel", run_cancel)
     cancel.add_argument(
         "job", metavar="JOB", nargs="?", help="which, if several run: its id, or how it begins (see `edgectl jobs`)"
     )
 
 
 def run_jobs(args: argparse.Namespace) -> int:
-    """Ask those online; take the retained state of the others."""
+    """List trainings and profiles: those that run and the last ones; or show one.
+
+    Of a device that is offline: the last one that it told of.
+
+    Examples:
+      edgectl jobs
+      edgectl --device tx2-01 jobs --limit 5 --json
+      edgectl jobs 4f1a
+    """
     from edged.ctl.errors import NoAnswerError
     from edged.ctl.fleet import look, seen, where
     from edged.errors import EdgedError
@@ -86,7 +82,14 @@ def run_jobs(args: argparse.Namespace) -> int:
 
 
 def run_cancel(args: argparse.Namespace) -> int:
-    """Cancel on the addressed device, or with `--device all` on each."""
+    """End the training or profile that runs.
+
+    The model that runs stays; what was computed so far is kept for the next training.
+
+    Examples:
+      edgectl cancel
+      edgectl cancel 4f1a
+    """
     from edged.ctl.fleet import addressed
     from edged.ctl.jobs import finish
     from edged.terminal.text import print_json, print_line

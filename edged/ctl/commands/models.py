@@ -1,4 +1,9 @@
-"""`edgectl models list | use | push | remove` and `edgectl rollback`: the models of a device."""
+"""A device's models: list, push, use, remove.
+
+Examples:
+  edgectl models list
+  edgectl models use inception_v3
+"""
 
 from __future__ import annotations
 
@@ -20,59 +25,30 @@ if TYPE_CHECKING:  # imported when the command runs
 
 def register(commands: Commands) -> None:
     """Add the family and `rollback`."""
-    family = commands.family(
-        "models",
-        summary="a device's models: list, push, use, remove",
-        examples="  edgectl models list\n  edgectl models use inception_v3",
-    )
-    family.add(
-        "list",
-        run_list,
-        summary="list installed models and trained versions",
-        examples="  edgectl models list\n  edgectl --device tx2-01 models list --json",
-    )
-    use = family.add(
-        "use",
-        run_use,
-        summary="let another model answer",
-        examples="  edgectl models use inception_v3\n  edgectl models use 7acac0195403",
-    )
+    family = commands.family("models", __doc__)
+    family.add("list", run_list)
+    use = family.add("use", run_use)
     use.add_argument("model", metavar="NAME|ID", help="an installed model, or a version")
-    removed = family.add(
-        "remove",
-        run_remove,
-        summary="delete models or trained versions, to make room on the device",
-        details="Never what runs or came with edged. The version that `edgectl rollback` goes back to only "
-        "with --previous.",
-        examples="  edgectl models remove 7acac0195403\n  edgectl models remove inception_v3 4f1a 92bc",
-    )
+    removed = family.add("remove", run_remove)
     removed.add_argument(
         "models", nargs="+", metavar="NAME|ID", help="an installed model, or the first digits of a version's id"
     )
     removed.add_argument("--previous", action="store_true", help="even the version that a rollback goes back to")
-    push = family.add(
-        "push",
-        run_push,
-        summary="send a model to a device and install it",
-        details="A bundle's folder (model.tflite, labels.txt, manifest.json), or a quantized .tflite classifier and "
-        "its labels. It does not answer before `edgectl models use NAME`.",
-        examples="  edgectl models push ./my_model\n  edgectl models push birds.tflite --labels birds.txt --name birds",
-    )
+    push = family.add("push", run_push)
     push.add_argument("source", metavar="DIR|TFLITE", type=Path, help="what to send")
     push.add_argument("--labels", metavar="FILE", type=Path, help="one label per line, in the outputs' order")
     push.add_argument("--name", metavar="N", help="what to call it (else the file's name)")
     push.add_argument("--replace", action="store_true", help="take the place of a model of this name")
-    family.describe("A device's models.")
-    commands.add(
-        "rollback",
-        run_rollback,
-        summary="let the model before the current one answer again",
-        examples="  edgectl --device tx2-01 rollback",
-    )
+    commands.add("rollback", run_rollback)
 
 
 def run_list(args: argparse.Namespace) -> int:
-    """List the models of each addressed device."""
+    """List installed models and trained versions.
+
+    Examples:
+      edgectl models list
+      edgectl --device tx2-01 models list --json
+    """
     from edged.ctl.jobs import ask_each
     from edged.terminal.tables import console, print_part
     from edged.terminal.text import print_json
@@ -89,37 +65,54 @@ def run_list(args: argparse.Namespace) -> int:
 
 
 def run_use(args: argparse.Namespace) -> int:
-    """Switch each addressed device."""
+    """Let another model answer.
+
+    Examples:
+      edgectl models use inception_v3
+      edgectl models use 7acac0195403
+    """
     from edged.ctl.jobs import ask_each
 
     return ask_each(args, "models_use", {"model": args.model}, _answers(args))
 
 
 def run_remove(args: argparse.Namespace) -> int:
-    """Delete them one after another on each addressed device."""
-    from edged.ctl.jobs import ask_each
-    from edged.terminal.text import print_json, print_line
+    """Delete models or trained versions, to make room on the device.
 
-    def show(device: str, job: Job) -> None:
-        report = job.report or {}
-        if args.json:
-            print_json({"device": device, **report})
-        else:
-            print_line(f"{device}: {report.get('removed')} removed, {(report.get('bytes') or 0) / 1e6:.1f} MB")
+    Never what runs or came with edged. The version that `edgectl rollback` goes back to only with --previous.
 
+    Examples:
+      edgectl models remove 7acac0195403
+      edgectl models remove inception_v3 4f1a 92bc
+    """
+    from edged.ctl.jobs import answer, ask_each
+
+    show = answer(args, lambda told: f"{told.get('removed')} removed, {(told.get('bytes') or 0) / 1e6:.1f} MB")
     given = [{"model": model, "previous": args.previous or None} for model in args.models]
     return max(ask_each(args, "models_remove", wanted, show) for wanted in given)
 
 
 def run_rollback(args: argparse.Namespace) -> int:
-    """Roll each addressed device back."""
+    """Let the model before the current one answer again.
+
+    Examples:
+      edgectl --device tx2-01 rollback
+    """
     from edged.ctl.jobs import ask_each
 
     return ask_each(args, "rollback", {}, _answers(args))
 
 
 def run_push(args: argparse.Namespace) -> int:
-    """Send the model's file in parts, then have it installed."""
+    """Send a model to a device and install it.
+
+    A bundle's folder (model.tflite, labels.txt, manifest.json), or a quantized .tflite classifier and its labels. It
+    does not answer before `edgectl models use NAME`.
+
+    Examples:
+      edgectl models push ./my_model
+      edgectl models push birds.tflite --labels birds.txt --name birds
+    """
     from edged.ctl.fleet import addressed
     from edged.ctl.jobs import ask
     from edged.ctl.upload import upload

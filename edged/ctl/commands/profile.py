@@ -16,15 +16,7 @@ _SILENCE_S = 30.0
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add(
-        "profile",
-        run,
-        summary="where a model's time goes on a device: layers, batches, threads",
-        details="The device measures beside its live classification and behind it in priority: stop its cameras "
-        "(edgectl set --fps 0.1) for numbers of a quiet machine. Ctrl-C ends the watching, not the profile.",
-        examples="  edgectl profile\n  edgectl --device tx2-01 profile inception_v3 --only layers,batch\n"
-        "  edgectl profile --json | jq '.report.layers | sort_by(-.ms) | .[0]'",
-    )
+    parser = commands.add("profile", run)
     parser.add_argument("model", nargs="?", metavar="MODEL", help="an installed model or a version (else what runs)")
     add_profile_options(parser)
     parser.add_argument(
@@ -33,7 +25,16 @@ def register(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Start a profile on each addressed device, then follow one after another."""
+    """Where a model's time goes on a device: layers, batches, threads.
+
+    The device measures beside its live classification and behind it in priority: stop its cameras (edgectl set --fps
+    0.1) for numbers of a quiet machine. Ctrl-C ends the watching, not the profile.
+
+    Examples:
+      edgectl profile
+      edgectl --device tx2-01 profile inception_v3 --only layers,batch
+      edgectl profile --json | jq '.report.layers | sort_by(-.ms) | .[0]'
+    """
     from edged.ctl.jobs import start_each
 
     names = ("model", "only", "online", "batches", "batch_images", "seconds", "runtime", "threads")

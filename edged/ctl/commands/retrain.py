@@ -17,16 +17,7 @@ Report = TypeVar("Report", bound="ReportPart")
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add(
-        "retrain",
-        run,
-        summary="train a device's final layer anew on its labeled images",
-        details="The device trains beside its live classification. The new model answers from then on if it is good "
-        "enough on images that training never saw; else the job is rejected and the old one stays. What is "
-        "not given is what the device's [retrain] says. Ctrl-C ends the watching, not the training.",
-        examples="  edgectl retrain --lr 0.1\n  edgectl --device tx2-01 retrain --backbone inception_v3 --augment\n"
-        "  edgectl --device all retrain --no-wait\n  edgectl retrain --json | jq .report.accuracy",
-    )
+    parser = commands.add("retrain", run)
     add_hyperparameters(parser)
     parser.add_argument("--backbone", metavar="NAME", help="an installed model, or auto (else that of what runs)")
     parser.add_argument(
@@ -35,7 +26,18 @@ def register(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Start a training on each addressed device, then follow one after another."""
+    """Train a device's final layer anew on its labeled images.
+
+    The device trains beside its live classification. The new model answers from then on if it is good enough on images
+    that training never saw; else the job is rejected and the old one stays. What is not given is what the device's
+    [retrain] says. Ctrl-C ends the watching, not the training.
+
+    Examples:
+      edgectl retrain --lr 0.1
+      edgectl --device tx2-01 retrain --backbone inception_v3 --augment
+      edgectl --device all retrain --no-wait
+      edgectl retrain --json | jq .report.accuracy
+    """
     from edged.ctl.jobs import start_each
 
     wanted = given_hyperparameters(args) | {"backbone": args.backbone}

@@ -20,14 +20,7 @@ if TYPE_CHECKING:  # imported when the command runs
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add(
-        "snapshot",
-        run,
-        summary="fetch a camera's newest frame as a JPEG, with its prediction",
-        details="With --device all: one from every device that is online.",
-        examples="  edgectl snapshot\n  edgectl --device tx2-01 snapshot --camera door -o door.jpg\n"
-        "  edgectl --device all snapshot -o photos/",
-    )
+    parser = commands.add("snapshot", run)
     parser.add_argument("--camera", metavar="C", help="which camera (else the device's choice)")
     parser.add_argument("--quality", metavar="Q", type=int, help="JPEG quality, 1 to 100 (90)")
     parser.add_argument(
@@ -39,7 +32,15 @@ def register(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fetch from each addressed device in turn."""
+    """Fetch a camera's newest frame as a JPEG, with its prediction.
+
+    With --device all: one from every device that is online.
+
+    Examples:
+      edgectl snapshot
+      edgectl --device tx2-01 snapshot --camera door -o door.jpg
+      edgectl --device all snapshot -o photos/
+    """
     from edged.ctl.fleet import addressed
     from edged.terminal.text import print_json, print_line
 

@@ -21,17 +21,18 @@ _BACKLOG = 100
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    commands.add(
-        "status",
-        run,
-        summary="devices with their model, cameras, speed and heat",
-        details="Offline devices are shown with what they last said. With --json: one line per device.",
-        examples="  edgectl status\n  edgectl --broker mqtt://10.0.0.5 --device tx2-01 status --json",
-    )
+    commands.add("status", run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table; nobody there is exit code 3."""
+    """Devices with their model, cameras, speed and heat.
+
+    Offline devices are shown with what they last said. With --json: one line per device.
+
+    Examples:
+      edgectl status
+      edgectl --broker mqtt://10.0.0.5 --device tx2-01 status --json
+    """
     from edged.ctl.errors import NoAnswerError
     from edged.ctl.fleet import look, seen, where
     from edged.ctl.options import ALL

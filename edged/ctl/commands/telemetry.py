@@ -20,19 +20,20 @@ _STALE_S = 60.0
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add(
-        "telemetry",
-        run,
-        summary="live power, temperature, load, clocks and latency",
-        details="A live table on a terminal, one line per message in a pipe, the message itself with --json. "
-        "A value that the device cannot read is absent. Ctrl-C ends.",
-        examples="  edgectl telemetry\n  edgectl --device tx2-01 telemetry --json --count 1",
-    )
+    parser = commands.add("telemetry", run)
     add_limits(parser, "messages")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show telemetry."""
+    """Live power, temperature, load, clocks and latency.
+
+    A live table on a terminal, one line per message in a pipe, the message itself with --json. A value that the device
+    cannot read is absent. Ctrl-C ends.
+
+    Examples:
+      edgectl telemetry
+      edgectl --device tx2-01 telemetry --json --count 1
+    """
     from edged.ctl.live import show
 
     return show(args, TelemetryView())

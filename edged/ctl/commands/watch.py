@@ -23,19 +23,20 @@ _STALE_S = 10.0
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add(
-        "watch",
-        run,
-        summary="live results of every camera",
-        details="A live table on a terminal, one line per result in a pipe, the result itself with --json. "
-        "Ctrl-C ends.",
-        examples="  edgectl watch\n  edgectl --device tx2-01 watch --seconds 30\n  edgectl watch --json --count 100",
-    )
+    parser = commands.add("watch", run)
     add_limits(parser, "results")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show results."""
+    """Live results of every camera.
+
+    A live table on a terminal, one line per result in a pipe, the result itself with --json. Ctrl-C ends.
+
+    Examples:
+      edgectl watch
+      edgectl --device tx2-01 watch --seconds 30
+      edgectl watch --json --count 100
+    """
     from edged.ctl.live import show
 
     return show(args, ResultView())

@@ -11,10 +11,9 @@ from edged.errors import ModelError
 from edged.lab.profiling.cutting import cut_out, with_free_batch, without_operators
 from edged.lab.profiling.runtimes import Runner
 from edged.vision.flatbuffer import operator_name, pack, unpack
-from edged.vision.graph import Graph
 from tests.conftest import HAS_SHARED_DATA
 from tests.networks import made
-from tests.vision.conftest import network_file
+from tests.vision.conftest import network_file, noise_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,8 +50,7 @@ HARD_CODED += ["mobilenet_v1_0.25_128_quant", "mobilenet_v2_1.0_224_quant"] if H
 @pytest.mark.parametrize("name", HARD_CODED)
 def test_a_hard_coded_batch_is_freed(name: str) -> None:
     model = network_file(name)
-    size = Graph(model).input.width
-    images = np.random.default_rng(1).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+    images = noise_for(model, 3)
     single = Runner(model, runtime="litert", threads=1)
     freed = Runner(with_free_batch(model), runtime="litert", threads=1, batch=3)
     freed.infer(images)

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from edged.lab.profiling.layers import profile_layers
-from edged.vision.graph import Graph
 from tests.conftest import HAS_SHARED_DATA
-from tests.vision.conftest import network_file
+from tests.vision.conftest import network_file, noise_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +40,5 @@ NAMES += ["mobilenet_v1_0.25_128_quant", "efficientnet_lite0_224_uint8_ptq"] if 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_chain_of_every_kind_is_exact(name: str) -> None:
     model = network_file(name)
-    size = Graph(model).input.width
-    image = np.random.default_rng(2).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
-    _, whole = profile_layers(model, image, runtime="litert", rounds=3, seconds=1)
+    _, whole = profile_layers(model, noise_for(model, 1), runtime="litert", rounds=3, seconds=1)
     assert whole.exact
