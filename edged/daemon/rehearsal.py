@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from edged.daemon.engine import Engine
     from edged.types import Frame, Image, Inference
 
-KEPT = 5
+KEPT = 3
 """Frames of each camera."""
-_SIDE = 256
-"""Of a kept frame's shorter side, pixels, at most: about what a network sees of it, and 0.3 MB instead of 6."""
+_SIDE = 224
+"""Of a kept frame's shorter side, pixels, at most: about what a network sees of it, and 0.2 MB instead of 6."""
 _INTERVAL_S = 0.25
 """Least time between two kept frames of one camera: making one small costs a little."""
 
@@ -39,7 +39,10 @@ class Rehearsal:
         if kept_ns is not None and frame.captured_ns - kept_ns < _INTERVAL_S * 1e9:
             return
         self._kept_ns[frame.camera] = frame.captured_ns
-        self._frames.setdefault(frame.camera, deque(maxlen=KEPT)).append(_small(frame.image))
+        frames = self._frames.setdefault(frame.camera, deque())
+        # Into the oldest one's memory: arrays that come and go would leave holes among the frames. A rehearsal that
+        # reads it just now sees parts of two pictures, which will do.
+        frames.append(_small(frame.image, into=frames.popleft() if len(frames) == KEPT else None))
 
     def run(self, engine: Engine) -> None:
         """Let an engine that answers no frame yet classify the kept ones, in turn, as often as a probation is long.
@@ -56,10 +59,9 @@ class Rehearsal:
             engine.invoke(engine.prepare(image), image)
 
 
-def _small(image: Image) -> Image:
+def _small(image: Image, into: Image | None) -> Image:
+    """Return a smaller copy; in the memory of `into` where that has its size."""
     height, width = image.shape[:2]
-    scale = _SIDE / min(height, width)
-    if scale >= 1:
-        return image
+    scale = min(1.0, _SIDE / min(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(image, size, dst=into, interpolation=cv2.INTER_AREA), np.uint8)

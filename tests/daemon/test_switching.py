@@ -217,7 +217,7 @@ def test_kept_frames_are_few_and_small() -> None:
         picture = np.zeros((1080, 1920, 3), np.uint8)
         rehearsal(Frame("main", second, picture, second * 10**9, 0.0, 0.0), None, engine)  # type: ignore[arg-type]  # unused
     rehearsal.run(Counting(bundle, engine.network))
-    assert seen == [(), *[(256, 455, 3)] * PROBATION_FRAMES]
+    assert seen == [(), *[(224, 398, 3)] * PROBATION_FRAMES]
     assert sum(len(frames) for frames in rehearsal._frames.values()) == KEPT
 
 
