@@ -30,7 +30,7 @@ from edged.zoo import Progress, fetch, install, name_from_file, pull, read_catal
 from edged.zoo.archive import extract
 from tests.networks import KINDS, made
 from tests.photos import shipped_photos
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 SHIPPED = resources.shipped("models") / "mobilenet_v2"
 Route = Callable[[BaseHTTPRequestHandler], None]
@@ -203,7 +203,6 @@ class TestPull:
     def test_what_goes_wrong_on_the_way_leaves_nothing(
         self, store: Store, server: Server, tmp_path: Path, model: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(fetch, "_SILENCE_S", 0.5)
         archive = tar("model.tflite", model)
 
         def hang_up(request: BaseHTTPRequestHandler) -> None:
@@ -213,7 +212,7 @@ class TestPull:
             request.wfile.write(archive[:100_000])
 
         def say_nothing(request: BaseHTTPRequestHandler) -> None:
-            server.ended.wait(10)
+            server.ended.wait(PATIENCE_S)
 
         server.routes |= {
             "/cut": hang_up,
@@ -234,6 +233,8 @@ class TestPull:
         }
         for path, message in cases.items():
             zoo = catalogue(tmp_path, model, web(server.url + path))
+            # The server's threads may have to wait for the processor, too: only one of them is to be given up.
+            monkeypatch.setattr(fetch, "_SILENCE_S", 0.5 if path == "/hanging" else PATIENCE_S)
             with pytest.raises(ModelError, match=message) as caught:
                 pull("small", store, catalogue=zoo)
             assert "\n" not in str(caught.value)
