@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.clips import Clip, make_clip
 from tests.mosquitto import Mosquitto
@@ -20,6 +21,10 @@ SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 HAS_SHARED_DATA = SHARED_DATA.is_dir()
 MADE_AND_REAL = ("made", "real") if HAS_SHARED_DATA else ("made",)
 """What a test runs on that can run on both; it is not skipped where there is no real data."""
+
+# Hypothesis takes an example of more than 0.2 s, and slow drawing of one, for a mistake: so is any on a busy machine.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
