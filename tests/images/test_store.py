@@ -120,7 +120,7 @@ def test_files_that_are_being_written_wait(store: ImageStore, tmp_path: Path) ->
     fresh = put(tmp_path, "roses", "a.jpg", photo(1))
     os.utime(fresh)
     put(tmp_path, "roses", ".b.jpg.X81hZq", photo(2))  # rsync's temporary name
-    report = store.scan()
+    report = store.scan(settle_s=PATIENCE_S)
     assert (report.added, report.deferred, report.skipped) == (0, ["images/roses/a.jpg"], [])
     future = time.time() + 86400  # a clock that was set back since
     os.utime(fresh, (future, future))
