@@ -79,9 +79,9 @@ def test_it_can_be_stopped_at_any_stage(request_: TrainingRequest, stage: str) -
     cancelled = threading.Event()
     endless = replace(request_, hyperparameters=ENDLESS)
     with ChildProcess(TRAINER, endless) as process:
+        child = psutil.Process(process.pid)
         assert process.wait(lambda progress: cancelled.set() if progress.stage == stage else None, cancelled) is None
-        pid = process.pid
-    assert not psutil.pid_exists(pid)
+    assert not child.is_running()
     assert Store(request_.state_dir).versions() == [], "it was stopped, it did not end by itself"
 
 
