@@ -44,6 +44,9 @@ KILL_AFTER_S = 2.0
 """How long a process that was asked to end may take."""
 _LEAVE_S = 0.5
 """How long one that has given its outcome may take before it is asked."""
+_END_S = 30.0
+"""How long one whose output has ended may take to end, too: one that was killed has closed its files before, and on a
+busy machine the others go first."""
 _LISTEN_S = 0.1
 """How often a wait looks whether it was cancelled."""
 _READ_BYTES = 65536
@@ -202,7 +205,7 @@ class ChildProcess(Generic[Request, Progress, Outcome]):
                 return None
             chunk = os.read(self._output.fileno(), _READ_BYTES)
             if not chunk:
-                self._has_ended(KILL_AFTER_S)
+                self._has_ended(_END_S)
                 raise self._end()
             *self._lines, self._rest = (self._rest + chunk).split(b"\n")
         message: dict[str, Any] = json.loads(self._lines.pop(0))
