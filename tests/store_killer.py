@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -101,15 +102,16 @@ def die_at(step: int) -> None:
 def every_step(root: Path) -> None:
     """Kill each scene at each of its steps: afterwards it is the old or the new."""
     for name, (promoted, change) in SCENES.items():
-        outcomes = set()
+        outcomes, begun = set(), root / name
+        store = Store(begun, shipped=root / "none")
+        add(store, "a")
+        for version in promoted:
+            promote(store, version)
+        before = state(begun)
         for step in range(1, 1000):
             place = root / f"{name}-{step}"
-            store = Store(place, shipped=root / "none")
-            add(store, "a")
-            for version in promoted:
-                promote(store, version)
-            before = state(place)
-            killed = killed_child(store, change, step)
+            shutil.copytree(begun, place, symlinks=True)  # making it anew would flush the disk twenty times
+            killed = killed_child(Store(place, shipped=root / "none"), change, step)
             after = state(place)
             outcomes.add(after)
             if not killed:
