@@ -17,7 +17,7 @@ from edged.contract.reports import ProfileReport
 from edged.errors import ChildError, ConfigError, ModelError
 from edged.jobs.process import ChildProcess
 from edged.jobs.requests import PROFILE, ProfileRequest
-from edged.lab.profiling import runtimes
+from edged.lab.profiling import endtoend, runtimes
 from edged.lab.profiling.layers import draw_layers
 from edged.lab.profiling.profiler import profile, thread_counts
 from edged.lab.profiling.tasks import measure, summarize
@@ -25,6 +25,7 @@ from edged.settings import MqttSettings
 from edged.terminal.profile import print_profile
 from tests.mosquitto import Mosquitto
 from tests.networks import SHIPPED
+from tests.waiting import PATIENCE_S
 
 
 def test_quantiles_are_nearest_rank() -> None:
@@ -55,7 +56,10 @@ def test_thread_counts_end_with_all() -> None:
     assert thread_counts(24) == [1, 2, 3, 4, 5, 6, 7, 8, 16, 24]
 
 
-def test_a_whole_profile(model_file: Path, photos: Path, mosquitto: Callable[..., Mosquitto]) -> None:
+def test_a_whole_profile(
+    model_file: Path, photos: Path, mosquitto: Callable[..., Mosquitto], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endtoend, "_ANSWER_S", PATIENCE_S)  # a broker may have to wait for the processor
     request = ProfileRequest(
         name="shipped",
         model=model_file,
