@@ -73,6 +73,8 @@ def test_a_live_daemon_is_traced_and_may_be_killed(
     finally:
         daemon.kill()
     text = file.read_text()
-    events = json.loads(text if number == signal.SIGTERM else text + "]")
+    if number == signal.SIGKILL:  # which the kernel also obeys in the middle of a write: a last line may be cut off
+        text = text.rpartition(",\n")[0] + "]"
+    events = json.loads(text)
     assert {"capture", "prepare", "invoke", "publish"} <= {event["name"] for event in events if event["ph"] == "X"}
     assert [event for event in events if event.get("cat") == "mqtt"]
