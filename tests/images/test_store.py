@@ -375,7 +375,7 @@ def test_sigkill_at_any_moment_loses_no_image_that_add_returned_for(tmp_path: Pa
     script = (
         "import sys; from pathlib import Path\n"
         "from edged.images import ImageStore; from tests.photos import *\n"
-        "store = ImageStore(Path(sys.argv[1]), images_max_mb=10)\n"
+        "store = ImageStore(Path(sys.argv[1]), images_max_mb=100)\n"  # more than it can add while nobody reads
         "for seed in range(int(sys.argv[2]), 10**6):\n"
         "    sha256 = store.add(photo(seed), 'roses'); print(sha256, flush=True)\n"
         "    if seed % 3 == 0: store.label(sha256, 'tulips')\n"
