@@ -87,6 +87,8 @@ class Link:
             ledger=ledger, registry=registry, publish=self.publish, job=self.job, on_command=on_command
         )
         self._inbox: queue.SimpleQueue[Outgoing | Event | float] = queue.SimpleQueue()
+        self._counting = threading.Lock()
+        self._queued = 0
         self._newest: dict[str, bytes] = {}
         self._unsent: dict[str, bytes] = {}
         self._retained_inflight: set[int] = set()
@@ -102,7 +104,8 @@ class Link:
     @property
     def backlog(self) -> int:
         """Messages of QoS 1 that the broker has not acknowledged, in memory and on disk."""
-        return self._delivery.backlog + self._inbox.qsize()
+        with self._counting:
+            return self._queued + self._delivery.backlog
 
     @property
     def in_memory(self) -> dict[str, str]:
@@ -134,6 +137,9 @@ class Link:
             raise ValueError(f"qos = {qos}: 0 or 1")
         if not topic or "+" in topic or "#" in topic:
             raise ValueError(f"topic = {topic!r}: not empty, without + and #")
+        if qos == 1:
+            with self._counting:
+                self._queued += 1
         self._inbox.put((self._base + topic, payload, qos, retain))
 
     def retained(self, topic: str, payload: bytes) -> None:
@@ -253,7 +259,9 @@ class Link:
     def _outgoing(self, message: Outgoing) -> None:
         topic, payload, qos, retain = message
         if qos == 1:
-            self._delivery.add(topic, payload, retain)
+            with self._counting:  # whoever asks for the backlog meanwhile is told of it once, and not of none
+                self._delivery.add(topic, payload, retain)
+                self._queued -= 1
         elif qos == 0:
             if self.connected and self._connection is not None:
                 self._connection.publish(topic, payload, qos=0, retain=retain)

@@ -8,7 +8,10 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+from edged.mqtt.ledger import Ledger
+from edged.mqtt.link import Link
 from edged.mqtt.outbox import Outbox
+from edged.settings import MqttSettings
 from tests.mosquitto import free_port
 from tests.mqtt.conftest import wait_for
 from tests.waiting import PATIENCE_S
@@ -169,6 +172,22 @@ def test_a_silent_network_sends_memory_to_disk(mosquitto, link, gate, tmp_path):
     assert running.backlog == 150
     way.silent = False
     wait_for(lambda: running.backlog == 0, "drained")
+
+
+def test_the_backlog_is_messages_of_qos_1_and_nothing_else(tmp_path):
+    link = Link(
+        settings=MqttSettings(),
+        device="d1",
+        outbox=Outbox(tmp_path / "outbox.sqlite", 1),
+        ledger=Ledger(tmp_path / "commands.sqlite"),
+        on_command=lambda _: None,
+    )
+    link.publish("telemetry", b"t", qos=0)
+    link.retained("info", b"i")
+    assert link.backlog == 0
+    link.publish("result/main", b"0")
+    assert link.backlog == 1
+    link.stop(0)
 
 
 def test_telemetry_is_not_kept_while_offline(mosquitto, watch, link):
