@@ -8,9 +8,10 @@ import pytest
 
 from edged.errors import ConfigError
 from edged.mqtt.broker import broker as check
+from edged.mqtt.retry import Retry
 from edged.settings import MqttSettings
 from tests.mosquitto import free_port
-from tests.mqtt.conftest import wait_for
+from tests.mqtt.conftest import DEVICE, wait_for
 from tests.waiting import PATIENCE_S
 
 
@@ -119,7 +120,7 @@ def test_a_broker_that_only_knows_3_1_1(link, watch):
         assert up.wait(PATIENCE_S)
         seen = watch(port)
         commands = []
-        running = link(f"mqtt://127.0.0.1:{port}", on_command=commands.append)
+        running = link(f"mqtt://127.0.0.1:{port}", on_command=commands.append, retry=Retry(device=DEVICE))
         seen.wait_for_online()
         for seq in range(200):
             running.publish("result/main", str(seq).encode())
