@@ -11,6 +11,7 @@ from edged.contract.messages import Job, timestamp
 from edged.errors import CommandError
 from edged.mqtt.ledger import Ledger
 from tests.mqtt.conftest import wait_for
+from tests.waiting import PATIENCE_S
 
 
 def test_over_the_wire_each_mistake_gets_a_rejected_ack(mosquitto, watch, link):
@@ -70,7 +71,8 @@ def test_a_redelivered_command_is_answered_again_and_not_run_again(mosquitto, wa
     seen.command("status", {"id": "c1", "expires": expires})
     assert seen.ack("c1", 2) == first
     wait_for(lambda: len(seen.of("job/c1")) == 3, "the job again")
-    running.stop(5)
+    running.stop(PATIENCE_S)
+    wait_for(lambda: seen.of("state")[-1:] == [b"offline"], "offline")  # else the next `online` is the one before
     again = start()
     seen.command("snapshot", {"id": "c1", "expires": "2020-01-01T00:00:00Z"})
     assert seen.ack("c1", 3) == first, "whatever the copy looks like now"
