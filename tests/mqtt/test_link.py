@@ -124,9 +124,10 @@ def test_a_process_killed_while_offline_sends_all_after_its_restart(mosquitto, w
     wait_for(lambda: len(set(numbers(seen))) == 400, "all")
     assert first_arrivals(seen) == list(range(400))
     wait_for_line(again, "True 0")
+    wait_for(lambda: rows(tmp_path / "outbox.sqlite") == 0, "the disk is empty once all is acknowledged")
     kill(again)
     outbox = Outbox(tmp_path / "outbox.sqlite", 1)
-    assert len(outbox) == 0, "the disk is empty once all is acknowledged"
+    assert len(outbox) == 0
     outbox.close()
 
 
