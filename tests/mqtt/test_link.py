@@ -90,6 +90,7 @@ def test_nothing_is_lost_while_the_broker_is_killed_and_started_again(mosquitto,
         if seq == 400:
             broker.kill()
             way.cut()
+            wait_for(lambda: not seen.ready.is_set(), "the subscriber has noticed")  # else it seems to be back at once
         if seq == 1000:
             broker.start()
             wait_for(seen.ready.is_set, "the subscriber is back")
