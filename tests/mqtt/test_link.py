@@ -61,7 +61,7 @@ def test_online_while_it_runs_and_offline_when_it_stops(mosquitto, watch, link):
     assert running.last_error is None
     for seq in range(500):
         running.publish("result/main", str(seq).encode())
-    running.stop(10)
+    running.stop(PATIENCE_S)
     wait_for(lambda: seen.of("state") == [b"online", b"offline"], "offline")
     assert numbers(seen) == list(range(500)), "each once, and before offline"
     assert not running.connected

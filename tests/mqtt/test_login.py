@@ -128,7 +128,7 @@ def test_a_broker_that_only_knows_3_1_1(link, watch):
         wait_for(lambda: seen.of("result/main") == [str(seq).encode() for seq in range(200)], "all")
         seen.command("status", {"id": "a1"})
         assert seen.ack("a1")["status"] == "accepted"
-        running.stop(5)
+        running.stop(PATIENCE_S)
         wait_for(lambda: seen.of("state")[-1:] == [b"offline"], "offline")
         seen.close()
     finally:

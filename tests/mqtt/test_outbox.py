@@ -8,6 +8,7 @@ import pytest
 from edged.errors import ConfigError
 from edged.mqtt.delivery import Delivery
 from edged.mqtt.outbox import Outbox
+from tests.waiting import PATIENCE_S
 
 
 def messages(first: int, last: int, size: int = 10):
@@ -102,7 +103,8 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
         Outbox(tmp_path / "file" / "outbox.sqlite", 1)
 
 
-def test_while_the_broker_acknowledges_the_disk_is_not_touched(path):
+def test_while_the_broker_acknowledges_the_disk_is_not_touched(path, monkeypatch):
+    monkeypatch.setattr("edged.mqtt.delivery.STALL_S", PATIENCE_S)  # a slow machine is no broker that owes an answer
     outbox = Outbox(path, 1)
     delivery = Delivery(outbox)
     sent = []
