@@ -291,6 +291,10 @@ def serve(
 
     def say(kind: str, value: Any) -> None:
         line = json.dumps({kind: value}).encode() + b"\n"
+        if kind != "progress":  # the last message: whoever reads it may end this process at once
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+                sys.stderr.flush()
         try:
             with lock:
                 output.write(line)
@@ -315,9 +319,6 @@ def serve(
     except Exception as error:  # the top of a process
         log.exception("the %s has failed", child.name)
         say("error", [type(error).__name__, str(error)])
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-        sys.stderr.flush()
     os._exit(0)  # some runtimes crash while they unload
 
 
