@@ -18,7 +18,7 @@ import pytest
 from edged.errors import ChildError, ChildTimeoutError, ModelError
 from edged.jobs.process import Child, ChildProcess
 from tests.jobs.child import CHILD, QUIET, Answer, Order, Step
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 
 def run(order: Order, child: Child[Order, Step, Answer] = CHILD) -> Answer:
@@ -44,6 +44,12 @@ def nothing_stays() -> Iterator[None]:
     yield
     assert open_files() == before
     assert psutil.Process().children(recursive=True) == children
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a process that ends, or is asked to, as long for it as a slow machine may take."""
+    monkeypatch.setattr("edged.jobs.process.KILL_AFTER_S", PATIENCE_S)
 
 
 def test_messages_arrive_typed_and_in_order() -> None:
@@ -124,14 +130,14 @@ def test_errors_of_its_work_are_raised_here(capfd: pytest.CaptureFixture[str]) -
     ],
 )
 def test_an_end_without_an_outcome_says_how(
-    order: Order, child: Child[Order, Step, Answer], error: str, out_of_memory: bool
+    order: Order, child: Child[Order, Step, Answer], error: str, out_of_memory: bool, patient: None
 ) -> None:
     with pytest.raises(ChildError) as caught:
         run(order, child)
     assert (str(caught.value), caught.value.out_of_memory) == (error, out_of_memory)
 
 
-def test_a_module_that_is_not_there() -> None:
+def test_a_module_that_is_not_there(patient: None) -> None:
     missing = Child("edged.nowhere", "tested process", Order, Step, Answer, keeps_errors=True)
     with pytest.raises(ChildError, match=r"\(exit code 1\): .*No module named edged\.nowhere"):
         run(Order("nothing"), missing)
@@ -168,7 +174,7 @@ def test_it_is_cancelled_though_it_does_not_listen(task: str) -> None:
     assert not psutil.pid_exists(pid)
 
 
-def test_it_is_asked_before_it_is_killed(tmp_path: Path) -> None:
+def test_it_is_asked_before_it_is_killed(tmp_path: Path, patient: None) -> None:
     cancelled, mark = threading.Event(), tmp_path / "mark"
     with ChildProcess(CHILD, Order("tidy_up", mark, (300,))) as process:
         assert process.wait(lambda _: cancelled.set(), cancelled) is None
@@ -232,7 +238,7 @@ def test_it_dies_with_its_parent() -> None:
     started[0].kill()  # nothing has told this one
 
 
-def test_it_dies_with_the_thread_that_started_it() -> None:
+def test_it_dies_with_the_thread_that_started_it(patient: None) -> None:
     """That is how Linux does it; the test shows why one thread has to start a child and wait for it."""
     made: list[ChildProcess[Order, Step, Answer]] = []
 
