@@ -65,7 +65,10 @@ class Subscription:
             return None
 
     def drain(self, *, quiet_s: float, limit_s: float) -> Iterator[Incoming]:
-        """Yield messages until no retained one has come for `quiet_s`, or `limit_s` have passed."""
+        """Yield messages until no retained one has come for `quiet_s`, or `limit_s` have passed.
+
+        What has arrived by then is yielded too, however late this program gets round to looking.
+        """
         quiet = time.monotonic() + quiet_s
         end = time.monotonic() + limit_s
         while (left := min(quiet, end) - time.monotonic()) > 0:
@@ -75,6 +78,8 @@ class Subscription:
             if message.retained:  # a busy fleet's live messages do not put the end off
                 quiet = time.monotonic() + quiet_s
             yield message
+        for _ in range(self.arrived.qsize()):
+            yield self.arrived.get_nowait()
 
     def close(self) -> None:
         """Receive no more."""

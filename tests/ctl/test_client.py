@@ -16,6 +16,7 @@ from edged.contract.messages import Job
 from edged.ctl.client import Client
 from edged.ctl.errors import AccessRefusedError, NoAnswerError, RejectedError, UnreachableError
 from edged.ctl.jobs import finish, follow
+from edged.ctl.subscription import Incoming, Subscription
 from edged.mqtt.broker import broker
 from edged.settings import MqttSettings
 from tests.ctl.device import JPEG, ScriptedDevice
@@ -82,6 +83,13 @@ def test_another_s_training_is_no_answer(broker_port: int) -> None:
         device.say("job", Job(id="j1", cmd="retrain", status="running", progress=0.5), retain=True)
         with pytest.raises(NoAnswerError):
             client.command("tx2-01", "retrain", timeout_s=1)
+
+
+def test_what_has_arrived_is_not_lost_to_the_clock() -> None:
+    subscription = Subscription(("+/state",), lambda _: None)
+    for seq in range(3):
+        subscription.arrived.put(Incoming("d", ("state",), b"online", bool(seq % 2), float(seq)))
+    assert [message.at for message in subscription.drain(quiet_s=0, limit_s=0)] == [0, 1, 2]
 
 
 def test_a_login_that_is_refused(tmp_path: Path, mosquitto: Callable[..., Mosquitto]) -> None:
