@@ -14,6 +14,13 @@ from tests.mosquitto import Mosquitto
 from tests.waiting import PATIENCE_S
 
 Edgectl = Callable[..., "subprocess.CompletedProcess[str]"]
+_PROGRAM = """
+import sys
+from edged.ctl import connect, fleet, main
+connect._CONNACK_V5_S = fleet._LIVE_S = float("inf")
+sys.exit(main())
+"""
+"""edgectl, which waits for answers as long as `--timeout` says: a slow machine keeps people waiting."""
 
 
 @pytest.fixture
@@ -35,7 +42,7 @@ def edgectl(broker_port: int, tmp_path: Path) -> Edgectl:
 
     def call(*args: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "edged.ctl", *args],
+            [sys.executable, "-c", _PROGRAM, "--timeout", f"{PATIENCE_S:g}", *args],
             env=environment(broker_port, **more),
             cwd=folder,
             capture_output=True,

@@ -18,7 +18,7 @@ def test_snapshot_writes_the_file_and_tells_the_label(broker_port: int, edgectl:
     target = tmp_path / "door.jpg"
     began = datetime.now(timezone.utc)
     with ScriptedDevice(broker_port) as device:
-        done = edgectl("snapshot", "--camera", "main", "-o", str(target))
+        done = edgectl("--timeout", "60", "snapshot", "--camera", "main", "-o", str(target))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{target}  cat 0.93\n"
     assert target.read_bytes() == JPEG

@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 from tests.conftest import REPOSITORY
 from tests.ctl.device import ScriptedDevice
 from tests.mosquitto import free_port
+from tests.waiting import PATIENCE_S
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -138,7 +139,7 @@ def edgectl(site: Path, *args: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
         env=environment,
     )
 
@@ -158,14 +159,14 @@ def test_it_runs_without_the_rest(site: Path, wheel: Path) -> None:
 
 
 def test_it_talks_to_a_device(site: Path, broker_port: int, tmp_path: Path) -> None:
-    broker = f"mqtt://127.0.0.1:{broker_port}"
+    broker = ("--broker", f"mqtt://127.0.0.1:{broker_port}", "--timeout", f"{PATIENCE_S:g}")
     with ScriptedDevice(broker_port) as device:
-        done = edgectl(site, "--broker", broker, "status", "--json")
+        done = edgectl(site, *broker, "status", "--json")
         assert done.returncode == 0, done.stderr
         (line,) = done.stdout.splitlines()
         assert json.loads(line)["device"] == device.id
         photo = tmp_path / "now.jpg"
-        done = edgectl(site, "--broker", broker, "--device", device.id, "snapshot", "--output", str(photo))
+        done = edgectl(site, *broker, "--device", device.id, "snapshot", "--output", str(photo))
         assert done.returncode == 0, done.stderr
         assert photo.read_bytes().startswith(b"\xff\xd8\xff")
 
