@@ -16,6 +16,7 @@ from edged.resources import shipped
 from edged.store import Store
 from tests.albums import make_album
 from tests.conftest import REPOSITORY
+from tests.waiting import PATIENCE_S
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 MODEL = shipped("models") / "mobilenet_v2"
@@ -61,7 +62,7 @@ class Machine:
             capture_output=True,
             text=True,
             check=False,
-            timeout=100,
+            timeout=PATIENCE_S,
             cwd=cwd,
             env=environment | {"PYTHONPATH": str(REPOSITORY)} | variables,
         )
