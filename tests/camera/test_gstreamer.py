@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edged.camera import gstreamer
 from edged.camera.gstreamer import PipelineSource
 from edged.camera.pipeline import csi_pipeline, row_stride, split_pipeline
 from edged.errors import CameraError
@@ -17,6 +18,13 @@ from .conftest import Started, eventually, take
 needs_gstreamer = pytest.mark.skipif(
     shutil.which("gst-launch-1.0") is None, reason="needs gst-launch-1.0 (apt install gstreamer1.0-tools)"
 )
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child may take long to start, which lists all plugins at the first use, and to end."""
+    monkeypatch.setattr(gstreamer, "READ_TIMEOUT_S", PATIENCE_S)
+    monkeypatch.setattr(gstreamer, "_CLOSE_TIMEOUT_S", PATIENCE_S)
 
 
 def children() -> list[int]:
@@ -127,11 +135,12 @@ def test_a_dying_child_is_degraded_and_started_again(started: Started) -> None:
 
 
 @needs_gstreamer
-def test_a_child_that_ignores_the_pipe_is_killed() -> None:
+def test_a_child_that_ignores_the_pipe_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     source = PipelineSource(split_pipeline("videotestsrc is-live=true"), loop=True)
     assert source.read() is not None
     (child,) = children()
     os.kill(child, signal.SIGSTOP)  # deaf to SIGINT
+    monkeypatch.setattr(gstreamer, "_CLOSE_TIMEOUT_S", 0.2)
     source.close()
     assert children() == []
 
