@@ -54,7 +54,15 @@ def test_take_waits_no_longer_than_told(started: Started) -> None:
 def test_preparation_and_pace_of_all(started: Started) -> None:
     cameras = started.cameras({"a": CameraSettings(source="pattern"), "b": CameraSettings(source="pattern")})
     cameras.set_prepare(abs)
-    frames = [cameras.take(PATIENCE_S) for _ in range(10)]
-    assert {frame.prepared_by for frame in frames[-2:] if frame} == {abs}
+    newest: dict[str, object] = {}
+
+    def prepared() -> bool:
+        """Take a frame; one or two of each camera were under way before."""
+        frame = cameras.take(PATIENCE_S)
+        assert frame is not None
+        newest[frame.camera] = frame.prepared_by
+        return newest == {"a": abs, "b": abs}
+
+    eventually(prepared)
     cameras.captures["a"].set_fps(0.001)
     eventually(lambda: [frame.camera for _ in range(6) if (frame := cameras.take(PATIENCE_S))] == ["b"] * 6)
