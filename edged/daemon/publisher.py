@@ -96,10 +96,10 @@ class Publisher:
             now_ns=time.monotonic_ns(),
             network=inference.network,
         )
+        self.latest[frame.camera] = (frame, result)  # first: who has seen the result may ask for its frame
         if publish:
             self._link.publish(f"result/{frame.camera}", result.encode())
         self._statistics.add(result.latency_ms.total)
-        self.latest[frame.camera] = (frame, result)
         for observer in self.observers:
             observer(frame, inference, engine.witness(outputs))
         if (tracer := tracing.active) is not None:
