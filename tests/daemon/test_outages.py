@@ -36,13 +36,22 @@ def seqs(seen: Watcher) -> list[int]:
     return list(dict.fromkeys(result["seq"] for result in seen.decoded("result/main")))
 
 
+def start_and_watch(broker: Mosquitto, device: Running, watch: Watch) -> Watcher:
+    """Start the broker that a daemon tries to reach; a subscriber is there before the daemon, and misses nothing."""
+    device.signal(signal.SIGSTOP)
+    broker.start()
+    seen = watch(broker)
+    device.signal(signal.SIGCONT)
+    return seen
+
+
 def test_a_broker_that_is_down_at_start_gets_everything_later(broker: Mosquitto, run: Run, watch: Watch) -> None:
     broker.stop()
     device = run(broker.url, cameras=ALL)
     device.wait_for_log("first result")
+    device.wait_for_log("Connection refused; next attempt")
+    seen = start_and_watch(broker, device, watch)
     assert device.log.count("Connection refused; next attempt") == 1
-    broker.start()
-    seen = watch(broker)
     seen.wait("result/main", 30)
     seen.wait_for_state("online")
     assert {"info", "model"} <= {topic for topic in ("info", "model") if seen.of(topic)}
@@ -185,8 +194,7 @@ def test_a_disk_that_fills_up_costs_nothing(
         with pytest.raises(OSError, match="No space left"):
             fill_up(inside / "fill")
         device.wait_for_log("unacknowledged messages stay in memory")
-        broker.start()
-        seen = watch(broker)
+        seen = start_and_watch(broker, device, watch)
         seen.wait("result/main", 100)
         assert seqs(seen)[:100] == list(range(100))
         _, job, _ = seen.command("status")
@@ -290,6 +298,7 @@ def test_a_full_disk_is_freed_over_mqtt(
     try:
         seen = watch(broker)
         folder = on_a_full_disk(device, own_mounts, late=late).parent
+        seen.wait_for_state("online")  # it has subscribed to its commands before, though maybe after its first result
         _, job, _ = seen.command("images_list")
         assert job is not None
         wait_until(lambda: "storage" in seen.decoded("info")[-1].get("degraded", [""])[0], what="a full disk told")
@@ -349,7 +358,7 @@ def test_localhost_is_this_machine_also_where_no_file_says_so(
     device.start(*bare)
     try:
         seen.wait_for_state("online")
-        edgectl = [sys.executable, "-m", "edged.ctl", "--broker", url, "status", "--json"]
+        edgectl = [sys.executable, "-m", "edged.ctl", "--broker", url, "--timeout", str(PATIENCE_S), "status", "--json"]
         told = subprocess.run([*bare, *edgectl], capture_output=True, check=False, env=environment())
         assert (told.returncode, told.stderr) == (0, b"")
         assert json.loads(told.stdout)["state"] == "online"
