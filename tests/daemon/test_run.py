@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import shutil
 import signal
@@ -100,16 +99,16 @@ def test_only_changes_and_a_heartbeat(broker: Mosquitto, run: Run, watch: Watch,
     seen = watch(broker)
     device = run(
         broker.url,
-        cameras=f'[cameras.main]\nsource = "dir://{photos}"\nfps = 30',
+        cameras=f'[cameras.main]\nsource = "dir://{photos}"',
         mqtt='results = "changes"\nheartbeat_s = 2\nsmoothing = 0.5',
     )
     results = seen.wait("result/main", 3)[:3]
     assert results[0]["seq"] == 0
-    published = [
-        datetime.fromisoformat(result["ts"].replace("Z", "+00:00")).timestamp() + result["latency_ms"]["total"] / 1000
-        for result in results
-    ]
-    assert all(later - sooner > 1.5 for sooner, later in itertools.pairwise(published)), "only heartbeats"
+    captured = [datetime.fromisoformat(result["ts"].replace("Z", "+00:00")).timestamp() for result in results]
+    latency_s = [result["latency_ms"]["total"] / 1000 for result in results]
+    # A frame is captured before its result is judged and made after that, however long a slow machine takes between.
+    pauses = [captured[later] + latency_s[later] - captured[later - 1] for later in (1, 2)]
+    assert min(pauses) > 1.99, "only heartbeats"
     first = results[0]["label"]
     shutil.copy(PHOTOS / "rocket.jpg", photos)  # the folder is listed again for every round
     wait_until(lambda: any(result["label"] != first for result in seen.decoded("result/main")), what="a change")
@@ -188,7 +187,7 @@ def test_a_camera_that_is_not_there_is_degraded_and_comes_back(
     wait_until(lambda: seen.decoded("info")[-1]["state"] == "degraded", what="degraded again")
     assert device.log.count("does not exist; retrying") <= 2, "told once per loss"
     assert device.stop() == 0
-    assert "STOPPING=1" in systemd.told()
+    wait_until(lambda: "STOPPING=1" in systemd.told(), what="STOPPING")
 
 
 def test_a_file_that_does_not_loop_ends_and_the_daemon_stays(broker: Mosquitto, run: Run, watch: Watch) -> None:
