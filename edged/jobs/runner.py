@@ -134,7 +134,6 @@ class RunningJob:
         """Publish how it ended; None: cancelled."""
         error = self._why if end is None else end.error
         status = "cancelled" if end is None else end.status
-        log.info("%s: %s%s", self, status, f": {error}" if error else "")
         self._publish(
             Job(
                 id=self.id,
@@ -145,6 +144,7 @@ class RunningJob:
                 error=error,
             )
         )
+        log.info("%s: %s%s", self, status, f": {error}" if error else "")
 
     def _beat(self, ended: threading.Event) -> None:
         try:
