@@ -63,8 +63,7 @@ def test_one_at_a_time_and_cancel(daemon: Callable[..., Daemon], edgectl: Start)
 
 def test_the_daemon_ends_its_profile(daemon: Callable[..., Daemon], edgectl: Start) -> None:
     device = daemon()
-    endless = ("--only", "online", "--online", "100000", "--seconds", "600")
-    assert ended(edgectl("profile", "--no-wait", *endless))[0] == 0
+    assert ended(edgectl("profile", "--no-wait", "--only", "online", "--online", "100000", "--seconds", "600"))[0] == 0
     wait_until(lambda: "runs in process" in device.log, what="the profile's process")
     assert device.stop() == 0
     assert "the daemon stopped" in device.log
