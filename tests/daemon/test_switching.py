@@ -36,9 +36,11 @@ class StillCamera:
         self.seq = 0
         self.left: int | None = None
         self.dark = False
+        self.seen_dark = threading.Event()
 
     def take(self, timeout_s: float) -> Frame | None:
         if self.dark:
+            self.seen_dark.set()
             time.sleep(timeout_s)
             return None
         time.sleep(0.002)
@@ -85,8 +87,8 @@ class Bench:
         self._thread.start()
 
     def _sink(self, frame: Frame, outputs: Any, engine: Engine) -> None:
-        self.answered.append(engine.bundle.id)
         self.rehearsal(frame, engine.decode(outputs), engine)
+        self.answered.append(engine.bundle.id)  # last: who has seen the answer relies on the frame that is kept
 
     def _publish(self) -> None:
         self.published += 1
@@ -103,6 +105,11 @@ class Bench:
     def close(self) -> None:
         self._end.set()
         self._thread.join()
+
+    def darken(self) -> None:
+        """Let no frame come any more, and wait until the one at hand is answered."""
+        self.camera.dark = True
+        assert self.camera.seen_dark.wait(PATIENCE_S)
 
     def weak_one(self) -> tuple[str, Bundle]:
         """Return the id of the model that answers and a version that shall be weak; there is a frame to rehearse on."""
@@ -173,7 +180,7 @@ def test_a_model_that_fails_on_the_newest_frames_answers_none(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, good_for: int
 ) -> None:
     before, new = bench.weak_one()
-    bench.camera.dark = True  # no live frame can tell
+    bench.darken()  # no live frame can tell
     weaken(monkeypatch, good_for=good_for)
     with pytest.raises(ModelError, match=rf"{new.id} fails \(the delegate has gone\); the old one goes on"):
         bench.switch.use(new)
@@ -184,7 +191,7 @@ def test_a_model_that_fails_on_the_newest_frames_answers_none(
 
 def test_the_verdict_does_not_wait_for_a_slow_camera(bench: Bench) -> None:
     wait_until(lambda: bench.answered, what="a frame to rehearse on")
-    bench.camera.dark = True
+    bench.darken()
     new = bench.trained("new")
     bench.switch.use(new)
     assert new.id not in bench.answered
@@ -193,7 +200,7 @@ def test_the_verdict_does_not_wait_for_a_slow_camera(bench: Bench) -> None:
 
 def test_live_frames_are_watched_after_the_verdict(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     before, new = bench.weak_one()
-    bench.camera.dark = True
+    bench.darken()
     weaken(monkeypatch, good_for=REHEARSED + 2)
     bench.switch.use(new)
     assert bench.switch.running.id == new.id
