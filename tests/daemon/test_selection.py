@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,7 +63,14 @@ def test_results_name_who_answered(strategy: str, broker: Mosquitto, run: Run, w
     assert {result["label"] for result in results} <= set(retrained.LABELS)
     right = sum(result["label"] == retrained.LABELS[result["seq"] % 60 // 10] for result in results[:60])
     assert right > 30, "photos come by name, ten of each class"
-    telemetry = seen.wait("telemetry", 3)[-1]["selection"]
+
+    def mixed() -> list[dict[str, Any]]:
+        """What was told of times in which frames were answered: on a busy machine there may be none for a while."""
+        told = [message["selection"] for message in seen.decoded("telemetry")]
+        return [selection for selection in told if selection["mix"]]
+
+    wait_until(mixed, what="telemetry of answered frames")
+    telemetry = mixed()[-1]
     assert telemetry["strategy"].startswith(strategy)
     assert telemetry["state"] == "normal"
     assert telemetry["reason"] == "within budget"
@@ -120,7 +128,7 @@ def test_the_selection_goes_on_after_a_change_of_model_and_a_rollback(
         assert job["status"] == "succeeded", job
         told = len(seen.of("telemetry"))
         telemetry = seen.wait("telemetry", told + 2)[-1]["selection"]
-        assert "network" in seen.decoded("result/photos")[-1]
+        wait_until(lambda: "network" in seen.decoded("result/photos")[-1], what="an answer of the selection")
         return f"{telemetry['strategy'].partition(' ')[0]} {telemetry['state']}"
 
     assert state_after("models_use", model="scenes_b") == "learned normal"
