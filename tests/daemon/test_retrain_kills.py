@@ -92,7 +92,8 @@ def test_fifty_kills_at_random_points(daemon: Callable[..., Daemon], client: Cli
         job_id = client.command("dut", "retrain", {"seed": number}).id
         assert device.process is not None
         pid = device.process.pid
-        wait_until(lambda pid=pid: trainers(pid), what="the trainer")  # type: ignore[misc]  # mypy: default arguments
+        over = f"training {job_id}: "  # while this process was not scheduled, the trainer may have come and gone
+        wait_until(lambda pid=pid, over=over: trainers(pid) or over in device.log, what="the trainer")  # type: ignore[misc]  # mypy: default arguments
         children = trainers(pid)
         time.sleep(dice.uniform(0, longest_s))
         if victim == "child":
