@@ -11,8 +11,15 @@ import pytest
 
 from edged.sensors import jetson, open_sensors
 from edged.sensors.jetson import JtopSensors, open_jtop
+from tests.waiting import PATIENCE_S
 
 RECORD = Path(__file__).parent / "jtop_4_3_tx2.json"
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch):
+    """A connection may take long where its thread is not scheduled."""
+    monkeypatch.setattr(jetson, "_CONNECT_S", PATIENCE_S)
 
 
 class RecordedClient:
@@ -63,7 +70,7 @@ def test_a_running_service_is_read(tmp_path):
     assert reading.throttled is None
     sensors.close()
     sensors.close()
-    assert client.closed.wait(10)
+    assert client.closed.wait(PATIENCE_S)
 
 
 def test_while_the_service_is_silent_sysfs_answers_until_it_is_found_again(monkeypatch):
