@@ -12,6 +12,12 @@ from tests.vision.conftest import EXPECTED, Expected, network_file
 RNG = np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw the same numbers whichever tests ran before in this process."""
+    monkeypatch.setitem(globals(), "RNG", np.random.default_rng(0))
+
+
 def new_head(graph: Graph, classes: int = 3) -> bytes:
     weights = (RNG.standard_normal((classes, graph.head.features)) * 0.1).astype(np.float32)
     return graph.replace_head(weights, np.zeros(classes, np.float32), (-6.0, 6.0))
