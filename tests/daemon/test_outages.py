@@ -210,20 +210,21 @@ def test_a_disk_that_fills_up_costs_nothing(
         device.kill()
 
 
-def on_a_full_disk(device: Running, own_mounts: list[str], *, late: bool = False) -> Path:
+def on_a_full_disk(device: Running, own_mounts: list[str], *, late: Watcher | None = None) -> Path:
     """Start a daemon whose state folder is a small disk of its own, with what lies there, filled to the last byte.
 
     Args:
         device: Not started yet.
         own_mounts: What it is started by.
-        late: Fill the disk when the daemon runs.
+        late: Fill the disk when the daemon runs, and watch it; it must have no work of its start left, which could
+            give room back: images to look at, and messages of an earlier process to send and to forget.
 
     Returns:
         The file that fills it, as this process sees it.
     """
     prepared = device.state_dir.rename(device.state_dir.with_name("prepared"))
     device.state_dir.mkdir()
-    filled = "" if late else f'cat /dev/zero > "{device.state_dir}/fill" 2>/dev/null; '
+    filled = "" if late is not None else f'cat /dev/zero > "{device.state_dir}/fill" 2>/dev/null; '
     small = (
         f'mount -t tmpfs -o size=40m tmpfs "{device.state_dir}" && cp -a "{prepared}/." "{device.state_dir}/" && '
         f'{{ {filled}exec "$@"; }}'
@@ -232,7 +233,11 @@ def on_a_full_disk(device: Running, own_mounts: list[str], *, late: bool = False
     device.wait_for_log("first result")
     assert device.process is not None
     fill = Path(f"/proc/{device.process.pid}/root{device.state_dir}/fill")
-    if late:
+    if late is not None:
+        late.wait_for_state("online")
+        # What it sent before its first answer is acknowledged before its second, and forgotten before its third.
+        for _ in range(3):
+            late.command("images_list")
         with pytest.raises(OSError, match="No space left"):
             fill_up(fill)
     assert os.statvfs(fill.parent).f_bavail == 0
@@ -297,7 +302,7 @@ def test_a_full_disk_is_freed_over_mqtt(
     before.close()
     try:
         seen = watch(broker)
-        folder = on_a_full_disk(device, own_mounts, late=late).parent
+        folder = on_a_full_disk(device, own_mounts, late=seen if late else None).parent
         seen.wait_for_state("online")  # it has subscribed to its commands before, though maybe after its first result
         _, job, _ = seen.command("images_list")
         assert job is not None
