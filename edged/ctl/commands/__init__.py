@@ -1,4 +1,4 @@
-"""The commands of edgectl, one module each: `register(commands)` and `run(args) -> exit code`."""
+"""The commands of edgectl, one module each: `register(commands)` and `run(args) -> exit code`, whose docstring is the help."""
 
 from types import ModuleType
 
