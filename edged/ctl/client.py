@@ -199,14 +199,15 @@ class Client:
             NoAnswerError: It said nothing for so long.
         """
         patience_s = self.timeout_s if silence_s is None else silence_s
-        if command_id not in self._calls:
+        # The retained `job` may be ahead of `job/<id>`, or behind; only who comes later needs it to begin with.
+        begun = command_id in self._calls
+        if not begun:
             if device is None:
                 raise ValueError("the device of a job that this client did not start must be named")
             # The retained `job` tells at once about the current or last one.
             answers = self.subscribe(f"{device}/job/{command_id}", f"{device}/job")
             self._calls[command_id] = (answers, self.subscribe(f"{device}/image/{command_id}"))
         answers = self._calls[command_id][0]
-        begun = False
         while message := answers.get(patience_s):
             job = message.decode(Job) if message.levels[0] == "job" else None
             if job is None or job.id != command_id:
@@ -214,7 +215,7 @@ class Client:
             if job.status in FINAL:
                 yield job
                 return
-            if len(message.levels) > 1 or not begun:  # the retained `job` may be ahead of the other, or behind
+            if len(message.levels) > 1 or not begun:
                 begun = True
                 yield job
         raise NoAnswerError(f"nothing heard of job {command_id} for {patience_s:g} s")

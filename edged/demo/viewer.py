@@ -48,6 +48,7 @@ class Viewer:
         """Disconnect."""
         self._client.disconnect()
         self._client.loop_stop()
+        del self._client  # it and its callbacks hold each other, and paho closes its inner sockets only when it goes
 
     def print_heading(self, photos: int) -> None:
         """Say what is about to be seen."""

@@ -85,6 +85,7 @@ class ScriptedDevice:
         self.say("state", b"offline", retain=True)
         self._mqtt.disconnect()
         self._mqtt.loop_stop()
+        del self._mqtt  # it and its callbacks hold each other, and paho closes its inner sockets only when it goes
 
     def say(self, topic: str, payload: Message | bytes, *, retain: bool = False) -> None:
         data = payload if isinstance(payload, bytes) else payload.encode()

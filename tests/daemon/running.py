@@ -160,6 +160,7 @@ class Watcher:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        del self._client  # it and its callbacks hold each other, and paho closes its inner sockets only when it goes
 
 
 class Systemd:

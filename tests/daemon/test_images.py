@@ -90,6 +90,7 @@ class Wire:
     def close(self) -> None:
         self._mqtt.disconnect()
         self._mqtt.loop_stop()
+        del self._mqtt  # it and its callbacks hold each other, and paho closes its inner sockets only when it goes
 
 
 @pytest.fixture

@@ -65,8 +65,12 @@ class Watcher:
         return answer
 
     def close(self) -> None:
+        """Leave the broker; a test may have done so before the fixture does."""
+        if not hasattr(self, "client"):
+            return
         self.client.disconnect()
         self.client.loop_stop()
+        del self.client  # it and its callbacks hold each other, and paho closes its inner sockets only when it goes
 
 
 class Patient(Retry):

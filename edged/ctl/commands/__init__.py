@@ -1,4 +1,4 @@
-"""The commands of edgectl, one module each: `register(commands)` and `run(args) -> exit code`, whose docstring is the help."""
+"""The commands of edgectl, one module each: `register(commands)`, and `run(args)`, which returns the exit code."""
 
 from types import ModuleType
 
