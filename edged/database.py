@@ -138,6 +138,11 @@ def is_full(error: OSError | sqlite3.Error, folder: Path) -> bool:
     return False
 
 
+def why_full(error: OSError | sqlite3.Error) -> str:
+    """Say why a write failed for which `is_full` holds: SQLite's "disk I/O error" would sound like a broken disk."""
+    return str(error) if isinstance(error, OSError) else "database or disk is full"
+
+
 def has_room(folder: Path) -> bool:
     """Whether a full disk has so much room again that it is worth another try. Writes nothing."""
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edged.database import DatabaseFile, cannot_keep, has_room, is_damage, is_full
+from edged.database import DatabaseFile, cannot_keep, has_room, is_damage, is_full, why_full
 from edged.errors import StorageError
 
 
@@ -128,6 +128,11 @@ def test_what_cannot_be_kept_asks_for_another_folder() -> None:
     ):
         told = cannot_keep("the outbox", path, error)
         assert str(told) == f"storage.state_dir: cannot keep the outbox in {path}: {reason}"
+
+
+def test_a_full_disk_does_not_sound_like_a_broken_one() -> None:
+    assert why_full(sqlite3.OperationalError("disk I/O error")) == "database or disk is full"
+    assert why_full(OSError(errno.ENOSPC, "No space left on device")) == "[Errno 28] No space left on device"
 
 
 def test_a_full_disk_is_told_from_other_trouble(tmp_path: Path) -> None:

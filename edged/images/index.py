@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edged.database import DatabaseFile, has_room, is_full
+from edged.database import DatabaseFile, has_room, is_full, why_full
 from edged.errors import StorageError
 from edged.images.image import Embedding, Kept, LabeledImage, Photo, StoredImage, split_of
 from edged.images.layout import Layout, Stamp
@@ -90,7 +90,7 @@ class ImageIndex:
         except (OSError, sqlite3.Error) as error:
             if not is_full(error, path.parent):
                 raise StorageError(f"{path}: cannot be opened: {error}") from error
-            self.trouble = str(error)
+            self.trouble = why_full(error)
             self._database = self._file.open_in_memory()
 
     @contextmanager
@@ -332,7 +332,7 @@ class ImageIndex:
             memory.close()
             return
         self._database.close()
-        self._database, self.trouble = memory, str(error)
+        self._database, self.trouble = memory, why_full(error)
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         with self._reading() as database:

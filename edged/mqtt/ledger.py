@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edged.contract.messages import FINAL, Job
-from edged.database import DatabaseFile, cannot_keep, has_room, is_full
+from edged.database import DatabaseFile, cannot_keep, has_room, is_full, why_full
 
 log = logging.getLogger(__name__)
 
@@ -219,7 +219,7 @@ class Ledger:
             with contextlib.suppress(sqlite3.Error):
                 database.backup(memory)
             database.close()
-        self._database, self.trouble = memory, str(error)
+        self._database, self.trouble = memory, why_full(error)
 
     def _prune(self) -> None:
         with self._database:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edged.database import DatabaseFile, cannot_keep, has_room, is_damage, is_full
+from edged.database import DatabaseFile, cannot_keep, has_room, is_damage, is_full, why_full
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Outbox:
         except (OSError, sqlite3.Error) as error:
             if not is_full(error, path.parent):
                 raise cannot_keep("the outbox", path, error) from error
-            self.trouble = str(error)
+            self.trouble = why_full(error)
             self._database = self._file.open_in_memory()  # stays empty: `append` leaves all in its own memory
 
     def __len__(self) -> int:
@@ -96,7 +96,8 @@ class Outbox:
     @property
     def in_memory(self) -> str | None:
         """Why messages, or those to come, are not on disk; None where all is well."""
-        return self.trouble or (self._failure if self._memory else None)
+        # Another thread may look while messages that were just taken are on their way to the disk: no failure.
+        return self.trouble or (self._failure or None if self._memory else None)
 
     def append(self, messages: Iterable[tuple[str, bytes, bool]]) -> list[int]:
         """Store (topic, payload, retain) messages durably, in one commit.
@@ -220,6 +221,7 @@ class Outbox:
         self._memory.clear()
         if self._retry_at:
             self._retry_at = 0.0
+            self._failure = ""
             log.info("%s: can be written again", self.path)
 
     def _failed(self, error: sqlite3.Error) -> None:

@@ -97,6 +97,29 @@ def test_a_full_disk_keeps_going_in_memory(path, caplog, monkeypatch):
     outbox.close()
 
 
+def test_messages_on_their_way_to_the_disk_are_no_trouble(path, monkeypatch):
+    outbox = Outbox(path, 1)
+    seen_by_another_thread = []
+    write = outbox._write
+
+    def looked_at():
+        seen_by_another_thread.append(outbox.in_memory)
+        write()
+
+    monkeypatch.setattr(outbox, "_write", looked_at)
+    outbox.append(messages(0, 5))
+    outbox._database.execute("PRAGMA max_page_count = 1")
+    outbox.append(messages(5, 400, size=1000))
+    assert outbox.in_memory == "database or disk is full"
+    outbox._database.execute("PRAGMA max_page_count = 100000")
+    monkeypatch.setattr(outbox, "_retry_at", 1.0)
+    outbox.append(messages(400, 401))
+    outbox.append(messages(401, 402))
+    assert seen_by_another_thread == [None, None, "database or disk is full", None]
+    assert outbox.in_memory is None
+    outbox.close()
+
+
 def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"storage\.state_dir: cannot keep the outbox"):
