@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from edged.cli.options import add_config
 from edged.cli.sandbox import login_files
+from edged.database import is_full
 from edged.errors import EdgedError
 from edged.terminal.registry import Commands
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _FRAME_S = 10.0
 _LOW_DISK_MB = 200
+_FREE_SPACE = "free some space on this disk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,18 +192,16 @@ def _state(configuration: Settings) -> Finding:
             probe.write(b"edged")
             probe.flush()
     except OSError as error:
-        return Finding(
-            "state",
-            "failed",
-            f"{folder}: {error.strerror}",
-            "make the folder writable for this user, or set storage.state_dir",
-        )
+        advice = "make the folder writable for this user, or set storage.state_dir"
+        if is_full(error, nearest):
+            advice = _FREE_SPACE
+        return Finding("state", "failed", f"{folder}: {error.strerror}", advice)
     if closed := _closed(folder):
         text = f"{folder}: this user may not write to {len(closed)} file(s) and folder(s), e.g. {closed[0]}"
         return Finding("state", "failed", text, f"as root: chown -R {_user_name()}: {folder}")
     free_mb = shutil.disk_usage(nearest).free / 1e6
     if free_mb < _LOW_DISK_MB:
-        return Finding("state", "warning", f"{folder}: only {free_mb:.0f} MB free", "free some space on this disk")
+        return Finding("state", "warning", f"{folder}: only {free_mb:.0f} MB free", _FREE_SPACE)
     state = "is writable" if folder == nearest else "will be made"
     return Finding("state", "ok", f"{folder} {state}, {free_mb / 1000:.1f} GB free")
 

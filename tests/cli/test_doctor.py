@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,19 @@ def test_all_is_well(mosquitto: Callable[..., Mosquitto], doctor: Any, tmp_path:
     assert list(findings) == ["state", "model", "camera main", "broker", "sensors", "service"]
     assert "will be made" in findings["state"]["text"]
     assert not (tmp_path / "state").exists(), "looking changes nothing"
+
+
+def test_a_full_disk_wants_space_and_no_other_rights(
+    doctor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("edged.cli.doctor.tempfile.TemporaryFile", full)
+    _, findings = doctor(f"mqtt://127.0.0.1:{free_port()}", {"main": f"dir://{PHOTOS}"})
+    assert findings["state"]["status"] == "failed"
+    assert findings["state"]["text"] == f"{tmp_path / 'state'}: No space left on device"
+    assert findings["state"]["advice"] == "free some space on this disk"
 
 
 def test_what_is_broken_says_what_to_do(doctor: Any, tmp_path: Path) -> None:
