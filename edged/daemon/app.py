@@ -59,6 +59,7 @@ DRAIN_S = 5.0
 """How long a stop waits for the broker to acknowledge what it has not yet."""
 _READY_WITHOUT_FRAMES_S = 20.0
 """systemd is told READY after the first classified frame, or, with no camera in sight, after this long."""
+_NO_FRAME = "no frame from any camera yet"
 
 
 class Daemon:
@@ -123,7 +124,7 @@ class Daemon:
         self.image_commands = ImageCommands(self.images, observer, self.link)
         rehearsal = Rehearsal()
         self.publisher.observers.append(rehearsal)
-        switch = ModelSwitch(settings, self.store, self.loop, rehearsal, self.announcements.model)
+        switch = ModelSwitch(settings, self.store, self.loop, rehearsal, self._model_changed)
         self.jobs = JobRunner(self.link.job)
         self.training = Training(settings, self.store, switch, self.jobs)
         self.profiling = Profiling(settings, self.store, lambda: switch.running, self.jobs)
@@ -235,14 +236,23 @@ class Daemon:
         if self._classifying or not (classified or waited):
             return
         self._ready, self._classifying = True, classified  # a first frame that comes late is told too
-        what = "classifying" if classified else "no frame from any camera yet"
-        supervision.notify_ready(f"{what}, model {self.loop.engine.bundle.name}")
-        log.info("%s after %.2f s", "first result" if classified else what, time.monotonic() - self._began)
+        supervision.notify_ready(self._status())
+        what = "first result" if classified else _NO_FRAME
+        log.info("%s after %.2f s", what, time.monotonic() - self._began)
+
+    def _status(self) -> str:
+        """One line for `systemctl status`."""
+        return f"{'classifying' if self._classifying else _NO_FRAME}, model {self.loop.engine.bundle.name}"
 
     # -- called on other threads ---------------------------------------------------------------------------------------
 
     def _accept(self, command: Command[contract.Args]) -> None:
         self.commands.accept(command)
+
+    def _model_changed(self) -> None:
+        self.announcements.model()
+        if self._ready:
+            supervision.notify_status(self._status())
 
     def _selection_state(self, reading: Reading) -> dict[str, Any] | None:
         """Return what telemetry says of the selection; None where none is configured."""

@@ -17,6 +17,11 @@ def notify_ready(status: str) -> bool:
     return _send("READY=1", _status(status))
 
 
+def notify_status(status: str) -> bool:
+    """Change the line for `systemctl status`."""
+    return _send(_status(status))
+
+
 def notify_stopping() -> bool:
     """Say that the daemon is on its way out."""
     return _send("STOPPING=1", _status("stopping"))

@@ -18,7 +18,7 @@ from edged.store import Store
 from edged.vision.network import Network
 from tests.clips import make_clip
 from tests.conftest import MADE_AND_REAL, SHARED_DATA
-from tests.daemon.running import PHOTOS, Running, Watcher
+from tests.daemon.running import PHOTOS, Running, Systemd, Watcher
 from tests.mosquitto import Mosquitto
 from tests.networks import KINDS, made
 from tests.waiting import wait_until
@@ -159,6 +159,27 @@ def test_a_version_that_was_damaged_gives_way_to_the_one_before(broker: Mosquitt
     assert device.stop() == 0
     assert "damaged" in device.log
     assert "falling back to the model before it" in device.log
+
+
+def test_systemd_is_told_which_model_answers(broker: Mosquitto, run: Run, watch: Watch, systemd: Systemd) -> None:
+    seen = watch(broker)
+    device = run(broker.url, environment={"NOTIFY_SOCKET": str(systemd.path)})
+    wait_until(lambda: "READY=1" in systemd.told(), what="READY")
+    store = Store(device.state_dir)
+    bundle = store.find("mobilenet_v2")
+    store.add(bundle.read_model() + b"new", bundle.labels, name="other", width=224, height=224)
+    for command, arguments in (("models_use", {"model": "other"}), ("rollback", {})):
+        _, job, _ = seen.command(command, **arguments)
+        assert job is not None
+        assert job["status"] == "succeeded"
+    assert device.stop() == 0
+    wait_until(lambda: "STOPPING=1" in systemd.told(), what="STOPPING")
+    assert [line for line in systemd.told() if line.startswith("STATUS=")] == [
+        "STATUS=classifying, model mobilenet_v2",
+        "STATUS=classifying, model other",
+        "STATUS=classifying, model mobilenet_v2",
+        "STATUS=stopping",
+    ]
 
 
 def test_cameras_that_cannot_be_are_told_on_info(broker: Mosquitto, run: Run, watch: Watch) -> None:

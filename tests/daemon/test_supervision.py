@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from edged.daemon import supervision
-from edged.daemon.supervision import Watchdog, notify_ready, notify_stopping
+from edged.daemon.supervision import Watchdog, notify_ready, notify_status, notify_stopping
 from tests.waiting import PATIENCE_S
 
 
@@ -23,6 +23,8 @@ def systemd(request, tmp_path, monkeypatch):
 def test_ready_status_stopping(systemd):
     assert notify_ready("classifying\nmain, 41 °C")
     assert systemd.recv(1000).decode() == "READY=1\nSTATUS=classifying main, 41 °C"
+    assert notify_status("classifying,\nmodel b")
+    assert systemd.recv(1000) == b"STATUS=classifying, model b"
     assert notify_stopping()
     assert systemd.recv(1000) == b"STOPPING=1\nSTATUS=stopping"
 
