@@ -127,10 +127,7 @@ def _service_findings(device: Device, service: Unit) -> Iterator[Finding]:
         made = service.state_dir == device.state_dir and not os.path.lexists(device.state_dir)
         known = {"state": Finding("state", "ok", f"{device.state_dir} will be made by systemd")} if made else {}
         if not device.is_ours:
-            text = f"not looked at: {device.state_dir} belongs to user {user}"
-            known = {
-                part: Finding(part, "warning", text, "run it as root: sudo edged doctor") for part in ("state", "model")
-            }
+            known = _not_looked_at(device, user)
         yield from examine(device.settings, known)
     if hidden:
         advice = "move it to where the service may, or change the rule: systemctl edit edged"
@@ -215,6 +212,20 @@ def _closed(folder: Path) -> list[Path]:
         files = [Path(place, name) for name in names if name.endswith((".sqlite", ".lock", ".json"))]
         closed += [file for file in files if not os.access(file, os.R_OK | os.W_OK)]
     return closed
+
+
+def _not_looked_at(device: Device, user: str) -> dict[str, Finding]:
+    """Return what is to be said of the parts of a service that are `user`'s, and closed to who asks."""
+    reasons = dict.fromkeys(("state", "model"), f"{device.state_dir} belongs to user {user}")
+    for key, path in login_files(device.settings):
+        try:
+            path.open("rb").close()
+        except PermissionError:
+            reasons |= dict.fromkeys((key, "broker"), f"{path} is not for this user to read")
+        except OSError:  # wrong for every user: `_readable` tells
+            continue
+    advice = "run it as root: sudo edged doctor"
+    return {part: Finding(part, "warning", f"not looked at: {why}", advice) for part, why in reasons.items()}
 
 
 def _readable(key: str, path: Path) -> Finding:

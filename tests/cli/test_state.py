@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
@@ -230,6 +231,25 @@ def test_doctor_says_what_the_rules_close_and_what_was_not_tried(machine: Callab
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("! sandbox"))
     assert f"but not under the rules of {device.root}/etc/systemd/system/edged.service: systemd does not run" in line
     assert "All is well" not in done.stdout
+
+
+def test_doctor_asks_for_no_rights_to_the_service_s_secrets(machine: Callable[[str], Machine]) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may read every file")
+    device = machine("root")
+    secret = device.root / "etc/edged/mqtt.password"
+    secret.touch(mode=0)
+    with device.config.open("a") as file:
+        file.write(
+            f'[mqtt]\nusername = "a"\npassword_file = "{secret}"\nca_file = "/no/such"\n'
+            '[cameras.main]\nsource = "pattern"\n'
+        )
+    findings = {found["part"]: found for found in map(json.loads, device.run("doctor", "--json").stdout.splitlines())}
+    for part in ("mqtt.password_file", "broker"):
+        assert findings[part]["status"] == "warning"
+        assert findings[part]["text"] == f"not looked at: {secret} is not for this user to read"
+        assert findings[part]["advice"] == "run it as root: sudo edged doctor"
+    assert findings["mqtt.ca_file"]["status"] == "failed", "it is not there for anybody"
 
 
 def test_doctor_names_what_the_service_cannot_write(machine: Callable[[str], Machine]) -> None:
