@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edged.camera.source import Source
     from edged.settings import CameraSettings
 
-ALLOWED = (
+KINDS_OF_SOURCE = (
     "a V4L2 index such as 0, /dev/videoN, csi://N, rtsp://HOST/PATH, file://CLIP, dir://FOLDER, "
     "gst:PIPELINE, pattern, or the path of an existing clip or folder"
 )
@@ -60,7 +60,7 @@ def _open(source: str, loop: bool) -> Source:
         from edged.camera.pipeline import csi_pipeline
 
         return PipelineSource(csi_pipeline(rest), loop)
-    raise CameraError(f"unknown scheme {scheme + '://'!r}; use {ALLOWED}")
+    raise CameraError(f"unknown scheme {scheme + '://'!r}; use {KINDS_OF_SOURCE}")
 
 
 def _open_bare(source: str, loop: bool) -> Source:
@@ -85,7 +85,7 @@ def _open_bare(source: str, loop: bool) -> Source:
         return FolderSource(path, loop)
     if path.is_file():
         return _open_clip(path, loop)
-    raise CameraError(f"no such file, folder or kind of source; use {ALLOWED}")
+    raise CameraError(f"no such file, folder or kind of source; use {KINDS_OF_SOURCE}")
 
 
 def _open_clip(path: Path, loop: bool) -> Source:

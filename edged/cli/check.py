@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 def effective(configuration: Settings) -> str:
     """Return every setting as TOML, passwords in camera addresses hidden, paths absolute."""
-    from edged.camera.opening import public_source
+    from edged.camera import public_source
 
     lines: list[str] = []
     for section, values in configuration.model_dump(mode="json").items():
@@ -81,12 +81,12 @@ def check_source(key: str, source: str) -> str:
 
     Args:
         key: The configuration key, for the error.
-        source: See `edged.camera.opening.ALLOWED`.
+        source: See `edged.camera.KINDS_OF_SOURCE`.
 
     Raises:
         ConfigError: No kind of source looks like this.
     """
-    from edged.camera.opening import ALLOWED, public_source
+    from edged.camera import KINDS_OF_SOURCE, public_source
 
     source = source.strip()
     scheme, separator, rest = source.partition("://")
@@ -98,7 +98,7 @@ def check_source(key: str, source: str) -> str:
         return ("clip" if scheme == "file" else "folder") + ("" if path.exists() else f" ({path} is not there now)")
     if source and not separator and Path(source).expanduser().exists():
         return "folder" if Path(source).expanduser().is_dir() else "clip"
-    raise ConfigError(f"{key} = {public_source(source)!r}: no such kind of source; use {ALLOWED}")
+    raise ConfigError(f"{key} = {public_source(source)!r}: no such kind of source; use {KINDS_OF_SOURCE}")
 
 
 def _key(name: str) -> str:

@@ -267,8 +267,7 @@ def _model(configuration: Settings) -> Finding:
 
 
 def _camera(name: str, camera: CameraSettings) -> Finding:
-    from edged.camera import open_source
-    from edged.camera.opening import public_source
+    from edged.camera import open_source, public_source
 
     shown = public_source(camera.source)
     begin = time.monotonic()

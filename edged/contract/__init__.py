@@ -8,3 +8,5 @@
 
 Who carries a command out is written in `edged.daemon.app`; how bytes travel, in `edged.mqtt`.
 """
+
+__all__ = ["commands", "hyperparameters", "labels", "messages", "parsing", "reports"]

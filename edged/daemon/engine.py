@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edged.errors import ModelError
-from edged.store.bundle import LABELS, MODEL
+from edged.store import LABELS, MODEL
 from edged.vision.network import Network
 
 if TYPE_CHECKING:

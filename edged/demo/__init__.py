@@ -15,6 +15,8 @@ from edged.demo.retraining import retrain_and_look
 from edged.demo.viewer import Viewer
 from edged.errors import EdgedError
 
+__all__ = ["demonstrate"]
+
 PHOTOS = Path(__file__).resolve().parent / "photos"
 DEVICE = "demo"
 _PHOTOS_PER_SECOND = 1.5

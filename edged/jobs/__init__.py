@@ -7,3 +7,5 @@
 Not here: what is done. A child is named by its module's path and never imported; the commands that start jobs stand in
 `edged.daemon`, the trainer's messages and priority in `edged.learning.request`.
 """
+
+__all__ = ["process", "requests", "runner"]

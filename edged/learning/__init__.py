@@ -9,8 +9,8 @@ of it), `tensorboard` (curves).
 Pure numpy, without files, clocks and threads: `softmax_regression`, `standardisation`, `evaluation`, `gate` and
 `learning_curve`.
 
-The port is what asks for a training and what a training says. Whoever takes a part of the training itself (the lab, the
-tools) imports its module, because those load numpy: a trainer limits its threads before.
+The port is what asks for a training and what a training says, and the modules of its parts that the lab takes up, each
+by its own name, because they load numpy: a trainer limits its threads before.
 
 Not here: the images and their labels (`edged.images`), the promotion of what came out (`edged.daemon.training`,
 `edged.cli`), the form of the report (`edged.contract.reports`), more layers than the last one and the ranking of
@@ -39,6 +39,14 @@ __all__ = [
     "Progress",
     "Stage",
     "TrainingRequest",
+    "bottlenecks",
     "candidates",
     "choose_backbone",
+    "dataset",
+    "export",
+    "gate",
+    "pipeline",
+    "softmax_regression",
+    "tensorboard",
+    "trainer",
 ]

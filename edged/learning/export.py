@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edged.errors import RefusedError, StorageError
-from edged.store import Bundle, Manifest, read_bundle
-from edged.store.bundle import LABELS, MANIFEST, MODEL, encode_labels
+from edged.store import LABELS, MANIFEST, MODEL, Bundle, Manifest, aside, encode_labels, read_bundle
 from edged.store.durable import write_folder
-from edged.store.lock import aside
 from edged.vision.graph import Graph
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # edgectl imports messages from here and must not pay for pah
     from edged.mqtt.link import Link
     from edged.settings import Settings
 
-__all__ = ["open_link"]
+__all__ = ["broker", "events", "link", "open_link", "probe", "session"]
 
 
 def open_link(settings: Settings, *, on_command: Callable[[Command[Args]], None]) -> Link:

@@ -3,3 +3,5 @@
 `files` reads what was fitted, `pool` opens the networks, `strategy` decides frame by frame. Fitting and measuring are
 in `edged.lab.selection`; the engine that asks a strategy is `edged.daemon.selection`.
 """
+
+__all__ = ["cascade", "confidence", "features", "files", "governor", "pool", "premodels", "strategy"]

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from edged.types import Reading
 
+__all__ = ["Sensors", "open_sensors"]
+
 
 class Sensors(Protocol):
     """One way to read this machine. `read` may block for seconds (jtop), so it has a thread of its own."""

@@ -4,21 +4,33 @@
 the new. Labeled images are in `edged.images`; where models can be had, in `edged.zoo`.
 """
 
+from edged.store import durable
 from edged.store.bundle import (
+    LABELS,
+    MANIFEST,
+    MODEL,
     Bundle,
     InputSize,
     Manifest,
+    encode_labels,
     parse_labels,
     read_bundle,
     read_labels,
 )
+from edged.store.lock import aside
 from edged.store.store import Store
 
 __all__ = [
+    "LABELS",
+    "MANIFEST",
+    "MODEL",
     "Bundle",
     "InputSize",
     "Manifest",
     "Store",
+    "aside",
+    "durable",
+    "encode_labels",
     "parse_labels",
     "read_bundle",
     "read_labels",

@@ -10,3 +10,5 @@
 
 What a single command does is in `edged.cli` (edged) and `edged.ctl` (edgectl).
 """
+
+__all__ = ["options", "profile", "program", "progress", "registry", "tables", "text", "training"]

@@ -5,3 +5,14 @@
 
 Which model runs is decided in `edged.store` and `edged.daemon`; training a new classifier is `edged.learning`'s.
 """
+
+__all__ = [
+    "flatbuffer",
+    "graph",
+    "native_log",
+    "network",
+    "preprocess",
+    "quantization",
+    "scores",
+    "surgery",
+]
