@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 
 from edged.cli.options import add_config
 from edged.terminal.registry import Commands
+
+log = logging.getLogger(__name__)
 
 
 def register(commands: Commands) -> None:
@@ -27,12 +30,19 @@ def run(args: argparse.Namespace) -> int:
       edged run --trace trace.json
     """
     from edged import settings, tracing
+    from edged.cli.state import service_beside
     from edged.logs import configure_logging
     from edged.process import keep_frame_memory
 
     keep_frame_memory()
     configuration = settings.load(args.config)
     configure_logging(args.verbose)
+    if service_beside(args.config) is not None:
+        log.warning(
+            "the service has this configuration too; while both run as device %r, they push each other off the broker: "
+            "systemctl stop edged",
+            configuration.device.id,
+        )
 
     from edged.daemon import Daemon
 

@@ -116,6 +116,26 @@ def find_device(config: Path | None, flags: Mapping[str, Any] | None = None) -> 
     return Device(loaded, config, service, _account(service, loaded.storage.state_dir), named)
 
 
+def service_beside(config: Path | None) -> Unit | None:
+    """Return the installed service that has the same configuration as a daemon that systemd did not start.
+
+    Args:
+        config: `--config`.
+
+    Returns:
+        None where there is no such service, or this user may not look.
+    """
+    from edged import settings
+
+    if {"STATE_DIRECTORY", "NOTIFY_SOCKET"} & os.environ.keys():
+        return None
+    with suppress(ConfigError):  # one that this user may not read is nothing that a daemon needs
+        service = _service()
+        if service is not None and _same(config or settings.SYSTEM_CONFIG, service.config or settings.SYSTEM_CONFIG):
+            return service
+    return None
+
+
 def look_at_device(config: Path | None, flags: Mapping[str, Any] | None = None) -> Settings:
     """Load the configuration for a command that only reads the state folder, and files that the caller names.
 

@@ -102,6 +102,23 @@ def test_the_service_s_environment_counts_and_the_caller_s_wins(
     assert device.run("models", "list", "--config", str(other)).stderr == "", "the caller knows what it has named"
 
 
+def test_a_daemon_beside_the_service_says_so(machine: Callable[[str], Machine], tmp_path: Path) -> None:
+    device = machine(ME)
+    text = '[device]\nid = "a1"\n[model]\nname = "nosuch"\n'  # it ends at once
+    device.config.write_text(text)
+    other = tmp_path / "other.toml"
+    other.write_text(text)
+    warning = "the service has this configuration too; while both run as device 'a1', they push each other"
+    assert warning in device.run("run").stderr
+    assert warning in device.run("run", "--config", str(device.config)).stderr
+    for done in (
+        device.run("run", "--config", str(other)),
+        device.run("run", STATE_DIRECTORY=str(tmp_path / "state")),
+    ):
+        assert warning not in done.stderr
+        assert "nosuch" in done.stderr, "it would have run"
+
+
 def test_without_its_own_place_the_state_is_what_systemd_makes(machine: Callable[[str], Machine]) -> None:
     device = machine(ME)
     device.config.write_text("")
