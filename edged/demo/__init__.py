@@ -21,6 +21,14 @@ PHOTOS = Path(__file__).resolve().parent / "photos"
 DEVICE = "demo"
 _PHOTOS_PER_SECOND = 1.5
 _LOG = "daemon.log"
+_RUN = """
+import sys
+from edged.process import die_with_parent
+die_with_parent(int(sys.argv.pop(1)))
+from edged.cli import main
+sys.exit(main())
+"""
+"""`edged`, which ends with a demonstration that is killed."""
 
 
 def demonstrate(*, seconds: float | None = None, retrain: bool = False) -> int:
@@ -93,7 +101,7 @@ def start_daemon(stop: ExitStack, folder: Path, port: int, *, source: str | None
     log = (folder / _LOG).open("wb")
     stop.callback(log.close)
     daemon = subprocess.Popen(
-        [sys.executable, "-m", "edged", "run", "--config", str(configuration)],
+        [sys.executable, "-c", _RUN, str(os.getpid()), "run", "--config", str(configuration)],
         stdin=subprocess.DEVNULL,
         stderr=log,
         start_new_session=True,

@@ -89,6 +89,16 @@ def demo(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
 
 
 @needs_broker
+def test_nothing_outlives_one_that_is_killed(demo: Callable[..., Demo]) -> None:
+    shown = demo()
+    wait_until(lambda: "telemetry" in shown.output, what="telemetry")
+    assert len(shown.processes()) > 1
+    shown.process.kill()
+    assert shown.wait() == -signal.SIGKILL
+    wait_until(lambda: shown.processes() == [], what="the end of all")
+
+
+@needs_broker
 def test_results_and_telemetry_are_printed_until_ctrl_c(demo: Callable[..., Demo], tmp_path: Path) -> None:
     shown = demo(EDGED_MODEL__NAME="not-the-demo's")
     wait_until(lambda: "espresso" in shown.output and "telemetry" in shown.output, what="an espresso and telemetry")
