@@ -104,7 +104,8 @@ def test_the_service_s_environment_counts_and_the_caller_s_wins(
 
 def test_a_daemon_beside_the_service_says_so(machine: Callable[[str], Machine], tmp_path: Path) -> None:
     device = machine(ME)
-    text = '[device]\nid = "a1"\n[model]\nname = "nosuch"\n'  # it ends at once
+    # It ends at once.
+    text = f'[device]\nid = "a1"\n[model]\nname = "nosuch"\n[storage]\nstate_dir = "{tmp_path / "state"}"\n'
     device.config.write_text(text)
     other = tmp_path / "other.toml"
     other.write_text(text)
