@@ -97,7 +97,7 @@ class Outbox:
     def in_memory(self) -> str | None:
         """Why messages, or those to come, are not on disk; None where all is well."""
         # Another thread may look while messages that were just taken are on their way to the disk: no failure.
-        return self.trouble or (self._failure or None if self._memory else None)
+        return self.trouble or (self._failure if self._memory else "") or None
 
     def append(self, messages: Iterable[tuple[str, bytes, bool]]) -> list[int]:
         """Store (topic, payload, retain) messages durably, in one commit.
