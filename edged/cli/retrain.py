@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edged.cli.options import add_album, add_config, add_workers
-from edged.terminal.options import add_hyperparameters, given_hyperparameters
+from edged.terminal.options import add_accept, add_hyperparameters, given_hyperparameters
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def register(commands: Commands) -> None:
     add_album(parser)
     add_hyperparameters(parser)
     parser.add_argument("--backbone", metavar="NAME", help="an installed model, or auto (default: that of what runs)")
+    add_accept(parser)
     add_workers(parser)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write the bundle there (default: a new version)")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON line")
@@ -35,8 +36,9 @@ def run(args: argparse.Namespace) -> int:
     """Train a new final layer on a folder of labeled images.
 
     No daemon is needed. The new model is a bundle: an ordinary quantized .tflite with labels and a manifest. If it is
-    good enough it becomes current, and answers when the daemon starts; a daemon that runs goes on with its own. With
-    --out nothing else changes.
+    better than the current one, or shown to be no more than the tolerance worse, it becomes current, and answers when
+    the daemon starts; a daemon that runs goes on with its own. With --out it is compared with none, and nothing else
+    changes.
 
     Examples:
       edged retrain --images photos/ --lr 0.1
@@ -76,11 +78,13 @@ def run(args: argparse.Namespace) -> int:
             state_dir=configuration.storage.state_dir,
             backbone=choose_backbone(store, current, args.backbone).path,
             candidates=candidates(store, args.backbone),
+            current=current.path if args.out is None else None,
             run=time.strftime("retrain-%Y%m%dT%H%M%S"),
             images=args.images,
             hyperparameters=configuration.retrain.hyperparameters,
             runtime=configuration.model.runtime,
             workers=max(args.workers, 0),
+            accept=args.accept,
             out=args.out,
         )
     except RefusedError as error:

@@ -160,15 +160,17 @@ class ImagesRemoveArgs(Args):
 class RetrainArgs(Args, Hyperparameters):
     """`cmd/retrain`: train a new final layer on the labeled images and let it answer if it is good enough.
 
-    What is left out, or null, has the default of the device's `[retrain]`. The job's stages: scan, bottlenecks,
-    training, export, evaluation, learning curve, writing, swap; while it runs its report holds numbers of the stage
-    (`done` and `of`, or `epoch`, `loss`, `accuracy`), at the end the whole report.
+    What is left out, or null, has the default of the device's `[retrain]`; `accept` promotes a model, too, of which
+    too few images tell whether it is worse. The job's stages: scan, bottlenecks, training, export, evaluation,
+    comparison, learning curve, writing, swap; while it runs its report holds numbers of the stage (`done` and `of`, or
+    `epoch`, `loss`, `accuracy`), at the end the whole report.
     """
 
     command = "retrain"
     lasting = True
 
     backbone: str | None = Field(default=None, min_length=1, max_length=64)
+    accept: bool = False
 
     @model_validator(mode="before")
     @classmethod

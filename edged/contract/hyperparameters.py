@@ -39,5 +39,12 @@ class Hyperparameters(BaseModel):
     seed: int = Field(default=0, ge=0, le=2**63 - 1, description="same images and seed, same weights")
     augment: bool = Field(default=False, description="train on flipped, cropped and brighter or darker views too")
     min_accuracy: float = Field(
-        default=0.5, ge=0, le=1, allow_inf_nan=False, description="refuse a model whose test accuracy is below, 0 to 1"
+        default=0.5, ge=0, le=1, allow_inf_nan=False, description="refuse a model whose accuracy is below, 0 to 1"
+    )
+    tolerance: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="how much less accurate than the current model a new one may be, 0 to 1",
     )

@@ -363,6 +363,7 @@ class HeadTraining(ReportPart):
     Attributes:
         epochs: Passes over the training images.
         best_epoch: The epoch whose weights were taken, from 1.
+        cuts: Epochs, from 1, after which the learning rate was cut, up to the best one.
         stopped: What ended the training: "epochs" or "patience".
         loss: Mean weighted cross-entropy of the training images in the best epoch.
         validation_loss: Mean weighted cross-entropy of the validation images in the best epoch; None where there are
@@ -371,6 +372,7 @@ class HeadTraining(ReportPart):
 
     epochs: int | None = None
     best_epoch: int | None = None
+    cuts: tuple[int, ...] = ()
     stopped: str | None = None
     loss: float | None = None
     validation_loss: float | None = None
@@ -381,14 +383,17 @@ class Accuracy(ReportPart):
 
     Attributes:
         float: Accuracy of the head before quantization on the test images.
-        quantized: Accuracy of the exported model, as it runs, on the test images; this one decides on the promotion.
-        validation: Accuracy of the exported model on the validation images; absent without any.
-        previous: Accuracy of the model that answered before, on the test images whose label it knows; None where it
-            knows none, absent where no model was compared.
+        quantized: Accuracy of the exported model, as it runs, on the test images.
+        cross_validated: Accuracy on all labeled images of heads that were made like this one without them; None:
+            nothing was judged.
+        validation: Accuracy on the validation images of the head that was made without them; absent without any.
+        previous: Accuracy of the model that answered before, on the images that judged both; None where there are
+            none, absent where no model was compared.
     """
 
     float: Share | None = None
     quantized: Share | None = None
+    cross_validated: Share | None = None
     validation: Share | None = None
     previous: Share | None = None
 
@@ -437,20 +442,37 @@ class Decision(ReportPart):
     """Whether the new model may answer, and why.
 
     Attributes:
-        promote: Whether it may.
+        verdict: "promoted": better than the model that answered before, or shown to be not much worse. "refused":
+            worse, or too bad. "undecided": too few images tell. Absent in reports of older devices.
+        promote: Whether it may answer: it is promoted, or undecided and accepted.
+        accepted: Whether a person promotes it although too few images tell; absent where the verdict is clear.
         reason: Why, one line.
         against: Id of the model that it was compared with; None: with none.
-        images: Test images that both were measured on.
+        images: Images that both were measured on.
         difference: New accuracy − old accuracy on these images; None where nothing was compared.
-        noise: The greatest drop on these images that chance explains; None where nothing was compared.
+        low, high: Its interval, each end passed by chance in 5 % of cases; None where nothing was compared.
+        noise: In reports of older devices: the greatest drop that chance explains.
+        made_again: Whether the old model was made again without the images that it judged; else its file judged images
+            that it was not made of. None where nothing was compared.
+        more_images: So many more labeled images would likely decide it; absent where it is decided.
+        fallen: Label → how far its recall fell, where it fell too far; absent without any.
+        renamed: Label of the old model → its name now; absent without any.
     """
 
+    verdict: Literal["promoted", "refused", "undecided"] | None = None
     promote: bool | None = None
+    accepted: bool | None = None
     reason: str | None = None
     against: str | None = None
     images: int | None = None
     difference: float | None = None
+    low: float | None = None
+    high: float | None = None
     noise: float | None = None
+    made_again: bool | None = None
+    more_images: int | None = None
+    fallen: dict[str, float] = {}
+    renamed: dict[str, str] = {}
 
 
 class CurvePoint(ReportPart):

@@ -65,6 +65,7 @@ class Training:
             images_max_mb=self._settings.storage.images_max_mb,
             runtime=self._settings.model.runtime,
             hyperparameters=args.over(self._settings.retrain.hyperparameters),
+            accept=args.accept,
         )
 
     # -- on the job's own thread ---------------------------------------------------------------------------------------

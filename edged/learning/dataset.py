@@ -153,12 +153,32 @@ class KeptBottlenecks:
         features = arrays[0] if len(arrays) == 1 else cast("Bottlenecks", np.stack(arrays, axis=1))
         return Examples(tuple(images), features, np.array([index[image.label] for image in images], np.intp))
 
+    def in_views(self, images: Sequence[LabeledImage], *, augment: bool) -> Bottlenecks:
+        """Return the bottlenecks (n, features) of any images, or (n, views, features) with `augment`.
+
+        Only images of the training side have other views than the plain one; elsewhere it stands for them.
+        """
+        plain = self.array(images)
+        if not augment:
+            return plain
+        views = [plain]
+        for view in AUGMENTED[1:]:
+            other = plain.copy()
+            have = [index for index, image in enumerate(images) if image.sha256 in self._of(view)]
+            if have:
+                other[have] = self.array([images[index] for index in have], view)
+            views.append(other)
+        return cast("Bottlenecks", np.stack(views, axis=1))
+
     def array(self, images: Sequence[LabeledImage], view: View = "plain") -> Bottlenecks:
         """Return (n, features) bytes of the images' bottlenecks."""
+        kept = self._of(view)
+        return self._backbone.array([kept[image.sha256] for image in images])
+
+    def _of(self, view: View) -> dict[str, bytes]:
         if view not in self._kept:
             self._kept[view] = self._read(view)
-        kept = self._kept[view]
-        return self._backbone.array([kept[image.sha256] for image in images])
+        return self._kept[view]
 
     def _read(self, view: View) -> dict[str, bytes]:
         store, backbone = self._store, self._backbone

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edged.errors import RefusedError, StorageError
-from edged.store import LABELS, MANIFEST, MODEL, Bundle, Manifest, aside, encode_labels, read_bundle
+from edged.store import MANIFEST, Bundle, Manifest, aside, bundle_files, read_bundle
 from edged.store.durable import write_folder
 from edged.vision.graph import Graph
 
@@ -90,6 +90,7 @@ def new_manifest(model: bytes, backbone: Backbone, report: TrainingReport) -> Ma
             "backbone": source.backbone,
             "backbone_sha256": source.backbone_sha256,
             "parent": backbone.bundle.id,
+            "tuned": source.tuned,
             "training": report.to_json(),
             "source": f"retrained from {source.backbone} on labeled images",
             "licence": source.licence,
@@ -107,7 +108,13 @@ def check_folder(folder: Path) -> None:
         raise RefusedError(f"{folder}: is there already and is no bundle; name a new or empty folder")
 
 
-def write_bundle(folder: Path, model: bytes, labels: Sequence[str], manifest: Manifest) -> Bundle:
+def write_bundle(
+    folder: Path,
+    model: bytes,
+    labels: Sequence[str],
+    manifest: Manifest,
+    taught: Mapping[str, str] | None = None,
+) -> Bundle:
     """Write a bundle's folder, whole or not at all; an older bundle at this place is replaced.
 
     Raises:
@@ -116,7 +123,7 @@ def write_bundle(folder: Path, model: bytes, labels: Sequence[str], manifest: Ma
     """
     folder = folder.absolute()
     check_folder(folder)
-    files = {MODEL: model, LABELS: encode_labels(labels), MANIFEST: manifest.encode()}
+    files = bundle_files(model, labels, manifest, taught)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         write_folder(folder, files, aside=aside(folder))

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 from edged.contract.reports import BackboneChoice, SkippedImage, TrainingReport
 from edged.images import SETTLE_S, open_images
 from edged.learning import judging, report
+from edged.learning.acceptance import Acceptance, Candidate, judge
 from edged.learning.bottlenecks import Backbone, complete
-from edged.learning.dataset import Examples, KeptBottlenecks, Selection, Splits, select, views_of
+from edged.learning.dataset import KeptBottlenecks, Selection, Splits, select, views_of
 from edged.learning.evaluation import evaluate
 from edged.learning.export import check_folder, export, new_manifest, write_bundle
-from edged.learning.gate import decide
+from edged.learning.incumbent import Incumbent
 from edged.learning.learning_curve import LearningCurve, learning_curve
+from edged.learning.recipe import Made, make_head
 from edged.learning.request import Outcome, Progress, Stage, TrainingRequest
-from edged.learning.softmax_regression import EpochReport, Fitted, fit
+from edged.learning.softmax_regression import EpochReport, Fitted
 from edged.learning.tensorboard import Curves
 from edged.store import Bundle, Store, read_bundle
 
@@ -35,8 +37,9 @@ _SHARE: dict[Stage, tuple[float, float]] = {
     "bottlenecks": (0.04, 0.8),
     "training": (0.8, 0.9),
     "export": (0.9, 0.91),
-    "evaluation": (0.91, 0.93),
-    "learning curve": (0.93, 0.99),
+    "evaluation": (0.91, 0.92),
+    "comparison": (0.92, 0.97),
+    "learning curve": (0.97, 0.99),
     "writing": (0.99, 1.0),
 }
 """Where each stage begins and ends on the way from 0 to 1."""
@@ -86,24 +89,23 @@ class _Training:
             kept = KeptBottlenecks(store, backbone)
             splits = kept.splits(selection, augment=request.hyperparameters.augment)
         with stage("training"):
-            fitted = self._fit(splits, backbone, len(selection.labels))
+            made = self._fit(splits, backbone, len(selection.labels))
         # Beside the next stages: it needs none of them, and a second core may be idle.
-        curve = self._stack.enter_context(ThreadPoolExecutor(1)).submit(self._learning_curve, fitted, splits, backbone)
+        beside = self._stack.enter_context(ThreadPoolExecutor(1))
+        curve = beside.submit(self._learning_curve, made.chosen, splits, backbone)
         with stage("export"):
-            model = export(backbone.model, fitted, splits.train.features)
+            model = export(backbone.model, made.head, splits.train.features)
         with stage("evaluation"):
             test, validation = splits.test, splits.validation
             scores = judging.scores_of(model, backbone, test)
             judged = evaluate(scores, test.labels)
-            before = evaluate(fitted.logits(test.features, backbone.affine), test.labels)
-            held_out = evaluate(judging.scores_of(model, backbone, validation), validation.labels)
+            logits = made.head.logits(test.features, backbone.affine)
+            before = evaluate(logits, test.labels)
+            held_out = evaluate(made.chosen.logits(validation.features, backbone.affine), validation.labels)
             checked = judging.spot_check(model, backbone, test)
-            incumbent = self._judge_incumbent(store, kept, backbone, test)
-            verdict = decide(
-                judged.correct,
-                None if incumbent is None else incumbent.correct,
-                request.hyperparameters.min_accuracy,
-                None if incumbent is None else incumbent.shared,
+        with stage("comparison"):
+            accepted = self._judge(
+                store, Candidate(model, backbone, kept, selection, made.recipe, test, scores, logits)
             )
         with stage("learning curve"):
             learned = curve.result()
@@ -115,19 +117,19 @@ class _Training:
             counts=selection.counts(),
             splits={str(split): images for split, images in selection.split_counts().items()},
             left_out=selection.left_out,
-            training=report.training(fitted),
-            accuracy=report.accuracy(judged, before, held_out, incumbent),
+            training=report.training(made.chosen),
+            accuracy=report.accuracy(judged, before, held_out, accepted),
             classes=report.classes(judged, selection.labels),
             confused=report.confused(judged, selection.labels),
             worst=report.worst(judged, test, scores, selection.labels),
             spot_checks=checked,
-            decision=report.decision(verdict, incumbent),
+            decision=report.decision(accepted, accept=request.accept),
             learning_curve=report.curve(learned),
         )
         if self._choice is not None:
             told = told.model_copy(update={"choice": self._choice})
-        if not verdict.promote:
-            return Outcome("rejected", self._costs(told), verdict.reason)
+        if told.decision is None or not told.decision.promote:
+            return Outcome("rejected", self._costs(told), accepted.verdict.reason)
         with stage("writing"):
             told = told.model_copy(update={"model": hashlib.sha256(model).hexdigest()[:12]})
             bundle = self._write(model, selection, backbone, self._costs(told))
@@ -183,7 +185,7 @@ class _Training:
             self._skipped.append(SkippedImage(file=f"{path.parent.name}/{path.name}", reason=one.reason))
         return selection.without({one.task.sha256 for one in unreadable})
 
-    def _fit(self, splits: Splits, backbone: Backbone, classes: int) -> Fitted:
+    def _fit(self, splits: Splits, backbone: Backbone, classes: int) -> Made:
         request = self._request
         curves = Curves(request.state_dir / "runs" / request.run)
         self._stack.callback(curves.close)
@@ -192,26 +194,29 @@ class _Training:
             curves.add(epoch)
             self._stages.progress("training", epoch.epoch / request.hyperparameters.epochs, report.epoch(epoch))
 
-        return fit(
-            splits.train.features,
-            splits.train.labels,
+        return make_head(
+            (splits.train.features, splits.train.labels),
+            (splits.validation.features, splits.validation.labels),
             classes=classes,
             affine=backbone.affine,
-            validation=(splits.validation.features, splits.validation.labels),
             hyperparameters=request.hyperparameters,
             progress=after_epoch,
         )
 
-    def _judge_incumbent(
-        self, store: ImageStore, kept: KeptBottlenecks, backbone: Backbone, test: Examples
-    ) -> judging.Incumbent | None:
-        if self._request.current is None:
-            return None
-        return judging.judge_incumbent(
-            read_bundle(self._request.current), test, kept, store, backbone,
+    def _judge(self, store: ImageStore, candidate: Candidate) -> Acceptance:
+        incumbent = None
+        if self._request.current is not None:
+            incumbent = Incumbent(
+                read_bundle(self._request.current), candidate.selection, store.labeled(), store, candidate.backbone,
+                candidate.kept,
+            )  # fmt: skip
+        return judge(
+            candidate,
+            incumbent,
+            self._request.hyperparameters,
             workers=self._workers,
-            tell=lambda done, of: self._stages.progress("evaluation", done / max(of, 1), {"done": done, "of": of}),
-        )  # fmt: skip
+            tell=lambda done, of: self._stages.progress("comparison", done / max(of, 1), {"done": done, "of": of}),
+        )
 
     def _learning_curve(self, fitted: Fitted, splits: Splits, backbone: Backbone) -> LearningCurve:
         return learning_curve(
@@ -228,9 +233,10 @@ class _Training:
     def _write(self, model: bytes, selection: Selection, backbone: Backbone, told: TrainingReport) -> Bundle:
         request = self._request
         manifest = new_manifest(model, backbone, told)
+        taught = {image.id: image.label for image in selection.images}
         if request.out is not None:
-            return write_bundle(request.out, model, selection.labels, manifest)
-        return Store(request.state_dir).write_version(model, selection.labels, manifest)
+            return write_bundle(request.out, model, selection.labels, manifest, taught)
+        return Store(request.state_dir).write_version(model, selection.labels, manifest, taught)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 

@@ -11,10 +11,9 @@ import numpy as np
 from edged.contract import reports
 
 if TYPE_CHECKING:
+    from edged.learning.acceptance import Acceptance
     from edged.learning.dataset import Examples
     from edged.learning.evaluation import Evaluation
-    from edged.learning.gate import Verdict
-    from edged.learning.judging import Incumbent
     from edged.learning.learning_curve import LearningCurve
     from edged.learning.softmax_regression import EpochReport, Fitted
     from edged.types import Vector
@@ -31,6 +30,7 @@ def training(fitted: Fitted) -> reports.HeadTraining:
     return reports.HeadTraining(
         epochs=fitted.epochs_run,
         best_epoch=fitted.best_epoch,
+        cuts=fitted.cuts,
         stopped=fitted.stopped,
         loss=rounded(best.loss),
         validation_loss=rounded(best.validation_loss),
@@ -79,35 +79,54 @@ def curve(learned: LearningCurve) -> reports.LearningCurve:
     )
 
 
-def accuracy(
-    quantized: Evaluation, head: Evaluation, validation: Evaluation, incumbent: Incumbent | None
-) -> reports.Accuracy:
+def accuracy(quantized: Evaluation, head: Evaluation, validation: Evaluation, accepted: Acceptance) -> reports.Accuracy:
     """Return how good the new model, its head before quantization and the model that answers now are.
 
     Args:
         quantized: The exported model on the test images.
         head: Its head before quantization on the test images.
-        validation: The exported model on the validation images.
-        incumbent: The model that answers now; None: there is none to compare with.
+        validation: The head that was made of the training side alone on the validation images.
+        accepted: How the new model was judged.
     """
-    told = reports.Accuracy(float=rounded(head.accuracy), quantized=rounded(quantized.accuracy))
+    told = reports.Accuracy(
+        float=rounded(head.accuracy),
+        quantized=rounded(quantized.accuracy),
+        cross_validated=rounded(accepted.accuracy),
+    )
     if validation.accuracy is not None:
         told = told.model_copy(update={"validation": rounded(validation.accuracy)})
-    if incumbent is not None:
-        told = told.model_copy(update={"previous": rounded(incumbent.accuracy)})
+    if accepted.against is not None:
+        told = told.model_copy(update={"previous": rounded(accepted.previous)})
     return told
 
 
-def decision(verdict: Verdict, incumbent: Incumbent | None) -> reports.Decision:
-    """Return how the gate decided, and against which model; None: there is none to compare with."""
-    return reports.Decision(
-        promote=verdict.promote,
+def decision(accepted: Acceptance, *, accept: bool) -> reports.Decision:
+    """Return how the gate decided, and against which model; None: there is none to compare with.
+
+    Args:
+        accepted: How the new model was judged.
+        accept: Whether a person promotes it where the gate cannot tell.
+    """
+    verdict, difference = accepted.verdict, accepted.verdict.difference
+    told = reports.Decision(
+        verdict=verdict.verdict,
+        promote=verdict.verdict == "promoted" or (accept and verdict.verdict == "undecided"),
         reason=verdict.reason,
-        against=None if incumbent is None else incumbent.id,
-        images=0 if incumbent is None else len(incumbent.correct),
-        difference=rounded(verdict.difference),
-        noise=rounded(verdict.noise),
+        against=accepted.against,
+        images=0 if difference is None else difference.images,
+        difference=None if difference is None else rounded(difference.mean),
+        low=None if difference is None else rounded(difference.low),
+        high=None if difference is None else rounded(difference.high),
+        made_again=accepted.made_again,
     )
+    more: dict[str, Any] = {}
+    if verdict.verdict == "undecided":
+        more |= {"more_images": verdict.more_images, "accepted": accept}
+    if verdict.fallen:
+        more["fallen"] = {label: rounded(fall) for label, fall in verdict.fallen}
+    if accepted.renamed:
+        more["renamed"] = dict(accepted.renamed)
+    return told.model_copy(update=more)
 
 
 def epoch(one: EpochReport) -> dict[str, Any]:

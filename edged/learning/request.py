@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edged.learning.dataset import Selection
     from edged.store import Bundle, Store
 
-Stage = Literal["scan", "bottlenecks", "training", "export", "evaluation", "learning curve", "writing"]
+Stage = Literal["scan", "bottlenecks", "training", "export", "evaluation", "comparison", "learning curve", "writing"]
 
 AUTO = "auto"
 """In place of a backbone's name: the one that is likely best for these images."""
@@ -44,6 +44,7 @@ class TrainingRequest:
         hyperparameters: How to train, and how good the new model must be.
         runtime: The interpreter, as in the setting `model.runtime`.
         workers: Threads that compute bottlenecks; 0: one per core.
+        accept: Whether a model of which too few images tell whether it is worse is written all the same.
         out: Folder that the bundle is written to, in place of the versions in `state_dir`.
     """
 
@@ -56,6 +57,7 @@ class TrainingRequest:
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
     runtime: Literal["auto", "litert", "tflite_runtime"] = "auto"
     workers: int = 0
+    accept: bool = False
     out: Path | None = None
     candidates: tuple[Path, ...] = ()
 

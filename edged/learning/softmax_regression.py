@@ -8,9 +8,10 @@ neither diverges. The standardisation is folded into the weights that come back.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -71,6 +72,12 @@ class Fitted:
     stopped: Literal["patience", "epochs"]
 
     @property
+    def cuts(self) -> tuple[int, ...]:
+        """Epochs, from 1, after which the learning rate was cut on the way to these weights."""
+        rates = [epoch.lr for epoch in self.history[: self.best_epoch]]
+        return tuple(number for number, (now, then) in enumerate(pairwise(rates), 1) if then < now)
+
+    @property
     def epochs_run(self) -> int:
         """Number of epochs run."""
         return len(self.history)
@@ -88,6 +95,7 @@ def fit(
     affine: Affine = _REAL,
     validation: tuple[Features, Labels] | None = None,
     hyperparameters: Hyperparameters | None = None,
+    rates: Sequence[float] | None = None,
     progress: Callable[[EpochReport], None] | None = None,
 ) -> Fitted:
     """Train a softmax regression.
@@ -100,6 +108,8 @@ def fit(
         validation: Features (m, d) or (m, views, d) and labels (m,) that choose the epoch. None or empty: the last
             epoch's weights are taken.
         hyperparameters: How to train; None: the defaults.
+        rates: Learning rate of each epoch, in place of `lr`, `epochs` and `patience`; see `learning_rates`. All of
+            them run, and the last one's weights are taken.
         progress: Called after each epoch.
 
     Returns:
@@ -119,23 +129,24 @@ def fit(
             raise TrainingError(f"validation has {held_out[0].shape[1]} features, training {rows.shape[1]}")
     if np.count_nonzero(np.bincount(targets, minlength=classes)) < 2:
         raise TrainingError("training needs labeled images of at least two classes")
-    scaling = Standardisation.of(rows)
-    training = _Descent(rows, targets, classes, scaling, hyperparameters)
+    training = _Descent(_inputs(rows, Standardisation.of(rows)), targets, classes, hyperparameters)
     history: list[EpochReport] = []
     best, best_epoch, best_loss, stale = training.snapshot(), 0, math.inf, 0
     stopped: Literal["patience", "epochs"] = "epochs"
-    for epoch in range(1, hyperparameters.epochs + 1):
+    for epoch in range(1, 1 + (hyperparameters.epochs if rates is None else len(rates))):
+        if rates is not None:
+            training.lr = rates[epoch - 1]
         lr = training.lr
         loss, accuracy = training.epoch()
         report = EpochReport(epoch, lr, loss, accuracy, None, None)
         if held_out is None:
-            best, best_epoch = training.snapshot(), epoch
+            best_epoch = epoch
         else:
             current = training.snapshot()
             held_out_loss, held_out_accuracy = _measure(current, *held_out, training.class_weights)
             report = EpochReport(epoch, lr, loss, accuracy, held_out_loss, held_out_accuracy)
             stale += 1
-            if held_out_loss < best_loss:
+            if rates is not None or held_out_loss < best_loss:
                 best, best_epoch, best_loss, stale = current, epoch, held_out_loss, 0
             elif stale % max(1, hyperparameters.patience // 2) == 0:
                 training.lr *= _DECAY
@@ -145,12 +156,30 @@ def fit(
         if stale >= hyperparameters.patience:
             stopped = "patience"
             break
+    if held_out is None:
+        best = training.snapshot()
     # Bytes → real numbers: w·q + b = (w / scale)·real + (b + zero_point · Σ w), for real = scale · (q − zero_point).
     weights = best.weights.astype(np.float64)
     bias = best.bias + affine.zero_point * weights.sum(axis=1)
     return Fitted(
         (weights / affine.scale).astype(np.float32), bias.astype(np.float32), tuple(history), best_epoch, stopped
     )
+
+
+def learning_rates(lr: float, epochs: int, cuts: Collection[int]) -> tuple[float, ...]:
+    """Return the learning rate of each epoch of a training that went on for `epochs` and cut it after some of them.
+
+    Args:
+        lr: The first learning rate.
+        epochs: Number of epochs.
+        cuts: Epochs, from 1, after which it was cut; see `Fitted.cuts`.
+    """
+    rates = []
+    for epoch in range(1, epochs + 1):
+        rates.append(lr)
+        if epoch in cuts:
+            lr *= _DECAY
+    return tuple(rates)
 
 
 def as_rows(features: Features, labels: Labels, classes: int) -> tuple[Features, NDArray[np.intp]]:
@@ -181,21 +210,79 @@ class _Linear:
         return logits + self.bias
 
 
+class _Inputs(Protocol):
+    """Training examples as the descent sees them: with mean 0 and a mean squared norm of 1."""
+
+    largest_eigenvalue: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of examples, and of their coordinates."""
+
+    def take(self, picked: NDArray[np.intp]) -> Vector:
+        """Return some of the examples."""
+
+    def for_stored(self, weights: Vector, bias: Vector) -> _Linear:
+        """Return weights and bias on these inputs as such on features as they are stored."""
+
+
+class _Standardised:
+    """Examples that are standardised as they are taken: the features stay bytes."""
+
+    def __init__(self, rows: Features, scaling: Standardisation) -> None:
+        self._rows, self._scaling = rows, scaling
+        self.largest_eigenvalue = scaling.largest_eigenvalue
+        self.shape = len(rows), rows.shape[1]
+
+    def take(self, picked: NDArray[np.intp]) -> Vector:
+        return self._scaling.apply(self._rows[picked])
+
+    def for_stored(self, weights: Vector, bias: Vector) -> _Linear:
+        stored: Vector = weights * self._scaling.gain
+        return _Linear(stored, bias - stored @ self._scaling.mean)
+
+
+class _Spanned:
+    """Few examples in the coordinates of the space that they span: n of them instead of d.
+
+    The weights begin at 0 and every step adds a combination of examples, so they never leave that space; neither
+    gradients nor the decay depend on the choice of an orthonormal basis. X = (Q R)ᵀ gives the coordinates Rᵀ.
+    """
+
+    def __init__(self, rows: Features, scaling: Standardisation) -> None:
+        basis, triangle = np.linalg.qr(scaling.apply(rows).T)
+        self._examples, self._basis = np.ascontiguousarray(triangle.T), basis.T
+        self._scaling = scaling
+        self.largest_eigenvalue = scaling.largest_eigenvalue
+        self.shape = len(rows), len(rows)
+
+    def take(self, picked: NDArray[np.intp]) -> Vector:
+        return self._examples[picked]
+
+    def for_stored(self, weights: Vector, bias: Vector) -> _Linear:
+        stored: Vector = (weights @ self._basis) * self._scaling.gain
+        return _Linear(stored, bias - stored @ self._scaling.mean)
+
+
+def _inputs(rows: Features, scaling: Standardisation) -> _Inputs:
+    """Return the examples in the form in which a step is cheaper; a third of the features pays for the basis."""
+    return (_Spanned if 3 * len(rows) <= rows.shape[1] else _Standardised)(rows, scaling)
+
+
 class _Descent:
     """The state of mini-batch SGD with momentum (Polyak's heavy ball)."""
 
-    def __init__(
-        self, rows: Features, targets: NDArray[np.intp], classes: int, scaling: Standardisation, how: Hyperparameters
-    ) -> None:
-        self._rows, self._targets, self._scaling = rows, targets, scaling
+    def __init__(self, inputs: _Inputs, targets: NDArray[np.intp], classes: int, how: Hyperparameters) -> None:
+        self._inputs, self._targets = inputs, targets
+        examples, coordinates = inputs.shape
         self._momentum, self._l2 = np.float32(how.momentum), np.float32(how.l2)
-        self._batch = min(how.batch, len(rows))
+        self._batch = min(how.batch, examples)
         self._order = np.random.default_rng(how.seed)
-        self._weights = np.zeros((classes, rows.shape[1]), np.float32)
+        self._weights = np.zeros((classes, coordinates), np.float32)
         self._bias = np.zeros(classes, np.float32)
         self._speed = np.zeros_like(self._weights), np.zeros_like(self._bias)
         # The bias is a feature that is always 1: the smoothness of the pair is at most the sum.
-        self._smoothness = smoothness(1.0, scaling.largest_eigenvalue, self._batch) + how.l2
+        self._smoothness = smoothness(1.0, inputs.largest_eigenvalue, self._batch) + how.l2
         counts = np.bincount(targets, minlength=classes)
         present = counts > 0
         self.class_weights = np.where(present, 1.0, 0.0).astype(np.float32)
@@ -205,7 +292,7 @@ class _Descent:
 
     def epoch(self) -> tuple[float, float]:
         """Pass over all examples once; return mean loss and accuracy, each batch measured before its step."""
-        order = self._order.permutation(len(self._rows))
+        order = self._order.permutation(len(self._targets))
         losses, hits = 0.0, 0
         for picked in np.array_split(order, math.ceil(len(order) / self._batch)):
             loss, hit = self._step(picked)
@@ -213,7 +300,7 @@ class _Descent:
         return losses / len(order), hits / len(order)
 
     def _step(self, picked: NDArray[np.intp]) -> tuple[float, int]:
-        inputs, targets = self._scaling.apply(self._rows[picked]), self._targets[picked]
+        inputs, targets = self._inputs.take(picked), self._targets[picked]
         logits = inputs @ self._weights.T + self._bias
         weights = self.class_weights[targets]
         loss, probabilities = _cross_entropy(logits, targets, weights)
@@ -231,9 +318,8 @@ class _Descent:
         return loss, hits
 
     def snapshot(self) -> _Linear:
-        """Return the weights for features as they are stored: the standardisation folded in."""
-        weights: Vector = self._weights * self._scaling.gain
-        return _Linear(weights, self._bias - weights @ self._scaling.mean)
+        """Return the weights for features as they are stored."""
+        return self._inputs.for_stored(self._weights, self._bias)
 
 
 def _cross_entropy(logits: Vector, targets: NDArray[np.intp], weights: Vector) -> tuple[float, Vector]:

@@ -1,10 +1,13 @@
-"""A bundle: a folder of `model.tflite`, `labels.txt` and `manifest.json`, complete in itself."""
+"""A bundle: a folder of `model.tflite`, `labels.txt` and `manifest.json`, complete in itself.
+
+Where the model was trained on this device, `taught.json` beside them names the images that it was made of.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from edged.errors import ModelError, first_mistake
 from edged.settings import TopicLevel
 
-MODEL, LABELS, MANIFEST = "model.tflite", "labels.txt", "manifest.json"
+MODEL, LABELS, MANIFEST, TAUGHT = "model.tflite", "labels.txt", "manifest.json", "taught.json"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -41,6 +44,8 @@ class Manifest(BaseModel):
         outputs: What the model's outputs are ("logits" have no softmax behind them), where the bottleneck is one of
             them; None: the graph must be read to know.
         parent: Id of the bundle that this one was retrained from.
+        tuned: Whether layers before the head were trained on labeled images of this device too: then what they make of
+            these images, but for those of the test side, tells nothing of other images.
         training: The report of that training.
         accuracy: As measured, e.g. {"quantized": {"top1": 0.79}}; fractions or percent.
     """
@@ -55,6 +60,7 @@ class Manifest(BaseModel):
     backbone_sha256: Sha256
     outputs: tuple[Literal["scores", "logits"], Literal["bottleneck"]] | None = None
     parent: str | None = None
+    tuned: bool = False
     training: dict[str, Any] | None = None
     source: str | dict[str, Any] | None = None
     licence: str | dict[str, Any] | None = None
@@ -112,6 +118,29 @@ class Bundle:
                 f"{path}: damaged: its sha256 starts with {actual[:12]}, {MANIFEST} says {self.manifest.sha256[:12]}"
             )
         return model
+
+    def read_taught(self) -> dict[str, str] | None:
+        """Return image id → label of the labeled images that the model was made of, its test side included.
+
+        None: it is not known, because the model came from elsewhere, or the file is damaged.
+        """
+        try:
+            taught = json.loads((self.path / TAUGHT).read_bytes())
+            return {str(image): str(label) for label, images in taught.items() for image in images}
+        except (OSError, ValueError, AttributeError, TypeError):
+            return None
+
+
+def encode_taught(taught: Mapping[str, str]) -> bytes:
+    """Return the content of a taught.json file: JSON, label → ids of its images.
+
+    Args:
+        taught: Image id → label.
+    """
+    of_label: dict[str, list[str]] = {}
+    for image, label in sorted(taught.items()):
+        of_label.setdefault(label, []).append(image)
+    return (json.dumps(of_label, ensure_ascii=False, sort_keys=True) + "\n").encode()
 
 
 def bundle_id(sha256: str) -> str:
@@ -180,6 +209,18 @@ def encode_labels(labels: Sequence[str]) -> bytes:
     if not faithful:
         raise ModelError("labels must be one or more lines of text, none empty, without spaces around")
     return data
+
+
+def bundle_files(
+    model: bytes, labels: Sequence[str], manifest: Manifest, taught: Mapping[str, str] | None = None
+) -> dict[str, bytes]:
+    """Return name → content of a bundle's files.
+
+    Raises:
+        ModelError: A label would not come back as it was.
+    """
+    files = {MODEL: model, LABELS: encode_labels(labels), MANIFEST: manifest.encode()}
+    return files if taught is None else {**files, TAUGHT: encode_taught(taught)}
 
 
 def _read_manifest(path: Path) -> Manifest:

@@ -22,13 +22,11 @@ from edged import resources
 from edged.errors import ConfigError, ModelError
 from edged.store import durable
 from edged.store.bundle import (
-    LABELS,
-    MANIFEST,
     MODEL,
     Bundle,
     Manifest,
+    bundle_files,
     bundle_id,
-    encode_labels,
     read_bundle,
 )
 from edged.store.history import History
@@ -126,7 +124,7 @@ class Store:
                 **{key: value for key, value in said.items() if value is not None},
             }
         )
-        files = _files(model, labels, manifest)
+        files = bundle_files(model, labels, manifest)
         path = self._models / name
         with self._lock.writing():
             if not replace and (path.exists() or (self._shipped / name).exists()):
@@ -147,8 +145,16 @@ class Store:
                 raise ModelError(f"{name}: came with edged and stays" if shipped else self._library.unknown(name))
             durable.remove_folder(path)
 
-    def write_version(self, model: bytes, labels: Sequence[str], manifest: Manifest) -> Bundle:
+    def write_version(
+        self, model: bytes, labels: Sequence[str], manifest: Manifest, taught: Mapping[str, str] | None = None
+    ) -> Bundle:
         """Keep a newly trained model as `versions/<id>`; it does not run before it is promoted.
+
+        Args:
+            model: Content of the .tflite file.
+            labels: One per output.
+            manifest: What is told of it.
+            taught: Id → label of the images that it was made of; None: not known.
 
         Raises:
             ModelError: `manifest.sha256` is not the model's, or it cannot be written.
@@ -156,7 +162,7 @@ class Store:
         if hashlib.sha256(model).hexdigest() != manifest.sha256:
             raise ModelError(f"{manifest.name}: the manifest's sha256 is not that of the model")
         with self._lock.writing():
-            return self._write_version(model, labels, manifest)
+            return self._write_version(model, labels, manifest, taught)
 
     def current(self, configured: str) -> Bundle:
         """Return the bundle that runs.
@@ -276,13 +282,15 @@ class Store:
 
     # What follows is called with the lock held.
 
-    def _write_version(self, model: bytes, labels: Sequence[str], manifest: Manifest) -> Bundle:
-        files = _files(model, labels, manifest)
+    def _write_version(
+        self, model: bytes, labels: Sequence[str], manifest: Manifest, taught: Mapping[str, str] | None
+    ) -> Bundle:
+        files = bundle_files(model, labels, manifest, taught)
         path = self._versions / bundle_id(manifest.sha256)
         if self._library.is_intact(path.name):
             # The same network with, say, corrected labels: file by file, because the folder may be running.
-            for name in (LABELS, MANIFEST):
-                if (path / name).read_bytes() != files[name]:
+            for name in files.keys() - {MODEL}:
+                if not (path / name).is_file() or (path / name).read_bytes() != files[name]:
                     durable.write_file(path / name, files[name])
         else:
             durable.write_folder(path, files, aside=aside(path))
@@ -290,7 +298,7 @@ class Store:
 
     def _keep(self, bundle: Bundle) -> Bundle:
         """Make sure that the bundle stands, intact, among the versions."""
-        version = self._write_version(bundle.read_model(), bundle.labels, bundle.manifest)
+        version = self._write_version(bundle.read_model(), bundle.labels, bundle.manifest, bundle.read_taught())
         version.path.touch()  # promoted now: pruned last
         return version
 
@@ -322,7 +330,3 @@ class Store:
     def _read_previous(self, configured: str) -> Bundle | None:
         older = self._intact(self._read_history(configured))[1:]
         return self._library.version(older[0]) if older else None
-
-
-def _files(model: bytes, labels: Sequence[str], manifest: Manifest) -> dict[str, bytes]:
-    return {MODEL: model, LABELS: encode_labels(labels), MANIFEST: manifest.encode()}

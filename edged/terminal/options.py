@@ -61,6 +61,13 @@ def add_hyperparameters(parser: Parser) -> None:
     parser.add_later(_add_hyperparameters)
 
 
+def add_accept(parser: Parser) -> None:
+    """Add `--accept`."""
+    parser.add_argument(
+        "--accept", action="store_true", help="promote the new model also where too few images tell if it is worse"
+    )
+
+
 def given_hyperparameters(args: argparse.Namespace) -> dict[str, Any]:
     """Return the hyperparameters that were given on the command line."""
     from edged.contract.hyperparameters import Hyperparameters

@@ -43,12 +43,14 @@ def _accuracy(report: TrainingReport) -> list[RenderableType]:
     accuracy, decision = report.accuracy, report.decision or Decision()
     if accuracy is None:
         return []
-    table = _table("test accuracy", ("", "left"), ("", "right"))
-    before = f"the model before it ({decision.against}), on {_images(decision.images, 'shared ')}"
+    table = _table("accuracy", ("", "left"), ("", "right"))
+    all_images, tested = sum(report.counts.values()) or None, report.splits.get("test")
+    before = f"the model before it ({decision.against}), on {_images(decision.images)}"
     for value, text, style in (
-        (accuracy.quantized, "the new model, as it runs", "bold"),
-        (accuracy.float, "its head before quantization", ""),
-        (accuracy.validation, "the new model on the validation images", ""),
+        (accuracy.cross_validated, f"models made like the new one, cross-validated on {_images(all_images)}", "bold"),
+        (accuracy.quantized, f"the new model, as it runs, on {_images(tested, 'test ')}", "bold"),
+        (accuracy.float, "its head before quantization, on the same", ""),
+        (accuracy.validation, "its head before the last fit, on the validation images", ""),
         (accuracy.previous, before, ""),
     ):
         if value is not None:
@@ -124,7 +126,10 @@ def _lines(report: TrainingReport) -> list[RenderableType]:
         lines.append(f"100 more training images would likely add {_points(100 * curve.gain_per_100)}")
     decision = report.decision
     if decision is not None:
-        lines.append(f"decision: {'accepted' if decision.promote else 'refused'}: {decision.reason}")
+        lines.append(f"decision: {_verdict(decision)}: {decision.reason}")
+        if decision.verdict == "undecided" and not decision.promote:
+            lines.append("--accept promotes it all the same")
+        lines += [f"renamed: {label} is now {name}" for label, name in decision.renamed.items()]
     if report.seconds:
         lines.append("seconds: " + ", ".join(f"{stage} {value:.2f}" for stage, value in report.seconds.items()))
     if report.peak_memory_mb is not None:
@@ -134,6 +139,14 @@ def _lines(report: TrainingReport) -> list[RenderableType]:
     if len(report.skipped) > 10:
         lines.append(f"skipped: and {len(report.skipped) - 10} more")
     return [_plain(line) for line in lines]
+
+
+def _verdict(decision: Decision) -> str:
+    if decision.verdict is None:  # an older device
+        return "accepted" if decision.promote else "refused"
+    if decision.verdict == "undecided":
+        return "undecided, accepted all the same" if decision.promote else "undecided"
+    return {"promoted": "promote", "refused": "refuse"}[decision.verdict]
 
 
 def _table(title: str | None, *columns: tuple[str, Any]) -> Any:

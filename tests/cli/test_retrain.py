@@ -47,7 +47,7 @@ def test_a_folder_becomes_a_bundle(tmp_path: Path) -> None:
     done = edged(tmp_path, "--images", str(album), "--lr", "0.1", "--batch", "16", "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert read_bundle(out).id == told["report"]["model"]
-    assert "test accuracy" in done.stdout
+    assert "cross-validated on 36 images" in done.stdout
     assert str(out) in done.stdout
     lines = done.stderr.splitlines()
     assert lines[0] == "retrain:   0% scan"
@@ -114,7 +114,7 @@ def test_a_good_model_is_current_until_it_is_rolled_back(tmp_path: Path) -> None
 def test_only_the_last_versions_stay(tmp_path: Path) -> None:
     album = make_album(tmp_path / "album", 12)
     (tmp_path / "edged.toml").write_text("[retrain]\nbatch = 16\nepochs = 5\nmin_accuracy = 0.3\nkeep_versions = 2\n")
-    config = ["--images", str(album), "--config", str(tmp_path / "edged.toml"), "--json"]
+    config = ["--images", str(album), "--config", str(tmp_path / "edged.toml"), "--json", "--accept"]
     ids = [json.loads(edged(tmp_path, *config, "--seed", str(seed)).stdout)["report"]["model"] for seed in range(3)]
     assert [version.id for version in Store(tmp_path / "state").versions()] == ids[:0:-1]
 

@@ -28,7 +28,7 @@ from tests.networks import made
 from tests.pinned import Pins
 from tests.waiting import PATIENCE_S, has_ended, wait_until
 
-RETRAIN = "[retrain]\nkeep_frames = false\nbatch = 16\nmin_accuracy = 0.4\n"
+RETRAIN = "[retrain]\nkeep_frames = false\nbatch = 16\nmin_accuracy = 0.4\ntolerance = 0.2\n"
 ENDLESS = {"epochs": 10_000, "lr": 1e-6, "batch": 1, "patience": 10_000}
 """A training that does not end by itself while a test looks at it."""
 ENDLESS_OPTIONS = [f"--{name}={value}" for name, value in ENDLESS.items()]
@@ -148,7 +148,7 @@ def test_edgectl_shows_a_training_to_its_end(device: Daemon, edgectl: Edgectl, c
     assert {"float", "quantized"} <= set(job["report"]["accuracy"])
     code, out, err = finish(edgectl("retrain", "--lr", "0.5", "--seed", "3"))
     assert code == 0, err
-    assert "test accuracy" in out
+    assert "cross-validated on" in out
     assert all(label in out for label in LABELS)
     assert "bottlenecks" in err
     code, out, err = finish(edgectl("jobs", "--json"))
@@ -225,7 +225,7 @@ def test_what_runs_is_cancelled_and_shown_by_the_beginning_of_its_id(
     code, out, err = finish(edgectl("retrain", "--json"))
     trained = json.loads(out)
     code, out, err = finish(edgectl("jobs", trained["id"][:6]))
-    assert (code, "test accuracy" in out) == (0, True), err
+    assert (code, "cross-validated on" in out) == (0, True), err
     code, out, err = finish(edgectl("jobs", "zzz"))
     assert code == 1
     assert "job zzz: there is none with this id" in err

@@ -1,9 +1,25 @@
 """When a new model may take the place of the one that answers."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 
-from edged.learning.gate import decide
+from edged.learning.gate import (
+    Compared,
+    TestSide,
+    Verdict,
+    decide,
+    estimate,
+    fallen_labels,
+    file_drop,
+    mean_recall,
+    more_images,
+)
+
+TestSide.__test__ = False  # pytest takes it for a test by its name
 
 
 def outcomes(both: int, lost: int, won: int, neither: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -13,21 +29,146 @@ def outcomes(both: int, lost: int, won: int, neither: int = 0) -> tuple[np.ndarr
     return new, old
 
 
-def test_no_test_images_and_a_low_accuracy_are_refused() -> None:
-    nothing = np.empty(0, bool)
-    assert not decide(nothing, None, 0.0).promote
-    verdict = decide(np.array([True, False, False]), None, 0.5)
-    assert not verdict.promote
-    assert verdict.reason == "test accuracy 33.3% is under min_accuracy 50.0%"
+def compared(both: int, lost: int, won: int, neither: int = 0, labels: Any = None) -> Compared:
+    """Both models on images that all stand alone."""
+    new, old = (one.astype(float) for one in outcomes(both, lost, won, neither))
+    own = np.zeros(len(new), np.intp) if labels is None else labels
+    return sides(own, new, old, new, old)
+
+
+def sides(labels: Any, new: Any, old: Any, new_free: Any, old_free: Any, fresh: Any = None) -> Compared:
+    """Both models on images that all stand alone; `fresh`: only the new one was made of them."""
+    groups = [str(number) for number in range(len(new))]
+    strange = np.zeros(len(new), bool) if fresh is None else fresh
+    return Compared(groups, labels, ("daisy", "rose"), new, old, new_free, old_free, strange)
+
+
+def judge(accuracy: float | None = 0.9, recall: float | None = 0.9, **rest: Any) -> Verdict:
+    return decide(accuracy, recall, 5, **{"min_accuracy": 0.5, "tolerance": 0.02, **rest})
+
+
+def test_what_is_too_bad_is_refused_whatever_it_replaces() -> None:
+    assert judge(None, None).verdict == "refused"
+    low = judge(0.33, 0.33)
+    assert (low.verdict, low.reason) == ("refused", "accuracy 33.0% is under min_accuracy 50.0%")
+    constant = judge(0.9, 0.2)
+    assert constant.verdict == "refused"
+    assert "no better than the same answer for every image" in constant.reason
 
 
 def test_without_a_current_model_enough_is_enough() -> None:
-    assert decide(np.array([True, False]), None, 0.5).promote
-    assert decide(np.array([True, True]), np.empty(0, bool), 0.5, np.zeros(2, bool)).promote
+    assert judge().verdict == "promoted"
+    assert judge(compared=compared(0, 0, 0)).verdict == "promoted"
+
+
+def test_the_model_that_answers_now_is_promoted_however_few_images_there_are() -> None:
+    assert judge(compared=compared(8, 0, 0), same=True).verdict == "promoted"
 
 
 @pytest.mark.parametrize(
-    ("lost", "won", "promoted"),
+    ("both", "lost", "won", "verdict"),
+    [
+        (3, 3, 0, "undecided"),  # 100 → 50 % on 6 images, which nothing called significant before
+        (14, 4, 0, "refused"),  # 90 → 70 % on 20 images
+        (90, 0, 0, "promoted"),
+        (60, 0, 0, "undecided"),
+        (180, 10, 10, "undecided"),
+        (900, 10, 10, "promoted"),
+        (180, 3, 15, "promoted"),
+        (180, 15, 3, "refused"),
+        (5000, 60, 10, "promoted"),  # surely worse, and surely by less than the tolerance
+        (900, 60, 20, "refused"),
+    ],
+)
+def test_better_worse_and_too_few_to_tell(both: int, lost: int, won: int, verdict: str) -> None:
+    decided = judge(compared=compared(both, lost, won, 2))
+    assert decided.verdict == verdict, decided.reason
+    assert decided.difference is not None
+    assert decided.difference.mean == pytest.approx((won - lost) / (both + lost + won + 3))
+    assert decided.difference.low < decided.difference.mean < decided.difference.high
+    assert (decided.more_images is not None) is (verdict == "undecided")
+    assert "\n" not in decided.reason
+
+
+def test_a_greater_tolerance_promotes_more() -> None:
+    pair = compared(180, 10, 10)
+    assert judge(compared=pair).verdict == "undecided"
+    assert judge(compared=pair, tolerance=0.06).verdict == "promoted"
+    assert judge(compared=compared(5000, 60, 10), tolerance=0.0).verdict == "refused"
+
+
+def test_the_images_that_would_decide_are_enough() -> None:
+    pair = compared(180, 10, 10)
+    more = judge(compared=pair).more_images
+    assert more is not None
+    times = (200 + more) / 200
+    assert judge(compared=compared(round(180 * times), round(10 * times), round(10 * times))).verdict == "promoted"
+    times = (200 + 0.7 * more) / 200
+    assert judge(compared=compared(round(180 * times), round(10 * times), round(10 * times))).verdict == "undecided"
+    worse = estimate(np.array([-1.0] * 4 + [0.0] * 16), [str(number) for number in range(20)])
+    assert more_images(worse, 0.02) >= 1
+
+
+def test_near_duplicates_count_as_one_image() -> None:
+    differences = np.repeat([0.0, 1.0, -1.0], [90, 5, 5])
+    alone = estimate(differences, [str(number) for number in range(100)])
+    bursts = estimate(differences, [str(number // 5) for number in range(100)])
+    assert bursts.mean == alone.mean
+    assert bursts.error > 2 * alone.error
+
+
+def test_chance_passes_the_interval_as_rarely_as_it_says() -> None:
+    random = np.random.default_rng(0)
+    groups = [str(number) for number in range(200)]
+    passed = np.zeros(2)
+    for _ in range(2000):
+        differences = random.choice([-1.0, 0.0, 1.0], 200, p=[0.06, 0.9, 0.04])
+        one = estimate(differences, groups)
+        passed += [one.low > -0.02, one.high < -0.02]
+    assert (passed / 2000 < 0.07).all()
+    assert (passed / 2000 > 0.03).all()
+
+
+def test_a_label_whose_recall_falls_too_far_is_named() -> None:
+    labels = np.repeat([0, 1], [15, 400])
+    new, old = np.ones(415), np.ones(415)
+    new[:8] = 0
+    pair = sides(labels, new, old, new, old)
+    assert [name for name, _ in fallen_labels(pair)] == ["daisy"]
+    decided = judge(compared=pair)
+    assert decided.verdict == "refused"
+    assert "daisy by 53%" in decided.reason
+    new[:6] = 1  # 2 of 15: neither by more than 20 points nor beyond noise
+    assert fallen_labels(pair) == ()
+    few = sides(np.zeros(3, np.intp), np.zeros(3), np.ones(3), np.zeros(3), np.ones(3))
+    assert fallen_labels(few) == (), "three images are not beyond noise"
+
+
+def test_a_fall_is_that_among_all_labels_and_the_difference_that_among_shared_ones() -> None:
+    right, wrong = np.ones(100), np.zeros(100)
+    labels = np.zeros(100, np.intp)
+    taken_by_a_new_label = sides(labels, right, right, wrong, right)
+    assert judge(compared=taken_by_a_new_label).fallen == (("daisy", 1.0),)
+    assert judge(compared=sides(labels, right, right, right, right)).verdict == "promoted"
+
+
+def test_fresh_images_help_where_those_that_both_were_made_of_do_not_contradict() -> None:
+    labels, fresh = np.zeros(300, np.intp), np.arange(300) >= 60
+    right = np.ones(300)
+    assert judge(compared=sides(labels[:60], right[:60], right[:60], right[:60], right[:60])).verdict == "undecided"
+    assert judge(compared=sides(labels, right, right, right, right, fresh)).verdict == "promoted"
+    gained = np.where(fresh, 0.0, 1.0)  # the old model knows none of the fresh images: they may show anything
+    lost = np.where(np.arange(300) < 3, 0.0, 1.0)  # and the new one loses some of the others
+    decided = judge(compared=sides(labels, lost, gained, lost, gained, fresh))
+    assert decided.verdict == "undecided"
+    assert decided.difference is not None
+    assert decided.difference.images == 60
+    only = judge(compared=sides(labels, right, gained, right, gained, np.ones(300, bool)))
+    assert only.verdict == "undecided", "praise from images that may show anything is not enough"
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "noise"),
     [
         (0, 0, True),
         (0, 30, True),
@@ -36,28 +177,17 @@ def test_without_a_current_model_enough_is_enough() -> None:
         (5, 0, False),  # P(B ≥ 5 | 5) = 3.1 %
         (19, 11, True),  # P(B ≥ 19 | 30) = 10 %
         (20, 10, False),  # P(B ≥ 20 | 30) = 4.94 %
+        (1500, 1500, True),  # without overflow
     ],
 )
-def test_only_a_drop_that_chance_does_not_explain_is_refused(lost: int, won: int, promoted: bool) -> None:
-    new, old = outcomes(600, lost, won, 50)
-    verdict = decide(new, old, 0.5)
-    assert verdict.promote is promoted
-    assert verdict.difference == pytest.approx((won - lost) / len(new))
-    assert verdict.noise is not None
-    assert (-verdict.difference > verdict.noise) is not promoted
-    assert "\n" not in verdict.reason
+def test_a_file_that_does_worse_than_chance_explains_is_refused(lost: int, won: int, noise: bool) -> None:
+    pair = TestSide(*outcomes(600, lost, won, 50))
+    assert (file_drop(pair, "the current one") is None) is noise
+    assert (judge(file=pair).verdict == "promoted") is noise
+    assert (judge(head=pair).verdict == "promoted") is noise
+    assert file_drop(TestSide(np.zeros(0, bool), np.zeros(0, bool)), "the current one") is None
 
 
-def test_the_noise_of_a_large_test_set_is_computed_without_overflow() -> None:
-    new, old = outcomes(20_000, 1500, 1500)
-    verdict = decide(new, old, 0.5)
-    assert verdict.promote
-    assert verdict.noise == pytest.approx(1.645 * 3000**0.5 / 23_000, rel=0.05)
-
-
-def test_only_images_whose_label_the_current_model_knows_are_compared() -> None:
-    new = np.array([True] * 10 + [False] * 6)
-    shared = np.array([True] * 10 + [False] * 6)
-    verdict = decide(new, np.array([True] * 10), 0.5, shared)
-    assert verdict.promote
-    assert verdict.difference == 0
+def test_the_mean_recall_counts_every_label_alike() -> None:
+    assert mean_recall(np.array([1.0, 1.0, 1.0, 0.0]), np.array([0, 0, 0, 1])) == 0.5
+    assert mean_recall(np.zeros(0), np.zeros(0, np.intp)) is None

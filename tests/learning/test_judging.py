@@ -1,4 +1,4 @@
-"""The exported file through the interpreter, and the model that answers now beside it."""
+"""The exported file through the interpreter."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edged.contract.reports import TrainingReport
 from edged.errors import TrainingError
 from edged.images import ImageStore, open_images
 from edged.learning import judging
 from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.dataset import KeptBottlenecks, Selection, select
 from edged.learning.evaluation import evaluate
-from edged.learning.export import new_manifest, write_bundle
-from edged.store import Bundle, read_bundle
+from edged.store import read_bundle
 from edged.vision.graph import Graph
 from tests.albums import LABELS, make_album
 from tests.conftest import REPOSITORY
@@ -67,31 +65,3 @@ def test_a_head_that_is_not_the_graph_s_own_is_found(
     monkeypatch.setattr(judging, "HeadNetwork", lambda _, **options: head(other, **options))
     with pytest.raises(TrainingError, match="the exported model and its head alone differ by"):
         judging.spot_check(model, backbone, test)
-
-
-def test_the_model_that_answers_is_judged_on_the_labels_that_it_knows(
-    images: tuple[ImageStore, Selection], tmp_path: Path
-) -> None:
-    store, selection = images
-    shipped = read_bundle(SHIPPED)
-    backbone = Backbone.of(shipped, "auto")
-    complete(store, selection.images, lambda _: ("plain",), backbone, workers=1, tell=quiet)
-    kept = KeptBottlenecks(store, backbone)
-    test = kept.examples(selection, "test", augment=False)
-
-    def judge(current: Bundle) -> judging.Incumbent:
-        return judging.judge_incumbent(current, test, kept, store, backbone, workers=1, tell=quiet)
-
-    model = headed(backbone, 0)
-    manifest = new_manifest(model, backbone, TrainingReport())
-    knows = judge(write_bundle(tmp_path / "knows", model, (LABELS[1], "nothing", LABELS[2]), manifest))
-    assert knows.shared.tolist() == [image.label != LABELS[0] for image in test.images]
-    predicted = judging.scores_of(model, backbone, test).argmax(axis=1)
-    right = [
-        (LABELS[1], "nothing", LABELS[2])[k] == image.label for k, image in zip(predicted, test.images, strict=True)
-    ]
-    assert knows.correct.tolist() == [one for one, shared in zip(right, knows.shared, strict=True) if shared]
-    assert 0 < sum(right) < len(right), "a model that is always right, or never, would show little"
-    assert knows.accuracy == np.mean(knows.correct)
-    strange = judge(shipped)
-    assert (strange.accuracy, strange.shared.any()) == (None, False)

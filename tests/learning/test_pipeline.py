@@ -72,7 +72,7 @@ def test_a_training_ends_with_a_bundle_that_is_what_the_report_says(request_: Tr
     assert report["accuracy"]["quantized"] == pytest.approx(np.mean(right), abs=1e-4)
 
     assert list(dict.fromkeys(one.stage for one in told)) == [
-        "scan", "bottlenecks", "training", "export", "evaluation", "learning curve", "writing",
+        "scan", "bottlenecks", "training", "export", "evaluation", "comparison", "learning curve", "writing",
     ]  # fmt: skip
     fractions = [one.fraction for one in told]
     assert fractions == sorted(fractions)
@@ -96,12 +96,16 @@ def test_a_retrained_model_is_retrained_again(request_: TrainingRequest) -> None
     first = train(request_, quiet)
     assert first.bundle is not None
     make_album(request_.state_dir / "images", per_label=6, first=100)
-    again = train(replace(request_, backbone=first.bundle, current=first.bundle, run="job-2"), quiet)
+    request = replace(request_, backbone=first.bundle, current=first.bundle, run="job-2")
+    few = train(request, quiet)
+    assert (few.status, few.report.decision.verdict) == ("rejected", "undecided"), "60 images cannot show 2 points"
+    again = train(replace(request, accept=True), quiet)
     assert again.report.to_json()["decision"]["against"] == first.report.model
     assert again.report.to_json()["accuracy"]["previous"] is not None
     assert again.bundle is not None
     bundle = read_bundle(again.bundle)
     assert (bundle.backbone, bundle.name) == ("mobilenet_v2", "mobilenet_v2-retrained")
+    assert bundle.manifest.training["decision"]["accepted"] is True
     assert bundle.manifest.backbone_sha256 == read_bundle(SHIPPED).manifest.sha256
 
 
@@ -148,7 +152,9 @@ def test_every_kind_of_network_is_retrained(tmp_path: Path, name: str) -> None:
         ),
         quiet,
     )
-    assert again.report.to_json()["accuracy"]["previous"] == first.report.to_json()["accuracy"]["quantized"]
+    assert again.report.to_json()["accuracy"]["previous"] == pytest.approx(
+        first.report.to_json()["accuracy"]["cross_validated"], abs=0.05
+    )
     assert again.report.to_json()["accuracy"]["quantized"] >= 0.75
 
 
@@ -201,26 +207,40 @@ def test_a_kept_frame_is_not_inferred_again(request_: TrainingRequest, monkeypat
 
 
 def test_a_model_that_is_not_good_enough_is_refused(request_: TrainingRequest) -> None:
-    outcome = train(replace(request_, hyperparameters=Hyperparameters(min_accuracy=1.0, epochs=1, lr=1e-6)), quiet)
+    for path in (request_.state_dir / "images" / LABELS[0]).iterdir():  # nobody can tell these two labels apart
+        if int(hashlib.sha256(path.read_bytes()).hexdigest(), 16) % 2:
+            path.rename(request_.state_dir / "images" / LABELS[1] / f"other-{path.name}")
+    outcome = train(replace(request_, hyperparameters=Hyperparameters(min_accuracy=1.0)), quiet)
     assert outcome.status == "rejected"
     assert "min_accuracy" in (outcome.error or "")
     assert outcome.report.accuracy.quantized is not None
     assert Store(request_.state_dir).versions() == []
 
 
+def test_a_file_that_lost_what_its_head_knew_is_refused(request_: TrainingRequest) -> None:
+    """Logits so small that 8 bits make them all the same."""
+    outcome = train(replace(request_, hyperparameters=Hyperparameters(epochs=1, lr=1e-6)), quiet)
+    assert outcome.report.accuracy.cross_validated > 0.8
+    assert outcome.report.accuracy.quantized < 0.5
+    assert outcome.status == "rejected"
+    assert "the exported file is right on" in (outcome.error or "")
+
+
 def test_a_model_that_is_worse_than_the_current_one_is_refused(request_: TrainingRequest) -> None:
+    """Half of the images of two labels change sides: nobody can learn them, and those that stay are known worse."""
+    make_album(request_.state_dir / "images", per_label=30, first=100)
     good = train(request_, quiet)
+    folders = [request_.state_dir / "images" / label for label in LABELS[:2]]
+    for here, there in (folders, folders[::-1]):
+        for path in sorted(here.iterdir()):
+            if int(hashlib.sha256(path.read_bytes()).hexdigest(), 16) % 2 and not path.name.startswith("from-"):
+                path.rename(there / f"from-{here.name}-{path.name}")
     worse = train(
-        replace(
-            request_,
-            current=good.bundle,
-            hyperparameters=Hyperparameters(min_accuracy=0.0, epochs=1, lr=1e-9),
-            run="job-2",
-        ),
-        quiet,
+        replace(request_, current=good.bundle, hyperparameters=Hyperparameters(min_accuracy=0.0), run="job-2"), quiet
     )
     assert worse.status == "rejected"
-    assert "lower by more than the noise" in (worse.error or "")
+    assert worse.report.decision.verdict == "refused"
+    assert worse.report.decision.made_again is True
 
 
 def test_files_that_cannot_be_used_are_named(request_: TrainingRequest) -> None:

@@ -58,10 +58,10 @@ def test_one_image_is_no_images() -> None:
     decision = {"against": "0123456789ab", "images": 1}
     curve = {"points": [{"images": 1, "accuracy": 0.5}], "gain_per_100": 0.0273}
     text = shown({"accuracy": {"previous": 0.5}, "decision": decision, "learning_curve": curve})
-    assert "1 shared image" in text
+    assert "on 1 image" in text
     assert "1 image 50.0%" in text
     assert "1 images" not in text
-    assert "1 shared images" not in text
+    assert "1 images" not in text
     assert "about 2.7 points of accuracy" in text
 
 

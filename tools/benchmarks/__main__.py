@@ -1,13 +1,14 @@
-"""`tools/bench live|retrain`."""
+"""`tools/bench live|retrain|gate`."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
-from benchmarks import live, retrain
+from benchmarks import gate, live, retrain
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -33,10 +34,21 @@ def main() -> int:
     two.add_argument("--weights", type=Path, help="Keras MobileNetV2 weights (.h5) for --keras")
     two.add_argument("--json", action="store_true")
 
+    three = commands.add_parser("gate", help="does the gate tell better from worse? simulated retrains on real photos")
+    three.add_argument("--data", type=Path, default=SHARED)
+    three.add_argument("--state", type=Path, default=Path.home() / ".cache" / "edged-gate", help="keeps bottlenecks")
+    three.add_argument("--side", choices=["develop", "report"], default="report", help="which photos (report)")
+    three.add_argument("--retrains", type=int, default=1000)
+    three.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    three.add_argument("--json", action="store_true")
+
     args = parser.parse_args()
     if args.command == "live":
         numbers = live.measure(args.clip, rounds=args.rounds, seconds=args.seconds)
         table = live.table(numbers)
+    elif args.command == "gate":
+        numbers = gate.measure(args.data, args.state, side=args.side, retrains=args.retrains, workers=args.workers)
+        table = f"{gate.table(numbers)}\n\n{gate.sentence(numbers)}"
     else:
         numbers = retrain.measure(
             args.images,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edged.terminal.options import add_hyperparameters, given_hyperparameters
+from edged.terminal.options import add_accept, add_hyperparameters, given_hyperparameters
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
@@ -20,6 +20,7 @@ def register(commands: Commands) -> None:
     parser = commands.add("retrain", run)
     add_hyperparameters(parser)
     parser.add_argument("--backbone", metavar="NAME", help="an installed model, or auto (else that of what runs)")
+    add_accept(parser)
     parser.add_argument(
         "--wait", action=argparse.BooleanOptionalAction, default=True, help="follow the training to its end (yes)"
     )
@@ -28,19 +29,21 @@ def register(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train a device's final layer anew on its labeled images.
 
-    The device trains beside its live classification. The new model answers from then on if it is good enough on images
-    that training never saw; else the job is rejected and the old one stays. What is not given is what the device's
-    [retrain] says. Ctrl-C ends the watching, not the training.
+    The device trains beside its live classification. The new model answers from then on if it is better than the
+    current one, or shown to be no more than the tolerance worse, on images that neither was made of; if it is worse, or
+    too few images tell, the job is rejected and the old one stays. What is not given is what the device's [retrain]
+    says. Ctrl-C ends the watching, not the training.
 
     Examples:
       edgectl retrain --lr 0.1
+      edgectl retrain --accept
       edgectl --device tx2-01 retrain --backbone inception_v3 --augment
       edgectl --device all retrain --no-wait
       edgectl retrain --json | jq .report.accuracy
     """
     from edged.ctl.jobs import start_each
 
-    wanted = given_hyperparameters(args) | {"backbone": args.backbone}
+    wanted = given_hyperparameters(args) | {"backbone": args.backbone} | ({"accept": True} if args.accept else {})
     return start_each(args, "retrain", wanted, _print, describe=describe, preliminary=(None, "scan"))
 
 

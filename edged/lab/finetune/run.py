@@ -160,6 +160,7 @@ def _tuned_bundle(folder: Path, model: bytes, labels: tuple[str, ...], weights: 
             "name": NAME,
             "sha256": hashlib.sha256(model).hexdigest(),
             "input": {"width": 224, "height": 224, "crop": TRAINING_CROP},
+            "tuned": True,
             "source": f"Keras MobileNetV2 1.0 224, fine-tuned on labeled images from {source}",
             "licence": "Apache-2.0",
         }
@@ -180,5 +181,5 @@ def _finish(made: Bundle, tuned: Manifest, report: TrainingReport, training: Tra
         }
     )
     if training.out is not None:
-        return write_bundle(training.out, model, made.labels, manifest)
-    return Store(training.state_dir).write_version(model, made.labels, manifest)
+        return write_bundle(training.out, model, made.labels, manifest, made.read_taught())
+    return Store(training.state_dir).write_version(model, made.labels, manifest, made.read_taught())

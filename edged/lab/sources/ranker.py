@@ -18,7 +18,7 @@ from edged.lab.sources.ranking import Ranking, Standing, accuracy_of
 from edged.lab.sources.transferability import divergence, log_evidence, p2l, profile
 from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.dataset import KeptBottlenecks, Selection
-from edged.learning.gate import decide
+from edged.learning.gate import TestSide, file_drop
 from edged.plural import counted
 from edged.vision.preprocess import fit as fit_image
 from edged.vision.quantization import Affine
@@ -218,7 +218,7 @@ class Ranker:
             return one
         if len(one.measured.correct) != len(running.measured.correct):
             return one
-        if decide(one.measured.correct, running.measured.correct, 0.0).promote:
+        if file_drop(TestSide(one.measured.correct, running.measured.correct), running.bundle.name) is None:
             return one
         return replace(one, warning=f"worse than the current {running.bundle.name} by more than the noise")
 

@@ -1,0 +1,123 @@
+"""Every labeled image as a test image: heads that were not made of it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from edged.contract.hyperparameters import Hyperparameters
+from edged.images.image import split_of
+from edged.learning import comparison
+from edged.learning.comparison import FOLDS, Divisions, Predictions, Taught, places, predict_left_out, share_right
+from edged.learning.recipe import Recipe
+from edged.vision.quantization import Affine
+
+AFFINE = Affine(0.1, 0)
+
+
+def ids(count: int) -> list[str]:
+    return [hashlib.sha256(str(number).encode()).hexdigest() for number in range(count)]
+
+
+def clouds(count: int, apart: float, classes: int = 3, seed: int = 0) -> Taught:
+    """Gaussian clouds of uint8 bottlenecks, one a class."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) % classes
+    centres = random.normal(0, apart, (classes, 24))
+    features = np.clip(128 + 10 * (centres[labels] + random.normal(0, 1, (count, 24))), 0, 255).astype(np.uint8)
+    return Taught(features, labels, classes, AFFINE, Recipe(Hyperparameters(batch=16), 20))
+
+
+def test_the_first_fold_is_the_test_side_of_a_training() -> None:
+    groups = ids(500)
+    test = np.array([split_of(group) == "test" for group in groups])
+    np.testing.assert_array_equal(comparison._in_fold(places(groups, 0), 0), test)
+
+
+def test_every_image_is_in_one_fold_of_each_division_with_its_near_duplicates() -> None:
+    groups = [group for group in ids(200) for _ in range(3)]
+    for division in range(3):
+        place = places(groups, division)
+        folds = np.stack([comparison._in_fold(place, fold) for fold in range(FOLDS)])
+        assert (folds.sum(axis=0) == 1).all()
+        assert (folds.reshape(FOLDS, 200, 3).all(axis=2) == folds.reshape(FOLDS, 200, 3).any(axis=2)).all()
+        assert (np.abs(folds.mean(axis=1) - 0.2) < 0.08).all()
+    assert (places(groups, 0) != places(groups, 1)).all()
+
+
+def test_an_image_is_judged_by_a_head_that_was_not_made_of_it() -> None:
+    """Labels drawn at random cannot be guessed: whoever has seen an image knows its label, nobody else does."""
+    random = np.random.default_rng(1)
+    features = random.integers(0, 256, (240, 400)).astype(np.uint8)
+    taught = Taught(features, random.integers(0, 2, 240), 2, AFFINE, Recipe(Hyperparameters(batch=16), 60))
+    head = taught.recipe.fit(features, taught.labels, classes=2, affine=AFFINE)
+    assert (head.logits(features, AFFINE).argmax(axis=1) == taught.labels).mean() > 0.95
+    right = share_right(predict_left_out(taught, ids(240), Divisions(2, FOLDS)).free, taught.labels)
+    assert not np.isnan(right).any()
+    assert right.mean() == pytest.approx(0.5, abs=0.1)
+    # Unless a copy of it is in another fold: that is why near duplicates have one group.
+    twice = Taught(np.repeat(features[:120], 2, axis=0), np.repeat(taught.labels[:120], 2), 2, AFFINE, taught.recipe)
+    leaky = share_right(predict_left_out(twice, ids(240), Divisions(1, FOLDS)).free, twice.labels).mean()
+    grouped = [group for group in ids(120) for _ in range(2)]
+    honest = share_right(predict_left_out(twice, grouped, Divisions(1, FOLDS)).free, twice.labels).mean()
+    assert leaky > 0.75
+    assert honest < 0.65
+
+
+def test_better_features_are_right_more_often() -> None:
+    groups = ids(150)
+    near, far = (
+        share_right(predict_left_out(one, groups, Divisions(1, FOLDS)).free, one.labels).mean()
+        for one in (clouds(150, 0.2), clouds(150, 1.5))
+    )
+    assert far > 0.95
+    assert near < far - 0.2
+
+
+def test_the_bound_answer_is_one_of_those_that_are_asked_for() -> None:
+    taught = clouds(90, 1.0)
+    answers = predict_left_out(taught, ids(90), Divisions(1, FOLDS), among=(0, 2))
+    assert set(np.unique(answers.free)) == {0, 1, 2}
+    assert set(np.unique(answers.bound)) == {0, 2}
+    chosen = answers.free != 1
+    np.testing.assert_array_equal(answers.bound[chosen], answers.free[chosen])
+    picked = answers.at([3, 1])
+    np.testing.assert_array_equal(picked.free[0], answers.free[0, [3, 1]])
+    nothing = Predictions.of(np.zeros((1, 2, 3), np.float32), ())
+    assert (nothing.bound == -1).all()
+
+
+def test_what_no_head_could_judge_counts_neither_way() -> None:
+    predicted = np.array([[0, 1, -1], [0, 0, -1]])
+    np.testing.assert_array_equal(share_right(predicted, np.array([0, 0, 0])), [1.0, 0.5, np.nan])
+    one_label = Taught(np.zeros((10, 4), np.uint8), np.zeros(10, np.intp), 2, AFFINE, Recipe(Hyperparameters(), 3))
+    assert (predict_left_out(one_label, ids(10), Divisions(1, FOLDS)).free == -1).all()
+    same_image = Taught(np.zeros((10, 4), np.uint8), np.arange(10) % 2, 2, AFFINE, Recipe(Hyperparameters(), 3))
+    assert (predict_left_out(same_image, ids(10), Divisions(1, FOLDS)).free == -1).all()
+
+
+def test_several_views_of_an_image_teach_and_the_plain_one_is_judged() -> None:
+    taught = clouds(120, 1.0)
+    views = np.stack([taught.features, taught.features // 2], axis=1)
+    both = Taught(views, taught.labels, 3, AFFINE, taught.recipe)
+    right = share_right(predict_left_out(both, ids(120), Divisions(1, FOLDS)).free, taught.labels)
+    assert right.mean() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("images", "views", "divisions", "folds"),
+    [
+        (10, 1, 4, 5),
+        (125, 1, 4, 5),
+        (250, 1, 2, 5),
+        (500, 1, 1, 5),
+        (1000, 1, 1, 5),
+        (1000, 4, 1, 2),
+        (3670, 1, 1, 2),
+        (50_000, 1, 1, 1),
+    ],
+)
+def test_more_images_need_fewer_folds(images: int, views: int, divisions: int, folds: int) -> None:
+    assert Divisions.for_images(images, views) == Divisions(divisions, folds)

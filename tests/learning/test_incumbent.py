@@ -1,0 +1,209 @@
+"""The model that answers now, beside a new one, on drawn pictures and the network that ships."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edged.contract.hyperparameters import Hyperparameters
+from edged.contract.reports import HeadTraining, TrainingReport
+from edged.images import ImageStore, open_images
+from edged.learning.bottlenecks import Backbone, complete
+from edged.learning.comparison import FOLDS, Divisions, Predictions
+from edged.learning.dataset import KeptBottlenecks, Selection, select
+from edged.learning.export import export, new_manifest, write_bundle
+from edged.learning.incumbent import Incumbent, recipe_of, renamed_labels
+from edged.learning.recipe import make_head
+from edged.store import Bundle, read_bundle
+from tests.albums import LABELS, make_album
+from tests.learning.conftest import SHIPPED
+
+ALL = Divisions(1, FOLDS)
+
+
+class Device:
+    """20 pictures of each label with their bottlenecks, and models that were made of some of them."""
+
+    def __init__(self, store: ImageStore, folder: Path) -> None:
+        self.store, self.folder = store, folder
+        self.backbone = Backbone.of(read_bundle(SHIPPED), "auto")
+        self.selection = select(store.labeled())
+        complete(store, self.selection.images, lambda _: ("plain",), self.backbone, workers=1, tell=quiet)
+        self.kept = KeptBottlenecks(store, self.backbone)
+
+    def model(self, selection: Selection, *, known: bool = True, **changes: Any) -> Bundle:
+        """Train a model of the images of a selection; `known`: the bundle says which they were."""
+        splits = self.kept.splits(selection, augment=False)
+        made = make_head(
+            (splits.train.features, splits.train.labels),
+            (splits.validation.features, splits.validation.labels),
+            classes=len(selection.labels),
+            affine=self.backbone.affine,
+            hyperparameters=Hyperparameters(batch=16),
+        )
+        model = export(self.backbone.model, made.head, splits.train.features)
+        report = TrainingReport(
+            hyperparameters=Hyperparameters(batch=16).model_dump(),
+            training=HeadTraining(best_epoch=made.recipe.epochs, cuts=made.recipe.cuts),
+        )
+        manifest = new_manifest(model, self.backbone, report).model_copy(update=changes)
+        taught = {image.id: image.label for image in selection.images} if known else None
+        return write_bundle(self.folder / "model", model, selection.labels, manifest, taught)
+
+    def incumbent(self, current: Bundle, selection: Selection | None = None) -> Incumbent:
+        own = self.selection if selection is None else selection
+        return Incumbent(current, own, self.store.labeled(), self.store, self.backbone, self.kept)
+
+
+def quiet(done: int, of: int) -> None:
+    pass
+
+
+def always(selection: Selection, output: int) -> Predictions:
+    """The new model's answers, always the same."""
+    answers = np.full((1, len(selection.images)), output, np.int16)
+    return Predictions(answers, answers)
+
+
+def without(selection: Selection, *labels: str) -> Selection:
+    images = tuple(image for image in selection.images if image.label not in labels)
+    return replace(selection, images=images, labels=tuple(sorted({image.label for image in images})))
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[Device]:
+    store = open_images(tmp_path / "state", make_album(tmp_path / "album", 20), 100.0)
+    store.scan(settle_s=0)
+    yield Device(store, tmp_path)
+    store.close()
+
+
+def test_a_model_is_made_again_without_the_images_that_it_judges(device: Device) -> None:
+    current = device.model(device.selection)
+    assert current.read_taught() == {image.id: image.label for image in device.selection.images}
+    incumbent = device.incumbent(current)
+    assert (incumbent.made_again, incumbent.comparable, incumbent.outputs) == (True, True, (0, 1, 2))
+    compared = incumbent.compare(always(device.selection, 0), incumbent.predict(ALL))
+    assert len(compared.old) == len(device.selection.images)
+    assert 0.75 < compared.old.mean() <= 1
+    assert compared.new.mean() == pytest.approx(1 / 3)
+    assert compared.names == LABELS
+
+
+def test_images_with_another_label_now_judge_neither(device: Device) -> None:
+    taught = {image.id: image.label for image in device.selection.images}
+    current = device.model(device.selection)
+    moved = sorted(taught)[:7]
+    changed = tuple(
+        replace(image, label=LABELS[(LABELS.index(image.label) + 1) % 3]) if image.id in moved else image
+        for image in device.selection.images
+    )
+    selection = replace(device.selection, images=changed)
+    incumbent = Incumbent(current, selection, changed, device.store, device.backbone, device.kept)
+    compared = incumbent.compare(always(selection, 0), incumbent.predict(ALL))
+    assert len(compared.old) == len(taught) - len(moved)
+
+
+def test_new_images_are_fresh_and_removed_ones_are_missed(device: Device) -> None:
+    half = replace(device.selection, images=device.selection.images[::2])
+    current = device.model(half)
+    more = device.incumbent(current)
+    assert more.made_again
+    compared = more.compare(always(device.selection, 0), more.predict(ALL))
+    assert (len(compared.old), compared.fresh.sum()) == (60, 30)
+    assert compared.old[compared.fresh].mean() > 0.7, "its file knows what they show"
+    # Most of what it was made of is gone: its file judges what it was not made of.
+    current = device.model(device.selection)
+    few = Incumbent(current, half, half.images, device.store, device.backbone, device.kept)
+    assert not few.made_again
+    test = [image for image in half.images if image.split == "test"]
+    assert len(few.compare(always(half, 0), few.predict(ALL)).old) == len(test)
+
+
+def test_a_model_from_elsewhere_judges_the_test_side_with_its_file(device: Device) -> None:
+    current = device.model(device.selection, known=False)
+    assert current.read_taught() is None
+    incumbent = device.incumbent(current)
+    assert not incumbent.made_again
+    compared = incumbent.compare(always(device.selection, 0), incumbent.predict(ALL))
+    assert len(compared.old) == len(device.selection.of("test"))
+
+
+def test_a_new_label_and_a_removed_one_are_compared_on_what_both_know(device: Device) -> None:
+    current = device.model(without(device.selection, LABELS[2]))
+    incumbent = device.incumbent(current, without(device.selection, LABELS[0]))
+    assert not incumbent.comparable, "one label in common is always right"
+    grown = device.incumbent(current)
+    assert (grown.comparable, grown.outputs) == (True, (0, 1))
+    old = grown.predict(ALL)
+    assert set(np.unique(old.bound)) <= {0, 1}
+    compared = grown.compare(always(device.selection, 2), old)
+    assert len(compared.old) == 40
+    assert compared.new_free.mean() == 0, "the new label has taken all images of the others"
+
+
+def test_nothing_in_common_is_nothing_to_compare(device: Device) -> None:
+    incumbent = device.incumbent(read_bundle(SHIPPED))
+    assert not incumbent.comparable
+    incumbent.complete(workers=1, tell=quiet)
+
+
+def test_a_renamed_label_is_the_same_one(device: Device) -> None:
+    current = device.model(device.selection)
+    images = tuple(
+        replace(image, label="rings") if image.label == LABELS[0] else image for image in device.selection.images
+    )
+    labels = tuple(sorted({image.label for image in images}))
+    selection = replace(device.selection, images=images, labels=labels)
+    incumbent = Incumbent(current, selection, images, device.store, device.backbone, device.kept)
+    assert incumbent.renamed == {LABELS[0]: "rings"}
+    compared = incumbent.compare(always(selection, 0), incumbent.predict(ALL))
+    assert len(compared.old) == 60
+    assert compared.old.mean() > 0.75
+
+
+def test_the_test_side_of_both_files(device: Device) -> None:
+    current = device.model(device.selection)
+    incumbent = device.incumbent(current)
+    test = device.selection.of("test")
+    scores = np.zeros((len(test), 3), np.float32)
+    scores[:, 1] = 1
+    both = incumbent.test_side(scores, test)
+    assert both.new.tolist() == [image.label == LABELS[1] for image in test]
+    assert both.old.mean() > 0.7
+
+
+def test_a_network_that_was_tuned_on_the_images_is_judged_by_the_test_side_alone(device: Device) -> None:
+    current = device.model(device.selection, tuned=True)
+    incumbent = device.incumbent(current)
+    assert not incumbent.made_again
+    judged = incumbent.compare(always(device.selection, 0), incumbent.predict(ALL))
+    assert len(judged.old) == len(device.selection.of("test"))
+
+
+def test_what_does_not_tell_how_it_was_made_has_no_recipe(device: Device) -> None:
+    assert recipe_of(read_bundle(SHIPPED)) is None
+    current = device.model(device.selection)
+    recipe = recipe_of(current)
+    assert recipe is not None
+    assert recipe.hyperparameters.batch == 16
+    assert recipe.epochs >= 1
+    older = {"hyperparameters": {"lr": 0.2, "warmth": 3}, "training": {"epochs": 5, "best_epoch": 4}}
+    again = recipe_of(replace(current, manifest=current.manifest.model_copy(update={"training": older})))
+    assert again is not None
+    assert (again.hyperparameters.lr, again.epochs, again.cuts) == (0.2, 4, ())
+
+
+def test_labels_are_renamed_only_where_their_images_say_so() -> None:
+    taught = {"1": "rose", "2": "rose", "3": "daisy", "4": "daisy"}
+    assert renamed_labels(taught, taught) == {}
+    assert renamed_labels(taught, {"1": "roses", "2": "roses", "3": "daisy", "4": "daisy"}) == {"rose": "roses"}
+    assert renamed_labels(taught, {"1": "daisy", "2": "daisy", "3": "daisy", "4": "daisy"}) == {}, "merged"
+    assert renamed_labels(taught, {"1": "red", "2": "white", "3": "daisy"}) == {}, "divided"
+    assert renamed_labels(taught, {"1": "x", "2": "x", "3": "x", "4": "x"}) == {}, "made one"
+    assert renamed_labels(taught, {"3": "daisy"}) == {}, "removed"
