@@ -151,6 +151,7 @@ class SelectionSettings(_Section):
 
     strategy: Literal["none", "premodel", "cascade", "learned"] = "none"
     premodel: TopicLevel = "default"
+    point: Literal["default", "accurate"] = "default"
     pool: tuple[TopicLevel, ...] = ()
     max_mean_ms: float | None = Field(default=None, gt=0)
     max_power_mw: float | None = Field(default=None, gt=0)

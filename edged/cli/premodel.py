@@ -84,10 +84,10 @@ def _train(args: argparse.Namespace) -> int:
         told("fitting", 0.0)
         fitted = fit(measured, args.seed)
         told("fitting", 1.0)
-        outcomes = cross_validate(measured, fitted.decisions_ms, told, parts=args.folds, seed=args.seed)
+        held_out, outcomes = cross_validate(measured, fitted.decisions_ms, told, parts=args.folds, seed=args.seed)
     name = args.name or configuration.selection.premodel
     report, picture = compose(
-        measured,
+        held_out,
         fitted,
         outcomes,
         how=f"{args.folds}-fold cross-validation on {len(measured)} photos",
@@ -217,7 +217,7 @@ def _print(report: dict[str, Any]) -> None:
     from edged.terminal.tables import console, plain_table
 
     energy = any("energy_mj" in row for row in report["rows"])
-    measured = ("top-1", "top-5", "mean ms", "p95 ms", *(["mJ"] if energy else []), "MB")
+    measured = ("top-1", "± best", "top-5", "mean ms", "p95 ms", *(["mJ"] if energy else []), "MB")
     words = ("", "who answers")
     table = plain_table("", *measured, "who answers", left=words, folded=("who answers",), title=report["how"])
     for row in report["rows"]:
@@ -226,7 +226,8 @@ def _print(report: dict[str, Any]) -> None:
             if row["kind"] == "single"
             else ", ".join(f"{name} {share:.0%}" for name, share in row["mix"].items() if share >= 0.005)
         )
-        measures = [f"{row['top1']:.1%}", f"{row['top5']:.1%}", f"{row['mean_ms']:.1f}", f"{row['p95_ms']:.1f}"]
+        beside = f"{100 * row['beside_best']['difference']:+.1f}" if "beside_best" in row else ""
+        measures = [f"{row['top1']:.1%}", beside, f"{row['top5']:.1%}", f"{row['mean_ms']:.1f}", f"{row['p95_ms']:.1f}"]
         measures += [f"{row['energy_mj']:.0f}"] if energy else []
         table.add_row(row["name"], *measures, f"{row['memory_mb']:.0f}", mix)
     screen = console(plain_width=_PLAIN_WIDTH)

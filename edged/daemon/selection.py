@@ -76,15 +76,22 @@ class Selection:
         members: The pool's networks that it may run, by index.
         costs_ms: Mean time of each operating point, as measured when it was fitted.
         budget: See `[selection]`.
+        ceiling: The operating point while no budget asks for a cheaper one; None: the strategy's default.
     """
 
     def __init__(
-        self, name: str, strategy: Strategy, members: dict[int, Member], costs_ms: Sequence[float], budget: Budget
+        self,
+        name: str,
+        strategy: Strategy,
+        members: dict[int, Member],
+        costs_ms: Sequence[float],
+        budget: Budget,
+        ceiling: int | None = None,
     ) -> None:
         self.name, self.strategy, self.members = name, strategy, members
         self.first = strategy.networks[0]
         self._budget = budget
-        self._governor = Governor(costs_ms, strategy.default, budget)
+        self._governor = Governor(costs_ms, strategy.default if ceiling is None else ceiling, budget)
         self.point = self._governor.point
         self._answers = dict.fromkeys(members, 0)
         self._busy_ms = 0.0
@@ -203,7 +210,8 @@ def open_selection(settings: Settings, store: Store, current: Bundle) -> Selecti
     }
     costs = [point["mean_ms"] for point in fitted.points[name]]
     budget = Budget(wanted.max_mean_ms, wanted.max_power_mw, wanted.max_temp_c)
-    selection = Selection(name, strategy, members, costs, budget)
+    ceiling = strategy.accurate if wanted.point == "accurate" else strategy.default
+    selection = Selection(name, strategy, members, costs, budget, ceiling)
     log.info(
         "selection %s of %s, %.0f MB",
         name,

@@ -8,33 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edged.selection.confidence import evidence, margin, pool
+from edged.selection.confidence import doubt, pool
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edged.selection.confidence import Matrix
-
-
-@dataclass(frozen=True, eq=False)
-class Doubt:
-    """Logistic regression of "the answer so far is wrong" on `confidence.evidence`.
-
-    Attributes:
-        mean, scale: (n,) of the evidence in training, for normalisation.
-        weights: (n,).
-        bias: Log-odds at the mean.
-    """
-
-    mean: NDArray[np.float32]
-    scale: NDArray[np.float32]
-    weights: NDArray[np.float32]
-    bias: float
-
-    def __call__(self, looked_at: Matrix) -> NDArray[np.float32]:
-        """Return the probability (photos,) of a wrong answer."""
-        logit = ((looked_at - self.mean) / self.scale) @ self.weights + np.float32(self.bias)
-        return np.asarray(1 / (1 + np.exp(-np.clip(logit, -30, 30))), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,51 +23,81 @@ class Stage:
     Attributes:
         network: Index into the pool.
         weights: How the networks run so far are pooled, this one last; all 0 but the last: this one answers alone.
-        doubt: None: one minus the margin of the answer stands for it.
+        next_cost: What the next network costs, as a share of what the last one of the cascade does; 1 for the last.
     """
 
     network: int
     weights: tuple[float, ...]
-    doubt: Doubt | None = None
+    next_cost: float
 
     def answer(self, scores: Sequence[Matrix]) -> Matrix:
         """Return the answer (photos, classes) of the networks run so far."""
-        return pool(scores, self.weights) if any(self.weights[:-1]) else scores[-1]
+        return pool(scores, self.weights)
 
-    def doubts(self, scores: Sequence[Matrix], answer: Matrix) -> NDArray[np.float32]:
-        """Return how likely the answer is wrong, (photos,), 0..1."""
-        return 1 - margin(answer) if self.doubt is None else self.doubt(evidence(scores, answer))
+    def price(self, answer: Matrix) -> NDArray[np.float32]:
+        """Return what the next network may cost at most to be asked, (photos,): the doubt for each unit of its cost.
+
+        A network that costs an eighth is worth asking at an eighth of the doubt.
+        """
+        return doubt(answer) / np.float32(self.next_cost)
 
 
 @dataclass(frozen=True, eq=False)
 class Cascade:
-    """Stages, and for each operating point the doubt above which the next network is asked.
+    """Stages, and for each operating point the price above which the next network is asked.
+
+    There is one threshold for all stages: their answers are calibrated, so the same doubt means the same at each of
+    them, and it is weighed against the cost of the next network.
 
     Attributes:
         stages: Cheapest first.
-        thresholds: Per operating point one number for each stage but the last, from the cheapest point to the dearest.
-        default: The operating point to run at: the cheapest one that was, in the fit, more accurate than the best
-            single network by one standard error; where there is none, the most accurate one.
+        thresholds: One for each operating point, from the cheapest point to the dearest.
+        default: The operating point to run at.
+        accurate: The one for those who want more than the best single network's accuracy, and less than its time.
+        disagreements: For each point the share of the fitted photos on which its answer is not that of all stages.
     """
 
     stages: tuple[Stage, ...]
-    thresholds: tuple[tuple[float, ...], ...]
+    thresholds: tuple[float, ...]
     default: int
+    accurate: int
+    disagreements: tuple[float, ...]
 
-    def classify(self, run: Callable[[int], NDArray[np.float32]], point: int) -> tuple[NDArray[np.float32], int]:
+    def classify(self, run: Callable[[int], NDArray[np.float32]], threshold: float) -> Steps:
         """Classify one frame.
 
         Args:
             run: Runs a network of the pool and returns its scores (classes,).
-            point: Which operating point.
-
-        Returns:
-            The scores (classes,), and the index of the last network run, the one that answered.
+            threshold: The price above which the next network is asked; below 0: all of them run.
         """
         scores: list[Matrix] = []
-        for stage, threshold in zip(self.stages, (*self.thresholds[point], np.inf), strict=True):
+        answers: list[NDArray[np.float32]] = []
+        prices: list[float] = []
+        for stage in self.stages:
             scores.append(run(stage.network)[np.newaxis])
             answer = stage.answer(scores)
-            if not np.isfinite(threshold) or stage.doubts(scores, answer)[0] <= threshold:
+            answers.append(answer[0])
+            prices.append(float(stage.price(answer)[0]))
+            if prices[-1] <= threshold:
                 break
-        return answer[0], stage.network
+        return Steps(tuple(answers), tuple(prices), self.stages[len(answers) - 1].network)
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """What a cascade did with one frame.
+
+    Attributes:
+        answers: The scores (classes,) after each stage that ran; the last one is the cascade's answer.
+        prices: `Stage.price` of each of them.
+        network: Index of the last network run, the one that answered.
+    """
+
+    answers: tuple[NDArray[np.float32], ...]
+    prices: tuple[float, ...]
+    network: int
+
+    @property
+    def answer(self) -> NDArray[np.float32]:
+        """The cascade's answer: scores (classes,)."""
+        return self.answers[-1]

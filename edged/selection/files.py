@@ -6,7 +6,7 @@ import dataclasses
 import io
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edged.errors import ConfigError, ModelError
-from edged.selection.cascade import Cascade, Doubt, Stage
+from edged.selection.cascade import Cascade, Stage
 from edged.selection.premodels import KINDS, Premodel
 from edged.selection.strategy import ByCascade, ByPremodel
 from edged.store import durable
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     Arrays = dict[str, NDArray[Any]]
 
 MANIFEST, ARRAYS, REPORT, CURVE = "manifest.json", "arrays.npz", "report.json", "curve.svg"
-_VERSION = 1
+_VERSION = 2
+"""1: cascades with a logistic regression and a threshold for each stage."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,17 +167,15 @@ def _encode(name: str, strategy: Strategy, arrays: Arrays) -> dict[str, Any]:
         return {"premodel": premodel.kind, "names": list(premodel.names), "pool": list(premodel.pool)}
     if not isinstance(strategy, ByCascade):
         raise TypeError(f"{name}: not a fitted strategy")
-    stages = []
-    for number, stage in enumerate(strategy.cascade.stages):
-        tree: dict[str, Any] = {"network": stage.network, "weights": list(stage.weights)}
-        if stage.doubt is not None:
-            for part in ("mean", "scale", "weights"):
-                arrays[f"{name}/{number}/{part}"] = getattr(stage.doubt, part)
-            tree["bias"] = stage.doubt.bias
-        stages.append(tree)
-    # JSON knows no infinity: null stands for "never ask the next network".
-    thresholds = [[each if np.isfinite(each) else None for each in point] for point in strategy.cascade.thresholds]
-    return {"stages": stages, "thresholds": thresholds, "default": strategy.default}
+    cascade = strategy.cascade
+    return {
+        "stages": [dataclasses.asdict(stage) for stage in cascade.stages],
+        # JSON knows no infinity: null stands for "never ask the next network".
+        "thresholds": [each if np.isfinite(each) else None for each in cascade.thresholds],
+        "default": cascade.default,
+        "accurate": cascade.accurate,
+        "disagreements": list(cascade.disagreements),
+    }
 
 
 def _decode(name: str, tree: Mapping[str, Any], arrays: Arrays) -> Strategy:
@@ -185,15 +184,12 @@ def _decode(name: str, tree: Mapping[str, Any], arrays: Arrays) -> Strategy:
         classifier = kind(**{field.name: arrays[f"{name}/{field.name}"] for field in dataclasses.fields(kind)})
         low, span = arrays[f"{name}/low"], arrays[f"{name}/span"]
         return ByPremodel(Premodel(tree["premodel"], tuple(tree["names"]), low, span, tuple(tree["pool"]), classifier))
-    stages = []
-    for number, stage in enumerate(tree["stages"]):
-        doubt = None
-        if "bias" in stage:
-            mean, scale, weights = (arrays[f"{name}/{number}/{part}"] for part in ("mean", "scale", "weights"))
-            doubt = Doubt(mean, scale, weights, stage["bias"])
-        stages.append(Stage(stage["network"], tuple(stage["weights"]), doubt))
-    return ByCascade(Cascade(tuple(stages), _thresholds(tree["thresholds"]), tree["default"]))
-
-
-def _thresholds(points: Sequence[Sequence[float | None]]) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(np.inf if each is None else each for each in point) for point in points)
+    return ByCascade(
+        Cascade(
+            tuple(Stage(stage["network"], tuple(stage["weights"]), stage["next_cost"]) for stage in tree["stages"]),
+            tuple(np.inf if each is None else each for each in tree["thresholds"]),
+            tree["default"],
+            tree["accurate"],
+            tuple(tree["disagreements"]),
+        )
+    )

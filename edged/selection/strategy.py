@@ -38,6 +38,10 @@ class Strategy(Protocol):
         """The one to run at while nothing else asks for a cheaper one."""
 
     @property
+    def accurate(self) -> int:
+        """The one to run at where accuracy matters more than time (`selection.point = "accurate"`)."""
+
+    @property
     def networks(self) -> tuple[int, ...]:
         """Indices of the networks that it may run."""
 
@@ -55,6 +59,7 @@ class Single:
     network: int
     points: int = 1
     default: int = 0
+    accurate: int = 0
 
     @property
     def networks(self) -> tuple[int, ...]:
@@ -87,6 +92,11 @@ class ByPremodel:
         return self.points - 1
 
     @property
+    def accurate(self) -> int:
+        """All networks allowed, too."""
+        return self.default
+
+    @property
     def networks(self) -> tuple[int, ...]:
         """The premodel's pool."""
         return self.premodel.pool
@@ -110,7 +120,7 @@ class ByCascade:
 
     @property
     def points(self) -> int:
-        """One for each set of thresholds."""
+        """One for each threshold."""
         return len(self.cascade.thresholds)
 
     @property
@@ -119,13 +129,19 @@ class ByCascade:
         return self.cascade.default
 
     @property
+    def accurate(self) -> int:
+        """As fitted."""
+        return self.cascade.accurate
+
+    @property
     def networks(self) -> tuple[int, ...]:
         """Of all stages."""
         return tuple(stage.network for stage in self.cascade.stages)
 
     def classify(self, look: Look, point: int) -> tuple[Vector, int]:
         """See `Cascade.classify`."""
-        return self.cascade.classify(look.run, point)
+        steps = self.cascade.classify(look.run, self.cascade.thresholds[point])
+        return steps.answer, steps.network
 
     def overhead_ms(self, runs: int, feature_ms: dict[str, float], decision_ms: float) -> float:  # noqa: ARG002 - no features
         """Return the cost of a decision after each network that is not the last stage's."""

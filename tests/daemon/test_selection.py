@@ -165,7 +165,8 @@ def selection(tmp_path: Path) -> Selection:
     bundles = retrained.install(tmp_path / "state")
     grey = np.full((64, 64, 3), 127, np.uint8)
     members = {n: open_member(b, b.name, ModelSettings(threads=1), grey) for n, b in enumerate(bundles)}
-    cascade = Cascade((Stage(0, (1.0,)), Stage(1, (1.0, 1.0))), ((np.inf,), (-1.0,)), 1)
+    stages = (Stage(0, (1.0,), 1.0), Stage(1, (1.0, 1.0), 1.0))
+    cascade = Cascade(stages, (np.inf, -1.0), 1, 1, (0.1, 0.0))
     return Selection("cascade", ByCascade(cascade), members, [4.0, 8.0], Budget(max_temp_c=80))
 
 
@@ -206,7 +207,13 @@ def test_counts_hold_while_telemetry_reads_them(selection: Selection) -> None:
 
 def test_settings_are_off_by_default() -> None:
     assert SelectionSettings() == SelectionSettings(
-        strategy="none", premodel="default", pool=(), max_mean_ms=None, max_power_mw=None, max_temp_c=None
+        strategy="none",
+        premodel="default",
+        point="default",
+        pool=(),
+        max_mean_ms=None,
+        max_power_mw=None,
+        max_temp_c=None,
     )
 
 

@@ -1,4 +1,4 @@
-"""`tools/bench live|retrain|gate`."""
+"""`tools/bench live|retrain|selection|gate`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks import gate, live, retrain
+from benchmarks import gate, live, retrain, selection
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -34,16 +34,27 @@ def main() -> int:
     two.add_argument("--weights", type=Path, help="Keras MobileNetV2 weights (.h5) for --keras")
     two.add_argument("--json", action="store_true")
 
-    three = commands.add_parser("gate", help="does the gate tell better from worse? simulated retrains on real photos")
-    three.add_argument("--data", type=Path, default=SHARED)
-    three.add_argument("--state", type=Path, default=Path.home() / ".cache" / "edged-gate", help="keeps bottlenecks")
-    three.add_argument("--side", choices=["develop", "report"], default="report", help="which photos (report)")
-    three.add_argument("--retrains", type=int, default=1000)
-    three.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    three = commands.add_parser("selection", help="fitted to photos of one side, judged on those of the other")
+    three.add_argument("--data", type=Path, default=SHARED, help="folder with imagenet/ and models/")
+    three.add_argument("--measured", type=Path, metavar="FILE.npz", help="keep, or take, what the networks gave")
+    three.add_argument("--out", type=Path, metavar="FILE.json", help="write all numbers there")
     three.add_argument("--json", action="store_true")
 
+    four = commands.add_parser("gate", help="does the gate tell better from worse? simulated retrains on real photos")
+    four.add_argument("--data", type=Path, default=SHARED)
+    four.add_argument("--state", type=Path, default=Path.home() / ".cache" / "edged-gate", help="keeps bottlenecks")
+    four.add_argument("--side", choices=["develop", "report"], default="report", help="which photos (report)")
+    four.add_argument("--retrains", type=int, default=1000)
+    four.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    four.add_argument("--json", action="store_true")
+
     args = parser.parse_args()
-    if args.command == "live":
+    if args.command == "selection":
+        numbers = selection.run(args.data, args.measured)
+        table = selection.table(numbers)
+        if args.out is not None:
+            args.out.write_text(json.dumps(numbers, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    elif args.command == "live":
         numbers = live.measure(args.clip, rounds=args.rounds, seconds=args.seconds)
         table = live.table(numbers)
     elif args.command == "gate":

@@ -6,7 +6,7 @@ with cross-validation, `report` composes tables and the picture. Strategies as t
 are in `edged.selection`.
 """
 
-from edged.lab.selection.measurements import Measurements
+from edged.lab.selection.measurements import Measurements, folds
 from edged.lab.selection.measuring import measure
 from edged.lab.selection.report import compose, draw, operating_points
 from edged.lab.selection.training import Fit, Progress, cross_validate, fit, on_photos, require_fitting
@@ -19,6 +19,7 @@ __all__ = [
     "cross_validate",
     "draw",
     "fit",
+    "folds",
     "measure",
     "on_photos",
     "operating_points",

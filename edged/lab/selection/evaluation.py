@@ -113,6 +113,30 @@ def play_oracle(measured: Measurements) -> Outcome:
     return Outcome(pick("top1"), pick("top5"), pick("cost_ms"), pick("network"), pick("energy_mj"), measured.sources)
 
 
+def paired_difference(top1: NDArray[np.bool_], single: NDArray[np.bool_]) -> dict[str, Any]:
+    """Compare a strategy with a network on the same photos.
+
+    Args:
+        top1: (n,) whether the strategy is right.
+        single: (n,) whether the network is.
+
+    Returns:
+        `difference` of the accuracies, 0..1, `low` and `high` of its 95 % interval for matched pairs (Agresti,
+        "Categorical Data Analysis", 3rd edition, section 11.1.1), and how many photos were `gained` and `lost`.
+    """
+    count = len(top1)
+    gained, lost = int((top1 & ~single).sum()), int((single & ~top1).sum())
+    difference = (gained - lost) / count
+    half = 1.96 * float(np.sqrt(gained + lost - (gained - lost) ** 2 / count)) / count
+    return {
+        "difference": round(difference, 4),
+        "low": round(difference - half, 4),
+        "high": round(difference + half, 4),
+        "gained": gained,
+        "lost": lost,
+    }
+
+
 def decision_ms(strategy: Strategy, measured: Measurements) -> float:
     """Measure what one decision costs: the median over some photos at the default point, networks' time excepted."""
     times = []

@@ -13,9 +13,8 @@ from edged.selection.strategy import ByPremodel
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edged.lab.selection.evaluation import Outcome
     from edged.lab.selection.measurements import Measurements
-    from edged.lab.selection.training import Fit
+    from edged.lab.selection.training import Fit, Outcomes
 
 _COLOURS = dict(zip(("single", "premodel", "cascade", "learned", "oracle"), (COLOURS[n] for n in (6, 3, 1, 0, 2)),
                     strict=True))  # fmt: skip
@@ -25,7 +24,7 @@ _COLOURS = dict(zip(("single", "premodel", "cascade", "learned", "oracle"), (COL
 def compose(
     measured: Measurements,
     fitted: Fit,
-    outcomes: dict[str, list[Outcome]],
+    outcomes: dict[str, Outcomes],
     *,
     how: str,
     name: str,
@@ -34,7 +33,7 @@ def compose(
     """Return the report and the picture of its curves.
 
     Args:
-        measured: The measured photos.
+        measured: The photos of the outcomes, in their order.
         fitted: The strategies as they run on the device.
         outcomes: As `training.cross_validate` or `training.on_photos` returns them.
         how: How the numbers were made, one line.
@@ -50,7 +49,6 @@ def compose(
         "threads": threads,
         "rows": rows,
         "curves": curves,
-        "ratios": training.ratios(rows),
         "chosen": _chosen(rows),
         "verdict": verdict(rows),
         "pool": training.pool_names(measured),
@@ -73,27 +71,28 @@ def features(measured: Measurements, fitted: Fit) -> list[dict[str, Any]]:
 
 
 def verdict(rows: list[dict[str, Any]]) -> str:
-    """Say in one line what the best strategy reaches beside the best single network."""
+    """Say in one line what the learned strategy reaches beside the best single network, at both of its points.
+
+    It is named beforehand: the best of many rows would be so by chance, too.
+    """
     best = max((row for row in rows if row["kind"] == "single"), key=lambda row: (row["top1"], -row["mean_ms"]))
-    strategies = [row for row in rows if row["kind"] in ("premodel", "cascade", "learned")]
-    equal = [row for row in strategies if row["top1"] >= best["top1"]]
-    if equal:
-        found = min(equal, key=lambda row: row["mean_ms"])
-        return (
-            f"{found['name']}: {_beside(found, best)} {best['name']}, the best single network, at "
-            f"{100 * (found['top1'] - best['top1']):+.2f} points of top-1"
-        )
-    found = max(strategies, key=lambda row: (row["top1"], -row["mean_ms"]))
+    default, accurate = (
+        next(row for row in rows if row["kind"] == "learned" and row["point"] == point)
+        for point in ("default", "accurate")
+    )
     return (
-        f"no strategy is as accurate as {best['name']} alone; the nearest, {found['name']}, takes "
-        f"{_beside(found, best)} it at {100 * (found['top1'] - best['top1']):+.2f} points"
+        f"learned: {_beside(default)} {best['name']}, the best single network; accurate point: {_beside(accurate)} it"
     )
 
 
-def _beside(found: Mapping[str, Any], best: Mapping[str, Any]) -> str:
-    """Compare mean times: what is faster takes "2.00 × less time than" the other, else "1.27 × the time of" it."""
-    ratio = best["mean_ms"] / found["mean_ms"]
-    return f"{ratio:.2f} × less time than" if ratio >= 1 else f"{1 / ratio:.2f} × the time of"
+def _beside(row: Mapping[str, Any]) -> str:
+    """Compare with the best network: what is faster takes "2.00 × less time than" it, else "1.27 × the time of"."""
+    points = {key: 100 * row["beside_best"][key] for key in ("difference", "low", "high")}
+    ratio = row["speedup"]
+    return (
+        f"{points['difference']:+.1f} points of top-1 (95 % interval {points['low']:+.1f} to {points['high']:+.1f}) in "
+        + (f"{ratio:.2f} × less time than" if ratio >= 1 else f"{1 / ratio:.2f} × the time of")
+    )
 
 
 def operating_points(measured: Measurements, fitted: Fit, report: dict[str, Any]) -> dict[str, list[dict[str, float]]]:
@@ -116,7 +115,8 @@ def _chosen(rows: list[dict[str, Any]]) -> dict[str, str]:
     """Return which strategy stands for each kind: the most accurate premodel, and the one of each other kind."""
     chosen = {}
     for kind in ("premodel", "cascade", "learned"):
-        chosen[kind] = max((r for r in rows if r["kind"] == kind), key=lambda r: (r["top1"], -r["mean_ms"]))["name"]
+        own = [row for row in rows if row["kind"] == kind and row["point"] == "default"]
+        chosen[kind] = max(own, key=lambda row: (row["top1"], -row["mean_ms"]))["name"]
     return chosen
 
 

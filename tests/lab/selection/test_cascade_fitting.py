@@ -2,33 +2,19 @@ import numpy as np
 import pytest
 
 from edged.lab.selection.cascade_fitting import (
+    ACCURATE_LEVEL,
+    DEFAULT_LEVEL,
     LEVELS,
-    accuracy_and_cost,
+    Answers,
     fit_cascade,
-    fit_logistic,
     pool_weights,
-    search,
 )
-from edged.lab.selection.evaluation import Played, play
+from edged.lab.selection.evaluation import Played, paired_difference, play
 from edged.lab.selection.measurements import folds
 from edged.selection.cascade import Cascade, Stage
+from edged.selection.confidence import pool
 from edged.selection.strategy import ByCascade
 from tests.lab.selection.synthetic import COSTS_MS, measurements
-
-
-def test_the_regression_finds_its_own_weights():
-    rng = np.random.default_rng(0)
-    rows = rng.normal(size=(4000, 2)).astype(np.float32)
-    p = 1 / (1 + np.exp(-(1.5 * rows[:, 0] - 0.5 * rows[:, 1] - 1)))
-    doubt = fit_logistic(rows, rng.random(4000) < p, 1e-4)
-    assert doubt.weights == pytest.approx([1.5, -0.5], abs=0.15)
-    assert doubt.bias == pytest.approx(-1, abs=0.15)
-    assert doubt(rows) == pytest.approx(p, abs=0.05)
-
-
-def test_a_network_that_is_never_wrong_is_not_doubted():
-    rows = np.random.default_rng(0).random((50, 3)).astype(np.float32)
-    assert fit_logistic(rows, np.zeros(50, bool), 0.01)(rows).max() < 0.05
 
 
 def test_better_networks_weigh_more():
@@ -37,38 +23,85 @@ def test_better_networks_weigh_more():
     assert large > small >= 0
 
 
-def test_outcomes_by_hand():
-    doubts = [np.array([0.1, 0.6, 0.9], np.float32)]
-    right = [np.array([True, False, False]), np.array([False, True, False])]
-    assert accuracy_and_cost(doubts, right, [2.0, 30.0], [0.5]) == (pytest.approx(2 / 3), pytest.approx(22))
-    assert accuracy_and_cost(doubts, right, [2.0, 30.0], [1.0]) == (pytest.approx(1 / 3), pytest.approx(2))
+def test_the_weight_of_one_network_makes_it_as_sure_as_it_is_right():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4000, 5)) * 2
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    classes = np.array([rng.choice(5, p=each) for each in p])
+    too_sure = pool([p.astype(np.float32)], [1.4])
+    (weight,) = pool_weights([too_sure], classes)
+    assert weight == pytest.approx(1 / 1.4, rel=0.1)
+    assert pool([too_sure], [weight]).max(axis=1).mean() == pytest.approx(
+        (too_sure.argmax(axis=1) == classes).mean(), abs=0.03
+    )
 
 
-def test_the_search_keeps_to_the_budget_and_finds_what_is_there():
-    doubts = [np.array([0.1, 0.6, 0.9, 0.2], np.float32)]
-    right = [np.array([True, False, False, True]), np.array([False, True, False, True])]
-    tight, enough, ample = search(doubts, right, [2.0, 30.0], [1.0, 17.0, 1000.0])
-    assert accuracy_and_cost(doubts, right, [2.0, 30.0], tight)[1] == 2.0  # the first network always runs
-    assert accuracy_and_cost(doubts, right, [2.0, 30.0], enough) == (0.75, 17.0)
-    assert accuracy_and_cost(doubts, right, [2.0, 30.0], ample)[0] == 0.75
+def by_hand() -> Answers:
+    """Four photos: the first network is right on two, the dear one on three; the second photo's answers differ."""
+    return Answers(
+        classes=np.array([[0, 1, 2, 3], [0, 5, 2, 3]]),
+        right=np.array([[True, False, False, True], [True, True, False, True]]),
+        prices=np.array([[0.1, 0.6, 0.9, 0.2], [0.0, 0.0, 0.0, 0.0]], np.float32),
+        log_likelihoods=np.zeros((2, 4)),
+        costs_ms=np.array([2.0, 30.0]),
+    )
 
 
-@pytest.mark.parametrize("learned", [False, True])
-def test_a_fitted_cascade_is_cheaper_on_photos_that_it_never_saw(learned):
+def test_thresholds_keep_to_their_budget():
+    answers = by_hand()
+    tight, enough, ample = answers.thresholds([1.0, 17.0, 1000.0])
+    assert answers.stopped(tight).tolist() == [0, 0, 0, 0]  # the first network always runs
+    assert answers.mean_ms(answers.stopped(tight)) == 2.0
+    assert answers.stopped(enough).tolist() == [0, 1, 1, 0]
+    assert answers.mean_ms(answers.stopped(enough)) == 17.0
+    assert answers.mean_ms(answers.stopped(ample)) > 17.0
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_fitted_cascade_is_cheaper_on_photos_that_it_never_saw(pooled):
     measured = measurements(900)
     training, held_out = folds(len(measured), 3, 0)[0]
-    cascade = fit_cascade(measured.take(training), learned=learned, decision_ms=0.1)
+    cascade = fit_cascade(measured.take(training), pooled=pooled, decision_ms=0.1)
     test = measured.take(held_out)
     outcome = play(ByCascade(cascade), cascade.default, test, 0.1)
     assert cascade.stages[-1].network == 2
-    assert len(cascade.thresholds) == len(LEVELS) + 1
+    assert len(cascade.thresholds) == len(cascade.disagreements) == len(LEVELS) + 1
+    assert cascade.default >= LEVELS.index(DEFAULT_LEVEL)
+    assert cascade.accurate >= LEVELS.index(ACCURATE_LEVEL)
     assert outcome.cost_ms.mean() < COSTS_MS[2]
     assert outcome.top1.mean() > test.top1[2] - 0.04
+    assert list(cascade.disagreements) == sorted(cascade.disagreements, reverse=True)
+    assert cascade.disagreements[-1] == 0
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_answers_as_fitted_are_those_that_run(pooled):
+    measured = measurements(200)
+    cascade = fit_cascade(measured, pooled=pooled, decision_ms=0.1)
+    for point in (0, cascade.default, len(cascade.thresholds) - 1):
+        outcome = play(ByCascade(cascade), point, measured, 0.1)
+        everything = [cascade.classify(lambda n, i=i: measured.scores[n, i], -1.0) for i in range(len(measured))]
+        stopped = [
+            cascade.classify(lambda n, i=i: measured.scores[n, i], cascade.thresholds[point]) for i in range(200)
+        ]
+        apart = [a.answer.argmax() != b.answer.argmax() for a, b in zip(stopped, everything, strict=True)]
+        assert np.mean(apart) == pytest.approx(cascade.disagreements[point])
+        assert outcome.network.tolist() == [each.network for each in stopped]
+
+
+def test_the_best_network_alone_is_a_cascade_too():
+    measured = measurements(100)
+    cheapest_is_best = type(measured)(**{**vars(measured), "scores": measured.scores[::-1]})
+    cascade = fit_cascade(cheapest_is_best, pooled=True, decision_ms=0.1)
+    assert [stage.network for stage in cascade.stages] == [0]
+    outcome = play(ByCascade(cascade), cascade.default, cheapest_is_best, 0.1)
+    assert outcome.top1.mean() == cheapest_is_best.top1[0]
 
 
 def test_every_network_that_runs_is_paid_for():
     measured = measurements(50)
-    always = ByCascade(Cascade((Stage(0, (1.0,)), Stage(1, (0.0, 1.0))), ((-1.0,),), 0))
+    stages = (Stage(0, (1.0,), 1.0), Stage(1, (0.0, 1.0), 1.0))
+    always = ByCascade(Cascade(stages, (-1.0,), 0, 0, (0.0,)))
     outcome = play(always, 0, measured, 0.25)
     assert outcome.cost_ms == pytest.approx(np.full(50, 1 + 4 + 0.25))
     assert set(outcome.network.tolist()) == {1}
@@ -80,3 +113,12 @@ def test_played_networks_add_up():
     look.run(0)
     look.run(2)
     assert (look.runs, look.network_ms) == (2, 41.0)
+
+
+def test_the_paired_difference_by_hand():
+    ours = np.array([True] * 6 + [False] * 4)
+    single = np.array([True] * 3 + [False] * 3 + [True] + [False] * 3)
+    found = paired_difference(ours, single)
+    half = 1.96 * np.sqrt(4 - 4 / 10) / 10
+    assert (found["gained"], found["lost"], found["difference"]) == (3, 1, 0.2)
+    assert (found["low"], found["high"]) == (pytest.approx(0.2 - half, abs=1e-4), pytest.approx(0.2 + half, abs=1e-4))

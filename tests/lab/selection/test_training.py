@@ -1,5 +1,6 @@
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,8 +27,8 @@ def fitted(measured):
 
 @pytest.fixture(scope="module")
 def composed(measured, fitted):
-    outcomes = training.cross_validate(measured, fitted.decisions_ms, lambda *_: None, parts=3)
-    return compose(measured, fitted, outcomes, how="3-fold", name="default", threads=1)
+    held_out, outcomes = training.cross_validate(measured, fitted.decisions_ms, lambda *_: None, parts=3)
+    return compose(held_out, fitted, outcomes, how="3-fold", name="default", threads=1)
 
 
 def make(measured, fitted, report):
@@ -49,7 +50,7 @@ def make(measured, fitted, report):
 def test_the_report_has_a_row_for_everything(composed, measured):
     report, _ = composed
     kinds = [row["kind"] for row in report["rows"]]
-    assert kinds == ["single"] * 3 + ["premodel"] * 4 + ["cascade", "learned", "oracle"]
+    assert kinds == ["single"] * 3 + ["premodel"] * 4 + ["cascade"] * 2 + ["learned"] * 2 + ["oracle"]
     for row in report["rows"]:
         assert {"name", "kind", "top1", "top5", "mean_ms", "p95_ms", "mix", "memory_mb"} <= set(row)
         assert 0 <= row["top1"] <= row["top5"] <= 1
@@ -122,16 +123,56 @@ def test_pickles_are_not_read(tmp_path, measured, fitted, composed):
         load(tmp_path, "default")
 
 
-def test_the_verdict_names_the_best_single_network():
-    row = {"top5": 1.0, "p95_ms": 1.0}
+def test_the_verdict_names_the_learned_strategy_and_the_best_single_network():
+    beside = {"difference": 0.01, "low": -0.002, "high": 0.022}
     rows = [
-        {"name": "big", "kind": "single", "top1": 0.9, "mean_ms": 90.0, **row},
-        {"name": "learned", "kind": "learned", "top1": 0.91, "mean_ms": 30.0, **row},
+        {"name": "big", "kind": "single", "top1": 0.9, "mean_ms": 90.0},
+        {"name": "lucky", "kind": "cascade", "top1": 0.95, "point": "default", "speedup": 4.0, "beside_best": beside},
+        {"name": "learned", "kind": "learned", "top1": 0.91, "point": "default", "speedup": 3.0, "beside_best": beside},
+        {"name": "x", "kind": "learned", "top1": 0.91, "point": "accurate", "speedup": 0.8, "beside_best": beside},
     ]
-    assert verdict(rows) == "learned: 3.00 × less time than big, the best single network, at +1.00 points of top-1"
-    rows[1]["mean_ms"] = 112.5  # slower, and it says so
-    assert verdict(rows) == "learned: 1.25 × the time of big, the best single network, at +1.00 points of top-1"
-    rows[1]["top1"] = 0.85
     assert verdict(rows) == (
-        "no strategy is as accurate as big alone; the nearest, learned, takes 1.25 × the time of it at -5.00 points"
+        "learned: +1.0 points of top-1 (95 % interval -0.2 to +2.2) in 3.00 × less time than big, the best single "
+        "network; "
+        "accurate point: +1.0 points of top-1 (95 % interval -0.2 to +2.2) in 1.25 × the time of it"
     )
+
+
+def test_cross_validation_compares_the_same_photos():
+    """The singles' rows are of the photos in the order in which the strategies met them."""
+    measured = measurements(90)
+    decisions = dict.fromkeys(("premodel knn", "premodel tree", "premodel svm", "premodel binary"), 0.1)
+    decisions |= {"cascade": 0.1, "learned": 0.1}
+    held_out, outcomes = training.cross_validate(measured, decisions, lambda *_: None, parts=3)
+    last = outcomes["cascade"].points[-1]  # always the last network, which is the best one
+    assert last.top1.tolist() == held_out.right[2].tolist()
+    assert last.sources.tolist() == held_out.sources.tolist()
+
+
+def test_folds_are_fitted_without_their_own_photos(monkeypatch):
+    """What is fitted for a fold sees none of the photos that it is judged on."""
+    measured = measurements(60)
+    ids = np.arange(60, dtype=np.float32)
+    marked = replace(measured, features=np.column_stack([ids, measured.features[:, 1:]]))
+    seen, judged = [], []
+    fit, of = training.fit, training.Outcomes.of
+
+    def spy_fit(part, *args):
+        seen.append(set(part.features[:, 0].tolist()))
+        return fit(part, *args)
+
+    def spy_of(strategy, part, decision):
+        judged.append(set(part.features[:, 0].tolist()))
+        return of(strategy, part, decision)
+
+    monkeypatch.setattr(training, "fit", spy_fit)
+    monkeypatch.setattr(training.Outcomes, "of", spy_of)
+    decisions = dict.fromkeys(("premodel knn", "premodel tree", "premodel svm", "premodel binary"), 0.1)
+    training.cross_validate(marked, decisions | {"cascade": 0.1, "learned": 0.1}, lambda *_: None, parts=4)
+    per_fold = len(judged) // 4
+    assert len(seen) == 4
+    for fold, fitted_to in enumerate(seen):
+        for held_out in judged[fold * per_fold : (fold + 1) * per_fold]:
+            assert fitted_to.isdisjoint(held_out)
+            assert len(fitted_to) + len(held_out) == 60
+    assert set().union(*judged) == set(range(60))

@@ -1,0 +1,176 @@
+"""Several networks that take turns: fitted to ImageNet photos of the develop side, judged on those of the report side.
+
+    tools/bench selection --out tools/reports/selection.json
+
+Everything is chosen on the develop side alone: networks, weights, thresholds, operating points and the constants in the
+source. The report side is only looked at here. What every network gives on every photo is measured once and can be kept
+(`--measured FILE.npz`); tools/reports/selection.py makes the page of the result.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.set_aside import side_of_file
+from edged.lab.photos import labeled_photos_of_pool
+from edged.lab.selection import Measurements, compose, cross_validate, fit, measure, on_photos
+from edged.selection.pool import common_labels, open_member
+from edged.sensors import open_sensors
+from edged.settings import ModelSettings
+from edged.store import Bundle, Store
+from edged.vision.preprocess import stay_on_one_thread
+
+COMMAND = "tools/bench selection --out tools/reports/selection.json"
+NETWORKS = {
+    "mobilenet_v1_0.25_128": "mobilenet_v1_0.25_128_quant",
+    "mobilenet_v1_0.5_160": "mobilenet_v1_0.5_160_quant",
+    "mobilenet_v1_0.75_192": "mobilenet_v1_0.75_192_quant",
+    "mobilenet_v2_legacy": "mobilenet_v2_1.0_224_quant",
+    "efficientnet_lite0": "efficientnet_lite0_224_uint8_ptq",
+    "resnet50": "resnet50_224_uint8_ptq",
+    "inception_v3": "inception_v3_299_quant",
+}
+"""Name → file in the folder of models; the shipped mobilenet_v2 is one more."""
+SHIPPED = "mobilenet_v2"
+GREY = np.full((64, 64, 3), 127, np.uint8)
+
+
+def run(data: Path, kept: Path | None) -> dict[str, Any]:
+    """Measure, fit, judge.
+
+    Args:
+        data: Folder with `imagenet/` and `models/`.
+        kept: Where the measurements are kept; they are read where the file is there.
+    """
+    if kept is not None and kept.is_file():
+        measured, sides = load(kept)
+    else:
+        measured, sides = measure_all(data)
+        if kept is not None:
+            save(kept, measured, sides)
+    develop = measured.take(np.flatnonzero(sides == "develop"))
+    report = measured.take(np.flatnonzero(sides == "report"))
+    fitted = fit(develop)
+    held_out, outcomes = cross_validate(develop, fitted.decisions_ms, _tell)
+    expected, _ = compose(
+        held_out, fitted, outcomes, how=f"10-fold cross-validation on {len(develop)} photos", name="develop", threads=1
+    )
+    judged, _ = compose(
+        report,
+        fitted,
+        on_photos(fitted, report),
+        how=f"fitted to {len(develop)} photos, judged on {len(report)} others that nothing was chosen on",
+        name="report",
+        threads=1,
+    )
+    return {
+        "command": COMMAND,
+        "machine": machine(),
+        "sides": {"develop": len(develop), "report": len(report)},
+        "network_ms": dict(zip(measured.networks, measured.network_ms.round(3).tolist(), strict=True)),
+        "fitted": fitted_cascades(measured, fitted.strategies),
+        "develop": expected,
+        "report": judged,
+    }
+
+
+def measure_all(data: Path) -> tuple[Measurements, NDArray[np.str_]]:
+    """Run every network on every photo; returns what they gave, and the side of each photo."""
+    with tempfile.TemporaryDirectory() as folder:
+        bundles = install(data / "models", Store(Path(folder)))
+        photos = labeled_photos_of_pool(data / "imagenet", None, common_labels(bundles[0].labels))
+        stay_on_one_thread()
+        members = [open_member(bundle, bundle.name, ModelSettings(threads=1), GREY) for bundle in bundles]
+        sensors = open_sensors()
+        try:
+            measured = measure(members, photos, sensors=sensors, progress=_tell, on_unreadable=print)
+        finally:
+            sensors.close()
+    if len(measured) != len(photos):
+        raise SystemExit("some photos cannot be read; their sides would be mixed up")
+    return measured, np.array([side_of_file(photo.path) for photo in photos])
+
+
+def install(models: Path, store: Store) -> list[Bundle]:
+    """Install the networks with their labels; those of 1000 classes have no background."""
+    from edged.vision.graph import Graph
+    from edged.zoo import install as install_model
+
+    labels = (models / "imagenet_labels.txt").read_text(encoding="utf-8").splitlines()
+    for name, file in NETWORKS.items():
+        content = (models / f"{file}.tflite").read_bytes()
+        own = labels if Graph(content).head.classes == len(labels) else labels[1:]
+        install_model(store, content, own, name=name, origin=str(models))
+    return [store.find(name) for name in (SHIPPED, *NETWORKS)]
+
+
+def fitted_cascades(measured: Measurements, strategies: dict[str, Any]) -> dict[str, Any]:
+    """Return networks, weights and thresholds of the cascades."""
+    found = {}
+    for name in ("cascade", "learned"):
+        cascade = strategies[name].cascade
+        found[name] = {
+            "networks": [measured.networks[stage.network] for stage in cascade.stages],
+            "weights": [[round(weight, 3) for weight in stage.weights] for stage in cascade.stages],
+            "default": cascade.default,
+            "accurate": cascade.accurate,
+        }
+    return found
+
+
+def machine() -> str:
+    """Return the processor's name, as the kernel tells it."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def save(file: Path, measured: Measurements, sides: NDArray[np.str_]) -> None:
+    """Keep measurements."""
+    arrays = {name: getattr(measured, name) for name in _ARRAYS}
+    energy = np.zeros(0) if measured.power_mw is None else measured.power_mw
+    texts = {"networks": np.array(measured.networks), "feature_ms": np.array(json.dumps(measured.feature_ms))}
+    with file.open("wb") as stream:
+        np.savez(stream, sides=sides, power_mw=energy, **texts, **arrays)
+
+
+_ARRAYS = ("scores", "classes", "features", "network_ms", "memory_mb", "sources")
+
+
+def load(file: Path) -> tuple[Measurements, NDArray[np.str_]]:
+    """Read what `save` has written."""
+    with np.load(file, allow_pickle=False) as kept:
+        arrays = {name: kept[name] for name in _ARRAYS}
+        power = kept["power_mw"]
+        measured = Measurements(
+            networks=tuple(kept["networks"].tolist()),
+            feature_ms=json.loads(str(kept["feature_ms"])),
+            power_mw=power if len(power) else None,
+            **arrays,
+        )
+        return measured, kept["sides"]
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the rows of the report side as text."""
+    lines = [result["report"]["how"]]
+    for row in result["report"]["rows"]:
+        beside = row.get("beside_best")
+        more = (
+            f"  {row['speedup']:6.2f} ×  {100 * beside['difference']:+.2f} "
+            f"({100 * beside['low']:+.2f} to {100 * beside['high']:+.2f})"
+            if beside
+            else ""
+        )
+        lines.append(f"{row['name']:24} {row['top1']:7.2%} {row['mean_ms']:8.2f} ms{more}")
+    return "\n".join([*lines, result["report"]["verdict"]])
+
+
+def _tell(stage: str, share: float) -> None:
+    if share >= 1:
+        print(f"{stage}: done", flush=True)
