@@ -1,7 +1,8 @@
 """Premodels: which network for these features of a frame? What runs on the device is numpy only.
 
-The four of Taylor et al. 2018: nearest neighbours, decision tree, support vectors, and a cascade of binary ones that
-asks of each network, cheapest first, whether it will be right.
+The four of Taylor et al. 2018 name the cheapest network that will be right: nearest neighbours, decision tree, support
+vectors, and a cascade of binary ones that asks of each network, cheapest first, whether it will be. A fifth one
+estimates how likely each network is right and weighs that against its time.
 """
 
 from __future__ import annotations
@@ -133,11 +134,49 @@ class BinaryCascade:
         return int(self.networks[-1])
 
 
-KINDS: dict[str, type[NearestNeighbours | DecisionTree | SupportVectors | BinaryCascade]] = {
+@dataclass(frozen=True, eq=False)
+class ExpectedUtility:
+    """The network with the highest probability to be right, less a price for its time.
+
+    The probabilities come from kernel ridge regression of what was right on the training photos, with a Gaussian kernel
+    (also called least-squares support vectors: Suykens and Vandewalle 1999).
+
+    Attributes:
+        rows: (n, features) float32.
+        coefficients: (n, networks): what each row adds to the probabilities.
+        mean: (networks,) probability of being right where no row is near.
+        gamma: (1,) of the kernel exp(−γ‖x − v‖²).
+        costs_ms: (networks,).
+        networks: (networks,) int32, indices into the pool.
+        prices: (points,) per millisecond, for each operating point, the cheapest point first.
+        default: (1,) int32, which point.
+    """
+
+    rows: NDArray[np.float32]
+    coefficients: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    gamma: NDArray[np.float64]
+    costs_ms: NDArray[np.float64]
+    networks: NDArray[np.int32]
+    prices: NDArray[np.float64]
+    default: NDArray[np.int32]
+
+    def probabilities(self, row: Vector) -> NDArray[np.float64]:
+        """Return how likely each network is right, (networks,)."""
+        kernel = np.exp(-self.gamma[0] * np.square(self.rows - row).sum(axis=1))
+        return np.asarray(self.mean + kernel @ self.coefficients)
+
+    def choose(self, row: Vector, point: int) -> int:
+        """Return the network at an operating point."""
+        return int(self.networks[(self.probabilities(row) - self.prices[point] * self.costs_ms).argmax()])
+
+
+KINDS: dict[str, type[NearestNeighbours | DecisionTree | SupportVectors | BinaryCascade | ExpectedUtility]] = {
     "knn": NearestNeighbours,
     "tree": DecisionTree,
     "svm": SupportVectors,
     "binary": BinaryCascade,
+    "expected": ExpectedUtility,
 }
 
 
@@ -151,6 +190,8 @@ class Premodel:
         low, span: (features,) for normalisation to 0..1 over the training photos.
         pool: Indices of the networks that it chooses among, cheapest first.
         classifier: Its classes are indices of networks.
+
+    The paper's kinds know no prices: their operating point k allows the k + 1 cheapest networks of the pool.
     """
 
     kind: str
@@ -158,8 +199,28 @@ class Premodel:
     low: NDArray[np.float32]
     span: NDArray[np.float32]
     pool: tuple[int, ...]
-    classifier: Classifier
+    classifier: Classifier | ExpectedUtility
 
-    def choose(self, features: Vector) -> int:
+    @property
+    def priced(self) -> bool:
+        """Whether the operating points are prices."""
+        return isinstance(self.classifier, ExpectedUtility)
+
+    @property
+    def points(self) -> int:
+        """How many operating points there are."""
+        return len(self.classifier.prices) if isinstance(self.classifier, ExpectedUtility) else len(self.pool)
+
+    @property
+    def default(self) -> int:
+        """The one to run at: as fitted, or all networks allowed."""
+        if isinstance(self.classifier, ExpectedUtility):
+            return int(self.classifier.default[0])
+        return self.points - 1
+
+    def choose(self, features: Vector, point: int) -> int:
         """Return the index of the network for a frame whose `names` features (features,) are these."""
-        return self.classifier.predict(np.asarray((features - self.low) / self.span, np.float32))
+        row = np.asarray((features - self.low) / self.span, np.float32)
+        if isinstance(self.classifier, ExpectedUtility):
+            return self.classifier.choose(row, point)
+        return min(self.classifier.predict(row), self.pool[point])

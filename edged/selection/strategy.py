@@ -77,24 +77,24 @@ class Single:
 
 @dataclass(frozen=True, eq=False)
 class ByPremodel:
-    """A premodel chooses the network; operating point k allows the k + 1 cheapest ones of its pool."""
+    """A premodel chooses the network."""
 
     premodel: Premodel
 
     @property
     def points(self) -> int:
-        """One for each network."""
-        return len(self.premodel.pool)
+        """As many as the premodel has."""
+        return self.premodel.points
 
     @property
     def default(self) -> int:
-        """All networks allowed."""
-        return self.points - 1
+        """As fitted, or all networks allowed."""
+        return self.premodel.default
 
     @property
     def accurate(self) -> int:
-        """All networks allowed, too."""
-        return self.default
+        """The dearest."""
+        return self.points - 1
 
     @property
     def networks(self) -> tuple[int, ...]:
@@ -103,8 +103,7 @@ class ByPremodel:
 
     def classify(self, look: Look, point: int) -> tuple[Vector, int]:
         """Compute the features, choose, run."""
-        chosen = self.premodel.choose(look.features(self.premodel.names))
-        network = min(chosen, self.premodel.pool[point])
+        network = self.premodel.choose(look.features(self.premodel.names), point)
         return look.run(network), network
 
     def overhead_ms(self, runs: int, feature_ms: dict[str, float], decision_ms: float) -> float:  # noqa: ARG002 - one choice

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import premodel_evidence
 from benchmarks.set_aside import side_of_file
 from edged.lab.photos import labeled_photos_of_pool
 from edged.lab.selection import Measurements, compose, cross_validate, fit, measure, on_photos
@@ -77,6 +78,7 @@ def run(data: Path, kept: Path | None) -> dict[str, Any]:
         "fitted": fitted_cascades(measured, fitted.strategies),
         "develop": expected,
         "report": judged,
+        "premodel_evidence": premodel_evidence.collect(develop, report),
     }
 
 

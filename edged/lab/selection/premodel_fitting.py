@@ -1,7 +1,8 @@
 """Fits premodels to measurements: classifiers of cheap image features that say which network a photo needs.
 
 As Taylor et al. 2018, "Adaptive deep learning model selection on embedded systems": first the pool of networks is
-chosen, then the features, then a classifier is fitted. Trees and support vectors need scikit-learn: the extra
+chosen, then the features, then a classifier is fitted that names the cheapest network that is right. The kind
+"expected" is fitted for the expected accuracy and cost instead. Trees and support vectors need scikit-learn: the extra
 `selection`. Everything else is numpy.
 """
 
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edged.errors import ConfigError
+from edged.lab.selection.cascade_fitting import LEVELS
 from edged.lab.selection.measurements import folds
 from edged.selection.features import FEATURES
 from edged.selection.premodels import (
@@ -21,6 +23,7 @@ from edged.selection.premodels import (
     BinaryCascade,
     Classifier,
     DecisionTree,
+    ExpectedUtility,
     NearestNeighbours,
     Premodel,
     SupportVectors,
@@ -39,6 +42,10 @@ _MAX_FEATURES = 7
 """The paper ends up with seven."""
 _TREE_DEPTH, _LEAF_PHOTOS = 6, 10
 _INNER_FOLDS = 5
+_RIDGES = (3.0, 10.0, 30.0, 100.0, 300.0)
+"""Of the regression of the kind "expected", tried on inner folds."""
+_PRICES = np.append(np.geomspace(1.0, 1e-4, 60), 0.0)
+"""Tried for the operating points: what the best network's whole time may cost, as accuracy."""
 
 
 def optimal(right: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -150,15 +157,18 @@ def fit_premodel(
         kind: One of `KINDS`.
         measured: The photos.
         names: The features to look at.
-        pool: Networks to choose among, cheapest first; None: by the paper's algorithm.
+        pool: Networks to choose among, cheapest first; None: by the paper's algorithm, or all for the kind "expected".
 
     Raises:
         ConfigError: The kind needs scikit-learn and it is not installed.
     """
-    chosen = tuple(choose_pool(measured.right) if pool is None else pool)
     rows = _columns(measured.features, names)
     low, span = range_of(rows)
     normal = np.asarray((rows - low) / span, np.float32)
+    if kind == "expected":
+        everything = tuple(range(len(measured.networks))) if pool is None else tuple(pool)
+        return Premodel(kind, tuple(names), low, span, everything, _fit_expected(normal, measured, everything))
+    chosen = tuple(choose_pool(measured.right) if pool is None else pool)
     targets = _targets(measured, chosen)
     classifier: Classifier
     if kind == "knn":
@@ -173,6 +183,59 @@ def fit_premodel(
     else:
         raise ConfigError(f"premodel kind {kind!r}: unknown; allowed: {', '.join(KINDS)}")
     return Premodel(kind, tuple(names), low, span, chosen, classifier)
+
+
+def _fit_expected(rows: NDArray[np.float32], measured: Measurements, pool: Sequence[int]) -> ExpectedUtility:
+    """Fit probabilities of being right, and a price of time for each operating point.
+
+    The ridge is that with the least squared error on inner folds; prices are found on the probabilities of inner folds,
+    too. The default is the cheapest point that is as accurate there as the best network; else the dearest.
+    """
+    right, costs_ms = measured.right[list(pool)].T.astype(np.float64), measured.network_ms[list(pool)]
+    gamma = np.array([1 / (rows.shape[1] * max(float(rows.var()), 1e-9))])
+    estimates = {}
+    for ridge in _RIDGES:
+        found = np.empty_like(right)
+        for training, held_out in folds(len(rows), _INNER_FOLDS, 0):
+            mean, coefficients = _kernel_ridge(rows[training], right[training], gamma[0], ridge)
+            found[held_out] = mean + _kernel(rows[held_out], rows[training], gamma[0]) @ coefficients
+        estimates[ridge] = found
+    ridge = min(_RIDGES, key=lambda each: float(np.square(estimates[each] - right).mean()))
+    best_ms, best = float(measured.network_ms[measured.best]), float(measured.top1[measured.best])
+    photos, tried = np.arange(len(rows)), []
+    for price in _PRICES / best_ms:
+        chosen = (estimates[ridge] - price * costs_ms).argmax(axis=1)
+        tried.append((price, float(costs_ms[chosen].mean()), float(right[photos, chosen].mean())))
+    points = [
+        min((each for each in tried if each[1] <= share * best_ms), default=tried[0], key=lambda each: each[0])
+        for share in LEVELS
+    ]
+    points.append(tried[-1])
+    equal = [number for number, (_, _, top1) in enumerate(points) if top1 >= best]
+    mean, coefficients = _kernel_ridge(rows, right, gamma[0], ridge)
+    return ExpectedUtility(
+        rows,
+        coefficients,
+        mean,
+        gamma,
+        costs_ms,
+        np.array(pool, np.int32),
+        np.array([price for price, _, _ in points]),
+        np.array([equal[0] if equal else len(points) - 1], np.int32),
+    )
+
+
+def _kernel(rows: NDArray[np.float32], others: NDArray[np.float32], gamma: float) -> NDArray[np.float64]:
+    squares = np.square(rows[:, np.newaxis].astype(np.float64) - others[np.newaxis]).sum(axis=2)
+    return np.asarray(np.exp(-gamma * squares))
+
+
+def _kernel_ridge(
+    rows: NDArray[np.float32], right: NDArray[np.float64], gamma: float, ridge: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean (networks,) and the coefficients (n, networks)."""
+    mean = right.mean(axis=0)
+    return mean, np.linalg.solve(_kernel(rows, rows, gamma) + ridge * np.eye(len(rows)), right - mean)
 
 
 def _targets(measured: Measurements, pool: Sequence[int]) -> NDArray[np.int32]:

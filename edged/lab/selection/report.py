@@ -98,12 +98,12 @@ def _beside(row: Mapping[str, Any]) -> str:
 def operating_points(measured: Measurements, fitted: Fit, report: dict[str, Any]) -> dict[str, list[dict[str, float]]]:
     """Return each strategy's operating points for the governor: accuracy and mean time, cheapest first.
 
-    A cascade's are the report's. Premodels choose other pools in other folds; theirs are of the photos that they were
-    fitted to: the times are right, the accuracies flatter.
+    They are the report's. The paper's premodels choose other pools in other folds; theirs are of the photos that they
+    were fitted to: the times are right, the accuracies flatter.
     """
     points: dict[str, list[dict[str, float]]] = {}
     for name, strategy in fitted.strategies.items():
-        if isinstance(strategy, ByPremodel):
+        if isinstance(strategy, ByPremodel) and not strategy.premodel.priced:
             every = [play(strategy, k, measured, fitted.decisions_ms[name]) for k in range(strategy.points)]
             points[name] = [{"top1": float(e.top1.mean()), "mean_ms": float(e.cost_ms.mean())} for e in every]
         else:

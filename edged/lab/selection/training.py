@@ -88,8 +88,8 @@ class Outcomes:
     def of(cls, strategy: Strategy, measured: Measurements, decision: float) -> Outcomes:
         """Run a strategy on photos; `decision` is what a decision costs, milliseconds."""
         points = [play(strategy, point, measured, decision) for point in range(strategy.points)]
-        # The pools of premodels differ from fit to fit, and with them the number of points.
-        listed = () if isinstance(strategy, ByPremodel) else tuple(points)
+        # The pools of the paper's premodels differ from fit to fit, and with them the meaning of a point.
+        listed = () if isinstance(strategy, ByPremodel) and not strategy.premodel.priced else tuple(points)
         return cls(points[strategy.default], points[strategy.accurate], listed)
 
     @classmethod

@@ -10,6 +10,7 @@ from edged.lab.selection import training
 from edged.lab.selection.evaluation import play, play_oracle
 from edged.lab.selection.report import compose, operating_points, verdict
 from edged.selection.files import ARRAYS, MANIFEST, Fitted, load, load_report, save
+from edged.selection.premodels import KINDS
 from tests.lab.selection.synthetic import measurements
 
 pytest.importorskip("sklearn")
@@ -50,7 +51,7 @@ def make(measured, fitted, report):
 def test_the_report_has_a_row_for_everything(composed, measured):
     report, _ = composed
     kinds = [row["kind"] for row in report["rows"]]
-    assert kinds == ["single"] * 3 + ["premodel"] * 4 + ["cascade"] * 2 + ["learned"] * 2 + ["oracle"]
+    assert kinds == ["single"] * 3 + ["premodel"] * 5 + ["cascade"] * 2 + ["learned"] * 2 + ["oracle"]
     for row in report["rows"]:
         assert {"name", "kind", "top1", "top5", "mean_ms", "p95_ms", "mix", "memory_mb"} <= set(row)
         assert 0 <= row["top1"] <= row["top5"] <= 1
@@ -141,7 +142,7 @@ def test_the_verdict_names_the_learned_strategy_and_the_best_single_network():
 def test_cross_validation_compares_the_same_photos():
     """The singles' rows are of the photos in the order in which the strategies met them."""
     measured = measurements(90)
-    decisions = dict.fromkeys(("premodel knn", "premodel tree", "premodel svm", "premodel binary"), 0.1)
+    decisions = dict.fromkeys(tuple(f"premodel {kind}" for kind in KINDS), 0.1)
     decisions |= {"cascade": 0.1, "learned": 0.1}
     held_out, outcomes = training.cross_validate(measured, decisions, lambda *_: None, parts=3)
     last = outcomes["cascade"].points[-1]  # always the last network, which is the best one
@@ -167,7 +168,7 @@ def test_folds_are_fitted_without_their_own_photos(monkeypatch):
 
     monkeypatch.setattr(training, "fit", spy_fit)
     monkeypatch.setattr(training.Outcomes, "of", spy_of)
-    decisions = dict.fromkeys(("premodel knn", "premodel tree", "premodel svm", "premodel binary"), 0.1)
+    decisions = dict.fromkeys(tuple(f"premodel {kind}" for kind in KINDS), 0.1)
     training.cross_validate(marked, decisions | {"cascade": 0.1, "learned": 0.1}, lambda *_: None, parts=4)
     per_fold = len(judged) // 4
     assert len(seen) == 4
