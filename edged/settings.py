@@ -153,6 +153,7 @@ class SelectionSettings(_Section):
     premodel: TopicLevel = "default"
     point: Literal["default", "accurate"] = "default"
     pool: tuple[TopicLevel, ...] = ()
+    audit: float = Field(default=0.01, ge=0, le=1)
     max_mean_ms: float | None = Field(default=None, gt=0)
     max_power_mw: float | None = Field(default=None, gt=0)
     max_temp_c: float | None = Field(default=None, gt=0)

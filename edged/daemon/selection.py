@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from edged.selection.features import extract
 from edged.selection.files import load
 from edged.selection.governor import Budget, Governor, Measured, hottest, total_power_mw
 from edged.selection.pool import common_labels, find_bundles, fingerprint, open_member
+from edged.selection.recalibration import Recalibration
+from edged.selection.strategy import ByCascade
 from edged.types import Inference
 from edged.vision.network import Outputs
 
@@ -77,6 +80,7 @@ class Selection:
         costs_ms: Mean time of each operating point, as measured when it was fitted.
         budget: See `[selection]`.
         ceiling: The operating point while no budget asks for a cheaper one; None: the strategy's default.
+        audit: Share of the frames on which all networks of a cascade run, for its recalibration, 0..1.
     """
 
     def __init__(
@@ -87,12 +91,16 @@ class Selection:
         costs_ms: Sequence[float],
         budget: Budget,
         ceiling: int | None = None,
+        audit: float = 0.0,
     ) -> None:
         self.name, self.strategy, self.members = name, strategy, members
         self.first = strategy.networks[0]
         self._budget = budget
         self._governor = Governor(costs_ms, strategy.default if ceiling is None else ceiling, budget)
         self.point = self._governor.point
+        self._audit = audit
+        self._recalibration = Recalibration(strategy.cascade) if audit and isinstance(strategy, ByCascade) else None
+        self._dice = random.Random(0)
         self._answers = dict.fromkeys(members, 0)
         self._busy_ms = 0.0
         self._seen: tuple[dict[int, int], float] = (dict(self._answers), 0.0)
@@ -106,7 +114,7 @@ class Selection:
         """Classify one frame; called on the main thread."""
         begin = time.perf_counter_ns()
         frame = _Frame(image, prepared, self.first, self)
-        answer, network = self.strategy.classify(frame, self.point)
+        answer, network = self._answer(frame)
         elapsed_ms = (time.perf_counter_ns() - begin) / 1e6
         self._answers[network] += 1
         self._busy_ms += elapsed_ms
@@ -120,6 +128,16 @@ class Selection:
             self.members[network].name,
             self.witnesses[witness],
         )
+
+    def _answer(self, frame: _Frame) -> tuple[Vector, int]:
+        """Ask the strategy; now and then all of a cascade's networks, to see whether it doubts as much as it should."""
+        recalibration = self._recalibration
+        if recalibration is None or self._dice.random() >= self._audit:
+            return self.strategy.classify(frame, self.point)
+        steps = recalibration.cascade.classify(frame.run, -1.0)
+        recalibration.audit(steps)
+        self.strategy = ByCascade(recalibration.cascade)
+        return steps.answer, steps.network
 
     def telemetry(self, reading: Reading) -> dict[str, Any]:
         """Let the governor decide and return `telemetry.selection`; called on the telemetry thread."""
@@ -144,6 +162,9 @@ class Selection:
         }
         if mean_ms is not None:
             message["mean_ms"] = round(mean_ms, 3)
+        if self._recalibration is not None:
+            message["audits"] = self._recalibration.audits
+            message["doubted"] = [round(factor, 3) for factor in self._recalibration.factors]
         return message
 
     def _tell_unreadable(self, power: float | None, temperature: float | None) -> None:
@@ -211,7 +232,7 @@ def open_selection(settings: Settings, store: Store, current: Bundle) -> Selecti
     costs = [point["mean_ms"] for point in fitted.points[name]]
     budget = Budget(wanted.max_mean_ms, wanted.max_power_mw, wanted.max_temp_c)
     ceiling = strategy.accurate if wanted.point == "accurate" else strategy.default
-    selection = Selection(name, strategy, members, costs, budget, ceiling)
+    selection = Selection(name, strategy, members, costs, budget, ceiling, wanted.audit)
     log.info(
         "selection %s of %s, %.0f MB",
         name,

@@ -54,14 +54,16 @@ class Cascade:
         thresholds: One for each operating point, from the cheapest point to the dearest.
         default: The operating point to run at.
         accurate: The one for those who want more than the best single network's accuracy, and less than its time.
-        disagreements: For each point the share of the fitted photos on which its answer is not that of all stages.
+        doubts: For each stage but the last the mean doubt about its answers, on the fitted photos.
+        understated: For each of them how much greater that of all stages together is; about 1.
     """
 
     stages: tuple[Stage, ...]
     thresholds: tuple[float, ...]
     default: int
     accurate: int
-    disagreements: tuple[float, ...]
+    doubts: tuple[float, ...]
+    understated: tuple[float, ...]
 
     def classify(self, run: Callable[[int], NDArray[np.float32]], threshold: float) -> Steps:
         """Classify one frame.

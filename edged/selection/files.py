@@ -174,7 +174,8 @@ def _encode(name: str, strategy: Strategy, arrays: Arrays) -> dict[str, Any]:
         "thresholds": [each if np.isfinite(each) else None for each in cascade.thresholds],
         "default": cascade.default,
         "accurate": cascade.accurate,
-        "disagreements": list(cascade.disagreements),
+        "doubts": list(cascade.doubts),
+        "understated": list(cascade.understated),
     }
 
 
@@ -190,6 +191,7 @@ def _decode(name: str, tree: Mapping[str, Any], arrays: Arrays) -> Strategy:
             tuple(np.inf if each is None else each for each in tree["thresholds"]),
             tree["default"],
             tree["accurate"],
-            tuple(tree["disagreements"]),
+            tuple(tree["doubts"]),
+            tuple(tree["understated"]),
         )
     )

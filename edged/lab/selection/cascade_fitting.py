@@ -17,6 +17,7 @@ import numpy as np
 
 from edged.selection.cascade import Cascade, Stage
 from edged.selection.confidence import FLOOR, pool
+from edged.selection.recalibration import doubts_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,14 +45,12 @@ class Answers:
     """What the stages of a chain say about n photos.
 
     Attributes:
-        classes: (stages, n) the best class.
         right: (stages, n) whether it is the true one.
         prices: (stages, n) what the next network may cost at most to be asked; see `Stage.price`.
         log_likelihoods: (stages, n) of the true class.
         costs_ms: (stages,) what each stage adds.
     """
 
-    classes: NDArray[np.int64]
     right: NDArray[np.bool_]
     prices: NDArray[np.float32]
     log_likelihoods: NDArray[np.float64]
@@ -105,13 +104,14 @@ def fit_cascade(measured: Measurements, *, pooled: bool, decision_ms: float) -> 
     stops = [answers.stopped(each) for each in thresholds]
     photos = np.arange(len(measured))
     top1 = [float(answers.right[stop, photos].mean()) for stop in stops]
-    apart = tuple(float((answers.classes[stop, photos] != answers.classes[-1]).mean()) for stop in stops)
+    own, together = doubts_of(fitter.said(chain))
     return Cascade(
         fitter.stages(chain),
         tuple(thresholds),
         _point(top1, LEVELS.index(DEFAULT_LEVEL), float(measured.top1[best])),
         _point(top1, LEVELS.index(ACCURATE_LEVEL), float(measured.top1[best])),
-        apart,
+        tuple(own.mean(axis=1).tolist()),
+        tuple((together.sum(axis=1) / np.maximum(own.sum(axis=1), 1e-9)).tolist()),
     )
 
 
@@ -142,17 +142,19 @@ class _Fitter:
         """Return what the stages of a chain say about the photos."""
         true, photos = self._measured.classes, np.arange(len(self._measured))
         stages = self.stages(chain)
-        said = [self._stage(chain[: length + 1])[1] for length in range(len(chain))]
-        classes = np.stack([each.argmax(axis=1) for each in said])
+        said = self.said(chain)
         likelihoods = np.stack([each[photos, true] for each in said])
         decisions_ms = np.array([self._decision_ms] * (len(chain) - 1) + [0.0])
         return Answers(
-            classes,
-            classes == true,
+            np.stack([each.argmax(axis=1) == true for each in said]),
             np.stack([stage.price(each) for stage, each in zip(stages, said, strict=True)]),
             np.log(np.maximum(likelihoods, _LEAST_PROBABILITY)),
             self._measured.network_ms[list(chain)] + decisions_ms,
         )
+
+    def said(self, chain: tuple[int, ...]) -> list[NDArray[np.float32]]:
+        """Return the scores (photos, classes) after each stage of a chain."""
+        return [self._stage(chain[: length + 1])[1] for length in range(len(chain))]
 
     def stages(self, chain: tuple[int, ...]) -> tuple[Stage, ...]:
         """Fit the stages of a chain."""
