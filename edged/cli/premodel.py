@@ -217,7 +217,7 @@ def _print(report: dict[str, Any]) -> None:
     from edged.terminal.tables import console, plain_table
 
     energy = any("energy_mj" in row for row in report["rows"])
-    measured = ("top-1", "± best", "top-5", "mean ms", "p95 ms", *(["mJ"] if energy else []), "MB")
+    measured = ("top-1", "± best", "top-5", "mean ms", "p95 ms", *(["mJ", "mJ per right"] if energy else []), "MB")
     words = ("", "who answers")
     table = plain_table("", *measured, "who answers", left=words, folded=("who answers",), title=report["how"])
     for row in report["rows"]:
@@ -228,7 +228,7 @@ def _print(report: dict[str, Any]) -> None:
         )
         beside = f"{100 * row['beside_best']['difference']:+.1f}" if "beside_best" in row else ""
         measures = [f"{row['top1']:.1%}", beside, f"{row['top5']:.1%}", f"{row['mean_ms']:.1f}", f"{row['p95_ms']:.1f}"]
-        measures += [f"{row['energy_mj']:.0f}"] if energy else []
+        measures += [f"{row['energy_mj']:.0f}", f"{row['energy_per_right_mj']:.0f}"] if energy else []
         table.add_row(row["name"], *measures, f"{row['memory_mb']:.0f}", mix)
     screen = console(plain_width=_PLAIN_WIDTH)
     screen.print(table)

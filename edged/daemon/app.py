@@ -103,6 +103,7 @@ class Daemon:
             dropped=lambda: self.cameras.dropped,
             interval_s=settings.telemetry.interval_s,
             selection=self._selection_state,
+            sample=None if settings.selection.strategy == "none" else self._sample_power,
         )
         self.images = ImageStore(settings.storage.state_dir, images_max_mb=settings.storage.images_max_mb)
         self.storage = Storage(settings.storage.state_dir, self.link, self.images)
@@ -253,6 +254,12 @@ class Daemon:
         self.announcements.model()
         if self._ready:
             supervision.notify_status(self._status())
+
+    def _sample_power(self, reading: Reading) -> None:
+        """Let the selection integrate the machine's power."""
+        engine = self.loop.engine
+        if isinstance(engine, SelectingEngine):
+            engine.selection.sample(reading)
 
     def _selection_state(self, reading: Reading) -> dict[str, Any] | None:
         """Return what telemetry says of the selection; None where none is configured."""

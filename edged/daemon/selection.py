@@ -12,6 +12,7 @@ import numpy as np
 
 from edged.daemon.engine import Engine
 from edged.errors import ConfigError
+from edged.selection.energy import EnergyMeter
 from edged.selection.features import extract
 from edged.selection.files import load
 from edged.selection.governor import Budget, Governor, Measured, hottest, total_power_mw
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from edged.types import Image, Reading, Vector
 
 log = logging.getLogger(__name__)
+_LONGEST_PAUSE_S = 1.0
+"""The main thread must come back in time for the watchdog and for commands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,10 @@ class Selection:
         self._audit = audit
         self._recalibration = Recalibration(strategy.cascade) if audit and isinstance(strategy, ByCascade) else None
         self._dice = random.Random(0)
+        self._level, self._pauses = self._governor.level, 0.0
+        self._owed, self._ready_s = 0.0, 0.0
+        self._energy = EnergyMeter()
+        self._energy_seen = (0.0, 0.0)
         self._answers = dict.fromkeys(members, 0)
         self._busy_ms = 0.0
         self._seen: tuple[dict[int, int], float] = (dict(self._answers), 0.0)
@@ -112,12 +119,16 @@ class Selection:
 
     def classify(self, prepared: Image, image: Image) -> Selected:
         """Classify one frame; called on the main thread."""
+        if (early_s := self._ready_s - time.monotonic()) > 0:
+            time.sleep(early_s)
         begin = time.perf_counter_ns()
+        self.point = self._next_point()
         frame = _Frame(image, prepared, self.first, self)
         answer, network = self._answer(frame)
         elapsed_ms = (time.perf_counter_ns() - begin) / 1e6
         self._answers[network] += 1
         self._busy_ms += elapsed_ms
+        self._ready_s = time.monotonic() + min(self._pauses * elapsed_ms / 1000, _LONGEST_PAUSE_S)
         # The first stage of a cascade sees every frame: its bottleneck is the one that is always there.
         witness = self.first if self.first in frame.outputs else network
         return Selected(
@@ -129,6 +140,15 @@ class Selection:
             self.witnesses[witness],
         )
 
+    def _next_point(self) -> int:
+        """Spread the two points around the level evenly over the frames (error diffusion)."""
+        low = int(max(self._level, 0.0))
+        self._owed += max(self._level, 0.0) - low
+        if self._owed >= 1:
+            self._owed -= 1
+            return low + 1
+        return low
+
     def _answer(self, frame: _Frame) -> tuple[Vector, int]:
         """Ask the strategy; now and then all of a cascade's networks, to see whether it doubts as much as it should."""
         recalibration = self._recalibration
@@ -138,6 +158,10 @@ class Selection:
         recalibration.audit(steps)
         self.strategy = ByCascade(recalibration.cascade)
         return steps.answer, steps.network
+
+    def sample(self, reading: Reading) -> None:
+        """Integrate the machine's power; called on the telemetry thread, also between two messages."""
+        self._energy.add(total_power_mw(reading), time.monotonic())
 
     def telemetry(self, reading: Reading) -> dict[str, Any]:
         """Let the governor decide and return `telemetry.selection`; called on the telemetry thread."""
@@ -150,18 +174,27 @@ class Selection:
         power = total_power_mw(reading)
         temperature = hottest(reading)
         self._tell_unreadable(power, temperature)
-        now = Measured(mean_ms, power, temperature, reading.throttled)
-        self.point = self._governor.step(now, time.monotonic())
+        self.sample(reading)
+        mean_mw = self._energy.take_mean_mw()
+        now = Measured(mean_ms, power if mean_mw is None else mean_mw, temperature, reading.throttled)
+        self._governor.step(now, time.monotonic())
+        self._level, self._pauses = self._governor.level, self._governor.pauses
         message: dict[str, Any] = {
             "strategy": self.name,
             "state": self._governor.state,
             "reason": self._governor.reason,
-            "point": self.point,
+            "point": max(0, int(self._level)),
+            "level": round(self._level, 3),
             "points": self.strategy.points,
             "mix": {self.members[index].name: round(n / frames, 4) for index, n in counts.items() if n},
         }
         if mean_ms is not None:
             message["mean_ms"] = round(mean_ms, 3)
+        joules, seconds = self._energy.joules, self._energy.seconds
+        if frames and seconds > self._energy_seen[1]:
+            message["energy_j"] = round(joules, 3)
+            message["frame_mj"] = round((joules - self._energy_seen[0]) * 1000 / frames, 1)
+        self._energy_seen = joules, seconds
         if self._recalibration is not None:
             message["audits"] = self._recalibration.audits
             message["doubted"] = [round(factor, 3) for factor in self._recalibration.factors]

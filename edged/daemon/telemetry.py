@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from edged.types import Reading
 
 log = logging.getLogger(__name__)
+_SAMPLE_S = 0.5
+"""Between two readings where power is integrated."""
 
 
 class TelemetryThread:
@@ -28,6 +31,7 @@ class TelemetryThread:
         dropped: Returns the frames dropped since the start.
         interval_s: Between two messages.
         selection: Returns `telemetry.selection` for this reading; None where one network answers alone.
+        sample: Told of readings between two messages, where power must be integrated; None: nobody needs them.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class TelemetryThread:
         dropped: Callable[[], int],
         interval_s: float,
         selection: Callable[[Reading], dict[str, Any] | None] = lambda _: None,
+        sample: Callable[[Reading], None] | None = None,
     ) -> None:
         self.newest: Telemetry | None = None
         self._sensors = sensors
@@ -47,6 +52,7 @@ class TelemetryThread:
         self._dropped = dropped
         self._interval_s = interval_s
         self._selection = selection
+        self._sample = sample
         self._stop = threading.Event()
         # A daemon thread: a sensor service that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
@@ -63,7 +69,7 @@ class TelemetryThread:
 
     def _run(self) -> None:
         try:
-            while not self._stop.wait(self._interval_s):
+            while not self._wait():
                 self._statistics.roll()
                 message = self._message(self._sensors.read())
                 self.newest = message
@@ -72,6 +78,15 @@ class TelemetryThread:
             log.exception("telemetry has failed; frames go on without it")
         finally:
             self._sensors.close()
+
+    def _wait(self) -> bool:
+        """Wait for one interval, sampling meanwhile; say whether to stop."""
+        end = time.monotonic() + self._interval_s
+        while self._sample is not None and end - time.monotonic() > _SAMPLE_S:
+            if self._stop.wait(_SAMPLE_S):
+                return True
+            self._sample(self._sensors.read())
+        return self._stop.wait(max(0.0, end - time.monotonic()))
 
     def _message(self, reading: Reading) -> Telemetry:
         return Telemetry(

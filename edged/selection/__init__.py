@@ -4,4 +4,15 @@
 in `edged.lab.selection`; the engine that asks a strategy is `edged.daemon.selection`.
 """
 
-__all__ = ["cascade", "confidence", "features", "files", "governor", "pool", "premodels", "recalibration", "strategy"]
+__all__ = [
+    "cascade",
+    "confidence",
+    "energy",
+    "features",
+    "files",
+    "governor",
+    "pool",
+    "premodels",
+    "recalibration",
+    "strategy",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,52 @@ def test_audited_frames_run_every_network_and_move_the_thresholds(selection: Sel
     never = Selection("cascade", never_asks, selection.members, [4.0], Budget(), audit=0.0)
     never.classify(prepared, image)
     assert "audits" not in never.telemetry(Reading())
+
+
+def test_power_is_integrated_and_a_budget_makes_pauses(selection: Selection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """5 W for 10 s and 20 frames are 2.5 J a frame; a budget of 1 W leads to pauses between frames."""
+    now = [100.0]
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    clock = types.SimpleNamespace(monotonic=lambda: now[0], perf_counter_ns=lambda: int(now[0] * 1e9), sleep=sleep)
+    monkeypatch.setattr("edged.daemon.selection.time", clock)
+    frugal = Selection("cascade", selection.strategy, selection.members, [4.0, 8.0], Budget(max_power_mw=1000))
+    image = np.zeros((224, 224, 3), np.uint8)
+    prepared = frugal.members[0].network.prepare(image)
+    run = frugal.strategy.classify
+
+    class Timed:
+        """The strategy, on a clock that moves by 10 ms a frame."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(selection.strategy, name)
+
+        def classify(self, look: Any, point: int) -> Any:
+            now[0] += 0.01
+            return run(look, point)
+
+    frugal.strategy = Timed()  # type: ignore[assignment] # it has all that a strategy has, by delegation
+    for _ in range(20):
+        frugal.sample(Reading(power_mw={"VDD_IN": 5000}))
+        frugal.classify(prepared, image)
+        now[0] += 0.49
+    said = frugal.telemetry(Reading(power_mw={"VDD_IN": 5000}))
+    assert said["energy_j"] == pytest.approx(50)
+    assert said["frame_mj"] == pytest.approx(2500)
+    assert not slept
+    for _ in range(8):
+        now[0] += 5
+        said = frugal.telemetry(Reading(power_mw={"VDD_IN": 5000}))
+    assert said["level"] < 0
+    assert said["reason"] == "max_power_mw = 1000: with pauses"
+    frugal.classify(prepared, image)
+    frugal.classify(prepared, image)
+    assert len(slept) == 1
+    assert slept[0] == pytest.approx(0.01 * -said["level"] / (1 + said["level"]), rel=0.01)
 
 
 def test_counts_hold_while_telemetry_reads_them(selection: Selection) -> None:

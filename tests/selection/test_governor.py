@@ -1,3 +1,5 @@
+import pytest
+
 from edged.selection.governor import Budget, Governor, Measured, hottest, total_power_mw
 from edged.types import Reading
 
@@ -35,10 +37,10 @@ def test_heat_moves_down_step_by_step_and_back_with_hysteresis():
 
 
 def test_the_cheapest_point_is_the_end():
-    governor = Governor(COSTS, 1, Budget(max_power_mw=5000))
-    assert governor.step(Measured(power_mw=9000), 0) == 0
-    assert governor.step(Measured(power_mw=9000), 100) == 0
-    assert governor.reason == "power_mw 9000 > 5000; the cheapest point runs already"
+    governor = Governor(COSTS, 1, Budget(max_temp_c=80))
+    assert governor.step(Measured(temp_c=90), 0) == 0
+    assert governor.step(Measured(temp_c=90), 100) == 0
+    assert governor.reason == "temp_c 90 > 80; the cheapest point runs already"
 
 
 def test_throttling_counts_without_any_budget():
@@ -56,11 +58,35 @@ def test_a_slow_machine_gets_no_dearer_point_than_it_can_afford():
     assert governor.step(Measured(mean_ms=11), 200) == 2
 
 
-def test_power_goes_back_only_well_below_the_limit():
-    governor = Governor(COSTS, 3, Budget(max_power_mw=5000))
-    governor.step(Measured(power_mw=5100), 0)
-    assert governor.step(Measured(power_mw=4900), 100) == 2
-    assert governor.step(Measured(power_mw=4400), 200) == 3
+def test_too_much_power_lowers_the_level_bit_by_bit_and_then_pauses():
+    governor = Governor(COSTS, 2, Budget(max_power_mw=5000))
+    assert (governor.level, governor.pauses) == (2.0, 0.0)
+    governor.step(Measured(power_mw=6000), 0)
+    assert governor.level == pytest.approx(2 - 4 * 0.2)
+    assert (governor.state, governor.reason) == ("reduced", "max_power_mw = 5000")
+    for second in range(100):
+        governor.step(Measured(power_mw=6000), second)
+    assert governor.level == -0.98
+    assert governor.pauses == pytest.approx(0.98 / (1 - 0.98))
+    assert governor.reason == "max_power_mw = 5000: with pauses"
+    for second in range(100):
+        governor.step(Measured(power_mw=4000), 100 + second)
+    assert (governor.level, governor.pauses, governor.state) == (2.0, 0.0, "normal")
+    assert governor.reason == "within budget"
+
+
+def test_heat_forbids_what_power_would_allow():
+    governor = Governor(COSTS, 3, Budget(max_power_mw=5000, max_temp_c=80))
+    governor.step(Measured(power_mw=3000, temp_c=85), 0)
+    assert (governor.level, governor.reason) == (2.0, "temp_c 85 > 80")
+
+
+def test_without_a_power_reading_the_level_is_free():
+    governor = Governor(COSTS, 2, Budget(max_power_mw=5000))
+    governor.step(Measured(power_mw=9000), 0)
+    assert governor.level < 2
+    governor.step(Measured(), 5)
+    assert governor.level == 2
 
 
 def test_what_cannot_be_read_forbids_nothing():

@@ -135,10 +135,10 @@ def machine() -> str:
 def save(file: Path, measured: Measurements, sides: NDArray[np.str_]) -> None:
     """Keep measurements."""
     arrays = {name: getattr(measured, name) for name in _ARRAYS}
-    energy = np.zeros(0) if measured.power_mw is None else measured.power_mw
+    energy = np.zeros(0) if measured.energy_mj is None else measured.energy_mj
     texts = {"networks": np.array(measured.networks), "feature_ms": np.array(json.dumps(measured.feature_ms))}
     with file.open("wb") as stream:
-        np.savez(stream, sides=sides, power_mw=energy, **texts, **arrays)
+        np.savez(stream, sides=sides, energy_mj=energy, **texts, **arrays)
 
 
 _ARRAYS = ("scores", "classes", "features", "network_ms", "memory_mb", "sources")
@@ -148,11 +148,11 @@ def load(file: Path) -> tuple[Measurements, NDArray[np.str_]]:
     """Read what `save` has written."""
     with np.load(file, allow_pickle=False) as kept:
         arrays = {name: kept[name] for name in _ARRAYS}
-        power = kept["power_mw"]
+        energy = kept["energy_mj"]
         measured = Measurements(
             networks=tuple(kept["networks"].tolist()),
             feature_ms=json.loads(str(kept["feature_ms"])),
-            power_mw=power if len(power) else None,
+            energy_mj=energy if len(energy) else None,
             **arrays,
         )
         return measured, kept["sides"]

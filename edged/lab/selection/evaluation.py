@@ -32,7 +32,7 @@ class Played:
         photo: Index of the photo.
         runs: How many networks have run.
         network_ms: Time that they took when they were measured.
-        energy_mj: Energy that they took, where power was measured.
+        energy_mj: Energy that these runs took, millijoules, where power was measured.
     """
 
     measured: Measurements
@@ -45,8 +45,8 @@ class Played:
         """Return what the network gave."""
         self.runs += 1
         self.network_ms += float(self.measured.network_ms[network])
-        if self.measured.power_mw is not None:
-            self.energy_mj += float(self.measured.network_ms[network] * self.measured.power_mw[network] / 1000)
+        if self.measured.energy_mj is not None:
+            self.energy_mj += float(self.measured.energy_mj[network])
         return np.asarray(self.measured.scores[network, self.photo])
 
     def features(self, names: Sequence[str]) -> Vector:
@@ -62,7 +62,7 @@ class Outcome:
         top1, top5: (n,) whether the true class is the best one, or among the best five.
         cost_ms: (n,) networks, features and decisions.
         network: (n,) index of the one that answered.
-        energy_mj: (n,) of the networks.
+        energy_mj: (n,) of networks, features and decisions; 0 where power was not measured.
         sources: (n,) where each photo comes from.
     """
 
@@ -91,9 +91,10 @@ def play(strategy: Strategy, point: int, measured: Measurements, decision_ms: fl
         rank = int((scores > own).sum() + (scores[:true] == own).sum())
         top1.append(rank == 0)
         top5.append(rank < _TOP)
-        cost.append(look.network_ms + strategy.overhead_ms(look.runs, measured.feature_ms, decision_ms))
+        overhead_ms = strategy.overhead_ms(look.runs, measured.feature_ms, decision_ms)
+        cost.append(look.network_ms + overhead_ms)
         network.append(answered)
-        energy.append(look.energy_mj)
+        energy.append(look.energy_mj + overhead_ms * measured.power_mw / 1000)
     return Outcome(
         np.array(top1), np.array(top5), np.array(cost), np.array(network), np.array(energy), measured.sources
     )
@@ -155,7 +156,7 @@ def summary(name: str, kind: str, outcome: Outcome, measured: Measurements, netw
         name: The strategy's, or the single network's.
         kind: "single", "premodel", "cascade", "learned" or "oracle".
         outcome: On all photos.
-        measured: The measurements that were replayed: names, memory and power are taken from them.
+        measured: The measurements that were replayed: names, memory and energy are taken from them.
         networks: Indices of those that must be loaded.
     """
     shares = np.bincount(outcome.network, minlength=len(measured.networks)) / len(outcome.network)
@@ -169,8 +170,9 @@ def summary(name: str, kind: str, outcome: Outcome, measured: Measurements, netw
         "mix": {measured.networks[n]: round(float(share), 4) for n, share in enumerate(shares) if share > 0},
         "memory_mb": round(float(measured.memory_mb[list(networks)].sum()), 1),
     }
-    if measured.power_mw is not None:
+    if measured.energy_mj is not None:
         row["energy_mj"] = round(float(outcome.energy_mj.mean()), 2)
+        row["energy_per_right_mj"] = round(float(outcome.energy_mj.sum()) / max(int(outcome.top1.sum()), 1), 2)
     if len(found := sorted(set(outcome.sources.tolist()) - {""})) > 1:
         row["top1_by_source"] = {each: round(float(outcome.top1[outcome.sources == each].mean()), 4) for each in found}
     return row

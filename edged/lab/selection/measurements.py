@@ -24,7 +24,7 @@ class Measurements:
         network_ms: (m,) what one run costs: preparing the input and invoking, milliseconds.
         feature_ms: Name → what it costs by itself, milliseconds; names of one group cost once.
         memory_mb: (m,) what the process grows by with this network loaded.
-        power_mw: (m,) mean power of the whole machine while it runs; None where no sensor tells.
+        energy_mj: (m,) what the whole machine takes for one run, millijoules; None where no sensor tells.
         sources: (n,) where a photo comes from; "" where that is not known.
     """
 
@@ -35,7 +35,7 @@ class Measurements:
     network_ms: NDArray[np.float64]
     feature_ms: dict[str, float]
     memory_mb: NDArray[np.float64]
-    power_mw: NDArray[np.float64] | None
+    energy_mj: NDArray[np.float64] | None
     sources: NDArray[np.str_]
 
     def __len__(self) -> int:
@@ -50,6 +50,11 @@ class Measurements:
     def top1(self) -> NDArray[np.float64]:
         """(m,): accuracy of each network."""
         return np.asarray(self.right.mean(axis=1))
+
+    @property
+    def power_mw(self) -> float:
+        """Mean power of the whole machine while networks run; 0 where no sensor tells."""
+        return 0.0 if self.energy_mj is None else float(self.energy_mj.sum() / self.network_ms.sum() * 1000)
 
     @property
     def best(self) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from edged.codec import read_image
 from edged.errors import ConfigError, ImageError
 from edged.lab.selection.measurements import Measurements
+from edged.selection.energy import EnergyMeter
 from edged.selection.features import costs_ms, extract
 from edged.selection.governor import total_power_mw
 from edged.selection.pool import common_labels
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from edged.lab.photos import LabeledPhoto
     from edged.selection.pool import Member
     from edged.sensors import Sensors
+    from edged.vision.network import Network
 
 MIN_PHOTOS = 20
 """Fewer labeled photos tell nothing about accuracies."""
@@ -100,26 +102,50 @@ def measure(
         network_ms=costs[places],
         feature_ms=costs_ms(some_images[: 2 * _TIMED_PHOTOS]),
         memory_mb=np.array([members[index].memory_mb for index in places]),
-        power_mw=_power([members[index] for index in places], some_images[0], sensors),
+        energy_mj=_energy([members[index] for index in places], some_images[0], sensors),
         sources=np.array([photo.source for photo in kept], np.str_),
     )
 
 
-def _power(members: Sequence[Member], image: NDArray[np.uint8], sensors: Sensors) -> NDArray[np.float64] | None:
-    """Return the machine's mean power while each network runs, mW; None where no sensor tells."""
+def _energy(members: Sequence[Member], image: NDArray[np.uint8], sensors: Sensors) -> NDArray[np.float64] | None:
+    """Return what the machine takes for one run of each network, input included; None where no sensor tells."""
     if total_power_mw(sensors.read()) is None:
         return None
-    means = []
+    found = []
     for member in members:
-        prepared, readings = member.network.prepare(image), []
-        began = asked = time.monotonic()
-        while time.monotonic() - began < _POWER_S:
-            member.network.infer(prepared)
-            if time.monotonic() - asked > _POWER_S / 10:
-                asked = time.monotonic()
-                if (power := total_power_mw(sensors.read())) is not None:
-                    readings.append(power)
-        if not readings:
+
+        def run(network: Network = member.network) -> None:
+            network.infer(network.prepare(image))
+
+        if (energy := energy_of_run_mj(run, sensors)) is None:
             return None
-        means.append(float(np.mean(readings)))
-    return np.array(means)
+        found.append(energy)
+    return np.array(found)
+
+
+def energy_of_run_mj(
+    run: Callable[[], None], sensors: Sensors, clock: Callable[[], float] = time.monotonic
+) -> float | None:
+    """Repeat something for some seconds, integrate the machine's power meanwhile, and return the share of one time.
+
+    Args:
+        run: What is done.
+        sensors: Read a few times a second.
+        clock: Monotonic, seconds.
+
+    Returns:
+        Millijoules; None where power could not be read twice.
+    """
+    meter, runs = EnergyMeter(), 0
+    began = asked = clock()
+    meter.add(total_power_mw(sensors.read()), began)
+    while (now := clock()) - began < _POWER_S:
+        run()
+        runs += 1
+        if (now := clock()) - asked > _POWER_S / 20:
+            asked = now
+            meter.add(total_power_mw(sensors.read()), now)
+    if meter.seconds <= 0:
+        return None
+    # Samples and runs end at slightly different moments.
+    return meter.joules * 1000 / runs * (clock() - began) / meter.seconds

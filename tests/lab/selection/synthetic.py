@@ -30,6 +30,6 @@ def measurements(photos: int = 400, classes: int = 12, seed: int = 0) -> Measure
         network_ms=np.array(COSTS_MS),
         feature_ms=dict.fromkeys(FEATURES, 0.1),
         memory_mb=np.array([5.0, 10.0, 40.0]),
-        power_mw=None,
+        energy_mj=None,
         sources=np.array(["a", "b"] * (photos // 2)),
     )
