@@ -55,6 +55,11 @@ class Selected(Outputs):
     witness: Engine
 
 
+def _finite(threshold: float) -> float | None:
+    """JSON knows no infinity: None stands for "never ask the next network"."""
+    return round(threshold, 4) if np.isfinite(threshold) else None
+
+
 class _Frame:
     """One frame, as a strategy sees it: a network runs when it is asked, and its input is made then."""
 
@@ -198,6 +203,7 @@ class Selection:
         if self._recalibration is not None:
             message["audits"] = self._recalibration.audits
             message["doubted"] = [round(factor, 3) for factor in self._recalibration.factors]
+            message["threshold"] = _finite(self._recalibration.cascade.thresholds[message["point"]])
         return message
 
     def _tell_unreadable(self, power: float | None, temperature: float | None) -> None:

@@ -54,6 +54,8 @@ class Cascade:
         thresholds: One for each operating point, from the cheapest point to the dearest.
         default: The operating point to run at.
         accurate: The one for those who want more than the best single network's accuracy, and less than its time.
+        efforts: For each point the mean cost of the networks that were asked after the first one, on the fitted photos,
+            as a share of the last one's.
         doubts: For each stage but the last the mean doubt about its answers, on the fitted photos.
         understated: For each of them how much greater that of all stages together is; about 1.
     """
@@ -62,6 +64,7 @@ class Cascade:
     thresholds: tuple[float, ...]
     default: int
     accurate: int
+    efforts: tuple[float, ...]
     doubts: tuple[float, ...]
     understated: tuple[float, ...]
 

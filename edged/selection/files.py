@@ -174,6 +174,7 @@ def _encode(name: str, strategy: Strategy, arrays: Arrays) -> dict[str, Any]:
         "thresholds": [each if np.isfinite(each) else None for each in cascade.thresholds],
         "default": cascade.default,
         "accurate": cascade.accurate,
+        "efforts": list(cascade.efforts),
         "doubts": list(cascade.doubts),
         "understated": list(cascade.understated),
     }
@@ -191,6 +192,7 @@ def _decode(name: str, tree: Mapping[str, Any], arrays: Arrays) -> Strategy:
             tuple(np.inf if each is None else each for each in tree["thresholds"]),
             tree["default"],
             tree["accurate"],
+            tuple(tree["efforts"]),
             tuple(tree["doubts"]),
             tuple(tree["understated"]),
         )

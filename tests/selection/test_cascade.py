@@ -34,7 +34,7 @@ def test_a_cheap_network_is_asked_at_less_doubt():
 def test_a_cascade_runs_no_more_networks_than_it_needs():
     sure, unsure = np.array([0.95, 0.05], np.float32), np.array([0.4, 0.6], np.float32)
     stages = (Stage(0, (1.0,), 1.0), Stage(2, (0.0, 1.0), 1.0))
-    cascade = Cascade(stages, (0.3, np.inf, -1.0), 0, 2, (0.3,), (1.0,))
+    cascade = Cascade(stages, (0.3, np.inf, -1.0), 0, 2, (0.5, 0.0, 1.0), (0.3,), (1.0,))
     for first, point, networks in ((sure, 0, [0]), (unsure, 0, [0, 2]), (unsure, 1, [0]), (sure, 2, [0, 2])):
         ran = []
 

@@ -9,18 +9,23 @@ source. The report side is only looked at here. What every network gives on ever
 
 from __future__ import annotations
 
+import csv
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import premodel_evidence
+from benchmarks import premodel_evidence, selection_shift
 from benchmarks.set_aside import side_of_file
+from edged.codec import read_image
 from edged.lab.photos import labeled_photos_of_pool
-from edged.lab.selection import Measurements, compose, cross_validate, fit, measure, on_photos
+from edged.lab.selection import Measurements, compose, cross_validate, fit, measure, on_photos, power_replay
+from edged.selection.governor import Budget, Governor
 from edged.selection.pool import common_labels, open_member
 from edged.sensors import open_sensors
 from edged.settings import ModelSettings
@@ -39,6 +44,25 @@ NETWORKS = {
 }
 """Name → file in the folder of models; the shipped mobilenet_v2 is one more."""
 SHIPPED = "mobilenet_v2"
+_ORDER = (
+    "mobilenet_v1_0.25_128",
+    "mobilenet_v1_0.5_160",
+    "mobilenet_v2",
+    "efficientnet_lite0",
+    "mobilenet_v1_0.75_192",
+    "mobilenet_v2_legacy",
+    "resnet50",
+    "inception_v3",
+)
+"""By cost; fixed, so that photos of both cameras have networks in one order."""
+TRACE = Path(__file__).resolve().parents[2] / "tests" / "selection" / "ina3221_tx2.csv"
+POWER_POINTS: tuple[list[tuple[str, float]], ...] = (
+    [("mobilenet_v2", 60.0)],
+    [("mobilenet_v2", 60.0), ("resnet50", 60.0)],
+    [("mobilenet_v2", 60.0), ("resnet50", 140.0), ("inception_v3", 300.0)],
+)
+"""Milliseconds of a frame in each network, at three operating points of an assumed device."""
+BUDGETS_MW = (2500, 3200, 4000, 4600, 4800)
 GREY = np.full((64, 64, 3), 127, np.uint8)
 
 
@@ -49,14 +73,8 @@ def run(data: Path, kept: Path | None) -> dict[str, Any]:
         data: Folder with `imagenet/` and `models/`.
         kept: Where the measurements are kept; they are read where the file is there.
     """
-    if kept is not None and kept.is_file():
-        measured, sides = load(kept)
-    else:
-        measured, sides = measure_all(data)
-        if kept is not None:
-            save(kept, measured, sides)
-    develop = measured.take(np.flatnonzero(sides == "develop"))
-    report = measured.take(np.flatnonzero(sides == "report"))
+    measured, develop, report = sides_of(data, kept, poor=False)
+    poor = sides_of(data, None if kept is None else kept.with_stem(f"{kept.stem}-poor"), poor=True)[1:]
     fitted = fit(develop)
     held_out, outcomes = cross_validate(develop, fitted.decisions_ms, _tell)
     expected, _ = compose(
@@ -78,25 +96,86 @@ def run(data: Path, kept: Path | None) -> dict[str, Any]:
         "fitted": fitted_cascades(measured, fitted.strategies),
         "develop": expected,
         "report": judged,
+        "shift": selection_shift.collect((develop, report), poor),
+        "power": power_budgets(),
         "premodel_evidence": premodel_evidence.collect(develop, report),
     }
 
 
-def measure_all(data: Path) -> tuple[Measurements, NDArray[np.str_]]:
-    """Run every network on every photo; returns what they gave, and the side of each photo."""
+def sides_of(data: Path, kept: Path | None, *, poor: bool) -> tuple[Measurements, Measurements, Measurements]:
+    """Return what the networks give on all photos, on the develop side and on the report side."""
+    if kept is not None and kept.is_file():
+        measured, sides = load(kept)
+    else:
+        measured, sides = measure_all(data, poor=poor)
+        if kept is not None:
+            save(kept, measured, sides)
+    return (
+        measured,
+        measured.take(np.flatnonzero(sides == "develop")),
+        measured.take(np.flatnonzero(sides == "report")),
+    )
+
+
+def measure_all(data: Path, *, poor: bool) -> tuple[Measurements, NDArray[np.str_]]:
+    """Run every network on every photo; returns what they gave, and the side of each photo.
+
+    Args:
+        data: As for `run`.
+        poor: As the poor camera would have taken them.
+    """
     with tempfile.TemporaryDirectory() as folder:
         bundles = install(data / "models", Store(Path(folder)))
         photos = labeled_photos_of_pool(data / "imagenet", None, common_labels(bundles[0].labels))
+        sides = np.array([side_of_file(photo.path) for photo in photos])
+        if poor:
+            photos = [
+                replace(photo, path=_take_poorly(photo.path, number, Path(folder)))
+                for number, photo in enumerate(photos)
+            ]
         stay_on_one_thread()
         members = [open_member(bundle, bundle.name, ModelSettings(threads=1), GREY) for bundle in bundles]
         sensors = open_sensors()
         try:
-            measured = measure(members, photos, sensors=sensors, progress=_tell, on_unreadable=print)
+            measured = measure(members, photos, sensors=sensors, progress=_tell, on_unreadable=print, order=_ORDER)
         finally:
             sensors.close()
     if len(measured) != len(photos):
         raise SystemExit("some photos cannot be read; their sides would be mixed up")
-    return measured, np.array([side_of_file(photo.path) for photo in photos])
+    return measured, sides
+
+
+def _take_poorly(photo: Path, number: int, folder: Path) -> Path:
+    file = folder / f"{number}.png"
+    cv2.imwrite(str(file), cv2.cvtColor(selection_shift.poor_camera(read_image(photo), number), cv2.COLOR_RGB2BGR))
+    return file
+
+
+def power_budgets() -> dict[str, Any]:
+    """Run the governor on the trace of a TX2's rails that the tests read, one run for each budget."""
+    with TRACE.open(newline="", encoding="utf-8") as stream:
+        lines = stream.readlines()
+    trace: dict[str, list[float]] = {}
+    for row in csv.DictReader(line for line in lines if not line.startswith("#")):
+        trace.setdefault(row["state"], []).append(float(row["VDD_IN"]))
+    costs_ms = [sum(ms for _, ms in point) for point in POWER_POINTS]
+    rows = []
+    for budget_mw in BUDGETS_MW:
+        governor = Governor(costs_ms, len(costs_ms) - 1, Budget(max_power_mw=budget_mw))
+        found = power_replay.run(trace, POWER_POINTS, governor, seconds=600)
+        minutes = found.window_means_mw(60) / budget_mw - 1
+        rows.append(
+            {
+                "budget_mw": budget_mw,
+                "mean_mw": round(float(found.power_mw[600:].mean()), 1),
+                "least": round(float(minutes.min()), 4),
+                "most": round(float(minutes.max()), 4),
+                "frames_per_s": round(found.frames / 600, 2),
+                "joules_per_frame": round(found.joules / found.frames, 4),
+            }
+        )
+    about = " ".join(line.lstrip("# ").strip() for line in lines if line.startswith("#"))
+    return {"trace": about, "idle_mw": round(float(np.mean(trace[power_replay.IDLE])), 1), "rows": rows}
 
 
 def install(models: Path, store: Store) -> list[Bundle]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from edged.selection.cascade import Cascade, Stage
 from edged.selection.confidence import FLOOR, pool
-from edged.selection.recalibration import doubts_of
+from edged.selection.recalibration import doubts_of, effort
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,11 +105,13 @@ def fit_cascade(measured: Measurements, *, pooled: bool, decision_ms: float) -> 
     photos = np.arange(len(measured))
     top1 = [float(answers.right[stop, photos].mean()) for stop in stops]
     own, together = doubts_of(fitter.said(chain))
+    next_costs = np.array([stage.next_cost for stage in fitter.stages(chain)[:-1]])
     return Cascade(
         fitter.stages(chain),
         tuple(thresholds),
         _point(top1, LEVELS.index(DEFAULT_LEVEL), float(measured.top1[best])),
         _point(top1, LEVELS.index(ACCURATE_LEVEL), float(measured.top1[best])),
+        tuple(effort(answers.prices[:-1].astype(np.float64), next_costs, each) for each in thresholds),
         tuple(own.mean(axis=1).tolist()),
         tuple((together.sum(axis=1) / np.maximum(own.sum(axis=1), 1e-9)).tolist()),
     )

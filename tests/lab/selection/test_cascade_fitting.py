@@ -95,7 +95,7 @@ def test_the_best_network_alone_is_a_cascade_too():
 def test_every_network_that_runs_is_paid_for():
     measured = measurements(50)
     stages = (Stage(0, (1.0,), 1.0), Stage(1, (0.0, 1.0), 1.0))
-    always = ByCascade(Cascade(stages, (-1.0,), 0, 0, (0.1,), (1.0,)))
+    always = ByCascade(Cascade(stages, (-1.0,), 0, 0, (1.0,), (0.1,), (1.0,)))
     outcome = play(always, 0, measured, 0.25)
     assert outcome.cost_ms == pytest.approx(np.full(50, 1 + 4 + 0.25))
     assert set(outcome.network.tolist()) == {1}
