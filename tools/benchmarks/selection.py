@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ from edged.selection.governor import Budget, Governor
 from edged.selection.pool import common_labels, open_member
 from edged.sensors import open_sensors
 from edged.settings import ModelSettings
-from edged.store import Bundle, Store
+from edged.store import Store
 from edged.vision.preprocess import stay_on_one_thread
 
 COMMAND = "tools/bench selection --out tools/reports/selection.json"
@@ -125,7 +127,11 @@ def measure_all(data: Path, *, poor: bool) -> tuple[Measurements, NDArray[np.str
         poor: As the poor camera would have taken them.
     """
     with tempfile.TemporaryDirectory() as folder:
-        bundles = install(data / "models", Store(Path(folder)))
+        # In a process of its own: memory that it frees would hide what the networks take.
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            process.submit(install, data / "models", Path(folder)).result()
+        store = Store(Path(folder))
+        bundles = [store.find(name) for name in (SHIPPED, *NETWORKS)]
         photos = labeled_photos_of_pool(data / "imagenet", None, common_labels(bundles[0].labels))
         sides = np.array([side_of_file(photo.path) for photo in photos])
         if poor:
@@ -178,7 +184,7 @@ def power_budgets() -> dict[str, Any]:
     return {"trace": about, "idle_mw": round(float(np.mean(trace[power_replay.IDLE])), 1), "rows": rows}
 
 
-def install(models: Path, store: Store) -> list[Bundle]:
+def install(models: Path, state_dir: Path) -> None:
     """Install the networks with their labels; those of 1000 classes have no background."""
     from edged.vision.graph import Graph
     from edged.zoo import install as install_model
@@ -187,8 +193,7 @@ def install(models: Path, store: Store) -> list[Bundle]:
     for name, file in NETWORKS.items():
         content = (models / f"{file}.tflite").read_bytes()
         own = labels if Graph(content).head.classes == len(labels) else labels[1:]
-        install_model(store, content, own, name=name, origin=str(models))
-    return [store.find(name) for name in (SHIPPED, *NETWORKS)]
+        install_model(Store(state_dir), content, own, name=name, origin=str(models))
 
 
 def fitted_cascades(measured: Measurements, strategies: dict[str, Any]) -> dict[str, Any]:
