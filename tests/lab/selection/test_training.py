@@ -116,6 +116,15 @@ def test_missing_and_damaged_premodels_are_one_line(tmp_path, measured, fitted, 
         load(tmp_path, "default")
 
 
+def test_what_an_older_version_fitted_is_refused_in_one_line(tmp_path, measured, fitted, composed):
+    report, picture = composed
+    folder = save(make(measured, fitted, report), report, picture, tmp_path)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "v": 1}))
+    with pytest.raises(ModelError, match="of another version of edged; fit it again with `edged premodel train`"):
+        load(tmp_path, "default")
+
+
 def test_pickles_are_not_read(tmp_path, measured, fitted, composed):
     report, picture = composed
     folder = save(make(measured, fitted, report), report, picture, tmp_path)
