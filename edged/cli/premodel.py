@@ -217,7 +217,7 @@ def _print(report: dict[str, Any]) -> None:
     from edged.terminal.tables import console, plain_table
 
     energy = any("energy_mj" in row for row in report["rows"])
-    measured = ("top-1", "± best", "top-5", "mean ms", "p95 ms", *(["mJ", "mJ per right"] if energy else []), "MB")
+    measured = ("top-1", "beside best", "top-5", "mean ms", "p95 ms", *(["mJ", "mJ per right"] if energy else []), "MB")
     words = ("", "who answers")
     table = plain_table("", *measured, "who answers", left=words, folded=("who answers",), title=report["how"])
     for row in report["rows"]:

@@ -103,7 +103,8 @@ class Daemon:
             dropped=lambda: self.cameras.dropped,
             interval_s=settings.telemetry.interval_s,
             selection=self._selection_state,
-            sample=None if settings.selection.strategy == "none" else self._sample_power,
+            # Sampled often only where a budget needs it: load and clocks are then those of the last half second.
+            sample=None if settings.selection.max_power_mw is None else self._sample_power,
         )
         self.images = ImageStore(settings.storage.state_dir, images_max_mb=settings.storage.images_max_mb)
         self.storage = Storage(settings.storage.state_dir, self.link, self.images)

@@ -143,7 +143,8 @@ def draw(rows: Sequence[Mapping[str, Any]], curves: Mapping[str, Sequence[Mappin
             kind,
             [at(row) for row in found],
             line=False,
-            labels=[row["name"] for row in found],
+            # A cascade's second dot lies near the first one of the same colour.
+            labels=["accurate" if row.get("point") == "accurate" else row["name"] for row in found],
             colour=_COLOURS[kind],
         )
         for kind, found in by_kind.items()
