@@ -130,8 +130,10 @@ class LayersSum(ReportPart):
 
     Attributes:
         sum_ms: Time of all layers together, milliseconds.
-        whole_ms: Time of the whole graph, run beside the single layers, milliseconds.
+        whole_ms: Time of the whole graph, run in the same rounds as the single layers, milliseconds.
         explained: `sum_ms` / `whole_ms`; None where the whole took no time that can be measured.
+        explained_range: Least and greatest such ratio of a single round, of the rounds that count; absent in reports of
+            older devices.
         call_us: Cost of a call, which was taken off each layer, microseconds.
         rounds: Number of times that every layer and the whole graph ran.
         exact: Whether the chain of layers gave the same scores as the whole, byte for byte.
@@ -142,6 +144,7 @@ class LayersSum(ReportPart):
     sum_ms: float
     whole_ms: float
     explained: float | None = None
+    explained_range: tuple[float, float] | None = None
     call_us: float
     rounds: int
     exact: bool

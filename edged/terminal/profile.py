@@ -73,6 +73,16 @@ def print_comparison(console: Console, rows: Sequence[ComparedModel]) -> None:
         console.print(Text(note, style="dim"))
 
 
+def explained_text(whole: LayersSum) -> str:
+    """Return which part of the whole's time the layers explain, and between what the single rounds lie."""
+    if whole.explained is None:
+        return "– explained"
+    if whole.explained_range is None:
+        return f"{whole.explained:.1%} explained"
+    low, high = whole.explained_range
+    return f"{whole.explained:.1%} explained, {low:.1%} to {high:.1%} in single rounds"
+
+
 def _parts(report: ProfileReport, top: int, width: int) -> Iterator[RenderableType]:
     model, machine = report.model, report.machine
     height, columns, _ = model.input
@@ -138,8 +148,7 @@ def _layers(layers: Sequence[Layer], whole: LayersSum, top: int, width: int) -> 
     yield _operators(layers)
     yield Text(
         f"the layers' sum is {whole.sum_ms:.2f} ms, the whole takes {whole.whole_ms:.2f} ms: "
-        f"{'–' if whole.explained is None else f'{whole.explained:.1%}'} explained "
-        f"({whole.runtime}, 1 thread, {whole.rounds} rounds)"
+        f"{explained_text(whole)} ({whole.runtime}, 1 thread, {whole.rounds} rounds)"
         + ("" if whole.exact else "; the chain of layers gives other scores than the whole"),
         style="dim",
     )

@@ -104,6 +104,19 @@ class Runner:
         """Fill an input."""
         self._interpreter.set_tensor(self.inputs[place], values)
 
+    def put_from(self, place: int, maker: Runner, output: int) -> None:
+        """Fill an input with another model's output, straight out of that one's memory."""
+        self._interpreter.set_tensor(self.inputs[place], maker._view(output))
+
+    def clear(self, place: int) -> None:
+        """Write zeros to an output: its memory is in the cache then."""
+        self._view(place).fill(0)
+
+    def _view(self, output: int) -> NDArray[Any]:
+        """The memory of an output; nobody may keep it, an invocation is refused while it is in use."""
+        values: NDArray[Any] = self._interpreter.tensor(self.outputs[output])()
+        return values
+
     def get(self, place: int = 0) -> NDArray[Any]:
         """Return a copy of an output."""
         values: NDArray[Any] = self._interpreter.get_tensor(self.outputs[place])
