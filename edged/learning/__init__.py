@@ -6,7 +6,7 @@ stages: `dataset` (which images take part), `bottlenecks` (what the network belo
 other images), `export` (a quantized file and its bundle), `evaluation` (accuracy, recall of each class, confusions),
 `judging` (runs the exported file), `acceptance` (whether the new model may answer: `comparison` makes heads without
 the images that they judge, `incumbent` is the model that answers now, `gate` decides), `learning_curve` (what more
-images would bring), `report` (what is told of it), `tensorboard` (curves).
+images would bring), `report` (what is told of it), `tensorboard` (curves and graph).
 Pure numpy, without files, clocks and threads: `softmax_regression`, `standardisation`, `recipe`, `evaluation`,
 `comparison`, `gate` and `learning_curve`.
 

@@ -75,6 +75,7 @@ class _Training:
         self._workers = request.workers or os.cpu_count() or 1
         self._skipped: list[SkippedImage] = []
         self._choice: BackboneChoice | None = None
+        self._curves = Curves(request.state_dir / "runs" / request.run)
 
     def run(self) -> Outcome:
         """Go through the stages."""
@@ -95,6 +96,7 @@ class _Training:
         curve = beside.submit(self._learning_curve, made.chosen, splits, backbone)
         with stage("export"):
             model = export(backbone.model, made.head, splits.train.features)
+            self._curves.add_graph(model)
         with stage("evaluation"):
             test, validation = splits.test, splits.validation
             scores = judging.scores_of(model, backbone, test)
@@ -187,7 +189,7 @@ class _Training:
 
     def _fit(self, splits: Splits, backbone: Backbone, classes: int) -> Made:
         request = self._request
-        curves = Curves(request.state_dir / "runs" / request.run)
+        curves = self._curves
         self._stack.callback(curves.close)
 
         def after_epoch(epoch: EpochReport) -> None:

@@ -1,9 +1,10 @@
-"""Training curves as TensorBoard event files, written without TensorFlow.
+"""Training curves and the graph of the model as TensorBoard event files, written without TensorFlow.
 
-`Curves` writes those of one training, `EventFile` any scalars.
+`Curves` writes those of one training, `EventFile` any scalars and one graph.
 
 An event file is a TFRecord file (tensorflow/core/lib/io/record_writer.h) of `Event` messages
-(tensorflow/core/util/event.proto) in the protocol buffers' wire format. Scalars need seven fields of it.
+(tensorflow/core/util/event.proto) in the protocol buffers' wire format. Scalars need seven fields of it. A graph is a
+`GraphDef` (tensorflow/core/framework/graph.proto, node_def.proto, attr_value.proto) within an event.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import logging
 import os
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from edged.vision.operators import Operator, operators
 
 if TYPE_CHECKING:
     from edged.learning.softmax_regression import EpochReport
@@ -72,6 +75,50 @@ def scalars(step: int, values: Mapping[str, float], wall_time: float) -> bytes:
     return _tag(1, 1) + struct.pack("<d", wall_time) + _tag(2, 0) + _varint(step) + _bytes(5, summary)
 
 
+_DTYPES = {"float32": 1, "uint8": 4, "int16": 5, "int8": 6, "int64": 9, "bool": 10}
+"""Numbers of tensorflow/core/framework/types.proto; "int32" and what is not here go as 3."""
+_PRODUCER = 1882
+"""Version of the format that the writer claims, `GraphDef.versions`: TensorFlow 2.18's."""
+
+
+def graph(model: bytes, wall_time: float) -> bytes:
+    """Return an `Event` with the graph of a .tflite classifier, its backbone and its head in a name scope each.
+
+    Args:
+        model: Content of the file.
+        wall_time: Seconds since the epoch.
+
+    Raises:
+        ModelError: As `edged.vision.graph.Graph`.
+    """
+    nodes = b"".join(_bytes(1, _node(operator)) for operator in operators(model))
+    versions = _bytes(4, _tag(1, 0) + _varint(_PRODUCER))
+    return _tag(1, 1) + struct.pack("<d", wall_time) + _bytes(4, nodes + versions)
+
+
+def _node(operator: Operator) -> bytes:
+    """A `NodeDef`; a reader shows `_output_shapes` beside the edges and the other attributes with the node."""
+    node = _bytes(1, operator.name.encode())
+    node += _bytes(2, {"INPUT": "Placeholder"}.get(operator.kind, operator.kind).encode())
+    for name, place in operator.inputs:
+        node += _bytes(3, (f"{name}:{place}" if place else name).encode())
+    shapes = b"".join(_bytes(7, _shape(output.shape)) for output in operator.outputs)
+    node += _attribute("_output_shapes", _bytes(1, shapes))
+    node += _attribute("dtype", _tag(6, 0) + _varint(_DTYPES.get(operator.outputs[0].dtype, 3)))
+    if operator.constants:
+        constants = ", ".join("x".join(map(str, shape)) or "scalar" for shape in operator.constants)
+        node += _attribute("constants", _bytes(2, constants.encode()))
+    return node
+
+
+def _attribute(name: str, value: bytes) -> bytes:
+    return _bytes(5, _bytes(1, name.encode()) + _bytes(2, value))
+
+
+def _shape(sizes: tuple[int, ...]) -> bytes:
+    return b"".join(_bytes(2, _tag(1, 0) + _varint(size % 2**64)) for size in sizes)  # −1 as two's complement
+
+
 def _tag(field: int, wire_type: int) -> bytes:
     return _varint(field << 3 | wire_type)
 
@@ -89,7 +136,9 @@ def _varint(value: int) -> bytes:
 
 
 class EventFile:
-    """Writes scalars to `<folder>/events.out.tfevents.…`; flushed after each step, so that TensorBoard can follow.
+    """Writes scalars and a graph to `<folder>/events.out.tfevents.…`.
+
+    It is flushed after each step, so that TensorBoard can follow.
 
     Args:
         folder: The folder of one run; it is made where it is missing.
@@ -109,6 +158,10 @@ class EventFile:
         """Write one step's values by tag."""
         self._write(scalars(step, values, time.time()))
 
+    def add_graph(self, model: bytes) -> None:
+        """Write the graph of a .tflite classifier, see `graph`; a reader shows the last one."""
+        self._write(graph(model, time.time()))
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -119,7 +172,9 @@ class EventFile:
 
 
 class Curves:
-    """Loss and accuracy per epoch, of training and validation; a disk that refuses them does not end the training.
+    """Loss and accuracy per epoch, of training and validation, and the graph of the model that came out.
+
+    A disk that refuses them does not end the training.
 
     Args:
         folder: The folder of this training; two runs lie below it, "train" and "validation", so that TensorBoard draws
@@ -133,10 +188,15 @@ class Curves:
 
     def add(self, epoch: EpochReport) -> None:
         """Write one epoch."""
-        self._write("train", epoch.epoch, {"loss": epoch.loss, "accuracy": epoch.accuracy, "lr": epoch.lr})
+        values = {"loss": epoch.loss, "accuracy": epoch.accuracy, "lr": epoch.lr}
+        self._write("train", lambda file: file.add(epoch.epoch, values))
         if epoch.validation_loss is not None and epoch.validation_accuracy is not None:
-            values = {"loss": epoch.validation_loss, "accuracy": epoch.validation_accuracy}
-            self._write("validation", epoch.epoch, values)
+            held_out = {"loss": epoch.validation_loss, "accuracy": epoch.validation_accuracy}
+            self._write("validation", lambda file: file.add(epoch.epoch, held_out))
+
+    def add_graph(self, model: bytes) -> None:
+        """Write the graph of the new model, the content of its .tflite file, into the run "train"."""
+        self._write("train", lambda file: file.add_graph(model))
 
     def close(self) -> None:
         """Close the files."""
@@ -146,13 +206,13 @@ class Curves:
             except OSError as error:
                 self._give_up(error)
 
-    def _write(self, run: str, step: int, values: dict[str, float]) -> None:
+    def _write(self, run: str, add: Callable[[EventFile], None]) -> None:
         if self._failed:
             return
         try:
             if run not in self._files:
                 self._files[run] = EventFile(self._folder / run)
-            self._files[run].add(step, values)
+            add(self._files[run])
         except OSError as error:
             self._give_up(error)
 

@@ -2,6 +2,7 @@
 
 * `network`: one interpreter, ready to run; `preprocess`, `scores`, `quantization`: the arithmetic around it
 * `graph`, `surgery`, `flatbuffer`: the .tflite file: where its classifier begins, and a new one in its place
+* `operators`: what stands in that file, as a list to draw
 
 Which model runs is decided in `edged.store` and `edged.daemon`; training a new classifier is `edged.learning`'s.
 """
@@ -11,6 +12,7 @@ __all__ = [
     "graph",
     "native_log",
     "network",
+    "operators",
     "preprocess",
     "quantization",
     "scores",

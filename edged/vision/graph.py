@@ -86,6 +86,11 @@ class Graph:
             affine_of(self._tensor(self._output))
 
     @property
+    def bottleneck_tensor(self) -> int:
+        """Index of the tensor that the head reads."""
+        return self._bottleneck
+
+    @property
     def outputs(self) -> tuple[Literal["scores", "logits"], Literal["bottleneck"]] | None:
         """What a bundle's manifest says of the outputs; None where the bottleneck is not the second one."""
         if [int(index) for index in self._subgraph.outputs][1:] != [self._bottleneck]:

@@ -1,14 +1,29 @@
-"""Event files: the framing by its definition, the messages by a reader of the wire format."""
+"""Event files: the framing by its definition, the messages by a reader of the wire format, all by TensorBoard."""
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import math
+import os
+import re
 import struct
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from edged.learning.pipeline import train
 from edged.learning.softmax_regression import EpochReport
 from edged.learning.tensorboard import Curves, EventFile, crc32c, record
+from edged.store import read_bundle
+from edged.vision.operators import operators
+from tests.albums import LABELS
+from tests.learning.conftest import SHIPPED, request_for
+from tests.waiting import PATIENCE_S, wait_until
 
 
 def fields(data: bytes) -> Iterator[tuple[int, object]]:
@@ -101,4 +116,85 @@ def test_curves_that_cannot_be_written_do_not_matter(tmp_path: Path) -> None:
     (tmp_path / "job").write_text("a file where a folder is wanted")
     curves = Curves(tmp_path / "job")
     curves.add(EpochReport(1, 0.1, 1.0, 0.5, None, None))
+    curves.close()
+
+
+# -- the real TensorBoard ----------------------------------------------------------------------------------------------
+
+HAS_TENSORBOARD = importlib.util.find_spec("tensorboard") is not None
+
+
+class TensorBoard:
+    """The program, serving a folder; asked as its pages in a browser ask it."""
+
+    def __init__(self, logdir: Path, temporary: Path) -> None:
+        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--host", "127.0.0.1"]
+        self._process = subprocess.Popen(
+            [*command, "--port", "0", "--load_fast", "false"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"TMPDIR": str(temporary)},
+        )
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            if found := re.search(r"http://127\.0\.0\.1:\d+/", line):
+                self._url = found[0]
+                return
+        raise AssertionError("TensorBoard ended before it served anything")
+
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(self._url + path, timeout=PATIENCE_S) as answer:
+            return str(answer.read().decode())
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def nodes_of(text: str) -> dict[str, tuple[str, list[str], list[str]]]:
+    """Name → (kind, inputs, attributes' names) of the graph in protocol buffers' text format."""
+    found = {}
+    for block in re.split(r"^node \{$", text, flags=re.MULTILINE)[1:]:
+        values = {key: re.findall(rf'^  {key}: "(.*)"$', block, re.MULTILINE) for key in ("name", "op", "input")}
+        found[values["name"][0]] = (
+            values["op"][0],
+            values["input"],
+            re.findall(r'^    key: "(.*)"$', block, re.MULTILINE),
+        )
+    return found
+
+
+@pytest.mark.skipif(not HAS_TENSORBOARD, reason="needs tensorboard, which tools/test installs")
+def test_tensorboard_shows_the_curves_and_the_graph_of_a_training(tmp_path: Path) -> None:
+    outcome = train(request_for(tmp_path / "state", epochs=4, batch=16, workers=1), lambda _: None)
+    assert outcome.bundle is not None
+    board = TensorBoard(tmp_path / "state" / "runs", tmp_path)
+    try:
+        runs: list[str] = []
+        wait_until(
+            lambda: runs.extend(json.loads(board.get("data/runs"))) or "job-1/train" in runs, what="TensorBoard's runs"
+        )
+        curve = json.loads(board.get("data/plugin/scalars/scalars?run=job-1/train&tag=loss"))
+        assert [step for _, step, _ in curve] == list(range(1, outcome.report.training.epochs + 1))
+        assert json.loads(board.get("data/plugin/graphs/info"))["job-1/train"]["run_graph"] is True
+        nodes = nodes_of(board.get("data/plugin/graphs/graph?run=job-1/train"))
+    finally:
+        board.close()
+    expected = operators(read_bundle(outcome.bundle).read_model())
+    assert list(nodes) == [one.name for one in expected]
+    assert nodes["input"][0] == "Placeholder"
+    assert [kind for kind, _, _ in nodes.values()][1:] == [one.kind for one in expected[1:]]
+    assert [inputs for _, inputs, _ in nodes.values()] == [[name for name, _ in one.inputs] for one in expected]
+    assert {name.split("/")[0] for name in nodes} == {"input", "backbone", "head"}
+    assert all("_output_shapes" in attributes for _, _, attributes in nodes.values())
+    classifier = next(one for one in expected if one.part == "head" and one.constants and one.kind == "CONV_2D")
+    assert "constants" in nodes[classifier.name][2]
+    assert classifier.constants[0] == (len(LABELS), 1, 1, 1280)
+
+
+def test_a_graph_that_cannot_be_written_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "job").write_text("a file where a folder is wanted")
+    curves = Curves(tmp_path / "job")
+    curves.add_graph((SHIPPED / "model.tflite").read_bytes())
     curves.close()

