@@ -130,7 +130,7 @@ make_venv() {
   local python=$1 package
   package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
   if [[ -e $VENV/pyvenv.cfg ]]; then
-    rm -rf -- "${VENV:?}"/{bin,include,lib,lib64,share,debian,pyvenv.cfg}
+    rm -rf -- "${VENV:?}"/{bin,include,lib,lib64,share,debian,optional,pyvenv.cfg}
   elif [[ -d $VENV && -n $(ls -A -- "$VENV") ]]; then
     die "$VENV is no virtual environment and not empty: move it away, or name another folder in EDGED_VENV"
   fi

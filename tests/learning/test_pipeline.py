@@ -12,7 +12,7 @@ import pytest
 from edged.codec import decode, read_image
 from edged.contract.hyperparameters import Hyperparameters
 from edged.errors import RefusedError
-from edged.images import Embedding, ImageStore, Kept, variant
+from edged.images import Embedding, ImageStore, Kept, Split, variant
 from edged.learning import Progress, TrainingRequest
 from edged.learning.bottlenecks import Backbone
 from edged.learning.dataset import KeptBottlenecks
@@ -303,3 +303,39 @@ def test_files_that_were_put_there_this_moment_are_trained_on(tmp_path: Path) ->
     outcome = train(request, quiet)
     assert outcome.report.counts == dict.fromkeys(LABELS, 12)
     assert outcome.report.skipped == ()
+
+
+def test_photos_that_judge_take_no_part_in_the_model(request_: TrainingRequest) -> None:
+    """With every test photo under a wrong label, the same bytes come out and only the verdict differs.
+
+    The same with the validation photos: they choose the epoch, so there the training goes another way.
+    """
+    how = Hyperparameters(epochs=40, batch=16, patience=5, min_accuracy=0.0)
+    request = replace(request_, current=None, hyperparameters=how)
+    first = train(request, quiet)
+    mislabel(request, "test")
+    judged_wrong = train(replace(request, run="job-2"), quiet)
+    assert judged_wrong.report.accuracy.quantized < 0.5 <= first.report.accuracy.quantized
+    assert judged_wrong.report.model == first.report.model
+    assert judged_wrong.report.training == first.report.training
+    mislabel(request, "validation")
+    misled = train(replace(request, run="job-3"), quiet)
+    assert misled.report.training.validation_loss > first.report.training.validation_loss
+    assert misled.report.training.best_epoch < first.report.training.best_epoch
+
+
+def mislabel(request: TrainingRequest, split: Split) -> None:
+    """Put each image of a split under the next label; which split an image falls to does not depend on that."""
+    store = ImageStore(request.state_dir, images_max_mb=100)
+    before = store.labeled()
+    store.close()
+    for image in before:
+        if image.split == split:
+            label = LABELS[(LABELS.index(image.label) + 1) % len(LABELS)]
+            image.path.rename(image.path.parent.parent / label / f"moved-{image.path.name}")
+    store = ImageStore(request.state_dir, images_max_mb=100)
+    store.scan()
+    after = {image.sha256: image for image in store.labeled()}
+    store.close()
+    assert {image.sha256: image.split for image in before} == {sha: image.split for sha, image in after.items()}
+    assert all((after[image.sha256].label != image.label) == (image.split == split) for image in before)

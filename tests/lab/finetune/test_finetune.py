@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -20,10 +19,12 @@ from edged.lab.finetune import weights
 from edged.lab.finetune.job import Depth, Hyperparameters, Job, parse_depth
 from edged.lab.finetune.weights import find_weights
 from edged.store import Store, read_bundle
+from tests import optional
 from tests.albums import LABELS, make_album
+from tests.optional import needs_tensorflow
 
 HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
-needs_tensorflow = pytest.mark.skipif(not HAS_TENSORFLOW, reason="needs TensorFlow: pip install 'edged[tensorflow]'")
+"""Of the tests' own interpreter, where it should not be."""
 
 
 def test_depths() -> None:
@@ -126,23 +127,15 @@ network.save_weights(sys.argv[2])
 
 
 def save_weights(path: Path, network: str) -> Path:
-    """Write random weights of a network of Keras; in a process of its own, as everything that imports TensorFlow."""
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-c", RANDOM_WEIGHTS, network, str(path)]
-    subprocess.run(command, check=True, env=environment, capture_output=True)
+    """Write random weights of a network of Keras."""
+    done = optional.run("tensorflow", "-c", RANDOM_WEIGHTS, network, str(path))
+    assert done.returncode == 0, done.stderr
     return path
 
 
 def finetune(tmp_path: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("EDGED_")}
-    environment |= {"EDGED_STORAGE__STATE_DIR": str(tmp_path / "state"), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.run(
-        [sys.executable, "-m", "edged", "finetune", *args],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
+    state = str(tmp_path / "state")
+    return optional.run("tensorflow", "-m", "edged", "finetune", *args, EDGED_STORAGE__STATE_DIR=state)
 
 
 @needs_tensorflow
