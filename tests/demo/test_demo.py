@@ -23,9 +23,11 @@ from edged.demo import PHOTOS, viewer
 from edged.demo.crops import SIDE, write_crops
 from edged.store import read_bundle
 from edged.vision.network import Network
+from tests.conftest import REPOSITORY
 from tests.photos import shipped_photos
 from tests.waiting import PATIENCE_S, wait_until
 
+README = REPOSITORY / "README.md"
 needs_broker = pytest.mark.skipif(importlib.util.find_spec("amqtt") is None, reason="needs amqtt (the extra `demo`)")
 
 
@@ -205,3 +207,39 @@ def test_without_a_result_it_has_failed(demo: Callable[..., Demo]) -> None:
         assert "0 results arrived" not in shown.output
     assert shown.process.returncode == 1
     assert "0 results arrived" in shown.output
+
+
+@needs_broker
+def test_readme_shows_what_it_prints(demo: Callable[..., Demo]) -> None:
+    """Times, rates and the port differ from run to run; photos, labels, scores and the words around them do not."""
+    block = re.search(r"With `--seconds 5.5` it prints:\n\n(.*? arrived\..*?\n)", README.read_text(), re.DOTALL)
+    assert block is not None
+    promised = [line.removeprefix("    ") for line in block[1].splitlines()]
+    shown = demo()
+    cores = {core for line in promised if (core := result_core(line))}
+    assert len(cores) >= 6, "each photo once, at least"
+    wait_until(
+        lambda: cores <= {result_core(line) for line in shown.output.splitlines()} and "telemetry" in shown.output,
+        what=f"README's results, in {shown.output}",
+    )
+    shown.process.send_signal(signal.SIGINT)
+    assert shown.wait() == 0
+    printed = shown.output.splitlines()
+    first = next(place for place, line in enumerate(promised) if result_core(line))
+    assert [plain(line) for line in promised[:first]] == [plain(line) for line in printed[:first]]
+    assert {plain(line) for line in promised if "telemetry" in line} <= {
+        plain(line) for line in printed if "telemetry" in line
+    }
+    ends = [re.sub(r"\S*/edged", "edged", plain(lines[-1])) for lines in (promised, printed)]
+    assert ends[0] == ends[1]
+
+
+def result_core(line: str) -> str | None:
+    """Label, bar and score of a line with a result; None of any other."""
+    found = re.fullmatch(r" *\d\d:\d\d:\d\d\.\d{3}  (.*%) +[\d.]+ ms", line)
+    return found and found[1]
+
+
+def plain(line: str) -> str:
+    """A line with every number that a run decides as N: not those within names and identifiers."""
+    return line if line.startswith("edged/demo/") else re.sub(r"\b\d+(\.\d+)?\b", "N", line)
