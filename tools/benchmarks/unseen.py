@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,24 @@ import numpy as np
 from edged.codec import decode
 from edged.store import read_bundle
 from edged.vision.network import Network
+
+
+def unseen(images: Path, seen: Path, every: int = 1) -> list[Path]:
+    """Return every n-th photo of a folder per label that is in no folder of `seen`, in the order of their names."""
+    known = {hashlib.sha256(file.read_bytes()).hexdigest() for file in seen.glob("*/*")}
+    files = sorted(images.glob("*/*.jpg"))
+    return [file for file in files if hashlib.sha256(file.read_bytes()).hexdigest() not in known][::every]
+
+
+def accuracy(bundle_folder: Path, files: Sequence[Path]) -> float:
+    """Return the share of photos whose folder's name is what the bundle's model says."""
+    bundle = read_bundle(bundle_folder)
+    crop = bundle.manifest.input.crop
+    network, hits = Network(bundle.read_model(), crop=crop), 0
+    for file in files:
+        image = decode(file.read_bytes(), (network.width, network.height), crop=crop)
+        hits += bundle.labels[int(np.argmax(network.infer(network.prepare(image)).scores))] == file.parent.name
+    return hits / len(files)
 
 
 def main() -> int:
@@ -28,21 +47,10 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="take every n-th photo only")
     parser.add_argument("bundles", type=Path, nargs="+")
     args = parser.parse_args()
-    seen = {hashlib.sha256(file.read_bytes()).hexdigest() for file in args.seen.glob("*/*")}
-    files = [
-        file
-        for file in sorted(args.images.glob("*/*.jpg"))
-        if hashlib.sha256(file.read_bytes()).hexdigest() not in seen
-    ][:: args.every]
+    files = unseen(args.images, args.seen, args.every)
     for path in args.bundles:
-        bundle = read_bundle(path)
-        crop = bundle.manifest.input.crop
-        network = Network(bundle.read_model(), crop=crop)
-        hits = 0
-        for file in files:
-            image = decode(file.read_bytes(), (network.width, network.height), crop=crop)
-            hits += bundle.labels[int(np.argmax(network.infer(network.prepare(image)).scores))] == file.parent.name
-        print(json.dumps({"bundle": path.name, "photos": len(files), "accuracy": hits / len(files)}), flush=True)
+        numbers = {"bundle": path.name, "photos": len(files), "accuracy": accuracy(path, files)}
+        print(json.dumps(numbers), flush=True)
     return 0
 
 

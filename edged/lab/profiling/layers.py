@@ -12,11 +12,11 @@ which ratios the single rounds of that quarter lie.
 
 **Where an operator's memory lies in the caches decides whether the sum explains the whole.** In the whole, activations
 go through one small arena over and over; operators that stand alone have an arena each, all of which together do not
-fit into a cache. On one x86 server (2 MB of second-level cache), operators that were merely invoked one after another
-summed to 117 % of MobileNetV2 and 129 % of ResNet-50, and invoked twice in a row, with the second one timed, to 87 %
-and 94 %. So the output is written once before a layer is timed, then its input is copied from where the layer before
-has just left it: both are in the cache, as in the whole, and the weights are not. A neighbour that fills the caches of
-the machine still moves the ratio; the range shows it.
+fit into a cache. Operators that are merely invoked one after another sum to more than the whole, and to less where each
+runs twice in a row and the second run is timed (tools/reports/profiling.md has the numbers). So the output is written
+once before a layer is timed, then its input is copied from where the layer before has just left it: both are in the
+cache, as in the whole, and the weights are not. A neighbour that fills the caches of the machine still moves the ratio;
+the range shows it.
 
 All of this happens on one thread and is measured in that thread's processor time, which a busy machine does not
 stretch: an operator alone would pay for waking a pool of threads that the whole wakes once. The report's `threads`
