@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Measures what tools/reports/profiling.md shows, and writes that page and its pictures.
 
-    .venv/bin/python tools/reports/profiling.py [--data ../shared/data] [--seconds 20] [--limit 400]
+    .venv/bin/python tools/reports/profiling.py [--data ../shared/data] [--seconds 20] [--limit 400] [--python PYTHON]
+    .venv/bin/python tools/reports/profiling.py --render [--out DIR]
 
-Every number comes from the command that stands beside its table: this only runs `edged profile` and formats. The raw
-reports are kept in a folder of the system's temporary files, so that `--render` can format again without measuring.
+Every number comes from the command that stands beside its table: this only runs `edged profile` and formats. What the
+commands have printed is kept in profiling.json, and how often layers were timed again in layers.json (see
+`benchmarks.layers`): `--render` formats both without measuring. A measurement that was cut off goes on where it was.
 """
 
 from __future__ import annotations
@@ -13,18 +15,22 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.layers import caches_table, table
 from edged.contract.reports import ProfileReport
 from edged.lab.chart import Axis, Chart, Series
 from edged.lab.profiling.layers import draw_layers
 from edged.terminal.text import count, precise_milliseconds, shape, short_name
 
 HERE = Path(__file__).resolve().parent
-PICTURES = HERE / "profiling"
+RAW, SPREAD = HERE / "profiling.json", HERE / "layers.json"
+ONLINE_S = 3600.0
+"""For 1,000 images one after another, however slow: a row says how long so many took."""
 Reports = Mapping[str, Mapping[str, Any]]
 
 
@@ -32,48 +38,56 @@ def main() -> int:
     """Measure, draw, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=HERE.parents[2] / "shared" / "data")
-    parser.add_argument("--seconds", type=float, default=20.0, help="for each single measurement")
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each single measurement but the online ones")
     parser.add_argument("--limit", type=int, default=400, help="photos for the comparison")
-    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "edged-profiling")
-    parser.add_argument(
-        "--render", action="store_true", help="format what the cache holds; measure only what is missing"
-    )
+    parser.add_argument("--python", default=sys.executable, help="an interpreter with edged, and with TensorFlow too")
+    parser.add_argument("--render", action="store_true", help="format what was measured before")
+    parser.add_argument("--raw", type=Path, default=RAW, help="what was measured (default: beside this script)")
+    parser.add_argument("--out", type=Path, default=HERE, help="where page and pictures go (default: there, too)")
     args = parser.parse_args()
-    args.cache.mkdir(parents=True, exist_ok=True)
-    models = {"mobilenet_v2": "mobilenet_v2"}
-    models |= {path.stem: str(path) for path in sorted((args.data / "models").glob("*.tflite"))}
-    reports = {name: _profile(name, model, args) for name, model in models.items()}
-    comparison = _compare(models, args)
-    PICTURES.mkdir(exist_ok=True)
+    if not args.render:
+        measure(args)
+    raw = json.loads(args.raw.read_text(encoding="utf-8"))
+    pictures = args.out / "profiling"
+    pictures.mkdir(parents=True, exist_ok=True)
+    reports, comparison = raw["reports"], raw["compare"]
     for name, report in reports.items():
-        (PICTURES / f"{name}.svg").write_text(draw_layers(ProfileReport.model_validate(report)), encoding="utf-8")
-    (PICTURES / "batches.svg").write_text(_batch_lines(reports), encoding="utf-8")
-    (PICTURES / "comparison.svg").write_text(_scatter(comparison), encoding="utf-8")
-    (HERE / "profiling.md").write_text("\n".join(page(reports, comparison, args)) + "\n", encoding="utf-8")
+        (pictures / f"{name}.svg").write_text(draw_layers(ProfileReport.model_validate(report)), encoding="utf-8")
+    (pictures / "batches.svg").write_text(_batch_lines(reports), encoding="utf-8")
+    (pictures / "comparison.svg").write_text(_scatter(comparison), encoding="utf-8")
+    spread = json.loads(SPREAD.read_text(encoding="utf-8"))
+    (args.out / "profiling.md").write_text("\n".join(page(raw, spread)) + "\n", encoding="utf-8")
     return 0
 
 
-def _profile(name: str, model: str, args: argparse.Namespace) -> dict[str, Any]:
-    command = [model, "--json", "--seconds", f"{args.seconds:g}", "--images", str(args.data / "imagenet" / "eli")]
-    return _cached(args, name, command)
-
-
-def _compare(models: Mapping[str, str], args: argparse.Namespace) -> list[dict[str, Any]]:
+def measure(args: argparse.Namespace) -> None:
+    """Run the commands, one after another; each one's output is kept as soon as it is there."""
+    models = {"mobilenet_v2": "mobilenet_v2"}
+    models |= {path.stem: str(path) for path in sorted((args.data / "models").glob("*.tflite"))}
+    unfinished = args.raw.with_suffix(".unfinished.json")
+    raw: dict[str, Any] = {"seconds": args.seconds, "limit": args.limit, "reports": {}}
+    if unfinished.is_file():
+        raw = json.loads(unfinished.read_text(encoding="utf-8"))
+    photos = ["--images", str(args.data / "imagenet" / "eli")]
+    for name, model in models.items():
+        if name not in raw["reports"]:
+            print(f"measuring {name} …", flush=True)
+            short = ["--only", "layers,end_to_end,batch,threads,runtimes,gpu", "--seconds", f"{raw['seconds']:g}"]
+            long = ["--only", "online", "--online", "10,100,1000", "--seconds", f"{ONLINE_S:g}"]
+            report = _profile(args.python, [model, *photos, *short])
+            raw["reports"][name] = report | {"online": _profile(args.python, [model, *photos, *long])["online"]}
+            unfinished.write_text(json.dumps(raw), encoding="utf-8")
     images = args.data / "imagenet"
-    command = ["--compare", *models.values(), "--images", str(images), "--labels", str(images / "labels.csv")]
-    rows: list[dict[str, Any]] = _cached(args, "compare", [*command, "--limit", str(args.limit), "--json"])["compare"]
-    return rows
+    compare = ["--compare", *models.values(), "--images", str(images), "--labels", str(images / "labels.csv")]
+    raw["compare"] = _profile(args.python, [*compare, "--limit", str(args.limit)])["compare"]
+    text = json.dumps(raw, indent=1, ensure_ascii=False).replace(str(args.data), "../shared/data")
+    args.raw.write_text(text + "\n", encoding="utf-8")
+    unfinished.unlink()
 
 
-def _cached(args: argparse.Namespace, name: str, arguments: list[str]) -> dict[str, Any]:
-    file = args.cache / f"{name}.json"
-    if not (args.render and file.is_file()):
-        print(f"measuring {name} …", flush=True)
-        done = subprocess.run(
-            [sys.executable, "-m", "edged", "profile", *arguments], stdout=subprocess.PIPE, check=True
-        )
-        file.write_bytes(done.stdout)
-    report: dict[str, Any] = json.loads(file.read_bytes())
+def _profile(python: str, arguments: list[str]) -> dict[str, Any]:
+    done = subprocess.run([python, "-m", "edged", "profile", *arguments, "--json"], stdout=subprocess.PIPE, check=True)
+    report: dict[str, Any] = json.loads(done.stdout)
     return report
 
 
@@ -106,8 +120,9 @@ def _scatter(comparison: Sequence[Mapping[str, Any]]) -> str:
     ).svg()
 
 
-def page(reports: Reports, comparison: Sequence[Mapping[str, Any]], args: argparse.Namespace) -> Iterator[str]:
-    """Yield the page's lines."""
+def page(raw: Mapping[str, Any], spread: dict[str, Any]) -> Iterator[str]:
+    """Yield the page's lines, of what was measured and of layers that were timed again and again."""
+    reports: Reports = raw["reports"]
     machine = next(iter(reports.values()))["machine"]
     loads = sorted(report["machine"]["load"] for report in reports.values())
     template = (HERE / "profiling.template.md").read_text(encoding="utf-8")
@@ -116,9 +131,12 @@ def page(reports: Reports, comparison: Sequence[Mapping[str, Any]], args: argpar
         f"{machine['memory_mb'] / 1000:.0f} GB",
         "loads": f"{loads[0]:.1f} to {loads[-1]:.1f}",
         "python": machine["python"],
-        "seconds": f"{args.seconds:g}",
-        "limit": str(args.limit),
+        "seconds": f"{raw['seconds']:g}",
+        "limit": str(raw["limit"]),
         "explained": "\n".join(_explained(reports)),
+        "spread": "\n".join(table(spread)),
+        "caches": "\n".join(caches_table(spread)),
+        "runs": str(spread["runs"]),
         "slowest": "\n".join(_slowest(reports)),
         "operators": "\n".join(_operators(reports)),
         "pictures": "\n".join(f"![{name}: time per layer](profiling/{name}.svg)\n" for name in reports),
@@ -129,7 +147,7 @@ def page(reports: Reports, comparison: Sequence[Mapping[str, Any]], args: argpar
         "threads": "\n".join(_threads(reports)),
         "runtimes": "\n".join(_runtimes(reports)),
         "gpu": next(iter(reports.values()))["gpu"].get("error", "a GPU was found"),
-        "comparison": "\n".join(_comparison(comparison)),
+        "comparison": "\n".join(_comparison(raw["compare"])),
     }
     for key, value in values.items():
         template = template.replace("{{" + key + "}}", value)
@@ -152,10 +170,14 @@ def _explained(reports: Reports) -> Iterator[str]:
                 name,
                 *(str(model["operators"]), count(model["params"]), count(model["macs"])),
                 *(f"{whole['sum_ms']:.3f}", f"{whole['whole_ms']:.3f}", f"{whole['explained']:.1%}"),
+                "{:.1%} to {:.1%}".format(*whole["explained_range"]),
                 "yes" if whole["exact"] else "**no**",
             ]
         )
-    yield from _table(["model", "layers", "parameters", "MACs", "sum ms", "whole ms", "explained", "same scores"], rows)
+    yield from _table(
+        ["model", "layers", "parameters", "MACs", "sum ms", "whole ms", "explained", "in single rounds", "same scores"],
+        rows,
+    )
 
 
 def _slowest(reports: Reports) -> Iterator[str]:
