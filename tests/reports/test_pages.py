@@ -1,0 +1,66 @@
+"""Pages with measured numbers are what their scripts make of the raw JSON beside them: nobody has typed a number.
+
+Not here: selection.md and sources.md, which have tests of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+REPORTS = REPOSITORY / "tools" / "reports"
+
+
+def render(script: str, *arguments: str | Path) -> None:
+    """Run the command that the page names, on the raw JSON of the repository."""
+    done = subprocess.run(
+        [sys.executable, str(REPORTS / script), *map(str, arguments)],
+        capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("script", "arguments"), [("profiling.py", ["--render"]), ("finetuning.py", [])])
+def test_a_page_and_its_pictures_are_made_of_their_json(script: str, arguments: list[str], tmp_path: Path) -> None:
+    render(script, *arguments, "--out", tmp_path)
+    made = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
+    assert Path(script).with_suffix(".md") in made
+    for file in made:
+        assert (REPORTS / file).read_bytes() == (tmp_path / file).read_bytes(), f"{file}: run {script} again"
+    shown = re.findall(r"\]\(([^)#:]+)\)", (tmp_path / Path(script).with_suffix(".md")).read_text(encoding="utf-8"))
+    assert {Path(name) for name in shown} == {file for file in made if file.suffix != ".md"}
+
+
+def test_another_number_in_the_json_is_another_page(tmp_path: Path) -> None:
+    """What the comparison above rests on: numbers come from the JSON, not from the template."""
+    raw = json.loads((REPORTS / "profiling.json").read_text(encoding="utf-8"))
+    raw["reports"]["mobilenet_v2"]["layers_sum"]["sum_ms"] = 1234.5678
+    (tmp_path / "raw.json").write_text(json.dumps(raw), encoding="utf-8")
+    render("profiling.py", "--render", "--raw", tmp_path / "raw.json", "--out", tmp_path)
+    assert "1234.568" in (tmp_path / "profiling.md").read_text(encoding="utf-8")
+
+
+def test_rows_of_a_thousand_images_are_a_thousand_images() -> None:
+    reports = json.loads((REPORTS / "profiling.json").read_text(encoding="utf-8"))["reports"]
+    measured = {name: {asked: row["images"] for asked, row in one["online"].items()} for name, one in reports.items()}
+    assert measured == {name: {"10": 10, "100": 100, "1000": 1000} for name in reports}
+
+
+def test_runs_of_fine_tuning_are_those_that_the_page_names() -> None:
+    targets = json.loads((REPORTS / "finetuning.json").read_text(encoding="utf-8"))["targets"]
+    for target in targets:
+        for run in target["runs"]:
+            asked, tuned = run["asked"], run["report"]["finetune"]
+            assert (tuned["layers"], tuned["multiplier"], tuned["epochs"]) == (
+                asked["layers"],
+                asked["multiplier"],
+                asked["epochs"],
+            )
