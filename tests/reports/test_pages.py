@@ -39,6 +39,13 @@ def test_a_page_and_its_pictures_are_made_of_their_json(script: str, arguments: 
     assert {Path(name) for name in shown} == {file for file in made if file.suffix != ".md"}
 
 
+def test_readme_s_tables_are_made_of_their_json(tmp_path: Path) -> None:
+    render("readme.py", "--out", tmp_path / "README.md")
+    readme = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert (REPOSITORY / "README.md").read_text(encoding="utf-8") == readme, "run tools/reports/readme.py again"
+    assert readme.count("<!-- end of ") == 3
+
+
 def test_another_number_in_the_json_is_another_page(tmp_path: Path) -> None:
     """What the comparison above rests on: numbers come from the JSON, not from the template."""
     raw = json.loads((REPORTS / "profiling.json").read_text(encoding="utf-8"))

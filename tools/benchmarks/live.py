@@ -161,6 +161,7 @@ def measure(clip: Path, *, rounds: int = 3, seconds: float = 6) -> dict[str, Any
         "cores": os.cpu_count(),
         "load": load,
         "rounds": rounds,
+        "keep_frames": True,
         "bare_per_s": statistics.median(bare),
         "results_per_s": statistics.median(one["results_per_s"] for one in full),
         "ratio": statistics.median(ratios),
@@ -192,8 +193,11 @@ def table(numbers: dict[str, Any]) -> str:
         ("`edgectl --help`", f"{numbers['edgectl_help_s']:.1f} s", "≤ 0.4 s"),
     ]
     lines = [f"| {what} | {measured} | {asked} |" for what, measured, asked in rows]
-    told = (
-        f"Medians of {numbers['rounds']} rounds on {numbers['cores']} cores, on which {numbers['load']:.1f} other "
-        "processes were ready to run at a time."
+    load = "" if numbers["load"] is None else f", on which {numbers['load']:.1f} other processes were ready to run"
+    kept = (
+        ""
+        if numbers["keep_frames"]
+        else " This was measured with `retrain.keep_frames` off; the bench leaves it on now."
     )
+    told = f"Medians of {numbers['rounds']} rounds on {numbers['cores']} cores{load}.{kept}"
     return "\n".join(["| | measured | asked |", "|---|---|---|", *lines, "", told])
