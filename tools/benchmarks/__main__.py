@@ -13,8 +13,8 @@ from benchmarks import gate, live, retrain, selection
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
-def main() -> int:
-    """Measure, print a table or JSON."""
+def parsed() -> argparse.Namespace:
+    """Return what was typed."""
     parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -50,8 +50,14 @@ def main() -> int:
     four.add_argument("--retrains", type=int, default=1000)
     four.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     four.add_argument("--json", action="store_true")
+    four.add_argument("--into", type=Path, metavar="FILE", help="write the numbers there too")
 
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure, print a table or JSON."""
+    args = parsed()
     if args.command == "selection":
         numbers = selection.run(args.data, args.measured)
         table = selection.table(numbers)
@@ -64,7 +70,9 @@ def main() -> int:
             args.into.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     elif args.command == "gate":
         numbers = gate.measure(args.data, args.state, side=args.side, retrains=args.retrains, workers=args.workers)
-        table = f"{gate.table(numbers)}\n\n{gate.sentence(numbers)}"
+        table = "\n".join([gate.table(numbers), "", *gate.sentences(numbers)])
+        if args.into is not None:
+            args.into.write_text(gate.encode(numbers), encoding="utf-8")
     else:
         numbers = retrain.measure(
             args.images,

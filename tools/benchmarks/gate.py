@@ -1,6 +1,6 @@
 """Does the gate tell better from worse? Simulated retrains on real photos, and the truth from photos that took no part.
 
-    tools/bench gate --json > tools/reports/gate.json        # on the report side of the photos, see `set_aside`
+    tools/bench gate --into tools/reports/gate.json          # on the report side of the photos, see `set_aside`
     tools/bench gate --side develop --retrains 300           # to try something out
 
 Each retrain has an old and a new set of labeled photos, drawn from flowers or from kinds of ImageNet's photos. Both
@@ -12,6 +12,7 @@ all else) judges the same pairs of models.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -481,11 +482,25 @@ def _share(rows: list[dict[str, Any]], rule: str) -> str:
     return f"{promoted} ({promoted / len(rows):.0%})" if rows else "–"
 
 
-def sentence(numbers: dict[str, Any]) -> str:
-    """Tell how many of the promoted models are truly worse, by either rule."""
+def sentences(numbers: dict[str, Any]) -> list[str]:
+    """Tell what the table says of promotions, by either rule, and how exact the truth is."""
+    rows = numbers["rows"]
     parts = []
-    for rule, name in (("verdict", "the gate"), ("before", "the rule before")):
-        promoted = [row for row in numbers["rows"] if row[rule] == "promoted"]
+    for rule, name in (("verdict", "of the gate"), ("before", "of the rule before")):
+        promoted = [row for row in rows if row[rule] == "promoted"]
         worse = sum(row["gain"] < -LIMIT for row in promoted)
-        parts.append(f"{name} {worse} of {len(promoted)} ({worse / max(len(promoted), 1):.1%})")
-    return f"Promoted models that are truly more than {100 * LIMIT:.0f} points worse: {', '.join(parts)}."
+        parts.append(f"{worse} of {len(promoted)} promotions {name} ({worse / max(len(promoted), 1):.1%})")
+    error = float(np.median([row["gain_error"] for row in rows]))
+    photos = sorted({row["truth_photos"] for row in rows})
+    return [
+        f"Truly more than {100 * LIMIT:.0f} points worse than the model they replaced were **{parts[0]}**",
+        f"and {parts[1]}. The truth of a retrain is measured on {photos[0]:,} to {photos[-1]:,}",
+        f"photos that took no part, with a standard error of {100 * error:.1f} points (median).",
+    ]
+
+
+def encode(numbers: dict[str, Any]) -> str:
+    """Return the content of the raw file: JSON, a line for each retrain."""
+    head = json.dumps({name: value for name, value in numbers.items() if name != "rows"})[1:-1]
+    rows = ",\n".join(json.dumps(row, ensure_ascii=False) for row in numbers["rows"])
+    return f'{{{head}, "rows": [\n{rows}\n]}}\n'

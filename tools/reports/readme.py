@@ -3,8 +3,8 @@
 
     .venv/bin/python tools/reports/readme.py [--out FILE]
 
-retrain.json and live.json come from `tools/bench retrain --into tools/reports/retrain.json` and
-`tools/bench live --into tools/reports/live.json`; README says with which arguments.
+retrain.json, live.json and gate.json come from `tools/bench retrain`, `live` and `gate`, each with
+`--into tools/reports/NAME.json`; README says with which other arguments.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks import gate
 from benchmarks.keras_recipes import LONG, Share
 from benchmarks.live import table
 from benchmarks.retrain import keras_table
@@ -46,7 +47,13 @@ def main() -> int:
     args = parser.parse_args()
     runs = json.loads((HERE / "retrain.json").read_text(encoding="utf-8"))
     live = json.loads((HERE / "live.json").read_text(encoding="utf-8"))
-    parts = {"retrain": retrain(runs), "keras": keras(runs), "live": table(live).splitlines()}
+    gated = json.loads((HERE / "gate.json").read_text(encoding="utf-8"))
+    parts = {
+        "retrain": retrain(runs),
+        "keras": keras(runs),
+        "live": table(live).splitlines(),
+        "gate": [gate.table(gated), "", *gate.sentences(gated)],
+    }
     text = README.read_text(encoding="utf-8")
     for name, lines in parts.items():
         text = replaced(text, name, lines)
