@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edged.cli.options import add_album, add_config, add_workers
-from edged.terminal.options import add_accept, add_hyperparameters, given_hyperparameters
+from edged.terminal.options import add_accept, add_hyperparameters, add_limits, given_hyperparameters
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def register(commands: Commands) -> None:
     add_hyperparameters(parser)
     parser.add_argument("--backbone", metavar="NAME", help="an installed model, or auto (default: that of what runs)")
     add_accept(parser)
+    add_limits(parser, ", with --backbone auto")
     add_workers(parser)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write the bundle there (default: a new version)")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON line")
@@ -42,12 +43,15 @@ def run(args: argparse.Namespace) -> int:
 
     Examples:
       edged retrain --images photos/ --lr 0.1
+      edged retrain --images photos/ --backbone auto --within 20
       edged retrain --images photos/ --out flowers --json
     """
     from edged.cli.state import open_device
     from edged.errors import ConfigError
     from edged.process import limit_threads
 
+    if args.backbone != "auto" and (args.within or args.memory):
+        raise ConfigError("--within and --memory choose among networks: they need --backbone auto")
     if not args.images.is_dir():
         raise ConfigError(f"--images {args.images}: no such folder; one with a folder per label is needed")
 
@@ -64,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
     from edged.errors import RefusedError
     from edged.lab.trainer import choose
-    from edged.learning import Outcome, TrainingRequest, candidates, choose_backbone
+    from edged.learning import Limits, Outcome, TrainingRequest, candidates, choose_backbone
     from edged.learning.trainer import run_here
     from edged.store import Store
     from edged.terminal.progress import progress
@@ -79,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
             backbone=choose_backbone(store, current, args.backbone).path,
             candidates=candidates(store, args.backbone),
             current=current.path if args.out is None else None,
+            limits=Limits(args.within, args.memory, configuration.model.threads),
             run=time.strftime("retrain-%Y%m%dT%H%M%S"),
             images=args.images,
             hyperparameters=configuration.retrain.hyperparameters,

@@ -12,10 +12,11 @@ import os
 from typing import TYPE_CHECKING
 
 from edged.cli.options import add_album, add_config, add_workers
+from edged.terminal.options import add_limits
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
-    from edged.lab.sources import Ranking
+    from edged.lab.sources import Ranking, Standing
     from edged.settings import Settings
 
 
@@ -25,10 +26,15 @@ def register(commands: Commands) -> None:
     parser = family.add("rank", run)
     add_album(parser)
     way = parser.add_mutually_exclusive_group()
+    way.add_argument("--exact", action="store_true", help="all images through every network, heads measured on each")
     way.add_argument("--evidence", action="store_true", help="by LogME on each network's own bottlenecks")
-    way.add_argument("--exact", action="store_true", help="train a head on each network and measure it")
+    way.add_argument(
+        "--divergence", action="store_true",
+        help="by how near the images are to what each network was trained on (P2L), and by its published accuracy",
+    )  # fmt: skip
+    add_limits(parser)
     add_workers(parser)
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the parts of --exact (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of images' order and folds (%(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     add_config(parser)
 
@@ -36,11 +42,12 @@ def register(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Rank the installed networks for labeled images.
 
-    By an estimate from one pass of the images through one network, with --evidence by one pass through each, or with
-    --exact by a head trained on each. Images of the test side are not looked at.
+    By a race: all networks see some images, heads on their bottlenecks are cross-validated, the surely worse leave and
+    the others see more, in at most a quarter of the time that --exact takes. Images of the test side are not looked at.
 
     Examples:
       edged sources rank --images photos/
+      edged sources rank --images photos/ --within 20 --memory 60
       edged sources rank --images photos/ --exact --json
     """
     from edged.cli.state import open_device
@@ -57,9 +64,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _rank(args: argparse.Namespace, configuration: Settings) -> Ranking:
-    from edged.errors import ModelError
+    from edged.errors import ConfigError, ModelError
     from edged.images import open_images
-    from edged.lab.sources import Ranker
+    from edged.lab.sources import Ranker, UnaffordableError
+    from edged.learning import Limits
     from edged.learning.dataset import select
     from edged.store import Store
     from edged.terminal.progress import progress
@@ -82,10 +90,15 @@ def _rank(args: argparse.Namespace, configuration: Settings) -> Ranking:
                 runtime=configuration.model.runtime,
                 workers=args.workers if args.workers > 0 else os.cpu_count() or 1,
                 tell=lambda name, done, of: tell(done, of, f"bottlenecks of {name}", stage=name),
+                limits=Limits(args.within, args.memory, configuration.model.threads),
             )
             if args.exact:
                 return ranker.measure(args.seed)
-            return ranker.evidence() if args.evidence else ranker.estimate()
+            if args.evidence:
+                return ranker.evidence()
+            return ranker.estimate() if args.divergence else ranker.race(args.seed)
+    except UnaffordableError as error:  # what the flags ask for
+        raise ConfigError(str(error)) from error
     finally:
         store.close()
 
@@ -93,19 +106,44 @@ def _rank(args: argparse.Namespace, configuration: Settings) -> Ranking:
 def _print(ranking: Ranking) -> None:
     from edged.terminal.tables import console, plain_table
 
+    measured = ranking.way in ("race", "exact")
     columns = ["network", "trained on", "images"]
-    columns += ["accuracy", "seconds"] if ranking.exact else ["divergence", "score"]
+    columns += {
+        "race": ["score", "accuracy", "of", "seconds"],
+        "exact": ["accuracy", "of", "seconds"],
+        "evidence": ["log evidence", "seconds"],
+        "divergence": ["divergence", "score"],
+        "limits": [],
+    }[ranking.way]
+    weighed = any(one.footprint is not None for one in ranking.standings)
+    columns += ["ms a frame", "MB"] if weighed else []
     table = plain_table(*columns, "", left=("network", "trained on", ""), folded=("",))
     for one in ranking.standings:
         cells = [one.bundle.name]
         cells += ["unknown", ""] if one.source is None else [one.source.dataset, f"{one.source.images:,}"]
-        if one.measured is not None:
-            cells += [f"{one.measured.accuracy:.1%} ±{one.measured.error:.1%}", f"{one.seconds:.1f}"]
-        elif one.score is not None:
-            cells += ["" if one.divergence is None else f"{one.divergence:.3f}", f"{one.score:.3f}"]
-        else:
-            cells += ["", ""]
+        if ranking.way == "race":
+            cells.append("" if one.score is None else f"{one.score:.3f}")
+        if measured:
+            cells += _measured(one)
+        elif ranking.way == "evidence":
+            cells += ["", ""] if one.score is None else [f"{one.score:.3f}", f"{one.seconds:.1f}"]
+        elif ranking.way == "divergence":
+            cells += ["", ""] if one.score is None else [f"{one.divergence:.3f}", f"{one.score:.3f}"]
+        if weighed:
+            cost = one.footprint
+            cells += ["", ""] if cost is None else [f"{cost.frame_ms:.1f}", f"{cost.memory_mb:.0f}"]
         table.add_row(*cells, one.warning or "")
     screen = console(plain_width=160)
     screen.print(table)
+    if measured:
+        screen.print("± is one standard error of the accuracy, as if images were independent", soft_wrap=True)
+    if ranking.way == "race":
+        screen.print("score: mean probability of the right label, with the published top-1 as a prior", soft_wrap=True)
     screen.print(f"start from {ranking.best.name}: {ranking.reason} ({ranking.seconds:.1f} s)", soft_wrap=True)
+
+
+def _measured(one: Standing) -> list[str]:
+    if one.measured is None:
+        return ["", "", ""]
+    accuracy = f"{one.measured.accuracy:.1%} ±{one.measured.error:.1%}"
+    return [accuracy, str(len(one.measured.correct)), f"{one.seconds:.1f}"]

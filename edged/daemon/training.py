@@ -53,13 +53,15 @@ class Training:
         self._runner.start(TRAINING, command.id, lambda job: self._carry_out(job, request))
 
     def _request(self, id_: str, args: RetrainArgs) -> TrainingRequest:
-        from edged.learning import TrainingRequest, candidates, choose_backbone
+        from edged.learning import Limits, TrainingRequest, candidates, choose_backbone
 
         current = self._switch.running
+        limits = Limits(args.within_ms, args.memory_mb, self._settings.model.threads)
         return TrainingRequest(
             state_dir=self._settings.storage.state_dir,
             backbone=choose_backbone(self._store, current, args.backbone).path,
-            candidates=candidates(self._store, args.backbone),
+            candidates=candidates(self._store, args.backbone, limits),
+            limits=limits,
             current=current.path,
             run=id_,
             images_max_mb=self._settings.storage.images_max_mb,

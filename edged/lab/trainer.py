@@ -27,13 +27,13 @@ def run(request: TrainingRequest, tell: Callable[[Progress], None]) -> Outcome:
 def choose(
     request: TrainingRequest, store: ImageStore, selection: Selection, tell: Callable[[int, int], None]
 ) -> Choice:
-    """Choose the candidate that is likely best for these images: the first one of `Ranker.estimate`.
+    """Choose the candidate that is likely best for these images: the first one of `Ranker.race`.
 
     Args:
         request: Its candidates are ranked; its current model is what the others are compared with.
         store: Where bottlenecks are kept.
         selection: The labeled images.
-        tell: Told how many images have passed through the reference network, and how many shall.
+        tell: Told how many hundredths of the race's time are spent, and 100.
 
     Raises:
         RefusedError: There is nothing to choose from, or no way to.
@@ -50,8 +50,8 @@ def choose(
         current=None if request.current is None else read_bundle(request.current),
         runtime=request.runtime,
         workers=request.workers or os.cpu_count() or 1,
-        tell=lambda _name, done, of: tell(done, of),
-    ).estimate()
+        limits=request.limits,
+    ).race(progress=lambda share: tell(round(100 * share), 100))
     return Choice(ranking.best, ranking.report())
 
 

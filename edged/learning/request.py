@@ -29,6 +29,25 @@ AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What the device can afford of a network that is chosen with `AUTO`. None: anything.
+
+    Attributes:
+        within_ms: Longest invocation, milliseconds a frame.
+        memory_mb: Most memory that running it takes, 10^6 bytes.
+        threads: For one invocation, as in the setting `model.threads`.
+    """
+
+    within_ms: float | None = None
+    memory_mb: float | None = None
+    threads: int = 1
+
+    def __bool__(self) -> bool:
+        """Tell whether there is any limit."""
+        return self.within_ms is not None or self.memory_mb is not None
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingRequest:
     """One training.
 
@@ -39,6 +58,7 @@ class TrainingRequest:
         backbone: Folder of the bundle whose network gets a new head.
         candidates: Folders of bundles of which one's network gets a new head, in place of `backbone`'s; see `Choose`.
             Empty: there is nothing to choose.
+        limits: What a candidate may cost.
         current: Folder of the bundle that runs; the new one must not be worse. None: nothing to compare with.
         run: Name of the training: the job's id. Names the TensorBoard run.
         hyperparameters: How to train, and how good the new model must be.
@@ -60,6 +80,7 @@ class TrainingRequest:
     accept: bool = False
     out: Path | None = None
     candidates: tuple[Path, ...] = ()
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,21 +132,24 @@ if TYPE_CHECKING:
     Choose = Callable[[TrainingRequest, ImageStore, Selection, Callable[[int, int], None]], Choice]
     """Chooses one of `request.candidates` for the labeled images of a selection.
 
-    The last argument is told how many images have passed through a network, and how many shall.
+    The last argument is told how many parts of the work are done, and how many there are.
     """
 
 
-def candidates(store: Store, name: str | None) -> tuple[Path, ...]:
+def candidates(store: Store, name: str | None, limits: Limits | None = None) -> tuple[Path, ...]:
     """Return the folders of the bundles that a training chooses its backbone from; none where `name` is not `AUTO`.
 
     Args:
         store: Where models are installed.
         name: What was asked for as the backbone.
+        limits: What a candidate may cost; only with `AUTO`.
 
     Raises:
-        RefusedError: There is nothing to choose from.
+        RefusedError: There is nothing to choose from, or limits but no choice.
     """
     if name != AUTO:
+        if limits:
+            raise RefusedError(f"limits of time and memory choose among networks: they need backbone = {AUTO}")
         return ()
     installed = store.installed()
     if len({bundle.manifest.backbone_sha256 for bundle in installed}) < 2:

@@ -56,6 +56,21 @@ def add_profile_options(parser: Parser) -> None:
     parser.add_later(_add_parts)
 
 
+def add_limits(parser: argparse.ArgumentParser, when: str = "") -> None:
+    """Add `--within` and `--memory`: what a network that is chosen may cost the device.
+
+    Args:
+        parser: Of the command.
+        when: What the help says of when they count.
+    """
+    parser.add_argument(
+        "--within", type=positive, metavar="MS", help=f"choose one that takes at most so many ms a frame{when}"
+    )
+    parser.add_argument(
+        "--memory", type=positive, metavar="MB", help=f"choose one that takes at most so much memory{when}"
+    )
+
+
 def add_hyperparameters(parser: Parser) -> None:
     """Add an option for each hyperparameter, such as `--lr`; what is not given is None."""
     parser.add_later(_add_hyperparameters)

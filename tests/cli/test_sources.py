@@ -12,6 +12,7 @@ from edged.cli import main
 from edged.store import Store, read_bundle
 from edged.zoo import install
 from tests.albums import LABELS, make_album
+from tests.networks import made
 
 SHIPPED = resources.shipped("models") / "mobilenet_v2"
 
@@ -28,11 +29,16 @@ def test_rank(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     command = ["sources", "rank", "--images", str(album), "--workers", "1", "--config", str(config)]
     assert main([*command, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["chosen"] == "mobilenet_v2"
-    assert told["exact"] is False
+    assert told["chosen"] == "mobilenet_v2"  # its top-1 is known, the other's, with the same bytes, is not
+    assert (told["way"], told["exact"]) == ("race", False)
+    assert told["sources"][0]["images"] <= told["images"]
     assert main(command) == 0
     text = capsys.readouterr().out
-    assert "start from mobilenet_v2: estimated from one pass of" in text
+    assert "start from mobilenet_v2: race over " in text
+    assert "± is one standard error of the accuracy, as if images were independent" in text
+    assert main([*command, "--divergence"]) == 0
+    text = capsys.readouterr().out
+    assert "start from mobilenet_v2: estimated, without a look at labels: published top-1" in text
     assert "1,281,167" in text
     assert main([*command, "--evidence", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -67,3 +73,28 @@ def test_mistakes_get_one_line(
     told = capsys.readouterr().err
     assert error in told
     assert told.count("\n") == 1
+
+
+def test_limits_leave_out_what_the_device_cannot_afford(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = read_bundle(SHIPPED)
+    install(Store(tmp_path / "state"), made("made_v1_128").model, made("made_v1_128").labels, name="small", origin="")
+    install_second(tmp_path)
+    album = make_album(tmp_path / "album", 8)
+    command = ["sources", "rank", "--images", str(album), "--workers", "1", "--config", str(config)]
+    assert main([*command, "--within", "100000", "--memory", "100000", "--json"]) == 0
+    costs = {one["name"]: one for one in json.loads(capsys.readouterr().out)["sources"]}
+    assert set(costs) == {shipped.name, "small", "other"}
+    assert all(one["frame_ms"] > 0 and one["memory_mb"] > 0 for one in costs.values())
+    assert costs["small"]["frame_ms"] < costs[shipped.name]["frame_ms"]
+    assert main([*command, "--within", "0.0001"]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("edged: none of the 3 installed networks is within the limits: mobilenet_v2 takes ")
+    assert "ms a frame, more than 0.0001" in told
+
+
+def test_limits_need_a_choice(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    album = make_album(tmp_path / "album", 8)
+    assert main(["retrain", "--images", str(album), "--within", "5", "--config", str(config)]) == 2
+    assert "they need --backbone auto" in capsys.readouterr().err

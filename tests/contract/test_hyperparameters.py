@@ -39,6 +39,9 @@ def test_a_command_changes_what_it_names_and_nothing_else() -> None:
     args = RetrainArgs.model_validate({"lr": 0.1, "epochs": None, "backbone": "inception_v3"})
     assert args.over(configured) == Hyperparameters(lr=0.1, epochs=7, seed=3)
     assert RetrainArgs().over(configured) == configured
+    limited = RetrainArgs.model_validate({"backbone": "auto", "within_ms": 20, "memory_mb": None})
+    assert (limited.within_ms, limited.memory_mb) == (20.0, None)
+    assert limited.over(configured) == configured
 
 
 def test_the_configuration_and_the_command_have_all_of_them() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from edged import resources
 from edged.contract.hyperparameters import Hyperparameters
 from edged.jobs.process import ChildProcess
-from edged.learning import CHOOSING_TRAINER, TrainingRequest, candidates
+from edged.learning import CHOOSING_TRAINER, Limits, TrainingRequest, candidates
 from edged.store import Store, read_bundle
 from edged.zoo import install
 from tests.albums import make_album
@@ -39,6 +40,13 @@ def test_the_child_ranks_its_candidates_and_trains(tmp_path: Path) -> None:
     assert outcome.error is None
     assert outcome.report.choice is not None
     assert outcome.report.choice.chosen == "mobilenet_v2" == outcome.report.backbone
+    assert outcome.report.choice.way == "race"
+    request = dataclasses.replace(request, limits=Limits(within_ms=0.0001))
+    with ChildProcess(CHOOSING_TRAINER, request, timeout_s=PATIENCE_S) as process:
+        outcome = process.wait()
+    assert outcome.status == "rejected"
+    assert outcome.error is not None
+    assert "none of the 2 installed networks is within the limits" in outcome.error
 
 
 def test_the_entry_loads_nothing_heavy_before_threads_are_limited() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edged.errors import RefusedError
-from edged.learning import candidates, choose_backbone
+from edged.learning import Limits, candidates, choose_backbone
 from edged.store import Store, read_bundle
 from edged.zoo import install
 from tests.conftest import REPOSITORY
@@ -35,3 +35,13 @@ def test_only_auto_has_candidates(tmp_path: Path) -> None:
     other = install(store, shipped.read_model() + bytes(16), shipped.labels, name="other", origin="other")
     assert set(candidates(store, "auto")) == {SHIPPED, other.path}
     assert candidates(store, None) == candidates(store, "other") == ()
+
+
+def test_limits_without_a_choice_are_refused(tmp_path: Path) -> None:
+    store, shipped = Store(tmp_path), read_bundle(SHIPPED)
+    install(store, shipped.read_model() + bytes(16), shipped.labels, name="other", origin="other")
+    for limits in (Limits(within_ms=5.0), Limits(memory_mb=50.0)):
+        assert len(candidates(store, "auto", limits)) == 2
+        with pytest.raises(RefusedError, match="they need backbone = auto"):
+            candidates(store, "other", limits)
+    assert candidates(store, "other", Limits(threads=4)) == ()

@@ -1,9 +1,19 @@
-"""Is the estimated choice of a source the right one? Estimates beside cross-validated heads on every installed network.
+"""Which way chooses the best network to start from, and in what time: `tools/reports/sources.json`, by one command.
 
-    cd tools && python -m benchmarks.sources --state DIR --work DIR [--data ../../shared/data] --out sources.json
+    cd tools && python -m benchmarks.sources --state DIR --work DIR [--data ../../shared/data] [--side report]
 
-`--state` is a state directory in which the networks are installed (`edged models add`, `edged models pull`). Targets
-are photos of ../shared/data, linked into `--work`. Bottlenecks are kept, so a second run takes seconds.
+`--state` is a state directory in which the networks are installed (`edged models add`, `edged models pull`); `--work`
+gets the targets and what passes gave, so that a second run invokes nothing. `benchmarks.sources_report` makes the
+pages of it.
+
+**Truth of a target**: for every network the mean of three cross-validations over all its photos, with seeds that no
+way of choosing uses. The regret of a way is what the best network has more than the one that it chose. A race looks at
+a part of the same photos, so this truth flatters `exact` and the race; where a target has at least `LEAST_TO_HALVE`
+photos they are also judged by photos that none of them saw: the choice is made on one half, heads trained there are
+judged on the other.
+
+**Time** is processor time of one thread: what opening each network and passing each photo cost when they were
+measured, and what heads and formulas cost now.
 """
 
 from __future__ import annotations
@@ -12,108 +22,241 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.targets import IMAGENET_TARGETS, make_flowers, make_imagenet
-from edged.images import ImageStore, open_images
-from edged.lab.sources.ranker import Ranker
-from edged.lab.sources.ranking import Ranking
-from edged.lab.sources.transferability import h_score, leep, log_evidence
-from edged.learning.bottlenecks import Backbone, complete
-from edged.learning.dataset import KeptBottlenecks, Selection
-from edged.store import Bundle, Store
-from edged.vision.network import HeadNetwork
+from benchmarks.passes import Entrant, Passes
+from benchmarks.set_aside import Side
+from benchmarks.targets import build
+from edged.images import ImageStore, LabeledImage, open_images
+from edged.lab.sources.cross_validation import cross_validate
+from edged.lab.sources.known_sources import IMAGENET, read_known_sources
+from edged.lab.sources.race import Race, race
+from edged.lab.sources.racing import stratified_order
+from edged.lab.sources.transferability import divergence, h_score, leep, log_evidence, p2l, profile
+from edged.learning.softmax_regression import fit
+from edged.process import limit_threads
+from edged.store import Store
 
-PER_FLOWER = 200
-LEAST = 35  # photos that no ImageNet network was trained on, to measure them alone too
-IN_THE_TABLE = "eli"  # photos that edged/lab/sources/known_sources.json was made of: no target is estimated from them
+REFERENCE = "mobilenet_v2"
+TRUTH_SEEDS = (101, 102, 103)
+RACE_SEEDS = (0, 1, 2)
+LEAST_TO_HALVE = 130
+OUT = Path(__file__).resolve().parents[1] / "reports" / "sources.json"
 
 
-def measure(name: str, folder: Path, fresh: Path, store: Store, state: Path, seed: int) -> dict[str, Any]:
-    """Return estimates and measurements of one target."""
-    exact, others = _exact(folder, store, state, seed)
-    estimated, estimate_s = _estimate(fresh, store, state)
-    rows = {row["name"]: row for row in exact.report().to_json()["sources"]}
-    for row in estimated.report().to_json()["sources"]:
-        rows[row["name"]] |= {key: row[key] for key in ("divergence", "score", "dataset", "source_images")}
-    for source, values in others.items():
-        rows[source] |= values
-    result = {
-        "target": name,
-        "images": exact.images,
-        "estimated_from": estimated.images,
-        "no_transfer": exact.baseline,
-        "exact_s": exact.seconds,
-        "estimate_s": estimate_s,
-        "sources": list(rows.values()),
+@dataclass(frozen=True)
+class Target:
+    """Photos of one target, in every network.
+
+    Attributes:
+        labels: (n,) from 0.
+        groups: n ids of near duplicates.
+        entrants: One per network, in the order of their names.
+    """
+
+    labels: NDArray[np.intp]
+    groups: list[str]
+    entrants: list[Entrant]
+
+    def part(self, photos: NDArray[np.intp]) -> Target:
+        """Return some photos of it."""
+        cut = [
+            Entrant(one.bundle, one.features[photos], one.affine, one.seconds[photos], one.opening_s, one.head)
+            for one in self.entrants
+        ]
+        return Target(self.labels[photos], [self.groups[photo] for photo in photos], cut)
+
+    @property
+    def classes(self) -> int:
+        """Number of labels."""
+        return int(self.labels.max()) + 1
+
+
+class Clock:
+    """Processor time of this process, and what passes would have taken that are not repeated."""
+
+    def __init__(self) -> None:
+        self.passes_s = 0.0
+
+    def __call__(self) -> float:
+        """Return seconds."""
+        return self.passes_s + time.process_time()
+
+
+class Replayed:
+    """A network in a race whose passes were measured before."""
+
+    def __init__(self, entrant: Entrant, clock: Clock) -> None:
+        self._entrant, self._clock = entrant, clock
+        self._opened = False
+        self.prior, self.affine = prior(entrant), entrant.affine
+
+    def look(self, images: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Let the clock tell what the passes have cost; every photo can be read."""
+        self._clock.passes_s += (0.0 if self._opened else self._entrant.opening_s) + float(
+            self._entrant.seconds[images].sum()
+        )
+        self._opened = True
+        return np.array([], np.intp)
+
+    def features(self, images: NDArray[np.intp]) -> Any:
+        """Return the bottlenecks."""
+        return self._entrant.features[images]
+
+
+def prior(entrant: Entrant) -> float | None:
+    """Return the published top-1 of a network that was trained on ImageNet."""
+    source = read_known_sources().of(entrant.bundle)
+    return source.accuracy if source is not None and source.dataset == IMAGENET else None
+
+
+def let_race(target: Target, seed: int) -> Race:
+    """Let all networks race on a target."""
+    clock = Clock()
+    runners = [Replayed(entrant, clock) for entrant in target.entrants]
+    return race(runners, target.labels, target.groups, clock=clock, seed=seed)
+
+
+def cross_validated(target: Target, entrant: Entrant, seed: int) -> NDArray[np.bool_]:
+    """Return whether cross-validated heads are right about each photo."""
+    return cross_validate(
+        entrant.features, target.labels, target.groups, classes=target.classes, affine=entrant.affine, seed=seed
+    ).correct
+
+
+def ways(target: Target) -> dict[str, tuple[list[float], float]]:
+    """Return the values by which each way but the race ranks the networks, and the time that it takes, seconds."""
+    passes_s = sum(one.opening_s + float(one.seconds.sum()) for one in target.entrants)
+    reference = next(one for one in target.entrants if one.bundle.name == REFERENCE)
+    reference_s = reference.opening_s + float(reference.seconds.sum())
+    shape = profile(reference.affine.dequantize(reference.features))
+    known = [read_known_sources().of(one.bundle) for one in target.entrants]
+    away = [None if one is None else divergence(shape, profile(one.mean[np.newaxis])) for one in known]
+    looks: dict[str, Callable[[Entrant], float]] = {
+        "exact": lambda one: float(cross_validated(target, one, 0).mean()),
+        "LogME": lambda one: log_evidence(one.affine.dequantize(one.features), target.labels),
+        "LEEP": lambda one: leep(one.head.scores(one.features), target.labels),
+        "H-score": lambda one: h_score(one.affine.dequantize(one.features), target.labels),
     }
-    print(json.dumps(result), file=sys.stderr, flush=True)
+    found: dict[str, tuple[list[float], float]] = {}
+    for name, look in looks.items():
+        began = time.process_time()
+        values = [look(one) for one in target.entrants]
+        found[name] = (values, passes_s + time.process_time() - began)
+    found["divergence and top-1"] = (
+        [
+            -np.inf if one is None or nats is None else p2l(nats, one.images, one.accuracy)
+            for one, nats in zip(known, away, strict=True)
+        ],
+        reference_s,
+    )
+    found["divergence alone"] = ([-np.inf if nats is None else -nats for nats in away], reference_s)
+    found["top-1 alone"] = ([prior(one) or -np.inf for one in target.entrants], 0.0)
+    return found
+
+
+def chosen_value(values: Sequence[float], worth: NDArray[np.float64]) -> float:
+    """Return the mean worth of those that a way ranks first: several where it cannot tell them apart."""
+    array = np.array(values)
+    return float(worth[array == array.max()].mean())
+
+
+def measure(target: Target) -> dict[str, Any]:
+    """Return what every way chooses on a target, what that is worth, and its time."""
+    names = [one.bundle.name for one in target.entrants]
+    truths = np.array(
+        [[cross_validated(target, one, seed) for seed in TRUTH_SEEDS] for one in target.entrants], np.float64
+    )
+    worth = truths.mean(axis=(1, 2))
+    found = ways(target)
+    exact_s = found["exact"][1]
+    races = [let_race(target, seed) for seed in RACE_SEEDS]
+    per_photo = truths.mean(axis=1)
+    best = int(worth.argmax())
+    result: dict[str, Any] = {
+        "photos": len(target.labels),
+        "labels": target.classes,
+        "exact_s": exact_s,
+        "accuracy": dict(zip(names, worth.tolist(), strict=True)),
+        "best": names[best],
+        "best_error": float(per_photo[best].std(ddof=1) / np.sqrt(len(target.labels))),
+        "random": float(worth.max() - worth.mean()),
+        "ways": {
+            name: {
+                "regret": float(worth.max() - chosen_value(values, worth)),
+                "share": seconds / exact_s,
+                "chosen": names[int(np.argmax(values))],
+            }
+            for name, (values, seconds) in found.items()
+        },
+    }
+    picked = [one.places[0].runner for one in races]
+    # Regret is a difference on the same photos, so its own sampling error is that of the paired difference.
+    result["ways"]["race"] = {
+        "regret": float(np.mean([worth.max() - worth[one] for one in picked])),
+        "share": float(np.mean([one.seconds for one in races])) / exact_s,
+        "chosen": [names[one] for one in picked],
+        "rounds": [one.rounds for one in races],
+        "photos_seen": [len(one.places[0].measured.correct) for one in races],
+        "worse": [sum(place.left == "worse" for place in one.places) for one in races],
+        "time": [sum(place.left == "time" for place in one.places) for one in races],
+        "paired_error": float(
+            np.mean([(per_photo[best] - per_photo[one]).std(ddof=1) / np.sqrt(len(target.labels)) for one in picked])
+        ),
+    }
+    if len(target.labels) >= LEAST_TO_HALVE:
+        result["unseen"] = unseen(target)
     return result
 
 
-@contextmanager
-def _opened(folder: Path, store: Store, state: Path) -> Iterator[tuple[ImageStore, Selection, Ranker]]:
-    """Lend the images, all of them as a selection, and a ranker of all installed networks for them."""
-    with closing(open_images(state, folder, 1000.0)) as images:
-        images.scan()
-        everything = images.labeled()
-        selection = Selection(tuple(everything), tuple(sorted({image.label for image in everything})), {})
-        yield (
-            images,
-            selection,
-            Ranker(
-                images,
-                selection,
-                store.installed(),
-                current=store.find("mobilenet_v2"),
-                runtime="auto",
-                workers=1,
-                splits=("train", "validation", "test"),
-            ),
+def unseen(target: Target) -> dict[str, Any]:
+    """Return the regrets where the choice is made on one half of the photos and judged on the other, both ways."""
+    order = stratified_order(target.labels, target.groups, 77)
+    side_of_group: dict[str, int] = {}
+    for place, photo in enumerate(order):
+        side_of_group.setdefault(target.groups[int(photo)], place % 2)
+    side = np.array([side_of_group[group] for group in target.groups])
+    regrets: dict[str, list[float]] = {}
+    shares: list[float] = []
+    for half in (0, 1):
+        chosen_on, judged_on = target.part(np.flatnonzero(side == half)), target.part(np.flatnonzero(side != half))
+        worth = np.array(
+            [
+                judge(one, other, chosen_on, judged_on)
+                for one, other in zip(chosen_on.entrants, judged_on.entrants, strict=True)
+            ]
         )
+        found = ways(chosen_on)
+        for name, (values, _) in found.items():
+            regrets.setdefault(name, []).append(float(worth.max() - chosen_value(values, worth)))
+        run = let_race(chosen_on, 0)
+        regrets.setdefault("race", []).append(float(worth.max() - worth[run.places[0].runner]))
+        shares.append(run.seconds / found["exact"][1])
+        regrets.setdefault("random", []).append(float(worth.max() - worth.mean()))
+    return {"regret": {name: float(np.mean(values)) for name, values in regrets.items()}, "race_share": np.mean(shares)}
 
 
-def _exact(folder: Path, store: Store, state: Path, seed: int) -> tuple[Ranking, dict[str, dict[str, float]]]:
-    with _opened(folder, store, state) as (images, selection, ranker):
-        seconds = {bundle.name: _bottlenecks(bundle, images, selection) for bundle in store.installed()}
-        ranking = ranker.measure(seed)
-        others = {one.bundle.name: _look(one.bundle, images, selection) for one in ranking.standings}
-    for source, values in others.items():
-        values["bottlenecks_s"] = seconds[source]
-    return ranking, others
+def judge(one: Entrant, other: Entrant, chosen_on: Target, judged_on: Target) -> float:
+    """Return the accuracy, on photos of one half, of a head that was trained on the other."""
+    head = fit(one.features, chosen_on.labels, classes=chosen_on.classes, affine=one.affine)
+    return float((head.logits(other.features, other.affine).argmax(axis=1) == judged_on.labels).mean())
 
 
-def _bottlenecks(bundle: Bundle, images: ImageStore, selection: Selection) -> float:
-    """Compute the bottlenecks before anything else is timed; return seconds."""
-    began = time.monotonic()
-    backbone = Backbone.of(bundle, "auto")
-    complete(images, selection.images, lambda _: ("plain",), backbone, workers=1, tell=lambda _done, _of: None)
-    return time.monotonic() - began
-
-
-def _look(bundle: Bundle, images: ImageStore, selection: Selection) -> dict[str, float]:
-    """Return the estimators that need the source's own view of the images."""
-    backbone = Backbone.of(bundle, "auto")
-    rows = KeptBottlenecks(images, backbone).array(selection.images)
-    labels = np.array([selection.labels.index(image.label) for image in selection.images])
-    features = backbone.affine.dequantize(rows)
-    return {
-        "leep": leep(HeadNetwork(backbone.model).scores(rows), labels),
-        "h_score": h_score(features, labels),
-        "log_evidence": log_evidence(features, labels),
-    }
-
-
-def _estimate(folder: Path, store: Store, state: Path) -> tuple[Ranking, float]:
-    began = time.monotonic()
-    with _opened(folder, store, state) as (_, _, ranker):
-        ranking = ranker.estimate()
-    return ranking, time.monotonic() - began
+def read(folder: Path, state: Path) -> tuple[list[LabeledImage], NDArray[np.intp]]:
+    """Return the photos of a target and their labels, as numbers from 0."""
+    store: ImageStore
+    with closing(open_images(state, folder, 1000.0)) as store:
+        store.scan(settle_s=0)
+        images = store.labeled()
+    names = sorted({image.label for image in images})
+    return images, np.array([names.index(image.label) for image in images], np.intp)
 
 
 def main() -> int:
@@ -122,20 +265,31 @@ def main() -> int:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--data", type=Path, default=Path("../../shared/data"))
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--side", choices=("develop", "report"), default="report")
+    parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
-    store, data, work = Store(args.state), args.data, args.work
-    results = []
-    for name, groups in IMAGENET_TARGETS.items():
-        folder = make_imagenet(data, work / name, groups)
-        fresh = make_imagenet(data, work / f"{name}-fresh", groups, without=IN_THE_TABLE)
-        results.append(measure(name, folder, fresh, store, args.state, args.seed))
-        if results[-1]["estimated_from"] >= LEAST:
-            results.append(measure(f"{name}-fresh", fresh, fresh, store, args.state, args.seed))
-    flowers = make_flowers(data, work / "flowers", PER_FLOWER)
-    results.append(measure("flowers", flowers, flowers, store, args.state, args.seed))
-    args.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    limit_threads()
+    side: Side = args.side
+    installed = Store(args.state).installed()
+    passes = Passes(args.work / "passes.sqlite")
+    targets = {name: read(folder, args.state) for name, folder in build(args.data, args.work / "targets", side).items()}
+    for bundle in installed:
+        passes.complete(bundle, [image for images, _ in targets.values() for image in images])
+    results = {}
+    for name, (images, labels) in targets.items():
+        entrants = [passes.of(bundle, images) for bundle in installed]
+        results[name] = measure(Target(labels, [image.group_id for image in images], entrants))
+        told = {way: round(100 * value["regret"], 1) for way, value in results[name]["ways"].items()}
+        print(name, len(images), told, file=sys.stderr, flush=True)
+    networks = {
+        bundle.name: {
+            "dataset": None if (source := read_known_sources().of(bundle)) is None else source.dataset,
+            "pass_ms": passes.mean_ms(bundle),
+        }
+        for bundle in installed
+    }
+    numbers = {"side": side, "race_seeds": len(RACE_SEEDS), "networks": networks, "targets": results}
+    args.out.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edged.terminal.options import add_accept, add_hyperparameters, given_hyperparameters
+from edged.terminal.options import add_accept, add_hyperparameters, add_limits, given_hyperparameters
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
@@ -21,6 +21,7 @@ def register(commands: Commands) -> None:
     add_hyperparameters(parser)
     parser.add_argument("--backbone", metavar="NAME", help="an installed model, or auto (else that of what runs)")
     add_accept(parser)
+    add_limits(parser, ", with --backbone auto")
     parser.add_argument(
         "--wait", action=argparse.BooleanOptionalAction, default=True, help="follow the training to its end (yes)"
     )
@@ -38,12 +39,18 @@ def run(args: argparse.Namespace) -> int:
       edgectl retrain --lr 0.1
       edgectl retrain --accept
       edgectl --device tx2-01 retrain --backbone inception_v3 --augment
+      edgectl retrain --backbone auto --within 20
       edgectl --device all retrain --no-wait
       edgectl retrain --json | jq .report.accuracy
     """
     from edged.ctl.jobs import start_each
 
-    wanted = given_hyperparameters(args) | {"backbone": args.backbone} | ({"accept": True} if args.accept else {})
+    wanted = given_hyperparameters(args) | {
+        "backbone": args.backbone,
+        "within_ms": args.within,
+        "memory_mb": args.memory,
+        "accept": args.accept or None,
+    }
     return start_each(args, "retrain", wanted, _print, describe=describe, preliminary=(None, "scan"))
 
 

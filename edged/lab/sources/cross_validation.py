@@ -11,6 +11,7 @@ import numpy as np
 from edged.contract.hyperparameters import Hyperparameters
 from edged.learning.softmax_regression import fit
 from edged.vision.quantization import Affine
+from edged.vision.scores import softmax
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,11 +29,13 @@ class CrossValidation:
 
     Attributes:
         correct: (n,) bool: whether the head that was not trained on this image is right.
+        likelihood: (n,) float64, 0..1: the probability that this head gives the image's label.
         accuracy: Share of the right ones, 0..1.
         error: Standard error of the accuracy, as if images were independent.
     """
 
     correct: NDArray[np.bool_]
+    likelihood: NDArray[np.float64]
 
     @property
     def accuracy(self) -> float:
@@ -89,6 +92,7 @@ def cross_validate(
     """
     fold_of = assign_folds(labels, groups, folds, seed)
     correct = np.zeros(len(labels), bool)
+    likelihood = np.zeros(len(labels))
     for fold in np.unique(fold_of):
         held_out = fold_of == fold
         fitted = fit(
@@ -98,5 +102,7 @@ def cross_validate(
             affine=affine,
             hyperparameters=Hyperparameters(epochs=_EPOCHS, seed=seed),
         )
-        correct[held_out] = fitted.logits(features[held_out], affine).argmax(axis=1) == labels[held_out]
-    return CrossValidation(correct)
+        probabilities = softmax(fitted.logits(features[held_out], affine))
+        correct[held_out] = probabilities.argmax(axis=1) == labels[held_out]
+        likelihood[held_out] = probabilities[np.arange(len(probabilities)), labels[held_out]]
+    return CrossValidation(correct, likelihood)

@@ -20,6 +20,10 @@ TABLE = Path(__file__).with_name("known_sources.json")
 """Made by tools/build_known_sources.py."""
 
 
+IMAGENET = "ImageNet"
+"""The name of this data set in the table."""
+
+
 @dataclass(frozen=True)
 class KnownSource:
     """One network's source.

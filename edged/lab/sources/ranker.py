@@ -1,4 +1,4 @@
-"""Which of the installed networks to start from: ranked by estimates, or exactly, by a head on each."""
+"""Which of the installed networks to start from: by a race, exactly by heads on each, or by estimates without heads."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import numpy as np
 
 from edged.codec import decode, read_file
 from edged.errors import ImageError, RefusedError
+from edged.lab.sources import footprint
 from edged.lab.sources.cross_validation import CrossValidation, cross_validate
-from edged.lab.sources.known_sources import KnownSource, read_known_sources
-from edged.lab.sources.ranking import Ranking, Standing, accuracy_of
+from edged.lab.sources.known_sources import IMAGENET, KnownSource, read_known_sources
+from edged.lab.sources.race import Place, Race, race
+from edged.lab.sources.racing import is_surely_worse
+from edged.lab.sources.ranking import Ranking, Standing, Way, accuracy_of
 from edged.lab.sources.transferability import divergence, log_evidence, p2l, profile
 from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.dataset import KeptBottlenecks, Selection
-from edged.learning.gate import TestSide, file_drop
 from edged.plural import counted
 from edged.vision.preprocess import fit as fit_image
 from edged.vision.quantization import Affine
@@ -27,13 +29,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edged.images import ImageStore, LabeledImage, Split
+    from edged.learning import Limits
     from edged.store import Bundle
-    from edged.vision.network import Runtime
+    from edged.vision.network import Bottlenecks, Runtime
 
 Tell = Callable[[str, int, int], None]
 """Told which network's bottlenecks are computed, how many images are done, and of how many."""
 _SIDE = 16
 """Width and height, pixels, of the small images that a head without any transfer is trained on."""
+
+
+class UnaffordableError(RefusedError):
+    """No installed network is within the limits."""
 
 
 class Ranker:
@@ -48,9 +55,12 @@ class Ranker:
         workers: Threads.
         tell: Called with the progress.
         splits: Which sides of the images to look at.
+        limits: What a network may cost; None: anything. With limits every network is run and measured first.
 
     Raises:
         RefusedError: There is nothing to choose from.
+        UnaffordableError: No network is within the limits.
+        ModelError: A network cannot be run.
     """
 
     def __init__(
@@ -64,6 +74,7 @@ class Ranker:
         workers: int,
         tell: Tell = lambda _name, _done, _of: None,
         splits: Collection[Split] = ("train", "validation"),
+        limits: Limits | None = None,
     ) -> None:
         backbones = {bundle.manifest.backbone_sha256: bundle for bundle in reversed(bundles)}
         self._bundles = sorted(backbones.values(), key=lambda bundle: bundle.name)
@@ -79,6 +90,30 @@ class Ranker:
         self._runtime: Runtime = runtime
         self._workers = workers
         self._tell = tell
+        self._dear: list[Standing] = []
+        self._footprints: dict[str, footprint.Footprint] = {}
+        if limits:
+            self._keep_within(limits)
+
+    def race(self, seed: int = 0, progress: Callable[[float], None] = lambda _: None) -> Ranking:
+        """Rank by a race: see `edged.lab.sources.race`.
+
+        Args:
+            seed: Of the order of the images, of the folds and of the heads.
+            progress: Told how much of the race's time is spent, 0..1.
+
+        Raises:
+            EdgedError: An image set or a model fails.
+        """
+        began = time.monotonic()
+        if len(self._bundles) == 1:
+            return self._only(began)
+        runners = [_Runner(self, bundle) for bundle in self._bundles]
+        groups = [image.group_id for image in self._images]
+        run = race(runners, self._labels(self._images), groups, clock=time.monotonic, seed=seed, progress=progress)
+        standings = [self._raced(place, run) for place in run.places]
+        images = len(self._images) - len(run.unreadable)
+        return self._ranking("race", standings, images, _why(standings, run), began, rounds=run.rounds)
 
     def estimate(self) -> Ranking:
         """Rank by `transferability.p2l`: one pass of the images through the reference network.
@@ -88,12 +123,14 @@ class Ranker:
             EdgedError: An image set or a model fails.
         """
         began = time.monotonic()
+        if len(self._bundles) == 1:
+            return self._only(began)
         known = read_known_sources()
         reference = next((one for one in self._bundles if one.manifest.sha256 in known.reference_sha256), None)
         if reference is None:
             raise RefusedError(
                 "the reference network (the shipped mobilenet_v2) is not installed; "
-                "`edged sources rank --exact` does without it"
+                "`edged sources rank` without --divergence does without it"
             )
         images, features, affine = self._bottlenecks(reference)
         target = profile(affine.dequantize(features))
@@ -101,14 +138,15 @@ class Ranker:
         standings.sort(key=lambda one: (one.score is None, -(one.score or 0.0), one.bundle.name))
         first = standings[0]
         if first.source is None or first.score is None:
-            raise RefusedError("what the installed networks were trained on is not known; `--exact` measures them")
+            raise RefusedError("what the installed networks were trained on is not known; a race measures them")
         standings = self._warn_of_lower_scores(standings)
         reason = (
-            f"estimated from one pass of {counted(len(images), 'image')}: it was trained on "
-            f"{counted(first.source.images, 'image')} of {first.source.dataset}, whose divergence from these is "
+            f"estimated, without a look at labels: published top-1 of its architecture on ImageNet "
+            f"{first.source.accuracy:.1%}, trained on {counted(first.source.images, 'image')} of "
+            f"{first.source.dataset}, whose divergence from these {counted(len(images), 'image')} is "
             f"{first.divergence:.3f} (0: alike)"
         )
-        return Ranking(tuple(standings), len(images), False, None, reason, time.monotonic() - began)
+        return self._ranking("divergence", standings, len(images), reason, began)
 
     def evidence(self) -> Ranking:
         """Rank by `transferability.log_evidence`: one pass of the images through every network, no training.
@@ -117,6 +155,8 @@ class Ranker:
             EdgedError: An image set or a model fails.
         """
         began = time.monotonic()
+        if len(self._bundles) == 1:
+            return self._only(began)
         standings = []
         for bundle in self._bundles:
             started = time.monotonic()
@@ -130,7 +170,7 @@ class Ranker:
             f"its bottlenecks of {counted(len(self._images), 'image')} explain the labels best: log evidence "
             f"{standings[0].score:.3f} per image, then {standings[1].bundle.name} {standings[1].score:.3f}"
         )
-        return Ranking(tuple(standings), len(self._images), False, None, reason, time.monotonic() - began)
+        return self._ranking("evidence", standings, len(self._images), reason, began)
 
     def measure(self, seed: int = 0) -> Ranking:
         """Rank by what a head on each network's bottlenecks does on images that it was not trained on.
@@ -139,6 +179,8 @@ class Ranker:
             EdgedError: An image set or a model fails.
         """
         began = time.monotonic()
+        if len(self._bundles) == 1:
+            return self._only(began)
         known = read_known_sources()
         standings = []
         for bundle in self._bundles:
@@ -155,21 +197,81 @@ class Ranker:
             f"measured by cross-validation on {counted(len(self._images), 'image')}: {accuracy_of(first):.1%}, "
             f"then {second.bundle.name} {accuracy_of(second):.1%}; without transfer {baseline:.1%}"
         )
-        return Ranking(tuple(standings), len(self._images), True, baseline, reason, time.monotonic() - began)
+        return self._ranking("exact", standings, len(self._images), reason, began, baseline=baseline)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _bottlenecks(self, bundle: Bundle) -> tuple[list[LabeledImage], Any, Affine]:
-        backbone = Backbone.of(bundle, self._runtime)
+    def _keep_within(self, limits: Limits) -> None:
+        for bundle in self._bundles:
+            measured = footprint.measure(bundle, runtime=self._runtime, threads=limits.threads)
+            self._footprints[bundle.id] = measured
+            excess = measured.excess(limits)
+            if excess is not None:
+                source = read_known_sources().of(bundle)
+                self._dear.append(Standing(bundle, source, footprint=measured, warning=excess))
+        dear = {one.bundle.id for one in self._dear}
+        self._bundles = [bundle for bundle in self._bundles if bundle.id not in dear]
+        if not self._bundles:
+            told = "; ".join(f"{one.bundle.name} {one.warning}" for one in self._dear)
+            raise UnaffordableError(f"none of the {len(self._dear)} installed networks is within the limits: {told}")
+
+    def _ranking(
+        self,
+        way: Way,
+        standings: Sequence[Standing],
+        images: int,
+        reason: str,
+        began: float,
+        *,
+        baseline: float | None = None,
+        rounds: int | None = None,
+    ) -> Ranking:
+        """Return the ranking, with what every network costs and those that cost too much behind the others."""
+        weighed = [replace(one, footprint=self._footprints.get(one.bundle.id)) for one in standings]
+        if self._dear:
+            reason += f"; {counted(len(self._dear), 'network')} over the limits"
+        return Ranking((*weighed, *self._dear), images, way, baseline, reason, time.monotonic() - began, rounds=rounds)
+
+    def _only(self, began: float) -> Ranking:
+        """Return what there is to say where one network is left."""
+        bundle = self._bundles[0]
+        standing = Standing(bundle, read_known_sources().of(bundle))
+        return self._ranking("limits", [standing], 0, "the only one within the limits", began)
+
+    def _raced(self, place: Place, run: Race) -> Standing:
+        bundle = self._bundles[place.runner]
+        winner = run.places[0]
+        warning = None
+        if place.left == "worse":
+            warning = f"surely worse after {counted(place.rounds, 'round')}"
+        elif place.left == "time":
+            warning = f"out after {counted(place.rounds, 'round')}: behind, and too dear to be passed on"
+        elif place is not winner and is_surely_worse(place.measured.correct, winner.measured.correct):
+            warning = "surely worse"
+        return Standing(
+            bundle,
+            read_known_sources().of(bundle),
+            score=place.merit,
+            measured=place.measured,
+            seconds=place.seconds,
+            warning=warning,
+        )
+
+    def _pass(self, backbone: Backbone, images: Sequence[LabeledImage]) -> set[str]:
+        """Complete a network's bottlenecks of some images; return the hashes of those that cannot be read."""
         unreadable = complete(
             self._store,
-            self._images,
+            images,
             lambda _image: ("plain",),
             backbone,
             workers=self._workers,
-            tell=lambda done, of: self._tell(bundle.name, done, of),
+            tell=lambda done, of: self._tell(backbone.bundle.name, done, of),
         )
-        lost = {one.task.sha256 for one in unreadable}
+        return {one.task.sha256 for one in unreadable}
+
+    def _bottlenecks(self, bundle: Bundle) -> tuple[list[LabeledImage], Any, Affine]:
+        backbone = Backbone.of(bundle, self._runtime)
+        lost = self._pass(backbone, self._images)
         images = [image for image in self._images if image.sha256 not in lost]
         if not images:
             raise ImageError("none of the labeled images can be read")
@@ -218,9 +320,54 @@ class Ranker:
             return one
         if len(one.measured.correct) != len(running.measured.correct):
             return one
-        if file_drop(TestSide(one.measured.correct, running.measured.correct), running.bundle.name) is None:
+        if not is_surely_worse(one.measured.correct, running.measured.correct):
             return one
         return replace(one, warning=f"worse than the current {running.bundle.name} by more than the noise")
+
+
+class _Runner:
+    """A network of a `Ranker` in a race: its bottlenecks are kept in the image store, for the training that follows."""
+
+    def __init__(self, ranker: Ranker, bundle: Bundle) -> None:
+        self._ranker, self._bundle = ranker, bundle
+        self._opened: Backbone | None = None
+        source = read_known_sources().of(bundle)
+        self.prior = source.accuracy if source is not None and source.dataset == IMAGENET else None
+
+    @property
+    def affine(self) -> Affine:
+        """Scale and zero point of the bottlenecks."""
+        return self._backbone.affine
+
+    @property
+    def _backbone(self) -> Backbone:
+        if self._opened is None:
+            self._opened = Backbone.of(self._bundle, self._ranker._runtime)
+        return self._opened
+
+    def look(self, images: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Pass images through the network that have no bottleneck yet; return those that cannot be read."""
+        lost = self._ranker._pass(self._backbone, [self._ranker._images[image] for image in images])
+        return np.array([image for image in images if self._ranker._images[image].sha256 in lost], np.intp)
+
+    def features(self, images: NDArray[np.intp]) -> Bottlenecks:
+        """Return the bottlenecks of images: (n, d)."""
+        kept = KeptBottlenecks(self._ranker._store, self._backbone)
+        return kept.array([self._ranker._images[image] for image in images])
+
+
+def _why(standings: Sequence[Standing], run: Race) -> str:
+    winner, second = run.places[0], run.places[1]
+    worse = sum(place.left == "worse" for place in run.places)
+    slow = sum(place.left == "time" for place in run.places)
+    told = (
+        f"race over {counted(run.rounds, 'round')}: {accuracy_of(standings[0]):.1%} right by cross-validation on "
+        f"{counted(len(winner.measured.correct), 'image')}, score {winner.merit:.3f}"
+    )
+    if second.left is None:
+        told += f" against {accuracy_of(standings[1]):.1%}, {second.merit:.3f} of {standings[1].bundle.name}"
+    gone = [f"{worse} surely worse"] * (worse > 0) + [f"{slow} out for time"] * (slow > 0)
+    return "; ".join([told, *gone])
 
 
 def _pixels(image: LabeledImage) -> NDArray[np.uint8]:

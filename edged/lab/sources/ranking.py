@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from edged.contract.reports import BackboneChoice, RankedSource
 from edged.errors import ModelError
 
 if TYPE_CHECKING:
     from edged.lab.sources.cross_validation import CrossValidation
+    from edged.lab.sources.footprint import Footprint
     from edged.lab.sources.known_sources import KnownSource
     from edged.store import Bundle
+
+Way: TypeAlias = Literal["race", "exact", "evidence", "divergence", "limits"]
+"""How networks were ranked: by `Ranker.race`, `measure`, `evidence`, `estimate`; "limits": only one was within them."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +26,11 @@ class Standing:
         bundle: The installed network.
         source: What it was trained on.
         divergence: How far the target's images are from the source's, nats; see `transferability.divergence`.
-        score: Estimate, higher is better; see `transferability.p2l` and `log_evidence`.
-        measured: With `exact`: heads on its bottlenecks, cross-validated.
+        score: Estimate, higher is better; see `racing.merits`, `transferability.p2l` and
+            `log_evidence`.
+        measured: Heads on its bottlenecks, cross-validated: on all images, or on those that it saw in a race.
         seconds: Time that its own bottlenecks, and heads or evidence, took.
+        footprint: What running it costs, where there are limits.
         warning: Why to keep away from it.
     """
 
@@ -34,6 +40,7 @@ class Standing:
     score: float | None = None
     measured: CrossValidation | None = None
     seconds: float | None = None
+    footprint: Footprint | None = None
     warning: str | None = None
 
 
@@ -44,19 +51,21 @@ class Ranking:
     Attributes:
         standings: Those without a score last.
         images: Labeled images that were looked at; the test side was not.
-        exact: Whether accuracies were measured.
-        baseline: With `exact`: accuracy without any transfer, 0..1: the larger one of always saying the most frequent
-            label, and the same head on 16×16 pixels.
+        way: How they were ranked.
+        baseline: Of the exact way: accuracy without any transfer, 0..1: the larger one of always saying the most
+            frequent label, and the same head on 16×16 pixels.
         reason: Why the first one is the first, one line.
         seconds: Time that the whole ranking took.
+        rounds: Of a race.
     """
 
     standings: tuple[Standing, ...]
     images: int
-    exact: bool
+    way: Way
     baseline: float | None
     reason: str
     seconds: float
+    rounds: int | None = None
 
     @property
     def best(self) -> Bundle:
@@ -65,15 +74,18 @@ class Ranking:
 
     def report(self) -> BackboneChoice:
         """Return what is told of the ranking."""
-        return BackboneChoice(
-            chosen=self.best.name,
-            reason=self.reason,
-            exact=self.exact,
-            images=self.images,
-            no_transfer=_rounded(self.baseline),
-            seconds=round(self.seconds, 2),
-            sources=tuple(_row(standing) for standing in self.standings),
-        )
+        values = {
+            "chosen": self.best.name,
+            "way": self.way,
+            "reason": self.reason,
+            "exact": self.way == "exact",
+            "images": self.images,
+            "rounds": self.rounds,
+            "no_transfer": _rounded(self.baseline),
+            "seconds": round(self.seconds, 2),
+            "sources": tuple(_row(standing) for standing in self.standings),
+        }
+        return BackboneChoice.model_validate({name: value for name, value in values.items() if value is not None})
 
 
 def accuracy_of(standing: Standing) -> float:
@@ -94,6 +106,9 @@ def _row(one: Standing) -> RankedSource:
         "score": _rounded(one.score),
         "accuracy": None if measured is None else _rounded(measured.accuracy),
         "error": None if measured is None else _rounded(measured.error),
+        "images": None if measured is None else len(measured.correct),
+        "frame_ms": None if one.footprint is None else one.footprint.frame_ms,
+        "memory_mb": None if one.footprint is None else one.footprint.memory_mb,
         "seconds": _rounded(one.seconds),
         "warning": one.warning,
     }

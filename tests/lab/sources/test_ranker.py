@@ -108,7 +108,7 @@ def test_the_reference_must_be_installed(store, tmp_path):
     (again / "manifest.json").write_text(manifest)
     with (
         ranker(store, make_album(tmp_path / "album", 8), [other, read_bundle(again)]) as one,
-        pytest.raises(RefusedError, match="--exact"),
+        pytest.raises(RefusedError, match="without --divergence does without it"),
     ):
         one.estimate()
 

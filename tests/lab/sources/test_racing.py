@@ -1,0 +1,83 @@
+"""Who stays in a race, decided on made-up rounds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edged.lab.sources.cross_validation import CrossValidation
+from edged.lab.sources.racing import Contender, is_surely_worse, merits, plan, stratified_order
+
+
+def measured(right: int, of: int = 40) -> CrossValidation:
+    """Heads that are right about the first `right` images, and as sure of these as of the others wrong."""
+    correct = np.arange(of) < right
+    return CrossValidation(correct, np.where(correct, 0.9, 0.1))
+
+
+def contender(right: int, *, cost_s: float = 0.01) -> Contender:
+    found = measured(right)
+    return Contender(found, float(found.likelihood.mean()), cost_s)
+
+
+def test_every_beginning_has_the_labels_in_proportion():
+    labels = np.repeat([0, 1, 2], [60, 30, 10])
+    order = stratified_order(labels, [str(number) for number in range(100)], seed=1)
+    assert sorted(order) == list(range(100))
+    assert np.bincount(labels[order[:6]]).tolist() == [2, 2, 2]
+    for size in (20, 50, 80):
+        share = np.bincount(labels[order[:size]]) / size
+        assert np.abs(share - [0.6, 0.3, 0.1]).max() < 0.12
+    assert not np.array_equal(order, stratified_order(labels, [str(number) for number in range(100)], seed=2))
+
+
+def test_near_duplicates_come_after_other_scenes():
+    labels = np.zeros(20, np.intp)
+    groups = ["burst"] * 10 + [str(number) for number in range(10)]
+    order = stratified_order(labels, groups, seed=0)
+    assert sum(groups[image] == "burst" for image in order[:11]) == 1
+
+
+@pytest.mark.parametrize(("lost", "won", "worse"), [(6, 0, False), (7, 0, True), (12, 2, True), (8, 4, False)])
+def test_worse_is_what_chance_explains_in_less_than_one_of_a_hundred(lost, won, worse):
+    # P(Binomial(6, ½) = 6) = 1.6 %, P(Binomial(7, ½) = 7) = 0.8 %, P(Binomial(14, ½) ≥ 12) = 0.6 %
+    best = np.array([True] * lost + [False] * won + [True] * 30)
+    other = np.array([False] * lost + [True] * won + [True] * 30)
+    assert is_surely_worse(other, best) is worse
+    assert not is_surely_worse(best, best)
+
+
+def test_the_surely_worse_leave_and_the_others_see_twice_as_many():
+    what = plan([contender(20), contender(36), contender(35)], total=200, left_s=100.0)
+    assert what.stay == (1, 2)
+    assert what.worse == (0,)
+    assert what.slow == ()
+    assert what.images == 80
+
+
+def test_where_time_is_short_the_dear_one_leaves_first():
+    entrants = [contender(36), contender(34, cost_s=1.0), contender(34), contender(33)]
+    what = plan(entrants, total=200, left_s=4.0)
+    assert what.slow == (1,)
+    assert what.stay == (0, 2, 3)
+
+
+def test_no_round_takes_more_time_than_is_left():
+    for left_s in (0.0, 0.05, 0.3, 2.0):
+        what = plan([contender(36), contender(35)], total=200, left_s=left_s)
+        assert (what.images - 40) * 0.02 <= left_s
+    assert plan([contender(36), contender(35)], total=200, left_s=0.0).images == 40
+    assert plan([contender(36), contender(35)], total=40, left_s=9.0).images == 40
+
+
+def test_what_is_published_decides_between_few_images_and_not_between_many():
+    few = merits([measured(5, 6), measured(4, 6)], [0.4, 0.8])
+    many = merits([measured(150, 180), measured(120, 180)], [0.4, 0.8])
+    assert few[0] < few[1]
+    assert many[0] > many[1]
+
+
+def test_without_anything_published_only_the_images_count():
+    found = [measured(30), measured(20)]
+    assert merits(found, [None, None]) == [float(one.likelihood.mean()) for one in found]
+    assert merits([*found, measured(25)], [None, None, 0.9])[:2] == merits(found, [None, None])
