@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Rank the installed networks for labeled images.
 
     By a race: all networks see some images, heads on their bottlenecks are cross-validated, the surely worse leave and
-    the others see more, in at most a quarter of the time that --exact takes. Images of the test side are not looked at.
+    the others see more, in about a quarter of the time that --exact takes. Images of the test side are not looked at.
 
     Examples:
       edged sources rank --images photos/

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from edged.vision.quantization import Affine
 
 SHARE = 0.25
-"""Of the time that cross-validating every network on all images would take, a race takes at most so much."""
+"""Of the time that cross-validating every network on all images would take, a race takes at most so much, unless the
+images are so few that its first round alone takes more."""
 _AIM = 0.95
 """So much of the share is planned with: what a pass costs is an estimate from few images."""
-_FIRST = 0.2
-"""So much of the time is for the first round, where all take part."""
+_FIRST = 0.4
+"""So much of the time is for the first round, where all take part; it may take more, see `LEAST_PER_LABEL`."""
 _WARM_UP = 2
 """Images that tell what a pass costs, before the first round is planned."""
 

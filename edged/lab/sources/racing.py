@@ -4,7 +4,7 @@ Successive halving (Karnin, Koren, Somekh 2013, "Almost Optimal Exploration in M
 Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization"): from round to round fewer
 networks see twice as many images. Two things differ. What is surely worse leaves at once, by a paired test on the same
 images; and a pass through one network may cost a hundred of another's, so where there is no time for all, those leave
-first that are least likely to win for what they cost.
+first that are least likely to win for what they cost. The first one stays, unless it alone costs more than all others.
 """
 
 from __future__ import annotations
@@ -23,19 +23,22 @@ if TYPE_CHECKING:
 
 SIGNIFICANCE = 0.01
 """A difference that chance alone explains less often than this is taken for a real one."""
-LEAST_PER_LABEL = 2
-"""Images of each label in the first round, where there are so many."""
+LEAST_PER_LABEL = 4
+"""The first round has at least so many images of each label, where there are so many, whatever the time: with fewer,
+heads that miss one of them are wrong about it more often than chance, whichever the network."""
 PRIOR_IMAGES = 16
 """What is published of a network counts as much as so many images."""
-PART = 0.4
+DEAR = 0.5
+"""A network that costs more than this share of what all in a round cost may leave for time although it is the first."""
+PART = 0.5
 """A round takes at most so much of the time that is left, unless it is the last one."""
 
 
 def stratified_order(labels: NDArray[np.intp], groups: Sequence[str], seed: int) -> NDArray[np.intp]:
     """Return an order of all images of which every beginning has the labels in the proportions of the whole.
 
-    The first `LEAST_PER_LABEL` images of each label come before all others, and the first image of each group of near
-    duplicates before the second ones.
+    The first `LEAST_PER_LABEL` images of each label come before all others, and the first image of each group of
+    near duplicates before the second ones.
 
     Args:
         labels: (n,) from 0.
@@ -150,9 +153,15 @@ def plan(contenders: Sequence[Contender], *, total: int, left_s: float) -> Plan:
     wanted = min(2 * seen, total)
     part_s = left_s if wanted == total else PART * left_s
     slow: list[int] = []
+    dear_s = DEAR * sum(contenders[place].cost_s for place in stay)
+    kept = next((place for place in stay if contenders[place].cost_s <= dear_s), stay[0])
     while len(stay) > 2 and (wanted - seen) * sum(contenders[place].cost_s for place in stay) > part_s:
         chances = [_chance(contenders[place], contenders[stay[0] if place != stay[0] else stay[1]]) for place in stay]
-        out = min(zip(chances, stay, strict=True), key=lambda one: one[0] / contenders[one[1]].cost_s)[1]
+        _, out = min(
+            (chance / contenders[place].cost_s, place)
+            for chance, place in zip(chances, stay, strict=True)
+            if place != kept
+        )
         stay.remove(out)
         slow.append(out)
     cost_s = sum(contenders[place].cost_s for place in stay)

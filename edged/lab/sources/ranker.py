@@ -212,7 +212,13 @@ class Ranker:
         dear = {one.bundle.id for one in self._dear}
         self._bundles = [bundle for bundle in self._bundles if bundle.id not in dear]
         if not self._bundles:
-            told = "; ".join(f"{one.bundle.name} {one.warning}" for one in self._dear)
+            by_name = {one.bundle.name: self._footprints[one.bundle.id] for one in self._dear}
+            fastest = min(by_name, key=lambda name: by_name[name].frame_ms)
+            lightest = min(by_name, key=lambda name: by_name[name].memory_mb)
+            told = (
+                f"{fastest}, the fastest, takes {by_name[fastest].frame_ms:.1f} ms a frame; "
+                f"{lightest}, the smallest, takes {by_name[lightest].memory_mb:.0f} MB"
+            )
             raise UnaffordableError(f"none of the {len(self._dear)} installed networks is within the limits: {told}")
 
     def _ranking(
@@ -245,7 +251,7 @@ class Ranker:
         if place.left == "worse":
             warning = f"surely worse after {counted(place.rounds, 'round')}"
         elif place.left == "time":
-            warning = f"out after {counted(place.rounds, 'round')}: behind, and too dear to be passed on"
+            warning = f"left for time after {counted(place.rounds, 'round')}"
         elif place is not winner and is_surely_worse(place.measured.correct, winner.measured.correct):
             warning = "surely worse"
         return Standing(
@@ -366,7 +372,7 @@ def _why(standings: Sequence[Standing], run: Race) -> str:
     )
     if second.left is None:
         told += f" against {accuracy_of(standings[1]):.1%}, {second.merit:.3f} of {standings[1].bundle.name}"
-    gone = [f"{worse} surely worse"] * (worse > 0) + [f"{slow} out for time"] * (slow > 0)
+    gone = [f"{worse} surely worse"] * (worse > 0) + [f"{slow} left for time"] * (slow > 0)
     return "; ".join([told, *gone])
 
 

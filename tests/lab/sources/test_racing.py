@@ -24,7 +24,7 @@ def test_every_beginning_has_the_labels_in_proportion():
     labels = np.repeat([0, 1, 2], [60, 30, 10])
     order = stratified_order(labels, [str(number) for number in range(100)], seed=1)
     assert sorted(order) == list(range(100))
-    assert np.bincount(labels[order[:6]]).tolist() == [2, 2, 2]
+    assert np.bincount(labels[order[:12]]).tolist() == [4, 4, 4]
     for size in (20, 50, 80):
         share = np.bincount(labels[order[:size]]) / size
         assert np.abs(share - [0.6, 0.3, 0.1]).max() < 0.12
@@ -81,3 +81,11 @@ def test_without_anything_published_only_the_images_count():
     found = [measured(30), measured(20)]
     assert merits(found, [None, None]) == [float(one.likelihood.mean()) for one in found]
     assert merits([*found, measured(25)], [None, None, 0.9])[:2] == merits(found, [None, None])
+
+
+def test_the_first_one_stays_unless_it_costs_more_than_all_others():
+    cheap = plan([contender(36, cost_s=0.02), contender(34), contender(34), contender(33)], total=200, left_s=1.0)
+    assert cheap.stay[0] == 0
+    dear = plan([contender(36, cost_s=1.0), contender(35), contender(34), contender(33)], total=200, left_s=3.0)
+    assert 0 in dear.slow
+    assert dear.stay[0] == 1
