@@ -37,7 +37,7 @@ from benchmarks.targets import build
 from edged.images import ImageStore, LabeledImage, open_images
 from edged.lab.sources.cross_validation import cross_validate
 from edged.lab.sources.known_sources import IMAGENET, read_known_sources
-from edged.lab.sources.race import Race, race
+from edged.lab.sources.race import SHARE, Race, race
 from edged.lab.sources.racing import stratified_order
 from edged.lab.sources.transferability import divergence, h_score, leep, log_evidence, p2l, profile
 from edged.learning.softmax_regression import fit
@@ -117,11 +117,11 @@ def prior(entrant: Entrant) -> float | None:
     return source.accuracy if source is not None and source.dataset == IMAGENET else None
 
 
-def let_race(target: Target, seed: int) -> Race:
+def let_race(target: Target, seed: int, share: float = SHARE) -> Race:
     """Let all networks race on a target."""
     clock = Clock()
     runners = [Replayed(entrant, clock) for entrant in target.entrants]
-    return race(runners, target.labels, target.groups, clock=clock, seed=seed)
+    return race(runners, target.labels, target.groups, clock=clock, seed=seed, share=share)
 
 
 def cross_validated(target: Target, entrant: Entrant, seed: int) -> NDArray[np.bool_]:
@@ -178,8 +178,13 @@ def measure(target: Target) -> dict[str, Any]:
     found = ways(target)
     exact_s = found["exact"][1]
     races = [let_race(target, seed) for seed in RACE_SEEDS]
-    per_photo = truths.mean(axis=1)
+    per_photo = truths.mean(axis=1)  # of each network, the mean of the seeds
     best = int(worth.argmax())
+
+    def paired_error(one: int) -> float:
+        """Return the standard error of how much better the best network is than this one, on the same photos."""
+        return float((per_photo[best] - per_photo[one]).std(ddof=1) / np.sqrt(len(target.labels)))
+
     result: dict[str, Any] = {
         "photos": len(target.labels),
         "labels": target.classes,
@@ -187,6 +192,7 @@ def measure(target: Target) -> dict[str, Any]:
         "accuracy": dict(zip(names, worth.tolist(), strict=True)),
         "best": names[best],
         "best_error": float(per_photo[best].std(ddof=1) / np.sqrt(len(target.labels))),
+        "second_error": paired_error(int(np.argsort(worth)[-2])),
         "random": float(worth.max() - worth.mean()),
         "ways": {
             name: {
@@ -197,8 +203,13 @@ def measure(target: Target) -> dict[str, Any]:
             for name, (values, seconds) in found.items()
         },
     }
+    longer = [let_race(target, seed, 2 * SHARE) for seed in RACE_SEEDS]
+    result["ways"]["race, twice the time"] = {
+        "regret": float(np.mean([worth.max() - worth[one.places[0].runner] for one in longer])),
+        "share": float(np.mean([one.seconds for one in longer])) / exact_s,
+        "chosen": [names[one.places[0].runner] for one in longer],
+    }
     picked = [one.places[0].runner for one in races]
-    # Regret is a difference on the same photos, so its own sampling error is that of the paired difference.
     result["ways"]["race"] = {
         "regret": float(np.mean([worth.max() - worth[one] for one in picked])),
         "share": float(np.mean([one.seconds for one in races])) / exact_s,
@@ -207,9 +218,7 @@ def measure(target: Target) -> dict[str, Any]:
         "photos_seen": [len(one.places[0].measured.correct) for one in races],
         "worse": [sum(place.left == "worse" for place in one.places) for one in races],
         "time": [sum(place.left == "time" for place in one.places) for one in races],
-        "paired_error": float(
-            np.mean([(per_photo[best] - per_photo[one]).std(ddof=1) / np.sqrt(len(target.labels)) for one in picked])
-        ),
+        "paired_error": float(np.mean([paired_error(one) for one in picked])),
     }
     if len(target.labels) >= LEAST_TO_HALVE:
         result["unseen"] = unseen(target)

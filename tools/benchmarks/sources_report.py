@@ -1,4 +1,7 @@
-"""Turn what `benchmarks.sources` measured into Markdown: python -m benchmarks.sources_report sources.json [SVG]."""
+"""Make `tools/reports/sources.md`, its picture and the table of the README of `tools/reports/sources.json`.
+
+cd tools && python -m benchmarks.sources_report
+"""
 
 from __future__ import annotations
 
@@ -10,40 +13,26 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.targets import FLOWERS, IMAGENET_TARGETS
 from edged.lab.chart import Axis, Chart, Series
-from edged.lab.sources.transferability import rank_correlation
 
-Source = dict[str, Any]
-WAYS: dict[str, Callable[[Source], float]] = {
-    "edged's estimate": lambda source: source["score"],
-    "divergence alone": lambda source: -source["divergence"],
-    "source size alone": lambda source: source["source_images"],
-    "LEEP": lambda source: source["leep"],
-    "H-score": lambda source: source["h_score"],
-    "LogME": lambda source: source["log_evidence"],
-}
-
-
-def choice(sources: list[Source], way: Callable[[Source], float]) -> tuple[float, bool, float]:
-    """Return rank correlation with the accuracies, whether the first one is the best, and what it costs (0..1).
-
-    Where a way gives several sources the same value (size and divergence alone know data sets only), the mean
-    accuracy of these is what choosing one of them is worth.
-    """
-    accuracy = np.array([source["accuracy"] for source in sources])
-    value = np.array([way(source) for source in sources])
-    first = np.flatnonzero(value == value.max())
-    return (
-        rank_correlation(value, accuracy),
-        accuracy.argmax() in first and len(first) == 1,
-        float(accuracy.max() - accuracy[first].mean()),
-    )
-
-
-def same_network(sources: list[Source]) -> list[Source]:
-    """Return the three that differ in nothing but their source."""
-    names = ("mobilenet_v2_coral", "mobilenet_v2_inat_bird", "mobilenet_v2_inat_insect")
-    return [source for source in sources if source["name"] in names]
+REPORTS = Path(__file__).resolve().parents[1] / "reports"
+README = Path(__file__).resolve().parents[2] / "README.md"
+BEGIN, END = "<!-- sources: begin -->", "<!-- sources: end -->"
+"""Around the README's table."""
+WAYS = (
+    ("race", "race (the default)"),
+    ("race, twice the time", "race, if it had twice the time"),
+    ("exact", "`--exact`"),
+    ("LogME", "LogME (`--evidence`)"),
+    ("H-score", "H-score"),
+    ("LEEP", "LEEP"),
+    ("top-1 alone", "published top-1 alone"),
+    ("divergence and top-1", "divergence, size and top-1 (`--divergence`)"),
+    ("divergence alone", "divergence alone"),
+)
+SHORT = ("race", "exact", "LogME", "top-1 alone", "divergence and top-1", "divergence alone")
+Numbers = dict[str, Any]
 
 
 def row(*cells: object) -> str:
@@ -51,140 +40,198 @@ def row(*cells: object) -> str:
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
-def agreement(results: list[dict[str, Any]], pick: Callable[[list[Source]], list[Source]]) -> list[str]:
-    """How often each way is right, and what it costs."""
-    lines = [row("way", "rank correlation", "best one chosen", "mean regret", "worst regret"),
-             row("---", "---:", "---:", "---:", "---:")]  # fmt: skip
-    for name, way in WAYS.items():
-        told = [choice(pick(result["sources"]), way) for result in results]
-        correlations = [one[0] for one in told if np.isfinite(one[0])]
-        correlation = f"{np.mean(correlations):.2f}" if correlations else "–"
-        regrets = [one[2] for one in told]
-        lines.append(
-            row(name, correlation, f"{sum(one[1] for one in told)} of {len(told)}", f"{100 * np.mean(regrets):.1f}",
-                f"{100 * max(regrets):.1f}")
-        )  # fmt: skip
-    return lines
+def points(values: list[float]) -> str:
+    """Return a mean and its standard error over the targets, in points, e.g. 1.2 ± 0.3."""
+    array = 100 * np.array(values)
+    return f"{array.mean():.1f} ± {array.std(ddof=1) / np.sqrt(len(array)):.1f}"
 
 
-def per_target(results: list[dict[str, Any]]) -> list[str]:
-    """What the estimate chose, what would have been best, what staying with the shipped network would have cost."""
-    lines = [
-        row("target", "photos", "no transfer", "chosen", "its accuracy", "best", "its accuracy", "regret", "ρ",
-            "shipped net"),
-        row("---", "---:", "---:", "---", "---:", "---", "---:", "---:", "---:", "---:"),
-    ]  # fmt: skip
-    for result in results:
-        sources = result["sources"]
-        chosen = max(sources, key=WAYS["edged's estimate"])
-        best = max(sources, key=lambda source: source["accuracy"])
-        shipped = next(source for source in sources if source["name"] == "mobilenet_v2")
-        correlation, _, regret = choice(sources, WAYS["edged's estimate"])
-        lines.append(
-            row(result["target"], result["images"], percent(result["no_transfer"]), chosen["name"],
-                percent(chosen["accuracy"]), best["name"], f"{percent(best['accuracy'])} ±{100 * best['error']:.1f}",
-                f"{100 * regret:.1f}", f"{correlation:.2f}", percent(shipped["accuracy"]))
-        )  # fmt: skip
-    return lines
+def share(numbers: Numbers, way: str) -> str:
+    """Return the time of a way as a part of the time of `exact`: the mean over the targets."""
+    if way == "top-1 alone":
+        return "0 %"
+    return f"{100 * np.mean([one['ways'][way]['share'] for one in numbers['targets'].values()]):.0f} %"
 
 
-def three_sources(results: list[dict[str, Any]]) -> list[str]:
-    """Accuracy and divergence of the same network from three sources."""
-    lines = [
-        row("target", "ImageNet", "birds", "insects", "no transfer", "nats: ImageNet", "birds", "insects"),
-        row("---", *["---:"] * 7),
-    ]
-    for result in results:
-        sources = same_network(sources=result["sources"])
-        lines.append(
-            row(
-                result["target"],
-                *(f"{percent(one['accuracy'])} ±{100 * one['error']:.1f}" for one in sorted(sources, key=_order)),
-                percent(result["no_transfer"]),
-                *(f"{one['divergence']:.3f}" for one in sorted(sources, key=_order)),
-            )
-        )
-    return lines
+def regrets(numbers: Numbers, way: str) -> list[float]:
+    """Return the regret of a way on each target, 0..1."""
+    targets = numbers["targets"].values()
+    return [one["random"] if way == "random" else one["ways"][way]["regret"] for one in targets]
 
 
-def negative(results: list[dict[str, Any]]) -> list[str]:
-    """Sources that are measured to be no better than no transfer, and whether the estimate had warned of them."""
-    found, warned, worse, hits, false = [], 0, 0, 0, 0
-    for result in results:
-        shipped = next(source for source in result["sources"] if source["name"] == "mobilenet_v2")
-        for source in result["sources"]:
-            below = source["score"] < shipped["score"]
-            if source["accuracy"] <= result["no_transfer"]:
-                found.append(f"{source['name']} on {result['target']} ({percent(source['accuracy'])})")
-                warned += below
-            is_worse = "worse than the current" in source.get("warning", "") or "negative" in source.get("warning", "")
-            worse += is_worse
-            hits += is_worse and below
-            false += below and source["accuracy"] > shipped["accuracy"]
-    return [
-        f"* No better than no transfer: {len(found)}: {', '.join(found) or 'none'}. The estimate warned of {warned}.",
-        f"* Measurably worse than the shipped network: {worse}; the estimate warned of {hits}. It warned wrongly (the "
-        f"source was better) of {false}.",
-    ]
+def gains(numbers: Numbers, way: str) -> list[float]:
+    """Return how much better than a random network the chosen one is on each target, 0..1."""
+    return [mean - one for mean, one in zip(regrets(numbers, "random"), regrets(numbers, way), strict=True)]
 
 
-def cost(results: list[dict[str, Any]]) -> list[str]:
-    """Seconds: all bottlenecks and heads, against one pass."""
+def comparison(numbers: Numbers, names: Callable[[str], bool] = lambda _: True) -> list[str]:
+    """Every way in one table."""
     lines = [
         row(
-            "target", "photos", "bottlenecks of all networks", "all heads (5 folds each)", "the reference's bottlenecks"
+            "way",
+            "mean regret",
+            "worst",
+            "right within 1 point",
+            "on photos that it did not see",
+            "gain over a random source",
+            "time, of `--exact`",
         ),
-        row("---", *["---:"] * 4),
+        row("---", *["---:"] * 6),
     ]
-    for result in results:
-        sources = result["sources"]
-        reference = next(source for source in sources if source["name"] == "mobilenet_v2")
+    for way, label in WAYS:
+        if names(way):
+            shown = (*spread(regrets(numbers, way)), on_unseen(numbers, way), points(gains(numbers, way)))
+            lines.append(row(label, *shown, share(numbers, way)))
+    return [*lines, row("a random one", *spread(regrets(numbers, "random")), on_unseen(numbers, "random"), "0", "0 %")]
+
+
+def on_unseen(numbers: Numbers, way: str) -> str:
+    """Return the mean regret on photos that the choice did not see, on the targets where there are such."""
+    found = [one["unseen"]["regret"] for one in numbers["targets"].values() if "unseen" in one]
+    return points([one[way] for one in found]) if way in found[0] else ""
+
+
+def spread(found: list[float]) -> tuple[str, str, str]:
+    """Return the mean regret, the worst, and how many are within one point."""
+    return points(found), f"{100 * max(found):.1f}", f"{sum(one <= 0.01 for one in found)} of {len(found)}"
+
+
+def by_kind(numbers: Numbers) -> list[str]:
+    """The mean regrets on targets of each kind."""
+    photos = ("faults", "turned")
+    kinds = {
+        "groups of ImageNet's classes": lambda name: name in IMAGENET_TARGETS,
+        "flowers, and photos with faults or turned": lambda name: name in FLOWERS or name in photos,
+        "drawings and handwriting": lambda name: name not in (*IMAGENET_TARGETS, *FLOWERS, *photos),
+    }
+    shown = ("race", "race, twice the time", "LogME", "top-1 alone", "divergence and top-1", "random")
+    lines = [row("targets", "how many", *shown), row("---", *["---:"] * (len(shown) + 1))]
+    for kind, belongs in kinds.items():
+        chosen = {name: one for name, one in numbers["targets"].items() if belongs(name)}
+        part = numbers | {"targets": chosen}
+        lines.append(row(kind, len(chosen), *(points(regrets(part, way)) for way in shown)))
+    return lines
+
+
+def unseen(numbers: Numbers) -> list[str]:
+    """The regrets on photos that nothing was chosen on."""
+    targets = [one["unseen"]["regret"] for one in numbers["targets"].values() if "unseen" in one]
+    lines = [row("way", "mean regret", "worst", "more than `--exact`"), row("---", *["---:"] * 3)]
+    for way, label in (*WAYS, ("random", "a random one")):
+        if way in targets[0]:
+            found = [one[way] for one in targets]
+            beside = points([one[way] - one["exact"] for one in targets]) if way != "exact" else "0"
+            lines.append(row(label, points(found), f"{100 * max(found):.1f}", beside))
+    return lines
+
+
+def per_target(numbers: Numbers) -> list[str]:
+    """What the race and others chose, and what would have been best."""
+    lines = [
+        row("target", "photos", "best network", "its accuracy", "its lead over the second ± error", "race chose",
+            "race", "top-1 alone", "LogME", "divergence", "random"),
+        row("---", "---:", "---", "---:", "---:", "---", *["---:"] * 5),
+    ]  # fmt: skip
+    for name, one in numbers["targets"].items():
+        ranked = sorted(one["accuracy"].values())
+        told = [one["ways"][way]["regret"] for way in ("race", "top-1 alone", "LogME", "divergence and top-1")]
         lines.append(
-            row(result["target"], result["images"], f"{sum(one['bottlenecks_s'] for one in sources):.1f} s",
-                f"{sum(one['seconds'] for one in sources):.1f} s", f"{reference['bottlenecks_s']:.1f} s")
+            row(name, one["photos"], one["best"], f"{100 * ranked[-1]:.1f} % ± {100 * one['best_error']:.1f}",
+                f"{100 * (ranked[-1] - ranked[-2]):.1f} ± {100 * one['second_error']:.1f}",
+                ", ".join(sorted(set(one["ways"]["race"]["chosen"]))),
+                *(f"{100 * regret:.1f}" for regret in (*told, one["random"])))
         )  # fmt: skip
     return lines
 
 
-def percent(value: float) -> str:
-    """E.g. 87.1 %."""
-    return f"{100 * value:.1f} %"
+def networks(numbers: Numbers) -> list[str]:
+    """What raced."""
+    lines = [row("network", "trained on", "ms a photo"), row("---", "---", "---:")]
+    for name, one in numbers["networks"].items():
+        source = one["dataset"] or {"small": "see below", "finetuned": "ImageNet, then see below"}[name.split("_")[0]]
+        lines.append(row(name, source, f"{one['pass_ms']:.1f}"))
+    return lines
 
 
-def _order(source: Source) -> str:
-    return str({"ImageNet": "0"}.get(source["dataset"], source["dataset"]))
+def parts(numbers: Numbers) -> dict[str, str]:
+    """Name of a placeholder → its text."""
+    race = [one["ways"]["race"] for one in numbers["targets"].values()]
+    halves = [one["unseen"]["regret"] for one in numbers["targets"].values() if "unseen" in one]
+    costs = {name: one["pass_ms"] for name, one in numbers["networks"].items()}
+    dearest = max(costs, key=lambda name: costs[name])
+    found = regrets(numbers, "race")
+    large = [one for one, target in zip(found, numbers["targets"].values(), strict=True) if target["photos"] >= 200]
+    return {
+        "comparison": "\n".join(comparison(numbers)),
+        "unseen": "\n".join(unseen(numbers)),
+        "unseen_targets": str(sum("unseen" in one for one in numbers["targets"].values())),
+        "per_target": "\n".join(per_target(numbers)),
+        "networks": "\n".join(networks(numbers)),
+        "beside_exact": points([one["race"] - one["exact"] for one in halves]),
+        "by_kind": "\n".join(by_kind(numbers)),
+        "dearest": dearest,
+        "dearest_share": f"{100 * costs[dearest] / sum(costs.values()):.0f} %",
+        "dearest_best": str(sum(one["best"] == dearest for one in numbers["targets"].values())),
+        "targets": str(len(numbers["targets"])),
+        "network_count": str(len(numbers["networks"])),
+        "seeds": str(numbers["race_seeds"]),
+        "regret": points(found),
+        "regret_large": points(large),
+        "large": str(len(large)),
+        "regret_top1": points(regrets(numbers, "top-1 alone")),
+        "regret_logme": points(regrets(numbers, "LogME")),
+        "share": share(numbers, "race"),
+        "largest_share": f"{100 * max(one['share'] for one in race):.0f} %",
+        "verdict": "is" if 100 * np.mean(found) <= 0.5 else "is not",
+        "rounds": f"{np.mean([rounds for one in race for rounds in one['rounds']]):.1f}",
+        "worse": f"{np.mean([worse for one in race for worse in one['worse']]):.1f}",
+        "slow": f"{np.mean([slow for one in race for slow in one['time']]):.1f}",
+    }
 
 
-def chart(results: list[dict[str, Any]]) -> Chart:
-    """Accuracy of the ten networks in the order of their estimates, per target."""
+def render(numbers: Numbers) -> str:
+    """Return the page."""
+    page = (REPORTS / "sources.template.md").read_text(encoding="utf-8")
+    for name, text in parts(numbers).items():
+        page = page.replace(f"{{{{{name}}}}}", text)
+    return page
+
+
+def readme_table(numbers: Numbers) -> str:
+    """Return what stands between the README's marks."""
+    return "\n" + "\n".join(comparison(numbers, lambda way: way in SHORT)) + "\n"
+
+
+def with_table(readme: str, numbers: Numbers) -> str:
+    """Return the README with the table of these numbers."""
+    before, rest = readme.split(BEGIN)
+    return f"{before}{BEGIN}{readme_table(numbers)}{END}{rest.split(END)[1]}"
+
+
+def chart(numbers: Numbers) -> Chart:
+    """Regret of some ways on the targets, from the smallest to the greatest of each."""
+    count = len(numbers["targets"])
     lines = [
-        Series(result["target"], sorted((source["score"], source["accuracy"]) for source in result["sources"]))
-        for result in results
-        if result["target"] in ("animals", "birds", "dogs", "flowers", "insects", "vehicles")
+        Series(label, [(place + 1, regret) for place, regret in enumerate(sorted(regrets(numbers, way)))])
+        for way, label in (("race", "race"), ("top-1 alone", "top-1 alone"), ("LogME", "LogME"), ("random", "random"))
     ]
-    title = "Estimate and cross-validated accuracy of ten networks"
-    return Chart(title, Axis("edged's estimate"), Axis("accuracy of heads", percent=True), lines)
+    return Chart(
+        f"Regret on {count} targets, each way's in order", Axis("targets"), Axis("regret", percent=True), lines
+    )
+
+
+def read() -> Numbers:
+    """Read what was measured."""
+    numbers: Numbers = json.loads((REPORTS / "sources.json").read_text(encoding="utf-8"))
+    return numbers
 
 
 def main() -> int:
-    """Print the tables."""
-    results = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    whole = [result for result in results if not result["target"].endswith("-fresh")]
-    fresh = [result for result in results if result["target"].endswith("-fresh") or result["target"] == "flowers"]
-    for title, lines in (
-        ("per target", per_target(whole)),
-        ("per target, photos that no network was trained on", per_target(fresh)),
-        ("agreement", agreement(whole, list)),
-        ("agreement, photos that no network was trained on", agreement(fresh, list)),
-        ("agreement, the same network from three sources", agreement(whole, same_network)),
-        ("three sources", three_sources(whole + [one for one in fresh if one["target"] != "flowers"])),
-        ("negative transfer", negative(whole)),
-        ("cost", cost(whole)),
-    ):
-        print(f"### {title}\n")
-        print("\n".join(lines) + "\n")
-    if len(sys.argv) > 2:
-        Path(sys.argv[2]).write_text(chart(whole).svg(), encoding="utf-8")
+    """Write the pages."""
+    numbers = read()
+    (REPORTS / "sources.md").write_text(render(numbers), encoding="utf-8")
+    (REPORTS / "sources.svg").write_text(chart(numbers).svg(), encoding="utf-8")
+    README.write_text(with_table(README.read_text(encoding="utf-8"), numbers), encoding="utf-8")
     return 0
 
 
