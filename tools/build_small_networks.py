@@ -142,14 +142,32 @@ def convert(model: Any, inputs: NDArray[np.float32]) -> bytes:
     return bytes(converter.convert())
 
 
+def write_albums(data: Path, folder: Path) -> None:
+    """Write the folders that two networks are fine-tuned on: flowers, and drawn letters that `glyphs` has not seen."""
+    for kind, files in flower_photos(data, "develop").items():
+        (folder / "flowers" / kind).mkdir(parents=True, exist_ok=True)
+        for file in sorted(files, key=lambda file: file.name)[:100]:
+            (folder / "flowers" / kind / file.name).symlink_to(file)
+    letters = KINDS["glyphs"][0][:12]
+    for number in range(480):
+        letter = letters[number % len(letters)]
+        (folder / "glyphs" / letter).mkdir(parents=True, exist_ok=True)
+        picture = draw("glyphs", letter, TRAINING_SEED + 5000 + number)
+        cv2.imwrite(str(folder / "glyphs" / letter / f"{number}.png"), picture[:, :, ::-1])
+
+
 def main() -> int:
     """Train those that are named, or all."""
     parser = argparse.ArgumentParser(description="Train small networks on different pictures.")
     parser.add_argument("--data", type=Path, default=Path("../../shared/data"))
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--albums", action="store_true", help="write what is fine-tuned on into OUT, and train nothing")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(SOURCES)}")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    if args.albums:
+        write_albums(args.data, args.out)
+        return 0
     tf.config.threading.set_intra_op_parallelism_threads(1)
     for name in args.names or SOURCES:
         tf.keras.utils.set_random_seed(0)
