@@ -108,9 +108,10 @@ def merits(measured: Sequence[CrossValidation], priors: Sequence[float | None]) 
     known = [place for place, prior in enumerate(priors) if prior is not None]
     typical = sum(found[place] for place in known) / max(len(known), 1)
     published = sum(prior for prior in priors if prior is not None) / max(len(known), 1)
-    seen = len(measured[0].likelihood)
+    weight = PRIOR_IMAGES / (len(measured[0].likelihood) + PRIOR_IMAGES)
+    # Written as a difference, which is exactly 0 for a network that is alone with its top-1: it says nothing then.
     return [
-        one if prior is None else (seen * one + PRIOR_IMAGES * (typical + prior - published)) / (seen + PRIOR_IMAGES)
+        one if prior is None else one + weight * ((typical - one) + (prior - published))
         for one, prior in zip(found, priors, strict=True)
     ]
 

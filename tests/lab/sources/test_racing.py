@@ -89,3 +89,9 @@ def test_the_first_one_stays_unless_it_costs_more_than_all_others():
     dear = plan([contender(36, cost_s=1.0), contender(35), contender(34), contender(33)], total=200, left_s=3.0)
     assert 0 in dear.slow
     assert dear.stay[0] == 1
+
+
+def test_one_published_top1_alone_changes_nothing():
+    found = [CrossValidation(one.correct, one.likelihood / 3) for one in (measured(7, 11), measured(7, 11))]
+    for prior in (0.413, 0.713):
+        assert len(set(merits(found, [prior, None]))) == 1
