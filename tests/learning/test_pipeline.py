@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from edged.learning import Progress, TrainingRequest
 from edged.learning.bottlenecks import Backbone
 from edged.learning.dataset import KeptBottlenecks
 from edged.learning.pipeline import train
+from edged.learning.softmax_regression import Fitted, fit
 from edged.store import Store, read_bundle
 from edged.vision.graph import Graph
 from edged.vision.network import Network
@@ -305,16 +307,30 @@ def test_files_that_were_put_there_this_moment_are_trained_on(tmp_path: Path) ->
     assert outcome.report.skipped == ()
 
 
-def test_photos_that_judge_take_no_part_in_the_model(request_: TrainingRequest) -> None:
+def test_photos_that_judge_take_no_part_in_the_model(
+    request_: TrainingRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With every test photo under a wrong label, the same bytes come out and only the verdict differs.
+
+    The heads of the learning curve, too, are the same.
 
     The same with the validation photos: they choose the epoch, so there the training goes another way.
     """
     how = Hyperparameters(epochs=40, batch=16, patience=5, min_accuracy=0.0)
     request = replace(request_, current=None, hyperparameters=how)
+    heads: list[bytes] = []
+
+    def recorded(*args: Any, **options: Any) -> Fitted:
+        head = fit(*args, **options)
+        heads.append(head.weights.tobytes())
+        return head
+
+    monkeypatch.setattr("edged.learning.learning_curve.fit", recorded)
     first = train(request, quiet)
     mislabel(request, "test")
     judged_wrong = train(replace(request, run="job-2"), quiet)
+    assert len(heads) == 6
+    assert heads[:3] == heads[3:]
     assert judged_wrong.report.accuracy.quantized < 0.5 <= first.report.accuracy.quantized
     assert judged_wrong.report.model == first.report.model
     assert judged_wrong.report.training == first.report.training
