@@ -21,9 +21,12 @@ _BESIDE = Path(sys.prefix) / "optional" / "bin" / "python"
 
 @functools.cache
 def python_with(module: str) -> str | None:
-    """Return an interpreter that has a module: that of the optional environment, else this one."""
+    """Return an interpreter that has a module: that of the optional environment, else this one.
+
+    A folder of that name, such as the checkout's own `systemd/`, can be imported too, but has no origin.
+    """
     for python in (str(_BESIDE), sys.executable):
-        code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
+        code = f"import importlib.util, sys; s = importlib.util.find_spec({module!r}); sys.exit(not (s and s.origin))"
         if Path(python).is_file() and subprocess.run([python, "-c", code], check=False).returncode == 0:
             return python
     return None

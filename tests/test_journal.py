@@ -10,6 +10,7 @@ import pytest
 
 from tests import optional
 from tests.optional import needs_systemd
+from tests.waiting import PATIENCE_S
 
 RECORD = """
 import json, logging, os, sys
@@ -30,6 +31,7 @@ SOCKET = f"""
 import socket
 journald = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 journald.bind("/run/systemd/journal/socket")
+journald.settimeout({PATIENCE_S})
 {RECORD}
 logging.getLogger("edged.camera.opencv").warning("camera main: lost\\nretrying")
 sys.stdout.buffer.write(journald.recv(65536))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -99,4 +99,4 @@ def in_views(plain: Features, like: Features) -> Features:
     """Return plain features (m, d) in the form of others: (m, views, d), each view the plain one, or as they are."""
     if like.ndim == 2:
         return plain
-    return np.repeat(plain[:, np.newaxis], like.shape[1], axis=1)
+    return cast("Features", np.repeat(plain[:, np.newaxis], like.shape[1], axis=1))

@@ -70,7 +70,9 @@ class Answers:
 
         Where a budget is too small for the first network alone, its threshold never asks another one.
         """
-        tried = np.unique(np.quantile(self.prices[:-1], np.linspace(0, 1, _GRID))) if len(self.costs_ms) > 1 else []
+        tried: list[float] = []
+        if len(self.costs_ms) > 1:
+            tried = np.unique(np.quantile(self.prices[:-1], np.linspace(0, 1, _GRID))).tolist()
         costs = [(self.mean_ms(self.stopped(each)), float(each)) for each in tried]
         return [min((each for ms, each in costs if ms <= budget), default=np.inf) for budget in budgets_ms]
 

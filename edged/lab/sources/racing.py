@@ -56,9 +56,9 @@ def stratified_order(labels: NDArray[np.intp], groups: Sequence[str], seed: int)
             members.setdefault(groups[int(index)], []).append(int(index))
         rows = [members[sorted(members)[int(place)]] for place in random.permutation(len(members))]
         dealt = [row[turn] for turn in range(max(map(len, rows))) for row in rows if turn < len(row)]
-        for place, index in enumerate(dealt):
+        for place, dealt_index in enumerate(dealt):
             early = place < LEAST_PER_LABEL
-            position[index] = (place - LEAST_PER_LABEL) if early else (place + random.random()) / len(dealt)
+            position[dealt_index] = (place - LEAST_PER_LABEL) if early else (place + random.random()) / len(dealt)
     return np.argsort(position, kind="stable")
 
 
