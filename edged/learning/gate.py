@@ -29,6 +29,8 @@ passes this in 20 % of cases."""
 _Z_LABEL = 2.33
 """How many standard errors the recall of a label must fall. Labels are many, so that chance may do it for each in 1 %
 of cases only."""
+_FINEST = 1e-3
+"""A difference that nobody asks for more images to see."""
 _GREATEST_FALL = 0.2
 """A label's recall may fall by so much; by more, and beyond noise, the model is refused."""
 
@@ -157,8 +159,11 @@ def decide(
     )
     if flaw is not None:
         return Verdict("refused", flaw)
-    if compared is None or not len(compared.new):
+    if compared is None:
         return Verdict("promoted", f"accuracy {accuracy:.1%}; no current model knows these labels")
+    if not len(compared.new):
+        reason = "the current model was made of every labeled image that could compare the two; label new images"
+        return Verdict("undecided", reason, more_images=more_images(None, tolerance))
     return _compare(compared, tolerance)
 
 
@@ -179,18 +184,25 @@ def _compare(compared: Compared, tolerance: float) -> Verdict:
     if fallen := fallen_labels(compared):
         falls = ", ".join(f"{name} by {fall:.0%}" for name, fall in fallen)
         return every.verdict("refused", f"the recall falls too far: {falls}", fallen=fallen)
+    if compared.fresh.all():
+        return _undecided(every, None, tolerance)
     known = _change(compared, ~compared.fresh)
     difference = known.difference
     if difference.low > -tolerance:
         return known.verdict("promoted")
     if difference.score < -_Z:
         return known.verdict("refused", "worse")
-    confirmed = difference.images > 0 and difference.mean - _Z_CONFIRMED * difference.error > -tolerance
+    confirmed = difference.mean - _Z_CONFIRMED * difference.error > -tolerance
     if confirmed and every.difference.low > -tolerance:
         return every.verdict("promoted")
-    more = more_images(difference, tolerance)
+    return _undecided(known, difference, tolerance)
+
+
+def _undecided(change: _Change, judged: Estimate | None, tolerance: float) -> Verdict:
+    """Return the verdict that the images are too few; `judged` is the difference on those that both were made of."""
+    more = more_images(judged, tolerance)
     few = f"too few images to tell, allowed is {-tolerance:.1%}; about {more} more would"
-    return known.verdict("undecided", few, more_images=more)
+    return change.verdict("undecided", few, more_images=more)
 
 
 @dataclass(frozen=True)
@@ -213,8 +225,6 @@ class _Change:
 
 
 def _change(compared: Compared, judges: NDArray[np.bool_]) -> _Change:
-    if not judges.any():
-        return _Change(0.0, 0.0, Estimate(0.0, -1.0, 1.0, 1.0, 0.0, 0))
     new, old = compared.new[judges], compared.old[judges]
     groups = [group for group, judge in zip(compared.groups, judges, strict=True) if judge]
     return _Change(float(new.mean()), float(old.mean()), estimate(new - old, groups))
@@ -257,15 +267,19 @@ def fallen_labels(compared: Compared) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(fallen, key=lambda one: -one[1]))
 
 
-def more_images(difference: Estimate, tolerance: float) -> int:
+def more_images(difference: Estimate | None, tolerance: float) -> int:
     """Return how many more images would likely decide, if they say what these say; two digits at most.
 
     The standard error falls with the square root of the number of images. It has to fall until the interval leaves
-    either limit behind, whichever is sooner: that of −`tolerance`, or that of no difference.
+    either limit behind, whichever is sooner: that of −`tolerance`, or that of no difference. Where nothing was measured
+    yet, it is the fewest that decide: both models are right on all n, and the error is 1 / (n + 1), see `estimate`.
     """
-    gaps = [gap for gap in (difference.mean + tolerance, -difference.mean, 1e-3) if gap > 0]
-    needed = difference.images * (_Z * difference.error / max(gaps)) ** 2
-    more = max(1.0, needed - difference.images)
+    if difference is None:
+        more = _Z / max(tolerance, _FINEST)
+    else:
+        gaps = [gap for gap in (difference.mean + tolerance, -difference.mean, _FINEST) if gap > 0]
+        needed = difference.images * (_Z * difference.error / max(gaps)) ** 2
+        more = max(1.0, needed - difference.images)
     unit = int(10 ** max(0, math.floor(math.log10(more)) - 1))
     return math.ceil(more / unit) * unit
 

@@ -58,7 +58,19 @@ def test_what_is_too_bad_is_refused_whatever_it_replaces() -> None:
 
 def test_without_a_current_model_enough_is_enough() -> None:
     assert judge().verdict == "promoted"
-    assert judge(compared=compared(0, 0, 0)).verdict == "promoted"
+
+
+def test_where_no_image_can_compare_the_two_the_current_model_stays() -> None:
+    nothing = judge(compared=compared(0, 0, 0))
+    assert (nothing.verdict, nothing.more_images) == ("undecided", 83)
+    assert "label new images" in nothing.reason
+
+
+def test_images_that_only_the_new_model_was_made_of_never_decide_alone() -> None:
+    new, old = (one.astype(float) for one in outcomes(90, 0, 10))
+    alone = judge(compared=sides(np.zeros(100, np.intp), new, old, new, old, np.ones(100, bool)))
+    assert alone.verdict == "undecided"
+    assert alone.reason.startswith("100.0% against the current model's 90.0% on 100 labeled images")
 
 
 def test_the_model_that_answers_now_is_promoted_however_few_images_there_are() -> None:
