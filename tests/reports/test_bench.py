@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,18 @@ from tests.conftest import REPOSITORY
 @pytest.fixture(autouse=True)
 def _tools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(REPOSITORY / "tools"))
+
+
+@pytest.mark.skipif(not (Path(sys.prefix) / "edged-1.sha256").is_file(), reason="not the environment of tools/test")
+def test_files_are_taken_from_where_the_caller_stands_and_missed_before_anything_is_measured(tmp_path: Path) -> None:
+    """`here/numbers.json` names a folder of the caller's, so that the clip is the first thing that is missing."""
+    (tmp_path / "here").mkdir()
+    for into, missing in (("here/numbers.json", "no.mp4: does not"), ("there/numbers.json", "there/numbers.json: the")):
+        command = [str(REPOSITORY / "tools" / "bench"), "live", "--clip", "no.mp4", "--into", into]
+        environment = {**os.environ, "EDGED_VENV": sys.prefix}
+        run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert run.returncode == 2
+        assert f"error: {missing}" in run.stderr
 
 
 def test_epochs_that_were_left_out_count_as_much_as_those_that_were_run() -> None:

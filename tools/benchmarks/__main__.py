@@ -52,7 +52,15 @@ def parsed() -> argparse.Namespace:
     four.add_argument("--json", action="store_true")
     four.add_argument("--into", type=Path, metavar="FILE", help="write the numbers there too")
 
-    return parser.parse_args()
+    args = parser.parse_args()
+    # Both are known now, not after an hour of measuring.
+    for file in (getattr(args, name, None) for name in ("into", "out", "measured")):
+        if file is not None and not file.parent.is_dir():
+            parser.error(f"{file}: the folder does not exist")
+    for given in (getattr(args, name, None) for name in ("clip", "images", "data", "weights")):
+        if given is not None and not given.exists():
+            parser.error(f"{given}: does not exist")
+    return args
 
 
 def main() -> int:
