@@ -20,7 +20,8 @@ def parsed() -> argparse.Namespace:
 
     one = commands.add_parser("live", help="clip → daemon → Mosquitto, beside a bare invoke loop")
     one.add_argument("--clip", type=Path, default=SHARED / "clips" / "bottle-detection.mp4")
-    one.add_argument("--rounds", type=int, default=3)
+    one.add_argument("--images", type=Path, default=SHARED / "flowers", help="retrained on while the clip runs")
+    one.add_argument("--rounds", type=int, default=5)
     one.add_argument("--seconds", type=float, default=6)
     one.add_argument("--json", action="store_true")
     one.add_argument("--into", type=Path, metavar="FILE", help="write the numbers there, too")
@@ -72,7 +73,7 @@ def main() -> int:
         if args.out is not None:
             args.out.write_text(json.dumps(numbers, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     elif args.command == "live":
-        numbers = live.measure(args.clip, rounds=args.rounds, seconds=args.seconds)
+        numbers = live.measure(args.clip, args.images, rounds=args.rounds, seconds=args.seconds)
         table = live.table(numbers)
         if args.into is not None:
             args.into.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")

@@ -92,11 +92,12 @@ def retrain(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             )
             yield "| " + " | ".join(cells) + " |"
     peak = max(entry["peak_mb"] for entry in entries.values() if entry["peak_mb"])
-    load = max(run["load"] for run in runs)
+    cores, load = runs[0]["cores"], max(run["load"] for run in runs)
+    slow = "" if load < 2 * cores else ": the seconds before them are several times those of a quiet machine"
     yield ""
     yield (
-        f"In brackets: seconds of processor time, of all threads. There were {runs[0]['cores']} cores, on which up to "
-        f"{load:.0f} processes were ready to run: the seconds before them are several times those of a quiet machine."
+        f"In brackets: seconds of processor time, of all threads. There were {cores} cores, on which up to "
+        f"{load:.1f} other processes were ready to run when a row began{slow}."
     )
     yield f"Peak memory of the trainer: {peak:.0f} MB."
 
