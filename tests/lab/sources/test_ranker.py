@@ -13,6 +13,7 @@ from edged.contract.hyperparameters import Hyperparameters
 from edged.errors import RefusedError
 from edged.images import open_images
 from edged.lab.sources import Ranker, read_known_sources
+from edged.lab.sources.transferability import p2l
 from edged.lab.trainer import choose
 from edged.learning import TrainingRequest, candidates, choose_backbone
 from edged.learning.dataset import select
@@ -70,6 +71,8 @@ def test_an_estimate_leaves_the_unknown_for_last_and_says_so(store, tmp_path):
     report = ranking.report()
     assert report.chosen == "mobilenet_v2"
     assert report.sources[0].divergence > 0
+    first = ranking.standings[0]  # what is shown is what it is ranked by
+    assert first.score == pytest.approx(p2l(first.divergence, first.source.images, first.source.accuracy))
     assert report.sources[1].warning == "what it was trained on is not known"
     assert "divergence" not in report.sources[1].to_json()
     assert "1,281,167 images" in report.reason
