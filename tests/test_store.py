@@ -78,6 +78,8 @@ class TestBundle:
             ({"accuracy": {"quantized": {"top1": 80.0}}}, 0.8),
             ({"accuracy": {"quantized": {"top1": 0.79}}, "training": {}}, None),
             ({"accuracy": {"quantized": "unknown"}}, None),
+            ({"training": {"accuracy": {"quantized": 1.0, "cross_validated": 0.8}}}, 0.8),
+            ({"training": {"accuracy": {"quantized": 0.9, "cross_validated": None}}}, 0.9),
         ],
     )
     def test_accuracy(self, tmp_path: Path, fields: dict[str, Any], accuracy: float | None) -> None:
