@@ -44,7 +44,8 @@ def test_what_was_measured_is_what_was_asked_for(report: ModuleType) -> None:
     assert len(own) + len({one["dataset"] for one in numbers["networks"].values()} - {None}) >= 10
     shares = [one["ways"]["race"]["share"] for one in numbers["targets"].values()]
     assert sum(shares) / len(shares) <= 0.25
-    for one in numbers["targets"].values():
+    assert len(numbers["many"]) >= 20
+    for one in (*numbers["targets"].values(), *numbers["many"].values()):
         assert set(one["accuracy"]) == set(numbers["networks"])
         best = max(one["accuracy"].values())
         for way in ("race", "exact", "LogME"):

@@ -57,8 +57,24 @@ def turn(photo: Picture, label: str) -> Picture:
     return np.ascontiguousarray(np.rot90(photo[top : top + side, left : left + side], TURNS.index(label)))
 
 
+def zoom(photo: Picture, label: str) -> Picture:
+    """Return the middle of a photo, which a longer lens would have taken: one of `ZOOMS`."""
+    part = {"wide": 1.0, "medium": 0.6, "close": 0.35}[label]
+    height, width = (max(1, round(part * side)) for side in photo.shape[:2])
+    top, left = (photo.shape[0] - height) // 2, (photo.shape[1] - width) // 2
+    return np.ascontiguousarray(photo[top : top + height, left : left + width])
+
+
+def compress(photo: Picture, label: str) -> Picture:
+    """Return a photo as it looks after it was stored with the JPEG quality that the label names: of `QUALITIES`."""
+    _, data = cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, int(label)])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+
 FAULTS = ("dark", "noisy", "out of focus", "shaken", "without fault")
 TURNS = ("upright", "left side down", "upside down", "right side down")
+ZOOMS = ("wide", "medium", "close")
+QUALITIES = ("6", "15", "35", "90")
 
 
 # -- what is drawn -----------------------------------------------------------------------------------------------------

@@ -85,6 +85,48 @@ def comparison(numbers: Numbers, names: Callable[[str], bool] = lambda _: True) 
     return [*lines, row("a random one", *spread(regrets(numbers, "random")), on_unseen(numbers, "random"), "0", "0 %")]
 
 
+def on_many(numbers: Numbers) -> list[str]:
+    """The ways that were measured on the large targets, on these."""
+    large = numbers | {"targets": numbers["many"]}
+    heads = ("way", "mean regret", "worst", "right within 1 point", "gain over a random source", "time, of `--exact`")
+    lines = [row(*heads), row("---", *["---:"] * 5)]
+    measured = next(iter(numbers["many"].values()))["ways"]
+    for way, label in WAYS:
+        if way in measured:
+            shown = (*spread(regrets(large, way)), points(gains(large, way)), share(large, way))
+            lines.append(row(label, *shown))
+    return [*lines, row("a random one", *spread(regrets(large, "random")), "0", "0 %")]
+
+
+def on_parts(numbers: Numbers) -> list[str]:
+    """The regret of looking at a part of the photos with every network, by the size of the target."""
+    shares = list(next(iter(numbers["targets"].values()))["parts"])
+    heads = [*(f"{100 * float(part):.0f} % of the photos" for part in shares), "all photos (`--exact`)", "race"]
+    lines = [row("targets", "how many", *heads), row("---", *["---:"] * (len(heads) + 1))]
+    for label, least, most in (("under 100 photos", 0, 100), ("100 to 199", 100, 200), ("200 and more", 200, 10**6)):
+        chosen = {name: one for name, one in numbers["targets"].items() if least <= one["photos"] < most}
+        some = numbers | {"targets": chosen}
+        seen = [points([one["parts"][part] for one in chosen.values()]) for part in shares]
+        lines.append(row(label, len(chosen), *seen, points(regrets(some, "exact")), points(regrets(some, "race"))))
+    return lines
+
+
+def large_targets(numbers: Numbers) -> list[str]:
+    """What the race chose on each of the large targets."""
+    heads = ("target", "photos", "best network", "its accuracy", "its lead over the second ± error", "race chose")
+    lines = [row(*heads, "race", "`--exact`", "LogME", "top-1 alone")]
+    lines.append(row("---", "---:", "---", *["---:"] * 2, "---", *["---:"] * 4))
+    for name, one in numbers["many"].items():
+        ranked = sorted(one["accuracy"].values())
+        told = [one["ways"][way]["regret"] for way in ("race", "exact", "LogME", "top-1 alone")]
+        lines.append(
+            row(name, one["photos"], one["best"], f"{100 * ranked[-1]:.1f} % ± {100 * one['best_error']:.1f}",
+                f"{100 * (ranked[-1] - ranked[-2]):.1f} ± {100 * one['second_error']:.1f}",
+                ", ".join(sorted(set(one["ways"]["race"]["chosen"]))), *(f"{100 * regret:.1f}" for regret in told))
+        )  # fmt: skip
+    return lines
+
+
 def on_unseen(numbers: Numbers, way: str) -> str:
     """Return the mean regret on photos that the choice did not see, on the targets where there are such."""
     found = [one["unseen"]["regret"] for one in numbers["targets"].values() if "unseen" in one]
@@ -160,7 +202,6 @@ def parts(numbers: Numbers) -> dict[str, str]:
     costs = {name: one["pass_ms"] for name, one in numbers["networks"].items()}
     dearest = max(costs, key=lambda name: costs[name])
     found = regrets(numbers, "race")
-    large = [one for one, target in zip(found, numbers["targets"].values(), strict=True) if target["photos"] >= 200]
     return {
         "comparison": "\n".join(comparison(numbers)),
         "unseen": "\n".join(unseen(numbers)),
@@ -168,6 +209,14 @@ def parts(numbers: Numbers) -> dict[str, str]:
         "per_target": "\n".join(per_target(numbers)),
         "networks": "\n".join(networks(numbers)),
         "beside_exact": points([one["race"] - one["exact"] for one in halves]),
+        "on_parts": "\n".join(on_parts(numbers)),
+        "on_many": "\n".join(on_many(numbers)),
+        "large_targets": "\n".join(large_targets(numbers)),
+        "many": str(len(numbers["many"])),
+        "regret_many": points(regrets(numbers | {"targets": numbers["many"]}, "race")),
+        "share_many": share(numbers | {"targets": numbers["many"]}, "race"),
+        "fewest": str(min(one["photos"] for one in numbers["many"].values())),
+        "most": str(max(one["photos"] for one in numbers["many"].values())),
         "by_kind": "\n".join(by_kind(numbers)),
         "dearest": dearest,
         "dearest_share": f"{100 * costs[dearest] / sum(costs.values()):.0f} %",
@@ -176,8 +225,6 @@ def parts(numbers: Numbers) -> dict[str, str]:
         "network_count": str(len(numbers["networks"])),
         "seeds": str(numbers["race_seeds"]),
         "regret": points(found),
-        "regret_large": points(large),
-        "large": str(len(large)),
         "regret_top1": points(regrets(numbers, "top-1 alone")),
         "regret_logme": points(regrets(numbers, "LogME")),
         "share": share(numbers, "race"),
@@ -199,7 +246,18 @@ def render(numbers: Numbers) -> str:
 
 def readme_table(numbers: Numbers) -> str:
     """Return what stands between the README's marks."""
-    return "\n" + "\n".join(comparison(numbers, lambda way: way in SHORT)) + "\n"
+    large = numbers | {"targets": numbers["many"]}
+    usual, photos = ([one["photos"] for one in numbers[which].values()] for which in ("targets", "many"))
+    told = ", ".join(
+        f"{points(regrets(large, way))} {label} ({share(large, way)} of the time)"
+        for way, label in (("race", "by the race"), ("LogME", "by LogME"), ("top-1 alone", "by top-1 alone"))
+    )
+    sentence = (
+        f"Those were {len(usual)} sets of {min(usual)} to {max(usual)} photos. On {len(photos)} larger ones of "
+        f"{min(photos)} to {max(photos)} photos the mean regret is {told}. Under 200 photos the race is far from "
+        "`--exact`, which took half a minute there: prefer it."
+    )
+    return "\n" + "\n".join(comparison(numbers, lambda way: way in SHORT)) + f"\n\n{sentence}\n"
 
 
 def with_table(readme: str, numbers: Numbers) -> str:

@@ -10,13 +10,14 @@ import csv
 import functools
 import hashlib
 import tempfile
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from benchmarks.drawn import FAULTS, KINDS, TURNS, Picture, draw, spoil, turn
+from benchmarks.drawn import FAULTS, KINDS, QUALITIES, TURNS, ZOOMS, Picture, compress, draw, spoil, turn, zoom
 from benchmarks.set_aside import Side, side_of
 from edged.codec import read_image
 from edged.images import open_images
@@ -155,6 +156,15 @@ TURNED_PHOTOS: dict[Side, int] = {"develop": 160, "report": 300}
 FIRST_SEED: dict[Side, int] = {"develop": 0, "report": 10_000}
 """Of the drawings; what networks are trained on begins at `TRAINING_SEED`."""
 TRAINING_SEED = 20_000
+MANY: dict[Side, int] = {"develop": 500, "report": 700}
+"""At most so many photos of each of the targets that are as large as the photos allow; they share photos."""
+MANY_FLOWERS: dict[str, dict[str, tuple[str, ...]]] = {
+    "flowers, many": {kind: (kind,) for kind in FLOWERS["flowers"]},
+    "roses or tulips, many": {kind: (kind,) for kind in FLOWERS["roses or tulips"]},
+    "white or yellow, many": {kind: (kind,) for kind in FLOWERS["white or yellow"]},
+    "daisies or dandelions": {"daisy": ("daisy",), "dandelion": ("dandelion",)},
+    "mostly yellow": {"yellow": ("dandelion", "sunflowers"), "other": ("daisy", "roses", "tulips")},
+}
 
 
 def build(data: Path, folder: Path, side: Side) -> dict[str, Path]:
@@ -194,6 +204,52 @@ def build(data: Path, folder: Path, side: Side) -> dict[str, Path]:
         _write(made["handwriting"] / str(digit) / f"{number}.png", picture)
     (folder / side / ".complete").touch()
     return {name: path for name, path in made.items() if path.is_dir()}
+
+
+def build_many(data: Path, folder: Path, side: Side) -> dict[str, Path]:
+    """Make targets with as many photos as one side has, at most `MANY` each: name → folder with a folder per label.
+
+    The arguments are those of `build`. Unlike its targets these share photos, and half of them are photos to which
+    something was done.
+    """
+    root = folder / f"{side}-many"
+    if not (root / ".complete").exists():
+        flowers = flower_photos(data, side)
+        for name, labels in MANY_FLOWERS.items():
+            for label, kinds in labels.items():
+                files = [file for turn_ in zip(*(flowers[kind] for kind in kinds), strict=False) for file in turn_]
+                for file in files[: MANY[side] // len(labels)]:
+                    _link(file, root / name / label)
+        photos = imagenet(data, side)
+        for name, groups in (("kingdoms, many", KINGDOMS), ("animals, many", ANIMALS)):
+            for label, classes in groups.items():
+                for file in [file for file, number in photos if number in classes][: MANY[side] // 2]:
+                    _link(file, root / name / label)
+        things = [file for file, _ in photos][: MANY[side]]
+        blossoms = [file for turn_ in zip(*flowers.values(), strict=False) for file in turn_][: MANY[side]]
+        for name, files in (("turned, many", things), ("turned flowers", blossoms)):
+            _done_to(files, TURNS, lambda photo, label, _: turn(photo, label), root / name)
+        for name, files in (("faults of things", things), ("faults, many", blossoms)):
+            _done_to(files, FAULTS, spoil, root / name, FIRST_SEED[side])
+        _done_to(things, ZOOMS, lambda photo, label, _: zoom(photo, label), root / "zoom")
+        _done_to(blossoms, QUALITIES, lambda photo, label, _: compress(photo, label), root / "compression")
+        for kind, (names, _) in KINDS.items():
+            for number in range(MANY[side] * 2 // 3):
+                label, seed = names[number % len(names)], FIRST_SEED[side] + number // len(names)
+                _write(root / f"{kind}, many" / label / f"{seed}.png", draw(kind, label, seed))
+        for number, (digit, picture) in enumerate(handwriting(side)[: MANY[side]]):
+            _write(root / "handwriting, many" / str(digit) / f"{number}.png", picture)
+        (root / ".complete").touch()
+    return {path.name: path for path in sorted(root.iterdir()) if path.is_dir()}
+
+
+def _done_to(
+    files: list[Path], labels: tuple[str, ...], do: Callable[[Picture, str, int], Picture], folder: Path, seed: int = 0
+) -> None:
+    """Write photos to which was done what a label names; the labels are dealt so that none has a kind of photo."""
+    for number, file in enumerate(files):
+        label = labels[(number + number // len(labels)) % len(labels)]
+        _write(folder / label / f"{file.stem}.png", do(_small(file), label, seed + number))
 
 
 def imagenet(data: Path, side: Side) -> list[tuple[Path, int]]:
