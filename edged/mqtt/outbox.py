@@ -182,9 +182,10 @@ class Outbox:
             return False
         empty.close()
         self._database, self._next_id, self.trouble = database, first, None
+        left = self._count > 0
         if self._memory:
             self._write()
-        return self._count > 0
+        return left
 
     def close(self) -> None:
         """Write what can be written and close the file."""

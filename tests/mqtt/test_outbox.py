@@ -7,7 +7,9 @@ import pytest
 
 from edged.errors import ConfigError
 from edged.mqtt.delivery import Delivery
-from edged.mqtt.outbox import Outbox
+from edged.mqtt.outbox import OLDEST, REPORT_S, RETRY_S, ROW_BYTES, Outbox
+from tests.full_disk import fill_up
+from tests.mqtt.clock import set_clock
 from tests.waiting import PATIENCE_S
 
 
@@ -190,3 +192,257 @@ def test_a_message_counts_once_while_it_moves_to_the_disk(path):
     delivery.pump(None, 20, None)
     assert delivery.backlog == 9
     outbox.close()
+
+
+def on_disk(path) -> list[int]:
+    with closing(sqlite3.connect(path)) as database:
+        return [int(payload) for (payload,) in database.execute("SELECT payload FROM outbox ORDER BY id")]
+
+
+def refuse_writes(outbox: Outbox) -> None:
+    outbox._database.execute("PRAGMA max_page_count = 1")
+
+
+def take_writes(outbox: Outbox) -> None:
+    outbox._database.execute("PRAGMA max_page_count = 100000")
+
+
+def acknowledge(outbox: Outbox, numbers: range) -> None:
+    for stored in outbox.after(OLDEST, 10_000):
+        if int(stored.payload) in numbers:
+            outbox.acknowledge(stored.id)
+
+
+@pytest.fixture
+def three(path):
+    """Room for exactly three messages of `messages`."""
+    outbox = Outbox(path, 3 * (1 + 10 + ROW_BYTES) / 1e6)
+    yield outbox
+    outbox.close()
+
+
+def test_a_message_comes_back_as_it_went_in(path):
+    sent = [("a/b", b"\x00\xff", True), ("c", b"", False)]
+    outbox = Outbox(path, 1)
+    first, second = outbox.append(sent)
+    assert second > first
+    assert outbox.append([]) == []
+    outbox.close()
+    outbox = Outbox(path, 1)
+    assert [(one.topic, one.payload, one.retain) for one in outbox.after(OLDEST, 10)] == sent
+    assert [one.id for one in outbox.after(OLDEST, 10)] == [first, second]
+    outbox.close()
+
+
+def test_as_many_as_fit_are_kept_and_the_oldest_goes_for_the_next(three):
+    three.append(messages(0, 3))
+    assert (kept(three), three.dropped) == ([0, 1, 2], 0)
+    three.append(messages(3, 4))
+    assert (kept(three), three.dropped, len(three)) == ([1, 2, 3], 1, 3)
+    three.append(messages(4, 6))
+    assert (kept(three), three.dropped, len(three)) == ([3, 4, 5], 3, 3)
+
+
+def test_the_bound_holds_in_memory_too_and_over_both(path):
+    outbox = Outbox(path, 4 * (1 + 9000 + ROW_BYTES) / 1e6)
+    outbox.append(messages(0, 2, size=9000))
+    refuse_writes(outbox)
+    outbox.append(messages(2, 4, size=9000))
+    assert outbox.in_memory == "database or disk is full"
+    assert (kept(outbox), len(outbox), outbox.dropped) == ([0, 1, 2, 3], 4, 0)
+    outbox.append(messages(4, 5, size=9000))
+    assert (kept(outbox), len(outbox), outbox.dropped) == ([1, 2, 3, 4], 4, 1)
+    outbox.append(messages(5, 11, size=9000))
+    assert (kept(outbox), len(outbox), outbox.dropped) == ([7, 8, 9, 10], 4, 7)
+    take_writes(outbox)
+    outbox.close()
+
+
+def test_what_was_acknowledged_makes_room(three):
+    three.append(messages(0, 3))
+    acknowledge(three, range(2))
+    assert (len(three), three.uncommitted) == (1, 2)
+    three.commit()
+    assert (len(three), three.uncommitted) == (1, 0)
+    three.append(messages(3, 5))
+    assert (kept(three), three.dropped) == ([2, 3, 4], 0)
+
+
+def test_the_bound_counts_what_an_earlier_process_left(path):
+    outbox = Outbox(path, 1)
+    outbox.append(messages(0, 4))
+    outbox.close()
+    outbox = Outbox(path, 4 * (1 + 10 + ROW_BYTES) / 1e6)
+    assert kept(outbox) == [0, 1, 2, 3]
+    outbox.append(messages(4, 5))
+    assert (kept(outbox), outbox.dropped) == ([1, 2, 3, 4], 1)
+    outbox.close()
+
+
+def test_an_acknowledgement_of_a_message_that_was_dropped_meanwhile_counts_once(three):
+    three.append(messages(0, 3))
+    acknowledge(three, range(1))
+    three.append(messages(3, 5))
+    assert kept(three) == [2, 3, 4]
+    three.commit()
+    assert len(three) == 3
+    three.append(messages(5, 6))
+    assert (kept(three), three.dropped) == ([3, 4, 5], 3)
+
+
+def test_drops_are_reported_now_and_then_with_their_number(three, caplog, monkeypatch):
+    clock = set_clock(monkeypatch, "outbox")
+    three.append(messages(0, 5))
+    assert "the oldest 2 messages were dropped" in caplog.text
+    three.append(messages(5, 6))
+    clock.pass_s(REPORT_S - 1)
+    three.append(messages(6, 7))
+    assert caplog.text.count("were dropped") == 1
+    clock.pass_s(1)
+    three.append([])
+    assert caplog.text.count("were dropped") == 1, "nothing was"
+    three.append(messages(7, 8))
+    assert "the oldest 3 messages were dropped" in caplog.text
+    assert "outbox_max_mb = 0.000177" in caplog.text
+
+
+def test_a_failing_disk_is_tried_again_now_and_then_only(path, monkeypatch, caplog):
+    clock = set_clock(monkeypatch, "outbox")
+    outbox = Outbox(path, 1)
+    refuse_writes(outbox)
+    outbox.append(messages(0, 100, size=1000))
+    take_writes(outbox)
+    clock.pass_s(RETRY_S - 1)
+    outbox.append(messages(100, 101))
+    assert on_disk(path) == []
+    assert outbox.in_memory == "database or disk is full"
+    clock.pass_s(1)
+    outbox.append(messages(101, 102))
+    assert on_disk(path) == list(range(102))
+    assert outbox.in_memory is None
+    assert caplog.text.count("cannot be written") == 1
+    refuse_writes(outbox)
+    outbox.append(messages(102, 200, size=1000))
+    assert caplog.text.count("cannot be written") == 2, "another failure is said again"
+    take_writes(outbox)
+    outbox.close()
+
+
+def test_what_is_acknowledged_in_memory_is_not_written(path, monkeypatch):
+    clock = set_clock(monkeypatch, "outbox")
+    outbox = Outbox(path, 1)
+    outbox.append(messages(0, 2))
+    refuse_writes(outbox)
+    outbox.append(messages(2, 100, size=1000))
+    acknowledge(outbox, range(1, 50))
+    assert len(outbox) == 51
+    outbox.commit()
+    assert (kept(outbox), len(outbox)) == ([0, *range(50, 100)], 51)
+    take_writes(outbox)
+    clock.pass_s(RETRY_S)
+    outbox.append([])
+    assert on_disk(path) == [0, *range(50, 100)]
+    outbox.close()
+
+
+def test_disk_and_memory_are_read_as_one(path):
+    outbox = Outbox(path, 1)
+    outbox.append(messages(0, 3))
+    refuse_writes(outbox)
+    ids = outbox.append(messages(3, 100, size=1000))
+    assert [int(one.payload) for one in outbox.after(OLDEST, 2)] == [0, 1]
+    assert [int(one.payload) for one in outbox.after(OLDEST, 3)] == [0, 1, 2]
+    assert [int(one.payload) for one in outbox.after(OLDEST, 5)] == [0, 1, 2, 3, 4]
+    assert [int(one.payload) for one in outbox.after(ids[0], 3)] == [4, 5, 6]
+    assert outbox.after(ids[-1], 3) == []
+    take_writes(outbox)
+    outbox.close()
+
+
+def test_closing_writes_what_is_in_memory_or_says_how_much_is_lost(path, caplog):
+    outbox = Outbox(path, 1)
+    refuse_writes(outbox)
+    outbox.append(messages(0, 100, size=1000))
+    acknowledge(outbox, range(10))
+    take_writes(outbox)
+    outbox.close()
+    assert on_disk(path) == list(range(10, 100))
+    assert "are lost" not in caplog.text
+    outbox = Outbox(path, 1)
+    acknowledge(outbox, range(10, 100))
+    refuse_writes(outbox)
+    outbox.append(messages(100, 207, size=1000))
+    outbox.close()
+    assert "107 messages could not be written and are lost" in caplog.text
+
+
+def test_damage_while_it_runs_costs_what_was_on_disk_and_nothing_after(path, caplog):
+    outbox = Outbox(path, 10)
+    outbox.append(messages(0, 5000, size=1000))
+    outbox._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * (path.stat().st_size - 4096))
+    outbox.after(OLDEST, 10_000)
+    assert caplog.text.count("set aside") == 1
+    assert outbox.in_memory is None
+    assert len(outbox) == 0
+    outbox.append(messages(0, 3))
+    assert (kept(outbox), len(outbox), on_disk(path)) == ([0, 1, 2], 3, [0, 1, 2])
+    outbox.close()
+
+
+def test_what_an_earlier_process_left_on_a_full_disk_comes_back_first(small_disk, monkeypatch):
+    place = small_disk("4m")
+    path = place / "state" / "outbox.sqlite"
+    earlier = Outbox(path, 1)
+    earlier.append(messages(0, 3))
+    earlier.close()
+    fill_up(place / "fill")
+    outbox = Outbox(path, 1)
+    assert "full" in outbox.trouble
+    assert outbox.in_memory == outbox.trouble
+    ids = outbox.append(messages(100, 102))
+    assert (kept(outbox), len(outbox)) == ([100, 101], 2)
+    assert not outbox.reopen(), "there is no room"
+    assert outbox.trouble is not None
+    (place / "fill").unlink()
+    assert outbox.reopen()
+    assert (outbox.trouble, outbox.in_memory) == (None, None)
+    assert len(outbox) == 5
+    assert [int(one.payload) for one in outbox.after(OLDEST, 10)] == [0, 1, 2, 100, 101]
+    assert [one.id for one in outbox.after(OLDEST, 10)][-2:] == ids, "ids that were given out stay"
+    assert on_disk(path) == [0, 1, 2, 100, 101]
+    assert not outbox.reopen(), "it is open"
+    assert outbox.append(messages(102, 103))[0] > ids[-1]
+    outbox.close()
+
+
+def test_a_disk_that_was_full_and_empty_has_nothing_to_give_back(small_disk):
+    place = small_disk("4m")
+    fill_up(place / "fill")
+    path = place / "state" / "outbox.sqlite"
+    outbox = Outbox(path, 1)
+    outbox.append(messages(0, 2))
+    (place / "fill").unlink()
+    assert not outbox.reopen()
+    assert outbox.trouble is None
+    assert on_disk(path) == [0, 1]
+    outbox.close()
+
+
+def test_a_full_disk_with_room_again_takes_the_rest_at_the_end(small_disk, caplog):
+    place = small_disk("4m")
+    fill_up(place / "fill")
+    path = place / "state" / "outbox.sqlite"
+    outbox = Outbox(path, 1)
+    outbox.append(messages(0, 2))
+    (place / "fill").unlink()
+    outbox.close()
+    assert on_disk(path) == [0, 1]
+    fill_up(place / "fill")
+    path.unlink()
+    outbox = Outbox(path, 1)
+    outbox.append(messages(0, 2))
+    outbox.close()
+    assert "2 messages could not be written and are lost" in caplog.text

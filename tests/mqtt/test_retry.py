@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from edged.mqtt.events import Closed
-from edged.mqtt.retry import Retry
+from edged.mqtt.retry import FIRST_LOCAL_S, FIRST_S, HANDSHAKE_S, QUICK_S, STABLE_S, Retry
 
 
 def closed(how: Any, code: int = 0) -> Closed:
@@ -82,3 +82,135 @@ def test_long_connections_do_not(lived_s):
     for n in range(5):
         retry.opened(n * 1000)
         assert retry.closed(n * 1000 + lived_s, closed("lost", 0x80))[0] < 1
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1"])
+def test_the_very_first_attempt_is_short_and_shorter_on_this_machine(host: str):
+    retry = Retry(device="d")
+    assert retry.patience_s(host) == FIRST_LOCAL_S
+    assert retry.patience_s("broker") == FIRST_S
+    retry.closed(0, closed("unreachable"))
+    assert retry.patience_s(host) == HANDSHAKE_S, "a network that is slow to come up gets its time"
+
+
+def test_a_version_that_has_worked_or_knows_no_other_gets_its_time():
+    retry = Retry(device="d")
+    retry.opened(0)
+    assert retry.patience_s("broker") == HANDSHAKE_S
+    retry = Retry(device="d")
+    retry.closed(0, closed("dropped"))
+    assert retry.protocol == "3.1.1"
+    assert retry.patience_s("broker") == HANDSHAKE_S
+
+
+def test_a_broker_that_answers_neither_version_is_asked_in_both_and_not_all_the_time():
+    retry = Retry(device="d", shortest_s=1, longest_s=10, dice=lambda: 1.0)
+    asked = []
+    for _ in range(6):
+        delay_s, error = retry.closed(0, closed("dropped"))
+        asked.append((retry.protocol, delay_s))
+        assert error == "broker b: error"
+    assert asked == [("3.1.1", 0), ("5", 1), ("3.1.1", 2), ("5", 4), ("3.1.1", 8), ("5", 10)]
+
+
+def test_a_broker_that_was_replaced_by_an_older_one_is_spoken_to_in_its_version():
+    retry = Retry(device="d", dice=lambda: 0.0)
+    retry.opened(0)
+    assert retry.closed(1000, closed("refused", 0x84))[0] == 0, "it says so"
+    assert retry.protocol == "3.1.1"
+    retry = Retry(device="d")
+    retry.opened(0)
+    protocols = []
+    for _ in range(3):
+        retry.closed(1000, closed("dropped"))
+        protocols.append(retry.protocol)
+    assert protocols == ["5", "5", "3.1.1"], "it says nothing"
+
+
+def test_a_connection_between_ends_the_suspicion_of_an_older_broker():
+    retry = Retry(device="d")
+    for n in range(5):
+        retry.opened(n * 1000)
+        for _ in range(2):
+            retry.closed(n * 1000 + 100, closed("dropped"))
+    assert retry.protocol == "5"
+
+
+def test_an_old_broker_is_still_old_after_it_has_worked_for_a_while():
+    retry = Retry(device="d")
+    retry.closed(0, closed("dropped"))
+    retry.opened(1)
+    retry.closed(1000, closed("dropped"))
+    retry.closed(1001, closed("dropped"))
+    assert retry.protocol == "3.1.1"
+    retry.closed(1002, closed("dropped"))
+    assert retry.protocol == "5", "it may have been replaced by a newer one"
+
+
+def test_connections_that_do_not_hold_are_tried_less_and_less_often():
+    retry = Retry(device="d", shortest_s=1, longest_s=100, dice=lambda: 1.0)
+    delays = []
+    for n in range(4):
+        retry.opened(n * 100)
+        delays.append(retry.closed(n * 100 + QUICK_S - 0.5, closed("lost"))[0])
+    assert delays == [1, 2, 4, 8]
+    retry.opened(1000)
+    assert retry.closed(1000 + QUICK_S, closed("lost"))[0] == 1
+
+
+def test_hanging_up_quickly_for_another_reason_is_no_rival():
+    retry = Retry(device="d", dice=lambda: 0.0)
+    for n in range(5):
+        retry.opened(n * 10)
+        _, error = retry.closed(n * 10 + 1, closed("lost", 0x8D))
+        assert error == "broker b: error"
+    assert retry.warning is None
+
+
+def test_one_good_connection_ends_the_count_of_quick_ends():
+    retry = Retry(device="d", dice=lambda: 0.0)
+    for n, held_s in enumerate([1, 1, QUICK_S, 1, 1]):
+        retry.opened(n * 100)
+        assert retry.closed(n * 100 + held_s, closed("lost", 0x80))[1] == "broker b: error"
+    retry.opened(1000)
+    assert "hung up on 3 times" in retry.closed(1001, closed("lost", 0x80))[1]
+
+
+def test_two_rivals_do_not_wait_for_the_same_time():
+    delays = []
+    for thrown in (0.0, 0.5, 1.0):
+        retry = Retry(device="d", rival_s=10, dice=lambda thrown=thrown: thrown)
+        retry.opened(0)
+        delays.append(retry.closed(1, closed("taken over"))[0])
+    assert delays == [10, 15, 20]
+
+
+def test_a_rival_is_feared_until_a_connection_has_held():
+    retry = Retry(device="d", rival_s=10, dice=lambda: 0.0)
+    retry.opened(0)
+    assert retry.closed(1, closed("taken over"))[0] == 10
+    retry.opened(100)
+    retry.closed(100 + STABLE_S - 1, closed("lost"))
+    assert retry.warning is not None
+    retry.opened(1000)
+    assert retry.closed(1001, closed("taken over"))[0] == 20
+    retry.opened(2000)
+    retry.closed(2000 + STABLE_S, closed("lost"))
+    assert retry.warning is None
+    retry.opened(5000)
+    assert retry.closed(5001, closed("taken over"))[0] == 10
+
+
+def test_a_first_failure_is_followed_soon_and_a_long_one_now_and_then():
+    """What the defaults promise: a broker that restarts is met again soon, an absent one every half minute."""
+    retry = Retry(device="d", dice=lambda: 1.0)
+    delays = [retry.closed(0, closed("unreachable"))[0] for _ in range(40)]
+    assert delays[:3] == [0.5, 1.0, 2.0]
+    assert set(delays[10:]) == {30.0}
+
+
+def test_the_dice_are_thrown_anew_each_time():
+    retry = Retry(device="d", shortest_s=10, longest_s=10)
+    delays = {retry.closed(0, closed("unreachable"))[0] for _ in range(20)}
+    assert len(delays) > 1
+    assert all(5 <= delay_s <= 10 for delay_s in delays)

@@ -1,0 +1,248 @@
+"""The ledger: what makes a command run once, what survives a restart, what a full disk changes, what is forgotten."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edged.contract.messages import Job
+from edged.errors import ConfigError
+from edged.mqtt.ledger import KEEP_S, PROGRESS_S, Answer, Ledger
+from tests.full_disk import fill_up
+from tests.mqtt.clock import Clock, set_clock
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "commands.sqlite"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[Ledger]:
+    made = Ledger(path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return set_clock(monkeypatch, "ledger")
+
+
+def record(ledger: Ledger, id_: str, status: Any, payload: bytes, cmd: str = "retrain") -> None:
+    ledger.record(Job(id=id_, cmd=cmd, status=status), payload)
+
+
+def on_disk(path: Path, column: str = "job") -> dict[str, Any]:
+    with closing(sqlite3.connect(path)) as database:
+        return dict(database.execute(f"SELECT id, {column} FROM command").fetchall())
+
+
+def test_the_first_answer_to_an_id_stands(ledger: Ledger) -> None:
+    assert ledger.answer("a") is None
+    ledger.accept("a", "retrain", b"first")
+    ledger.accept("a", "snapshot", b"second")
+    assert ledger.answer("a") == Answer("retrain", b"first", None)
+    assert [one.id for one in ledger.unfinished()] == ["a"]
+
+
+def test_what_is_done_with_its_ack_is_not_unfinished(ledger: Ledger) -> None:
+    ledger.accept("a", "set", b"ack", finished=True)
+    ledger.accept("b", "retrain", b"ack")
+    assert [(one.id, one.name, one.job) for one in ledger.unfinished()] == [("b", "retrain", None)]
+
+
+@pytest.mark.parametrize("status", ["succeeded", "rejected", "failed", "cancelled"])
+def test_a_job_that_has_ended_is_not_unfinished(ledger: Ledger, status: str) -> None:
+    ledger.accept("a", "retrain", b"ack")
+    record(ledger, "a", "running", b"half")
+    assert [one.job for one in ledger.unfinished()] == [b"half"]
+    record(ledger, "a", status, b"end")
+    assert ledger.unfinished() == []
+    assert ledger.answer("a") == Answer("retrain", b"ack", b"end")
+
+
+def test_unfinished_commands_come_as_they_were_received(ledger: Ledger, clock: Clock) -> None:
+    for id_ in ("c", "a", "b"):
+        ledger.accept(id_, "retrain", b"ack")
+        clock.pass_s(1)
+    record(ledger, "c", "running", b"progress")
+    assert [one.id for one in ledger.unfinished()] == ["c", "a", "b"]
+
+
+def test_a_job_that_no_command_asked_for_is_kept(ledger: Ledger) -> None:
+    record(ledger, "own", "running", b"half", cmd="recalibrate")
+    assert ledger.answer("own") == Answer("recalibrate", None, b"half")
+    assert [one.name for one in ledger.unfinished()] == ["recalibrate"]
+
+
+def test_progress_is_answered_at_once_and_written_now_and_then(ledger: Ledger, path: Path, clock: Clock) -> None:
+    ledger.accept("a", "retrain", b"ack")
+    record(ledger, "a", "running", b"0 %")
+    assert on_disk(path)["a"] == b"0 %"
+    clock.pass_s(PROGRESS_S / 2)
+    record(ledger, "a", "running", b"1 %")
+    clock.pass_s(PROGRESS_S / 2 - 1)
+    record(ledger, "a", "running", b"2 %")
+    assert on_disk(path)["a"] == b"0 %"
+    assert ledger.answer("a") == Answer("retrain", b"ack", b"2 %")
+    assert ledger.jobs({"retrain"}, 5) == [b"2 %"]
+    clock.pass_s(1)
+    record(ledger, "a", "running", b"3 %")
+    assert on_disk(path)["a"] == b"3 %"
+    clock.pass_s(-3 * PROGRESS_S)
+    record(ledger, "a", "running", b"4 %")
+    assert on_disk(path)["a"] == b"4 %", "a clock that was set back keeps nothing from the disk"
+
+
+def test_a_change_of_status_is_written_at_once(ledger: Ledger, path: Path, clock: Clock) -> None:
+    record(ledger, "a", "queued", b"queued")
+    record(ledger, "a", "running", b"running")
+    assert on_disk(path)["a"] == b"running"
+    record(ledger, "b", "running", b"another")
+    assert on_disk(path)["b"] == b"another"
+    record(ledger, "a", "running", b"more")
+    record(ledger, "a", "succeeded", b"end")
+    assert on_disk(path)["a"] == b"end"
+    assert set(ledger.jobs({"retrain"}, 5)) == {b"end", b"another"}, "not the progress before it"
+
+
+def test_closing_writes_the_last_progress(path: Path) -> None:
+    ledger = Ledger(path)
+    for id_ in ("a", "b"):
+        record(ledger, id_, "running", b"0 %")
+    record(ledger, "a", "running", b"1 %")
+    ledger.close()
+    assert on_disk(path) == {"a": b"1 %", "b": b"0 %"}
+
+
+def test_the_last_job_is_the_one_that_changed_last_among_these_commands(ledger: Ledger, clock: Clock) -> None:
+    assert ledger.last_job({"retrain"}) is None
+    for id_, cmd in (("a", "retrain"), ("b", "retrain"), ("c", "snapshot")):
+        ledger.accept(id_, cmd, b"ack")
+        record(ledger, id_, "running", id_.encode(), cmd=cmd)
+        clock.pass_s(1)
+    ledger.accept("d", "retrain", b"no job yet")
+    assert ledger.last_job({"retrain"}) == b"b"
+    assert ledger.last_job({"retrain", "snapshot"}) == b"c"
+    record(ledger, "a", "succeeded", b"a again")
+    assert ledger.last_job({"retrain"}) == b"a again"
+
+
+def test_of_jobs_of_one_moment_the_later_one_is_the_newer(ledger: Ledger, clock: Clock) -> None:
+    for id_ in ("z", "a", "m"):
+        record(ledger, id_, "succeeded", id_.encode())
+    assert ledger.last_job({"retrain"}) == b"m"
+    assert ledger.jobs({"retrain"}, 9) == [b"m", b"a", b"z"]
+
+
+def test_jobs_are_listed_newest_first_by_name_and_beginning(ledger: Ledger, clock: Clock) -> None:
+    for id_, cmd in (("x-1", "retrain"), ("y-2", "retrain"), ("x-3", "snapshot"), ("x-4", "retrain")):
+        record(ledger, id_, "succeeded", id_.encode(), cmd=cmd)
+        clock.pass_s(1)
+    ledger.accept("x-5", "retrain", b"no job yet")
+    assert ledger.jobs({"retrain"}, 10) == [b"x-4", b"y-2", b"x-1"]
+    assert ledger.jobs({"retrain"}, 2) == [b"x-4", b"y-2"]
+    assert ledger.jobs({"retrain", "snapshot"}, 10, "x-") == [b"x-4", b"x-3", b"x-1"]
+    assert ledger.jobs({"retrain"}, 10, "x_") == []
+    assert ledger.jobs({"status"}, 10) == []
+
+
+def test_what_has_ended_is_forgotten_after_a_month_and_what_has_not_is_not(path: Path, clock: Clock) -> None:
+    ledger = Ledger(path)
+    for id_ in ("done", "open"):
+        ledger.accept(id_, "retrain", b"ack")
+    record(ledger, "done", "succeeded", b"end")
+    ledger.close()
+    clock.pass_s(KEEP_S)
+    ledger = Ledger(path)
+    assert set(on_disk(path)) == {"done", "open"}
+    ledger.close()
+    clock.pass_s(1)
+    ledger = Ledger(path)
+    assert ledger.answer("done") is None
+    assert [one.id for one in ledger.unfinished()] == ["open"]
+    ledger.close()
+
+
+def test_only_the_newest_commands_are_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edged.mqtt.ledger.KEEP_ROWS", 3)
+    ledger = Ledger(path)
+    for id_ in "edcba":
+        ledger.accept(id_, "status", b"ack", finished=True)
+    ledger.close()
+    ledger = Ledger(path)
+    assert set(on_disk(path)) == {"a", "b", "c"}
+    ledger.close()
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"storage\.state_dir: cannot keep the commands"):
+        Ledger(tmp_path / "file" / "commands.sqlite")
+
+
+def test_a_disk_that_fails_is_not_a_full_one_and_the_command_must_not_run(ledger: Ledger, path: Path) -> None:
+    ledger._database.execute("PRAGMA busy_timeout = 1")
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            ledger.accept("a", "retrain", b"ack")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            record(ledger, "b", "running", b"half")
+        assert ledger.trouble is None
+        holder.execute("ROLLBACK")
+    assert ledger.answer("a") is None
+    assert ledger.answer("b") is None
+
+
+def test_on_a_disk_that_fills_up_it_goes_on_with_all_that_it_knows(ledger: Ledger, path: Path) -> None:
+    ledger.accept("a", "retrain", b"ack")
+    ledger._database.execute("PRAGMA max_page_count = 1")
+    ledger.accept("b", "retrain", b"x" * 20_000)
+    assert ledger.trouble == "database or disk is full"
+    record(ledger, "a", "succeeded", b"end")
+    assert ledger.answer("a") == Answer("retrain", b"ack", b"end")
+    assert ledger.answer("b") == Answer("retrain", b"x" * 20_000, None)
+    assert on_disk(path) == {"a": None}
+    ledger.retry()
+    assert ledger.trouble is None
+    assert on_disk(path) == {"a": b"end", "b": None}
+    assert on_disk(path, "finished") == {"a": 1, "b": 0}
+    ledger.accept("c", "retrain", b"ack")
+    assert set(on_disk(path)) == {"a", "b", "c"}
+
+
+def test_on_a_disk_that_is_full_at_the_start_it_goes_back_when_there_is_room(small_disk: Any) -> None:
+    place = small_disk("4m")
+    path = place / "state" / "commands.sqlite"
+    earlier = Ledger(path)
+    earlier.accept("earlier", "retrain", b"ack")
+    earlier.close()
+    fill_up(place / "fill")
+    ledger = Ledger(path)
+    assert ledger.trouble is not None
+    assert "full" in ledger.trouble
+    ledger.accept("now", "retrain", b"ack", finished=True)
+    ledger.retry()
+    assert ledger.trouble is not None, "there is no room"
+    (place / "fill").unlink()
+    ledger.retry()
+    assert ledger.trouble is None
+    assert set(on_disk(path)) == {"earlier", "now"}
+    assert [one.id for one in ledger.unfinished()] == ["earlier"]
+    ledger.close()
+
+
+def test_closing_takes_it_back_to_a_disk_that_has_room(path: Path) -> None:
+    ledger = Ledger(path)
+    ledger._database.execute("PRAGMA max_page_count = 1")
+    record(ledger, "a", "running", b"x" * 20_000)
+    record(ledger, "a", "running", b"newer")
+    ledger.close()
+    assert on_disk(path) == {"a": b"newer"}
