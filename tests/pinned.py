@@ -26,6 +26,10 @@ class Pins:
         """Keep a file from being deleted: by the immutable flag for root, else by closing its folder."""
         self._stack.enter_context(_immutable(file) if os.geteuid() == 0 else _closed(file.parent))
 
+    def let_go(self) -> None:
+        """Let everything that is pinned be deleted again, before the test ends."""
+        self._stack.pop_all().close()
+
 
 @contextmanager
 def _closed(folder: Path) -> Iterator[None]:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from edged.errors import ConfigError, ModelError
-from edged.store import Bundle, Manifest, Store, parse_labels, read_bundle
+from edged.store import Bundle, Manifest, Store, durable, parse_labels, read_bundle
 from tests.conftest import REPOSITORY
 from tests.pinned import Pins
 from tests.waiting import PATIENCE_S
@@ -114,6 +114,86 @@ class TestBundle:
             read_bundle(folder)
         assert "\n" not in str(caught.value)
 
+    @pytest.mark.parametrize(
+        ("top1", "accuracy"), [(1, 1.0), (1.0, 1.0), (100, 1.0), (0, 0.0), (1.5, 0.015), (True, None), ("0.5", None)]
+    )
+    def test_what_is_above_one_is_percent(self, tmp_path: Path, top1: Any, accuracy: float | None) -> None:
+        bundle = write_bundle(tmp_path / "one", A, "main", accuracy={"quantized": {"top1": top1}})
+        assert bundle.accuracy == accuracy
+        assert bundle.accuracy is None or isinstance(bundle.accuracy, float)
+
+    def test_a_training_that_was_not_measured_has_no_accuracy(self, tmp_path: Path) -> None:
+        for number, training in enumerate([{"accuracy": {}}, {"accuracy": 3}, {"accuracy": {"quantized": None}}]):
+            assert write_bundle(tmp_path / str(number), A, "main", training=training).accuracy is None
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [("width", 0), ("height", 0), ("crop", 0), ("crop", -0.1), ("crop", 1.01)],
+    )
+    def test_an_input_that_no_network_takes_is_refused(self, field: str, value: float) -> None:
+        with pytest.raises(ValueError, match=field):
+            manifest(A, input={"width": 1, "height": 1, field: value})
+        assert manifest(A, input={"width": 1, "height": 1, "crop": 1}).input.crop == 1
+
+    @pytest.mark.parametrize("sha256", ["", "0" * 63, "0" * 65, "G" + "0" * 63, "A" * 64, "0" * 64 + "\n"])
+    def test_what_is_no_sha256_is_refused(self, sha256: str) -> None:
+        with pytest.raises(ValueError, match="sha256"):
+            manifest(A, sha256=sha256)
+
+    def test_a_manifest_says_itself_what_it_does_not_know_of_its_backbone(self) -> None:
+        own = manifest(A, "own", backbone=None, backbone_sha256=None)
+        assert (own.backbone, own.backbone_sha256) == ("own", own.sha256)
+        other = manifest(A, "own", backbone="other", backbone_sha256="0" * 64)
+        assert (other.backbone, other.backbone_sha256) == ("other", "0" * 64)
+        assert Manifest.model_validate_json(other.encode()) == other
+        with pytest.raises(ValueError, match="valid dictionary"):
+            Manifest.model_validate([])
+
+    def test_a_manifest_is_written_for_people_too(self) -> None:
+        text = manifest(A, "main", source="Übung").encode().decode()
+        assert "Übung" in text
+        assert text.startswith('{\n  "v": 1,')
+        assert text.endswith("}\n")
+        assert "parent" not in text, "what is not known is left out"
+
+    def test_what_a_model_was_made_of_comes_back(self, store: Store) -> None:
+        taught = {"i3": "cat", "i1": "dog", "i2": "cat", "ü": "Käse"}
+        version = store.write_version(B, LABELS, manifest(B), taught)
+        assert version.read_taught() == taught
+        text = (version.path / "taught.json").read_text(encoding="utf-8")
+        assert text == '{"Käse": ["ü"], "cat": ["i2", "i3"], "dog": ["i1"]}\n', "the same images, the same file"
+        assert store.promote(version, "main").read_taught() == taught
+        assert store.write_version(C, LABELS, manifest(C)).read_taught() is None
+        for damaged in (b"{", b"[]", b'{"cat": 3}', b"\xff"):
+            (version.path / "taught.json").write_bytes(damaged)
+            assert version.read_taught() is None
+
+    @pytest.mark.parametrize(
+        ("data", "message"),
+        [
+            (b"", "contains no label"),
+            (b" \n\n", "contains no label"),
+            (b"\ncat", "line 1 is empty"),
+            (b"cat\n \ndog", "line 2 is empty"),
+            (b"\xff", "line 1 is not UTF-8"),
+            (b"a\nb\nc\xffd\n", "line 3 is not UTF-8"),
+        ],
+    )
+    def test_the_line_that_is_wrong_is_named(self, data: bytes, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            parse_labels(data)
+
+    def test_what_cannot_be_read_is_said_with_its_reason(self, tmp_path: Path) -> None:
+        with pytest.raises(ModelError, match=r"none: no such model folder"):
+            read_bundle(tmp_path / "none")
+        bundle = write_bundle(tmp_path / "one", A, "main")
+        (bundle.path / "model.tflite").unlink()
+        (bundle.path / "model.tflite").mkdir()
+        with pytest.raises(ModelError, match=r"model\.tflite: cannot be read: Is a directory"):
+            bundle.read_model()
+        with pytest.raises(ModelError, match=r"model\.tflite: no such file"):
+            read_bundle(bundle.path)
+
     def test_labels_keep_what_people_wrote(self) -> None:
         assert parse_labels("\ufeffa, b\r\nа\u2028б\r\n\n".encode()) == ("a, b", "а\u2028б")
 
@@ -156,6 +236,58 @@ class TestInstalled:
         for labels in ([], ["a", ""], ["a\nb"], [" a"]):
             with pytest.raises(ModelError, match="labels must be"):
                 store.add(B, labels, name="other", width=8, height=8)
+
+    def test_what_is_told_of_an_added_model_is_kept(self, store: Store) -> None:
+        lineage = {"name": "wrong", "source": "lineage", "licence": "lineage", "backbone": "b", "tuned": True}
+        made = store.add(B, LABELS, name="other", width=8, height=6, crop=0.5, source="said", lineage=lineage)
+        assert made == store.find("other")
+        told = made.manifest
+        assert (told.name, told.source, told.licence, told.backbone, told.tuned) == (
+            "other",
+            "said",
+            "lineage",
+            "b",
+            True,
+        )
+        assert (told.input.width, told.input.height, told.input.crop) == (8, 6, 0.5)
+        assert made.labels == ("cat", "dog")
+        assert made.manifest.sha256 == hashlib.sha256(B).hexdigest()
+        plain = store.add(C, LABELS, name="plain", width=8, height=6, accuracy={"quantized": {"top1": 0.5}})
+        assert (plain.manifest.input.crop, plain.accuracy, plain.manifest.source) == (0.875, 0.5, None)
+
+    def test_an_added_model_is_not_replaced_unasked(self, store: Store) -> None:
+        store.add(B, LABELS, name="other", width=8, height=8)
+        with pytest.raises(ConfigError, match="a model named other is installed already"):
+            store.add(C, LABELS, name="other", width=8, height=8)
+        assert store.find("other").read_model() == B
+
+    def test_of_versions_of_one_name_the_newest_is_found(self, store: Store) -> None:
+        for model, at in ((B, 2000), (C, 3000), (D, 1000)):
+            os.utime(store.write_version(model, LABELS, manifest(model, "flowers")).path, ns=(0, at))
+        assert store.find("flowers").read_model() == C
+        assert [version.read_model() for version in store.versions()] == [C, B, D]
+        folders = store.folders()
+        assert [folder.name for folder in folders] == ["main", *(bundle_id_of(model) for model in (C, B, D))]
+
+    def test_an_installed_name_comes_before_a_version_of_it(self, store: Store) -> None:
+        store.write_version(B, LABELS, manifest(B))
+        assert store.find("main").read_model() == A
+
+    def test_what_is_installed_is_listed_by_name(self, store: Store) -> None:
+        for name in ("zoo", "apple", "nut"):
+            store.add(B, LABELS, name=name, width=8, height=8)
+        assert [bundle.name for bundle in store.installed()] == ["apple", "main", "nut", "zoo"]
+        with pytest.raises(ModelError, match="no model 'pear' is installed; installed: apple, main, nut, zoo;"):
+            store.find("pear")
+
+    def test_where_nothing_is_installed_that_is_said(self, tmp_path: Path) -> None:
+        with pytest.raises(ModelError, match="installed: none;"):
+            Store(tmp_path / "state", shipped=tmp_path / "none").find("main")
+
+    def test_hidden_folders_and_files_are_no_models(self, store: Store, tmp_path: Path) -> None:
+        (tmp_path / "shipped" / ".hidden").mkdir()
+        (tmp_path / "shipped" / "README").write_text("")
+        assert [folder.name for folder in store.folders()] == ["main"]
 
     def test_looking_makes_nothing(self, store: Store, tmp_path: Path) -> None:
         store.installed()
@@ -284,6 +416,78 @@ class TestCurrent:
         assert store.rollback("main").read_model() == C
         assert store.previous("main") is None
 
+    def test_prune_begins_with_what_was_promoted_or_written_longest_ago(self, store: Store) -> None:
+        ids = [store.write_version(b"%d" % n, LABELS, manifest(b"%d" % n, "spare")).id for n in range(5)]
+        for number, at in enumerate([30, 10, 50, 20, 40]):
+            os.utime(store.path / "versions" / ids[number], ns=(0, at))
+        assert store.prune(keep=3) == [ids[3], ids[1]]
+        assert store.prune(keep=3) == []
+        assert store.prune(keep=-1) == [ids[2], ids[4], ids[0]]
+
+    def test_prune_keeps_five_of_itself(self, store: Store) -> None:
+        for n in range(7):
+            store.write_version(b"%d" % n, LABELS, manifest(b"%d" % n, "spare"))
+        assert len(store.prune()) == 2
+
+    def test_what_prune_cannot_remove_stays_and_is_told(
+        self, store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ids = [store.write_version(b"%d" % n, LABELS, manifest(b"%d" % n, "spare")).id for n in range(3)]
+        remove = durable.remove_folder
+
+        def refuse_one(path: Path) -> None:
+            if path.name == ids[1]:
+                raise PermissionError(1, "Operation not permitted")
+            remove(path)
+
+        monkeypatch.setattr(durable, "remove_folder", refuse_one)
+        assert set(store.prune(keep=0)) == {ids[0], ids[2]}
+        assert f"version {ids[1]} stays" in caplog.text
+
+    def test_discard_takes_what_nobody_wants_and_nothing_else(self, store: Store) -> None:
+        versions = [promote(store, model) for model in (B, C)]
+        spare = store.write_version(D, LABELS, manifest(D))
+        for version in (*versions, spare):
+            store.discard(version.id)
+        store.discard("../versions")
+        store.discard("nothing")
+        assert {version.id for version in store.versions()} == {*(one.id for one in versions), bundle_id_of(A)}
+        store.discard(bundle_id_of(A))
+        assert {version.id for version in store.versions()} == {one.id for one in versions}
+
+    def test_a_person_removes_what_neither_runs_nor_is_gone_back_to(self, store: Store) -> None:
+        older, previous, current = (promote(store, model).id for model in (B, C, D))
+        with pytest.raises(ModelError, match=f"version {current} is current and stays"):
+            store.remove_version(current, previous=True)
+        with pytest.raises(ModelError, match=f"version {previous} is what a rollback goes back to"):
+            store.remove_version(previous)
+        with pytest.raises(ModelError, match="there is no version nothing"):
+            store.remove_version("nothing")
+        (store.path / "versions" / older / "model.tflite").write_bytes(b"damaged")
+        store.remove_version(older)
+        assert {version.id for version in store.versions()} == {bundle_id_of(A), previous, current}
+        store.remove_version(previous, previous=True)
+        assert model_of(store.previous("main")) == A
+        assert store.current("main").read_model() == D
+
+    def test_the_same_model_is_written_once_and_its_other_files_where_they_differ(self, store: Store) -> None:
+        version = store.write_version(B, LABELS, manifest(B), {"i1": "cat"})
+        before = {path.name: path.stat().st_ino for path in version.path.iterdir()}
+        assert store.write_version(B, LABELS, manifest(B), {"i1": "cat"}) == version
+        assert {path.name: path.stat().st_ino for path in version.path.iterdir()} == before
+        (version.path / "taught.json").unlink()
+        again = store.write_version(B, ["chat", "chien"], manifest(B), {"i2": "cat"})
+        after = {path.name: path.stat().st_ino for path in version.path.iterdir()}
+        assert {name for name in before if after[name] == before[name]} >= {"model.tflite", "manifest.json"}
+        assert (again.labels, again.read_taught()) == (("chat", "chien"), {"i2": "cat"})
+
+    def test_promoting_says_what_runs(self, store: Store, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.INFO):
+            version = promote(store, B)
+            store.rollback("main")
+        assert f"model main ({version.id}) is current" in caplog.text
+        assert f"model rolled back to main ({bundle_id_of(A)})" in caplog.text
+
 
 def model_of(bundle: Bundle | None) -> bytes | None:
     return None if bundle is None else bundle.read_model()
@@ -301,6 +505,17 @@ class TestInterruption:
         half.write_text("labels that were being repla")
         assert Store(store.path).current("main").read_model() == B
         assert not half.exists()
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder away")
+    def test_who_may_only_read_clears_nothing(self, store: Store, tmp_path: Path) -> None:
+        promote(store, B)
+        (store.path / ".tmp.0123456789ab").write_text("")
+        os.chown(store.path, 12345, 12345)
+        assert Store(store.path, shipped=tmp_path / "shipped").current("main").read_model() == B
+        assert (store.path / ".tmp.0123456789ab").exists()
+        os.chown(store.path, 0, 0)
+        Store(store.path, shipped=tmp_path / "shipped")
+        assert not (store.path / ".tmp.0123456789ab").exists()
 
     def test_writers_wait_for_each_other(self, store: Store, tmp_path: Path) -> None:
         with multiprocessing.get_context("spawn").Pool(2) as pool:
