@@ -203,7 +203,11 @@ def pool_weights(scores: Sequence[NDArray[np.float32]], classes: NDArray[np.int6
         mean = np.matmul(p[:, np.newaxis], logs)[:, 0]
         second = (p.reshape(-1, 1) * flat).T @ flat - mean.T @ mean
         gradient = (mean - true).mean(axis=0)
-        change = np.linalg.solve(second / count + 1e-6 * np.eye(len(scores)), gradient)
+        # A weight of 0 that would become less takes no part, else the others would follow a change that is cut off.
+        free = (weights > 0) | (gradient < 0)
+        curvature = second / count + 1e-6 * np.eye(len(scores))
+        change = np.zeros(len(scores))
+        change[free] = np.linalg.solve(curvature[np.ix_(free, free)], gradient[free])
         weights = np.maximum(weights - change, 0.0).astype(np.float32)
         if not weights.any():  # all networks are worse than chance: equal voices
             return tuple(1.0 for _ in scores)
