@@ -144,8 +144,13 @@ def why_full(error: OSError | sqlite3.Error) -> str:
 
 
 def has_room(folder: Path) -> bool:
-    """Whether a full disk has so much room again that it is worth another try. Writes nothing."""
+    """Whether a full disk has so much room again that it is worth another try. Writes nothing.
+
+    A folder that could not be made yet has the room of the one above it.
+    """
     try:
+        while not folder.exists():
+            folder = folder.parent
         status = os.statvfs(folder)
     except OSError:
         return False

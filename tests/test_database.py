@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,7 @@ def test_a_full_disk_is_told_from_other_trouble(tmp_path: Path) -> None:
     assert not is_full(sqlite3.OperationalError("disk I/O error"), tmp_path)  # this folder takes a file
     assert list(tmp_path.iterdir()) == []
     assert has_room(tmp_path)
-    assert not has_room(tmp_path / "nowhere")
+    assert has_room(tmp_path / "not" / "there" / "yet")
 
 
 def test_in_memory_nothing_of_the_file_is_there_and_nothing_gets_into_it(path: Path) -> None:
@@ -157,3 +158,13 @@ def test_in_memory_nothing_of_the_file_is_there_and_nothing_gets_into_it(path: P
     connection = file.open_or_renew()
     assert len(words(connection)) == 3
     connection.close()
+
+
+def test_a_disk_has_room_from_a_megabyte_on(small_disk: Callable[[str], Path]) -> None:
+    place = small_disk("3m")
+    (place / "fill").write_bytes(bytes(2**20))
+    assert has_room(place)
+    assert has_room(place / "not" / "there" / "yet")
+    (place / "fill").write_bytes(bytes(2**21 + 4096))
+    assert not has_room(place)
+    assert not has_room(place / "not" / "there" / "yet")

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from edged import tracing
-from edged.mqtt.delivery import COMMIT_ROWS, COMMIT_S, REOPEN_S, SPILL_S, STALL_S, Delivery
+from edged.mqtt.delivery import Delivery
 from edged.mqtt.outbox import Outbox
 from tests.full_disk import fill_up
 from tests.mqtt.clock import Clock, set_clock
 
+# What is promised; written down here too, so that it is not changed by a slip.
+STALL_S, SPILL_S, REOPEN_S, COMMIT_S, COMMIT_ROWS = 5.0, 0.1, 2.0, 1.0, 100
 HEADER = 16
 """What a packet may need beside its topic and payload."""
 
@@ -194,7 +196,7 @@ def test_what_is_published_while_the_disk_is_sent_comes_after_it(
 ) -> None:
     add(delivery, 0, 6)
     delivery.pump(None, 2, None)
-    clock.pass_s(2 * SPILL_S)
+    clock.pass_s(1.5 * SPILL_S)
     line = Line()
     delivery.pump(line, 2, None)
     add(delivery, 6, 9)
@@ -259,38 +261,34 @@ def test_what_piles_up_beyond_the_bound_goes_to_disk(
 ) -> None:
     monkeypatch.setattr("edged.mqtt.delivery.MEMORY_BYTES", 30)
     line = Line()
-    for number in range(11):
-        delivery.add("tt", str(number % 10).encode(), False)
-    delivery.pump(line, 1, None)
-    assert outbox.written == [], "one is in flight, the other ten are 30 bytes"
-    delivery.add("tt", b"1", False)
-    delivery.pump(line, 1, None)
-    assert outbox.written == [12]
+    for turn in (1, 2):
+        for _ in range(31):
+            delivery.add("t", b"", False)
+        delivery.pump(line, 1, None)
+        assert len(outbox.written) == turn - 1, "one is in flight, the other thirty are 30 bytes"
+        delivery.add("t", b"", False)
+        delivery.pump(line, 1, None)
+        assert outbox.written == [32] * turn
+        drain(delivery, line, 1, answered=32 * (turn - 1))
+        clock.pass_s(1.5 * SPILL_S)
 
 
-def test_what_is_sent_or_kept_no_longer_counts_as_piled_up(
+def test_what_is_sent_or_given_back_no_longer_counts_as_piled_up(
     delivery: Delivery, outbox: WatchedOutbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edged.mqtt.delivery.MEMORY_BYTES", 30)
     line = Line()
-    for number in range(40):
+    for number in range(10, 50):
         add(delivery, number, number + 1)
-        drain(delivery, line, 1, answered=number)
+        drain(delivery, line, 1, answered=number - 10)
     line.up = False
+    add(delivery, 50, 60)  # of three bytes each
     for _ in range(40):
         delivery.pump(line, 1, None)
-    add(delivery, 40, 48)
-    delivery.pump(line, 1, None)
     assert outbox.written == [], "a connection that takes nothing for a moment adds nothing"
-    delivery.pump(None, 1, None)
-    assert outbox.written == [8]
-    line.up = True
-    drain(delivery, line, 1, answered=40)
-    clock.pass_s(2 * SPILL_S)
-    add(delivery, 48, 56)
-    line.up = False
+    add(delivery, 60, 61)
     delivery.pump(line, 1, None)
-    assert outbox.written == [8]
+    assert outbox.written == [11]
 
 
 def test_without_a_connection_many_messages_are_one_commit(
@@ -308,9 +306,12 @@ def test_without_a_connection_many_messages_are_one_commit(
     delivery.pump(None, 5, None)
     assert outbox.written == [1, 4]
     assert on_disk(outbox) == [0, 1, 2, 3, 4]
-    clock.pass_s(2 * SPILL_S)
+    clock.pass_s(1.5 * SPILL_S)
     delivery.pump(None, 5, None)
     assert outbox.written == [1, 4], "there is nothing to write"
+    line = Line()
+    drain(delivery, line, 5)
+    assert line.numbers == [0, 1, 2, 3, 4]
 
 
 def test_it_asks_to_be_called_soon_while_something_waits(delivery: Delivery) -> None:
@@ -348,6 +349,28 @@ def test_acknowledged_rows_leave_the_disk_together(delivery: Delivery, outbox: W
     assert (delivery.backlog, on_disk(outbox)) == (0, []), "the last one does not wait"
 
 
+@pytest.mark.parametrize("lost", [1, 2])
+def test_also_a_single_message_is_sent_again(delivery: Delivery, outbox: Outbox, lost: int) -> None:
+    add(delivery, 0, lost)
+    delivery.pump(Line(), 5, None)
+    delivery.lost()
+    line = Line()
+    drain(delivery, line, 5)
+    assert (line.numbers, delivery.backlog, on_disk(outbox)) == (list(range(lost)), 0, [])
+    assert Delivery(outbox).backlog == 0
+
+
+def test_a_single_message_of_an_earlier_process_is_sent(tmp_path: Path) -> None:
+    earlier = Outbox(tmp_path / "outbox.sqlite", 64)
+    earlier.append([("t", b"0", False)])
+    earlier.close()
+    outbox = Outbox(tmp_path / "outbox.sqlite", 64)
+    line = Line()
+    drain(Delivery(outbox), line, 2)
+    assert line.numbers == [0]
+    outbox.close()
+
+
 def test_what_an_earlier_process_left_is_counted_and_sent_first(tmp_path: Path) -> None:
     earlier = Outbox(tmp_path / "outbox.sqlite", 64)
     earlier.append([("t", b"0", False), ("t", b"1", True)])
@@ -376,24 +399,27 @@ def test_a_disk_that_was_full_at_the_start_gives_back_what_it_holds(
     delivery = Delivery(outbox)
     assert outbox.trouble is not None
     assert delivery.backlog == 0
+    delivery.pump(None, 2, None)
     line = Line()
-    add(delivery, 100, 102)
+    add(delivery, 100, 106)
     delivery.pump(line, 2, None)
-    assert line.numbers == [100, 101]
-    add(delivery, 102, 104)
     clock.pass_s(STALL_S + 1)
     delivery.pump(line, 2, None)
-    (place / "fill").unlink()
-    clock.pass_s(REOPEN_S / 2)
+    assert delivery.acknowledged(1, None)
     delivery.pump(line, 2, None)
-    assert delivery.backlog == 4, "not yet"
-    clock.pass_s(REOPEN_S / 2)
+    assert line.numbers == [100, 101, 102]
+    (place / "fill").unlink()
+    clock.pass_s(REOPEN_S - 0.1)
+    delivery.pump(line, 2, None)
+    assert delivery.backlog == 5, "not yet"
+    assert delivery.acknowledged(2, None)
+    clock.pass_s(0.1)
     delivery.pump(line, 2, None)
     assert outbox.trouble is None
     assert delivery.backlog == 7
-    assert sorted(on_disk(outbox)) == [0, 1, 2, 100, 101, 102, 103]
-    drain(delivery, line, 2)
-    assert line.numbers == [100, 101, 0, 1, 2, 102, 103]
+    assert on_disk(outbox) == [0, 1, 2, 102, 103, 104, 105]
+    drain(delivery, line, 2, answered=2)
+    assert line.numbers == [100, 101, 102, 0, 1, 2, 103, 104, 105]
     assert (delivery.backlog, on_disk(outbox)) == (0, [])
     outbox.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,14 +13,17 @@ import pytest
 
 from edged.contract.messages import Job
 from edged.errors import ConfigError
-from edged.mqtt.ledger import KEEP_S, PROGRESS_S, Answer, Ledger
+from edged.mqtt.ledger import Answer, Ledger
 from tests.full_disk import fill_up
 from tests.mqtt.clock import Clock, set_clock
+
+# What is promised; written down here too, so that it is not changed by a slip.
+KEEP_S, PROGRESS_S = 30 * 86400.0, 10.0
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "deep" / "commands.sqlite"
+    return tmp_path / "deep" / "er" / "commands.sqlite"
 
 
 @pytest.fixture
@@ -246,3 +250,61 @@ def test_closing_takes_it_back_to_a_disk_that_has_room(path: Path) -> None:
     record(ledger, "a", "running", b"newer")
     ledger.close()
     assert on_disk(path) == {"a": b"newer"}
+
+
+def open_files(folder: Path) -> list[str]:
+    """What this process holds open below a folder."""
+    held = []
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            target = str(link.readlink())
+        except OSError:  # the one that this loop reads
+            continue
+        if target.startswith(str(folder)):
+            held.append(target)
+    return held
+
+
+def test_a_ledger_that_is_closed_or_in_memory_holds_no_file(path: Path) -> None:
+    ledger = Ledger(path)
+    assert open_files(path.parent)
+    ledger._database.execute("PRAGMA max_page_count = 1")
+    record(ledger, "a", "running", b"x" * 20_000)
+    assert ledger.trouble is not None
+    assert open_files(path.parent) == []
+    ledger.retry()
+    assert open_files(path.parent)
+    ledger.close()
+    assert open_files(path.parent) == []
+
+
+def test_a_ledger_on_disk_has_nothing_to_go_back_to(ledger: Ledger, path: Path) -> None:
+    path.rename(path.with_name("moved"))
+    ledger.retry()
+    assert not path.exists()
+
+
+def test_a_folder_that_is_gone_meanwhile_is_made_again(path: Path) -> None:
+    ledger = Ledger(path)
+    ledger._database.execute("PRAGMA max_page_count = 1")
+    record(ledger, "a", "succeeded", b"x" * 20_000)
+    shutil.rmtree(path.parent.parent)
+    ledger.retry()
+    assert ledger.trouble is None
+    assert set(on_disk(path)) == {"a"}
+    ledger.close()
+
+
+def test_damage_inside_the_file_is_found_at_the_start(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ledger = Ledger(path)
+    for number in range(60):
+        record(ledger, str(number), "running", b"x" * 3000)
+    ledger.close()
+    with path.open("r+b") as file:
+        file.seek(3 * 4096)
+        file.write(b"\xa5" * (path.stat().st_size - 3 * 4096))
+    ledger = Ledger(path)
+    assert caplog.text.count("set aside") == 1
+    ledger.accept("a", "retrain", b"ack")
+    assert set(on_disk(path)) == {"a"}
+    ledger.close()

@@ -1,16 +1,21 @@
 """The outbox: order, bound, damage, a full disk."""
 
+import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from edged.errors import ConfigError
 from edged.mqtt.delivery import Delivery
-from edged.mqtt.outbox import OLDEST, REPORT_S, RETRY_S, ROW_BYTES, Outbox
+from edged.mqtt.outbox import OLDEST, Outbox
 from tests.full_disk import fill_up
 from tests.mqtt.clock import set_clock
 from tests.waiting import PATIENCE_S
+
+# What is promised; written down here too, so that it is not changed by a slip.
+RETRY_S, REPORT_S, ROW_BYTES = 30.0, 600.0, 48
 
 
 def messages(first: int, last: int, size: int = 10):
@@ -23,7 +28,7 @@ def kept(outbox: Outbox) -> list[int]:
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "deep" / "outbox.sqlite"
+    return tmp_path / "deep" / "er" / "outbox.sqlite"
 
 
 def test_order_survives_a_restart(path):
@@ -57,7 +62,7 @@ def test_the_oldest_are_dropped_and_counted_and_said_once(path, caplog):
 
 
 def test_a_damaged_file_is_set_aside(path, caplog):
-    path.parent.mkdir()
+    path.parent.mkdir(parents=True)
     path.write_bytes(b"this was a database once" * 1000)
     outbox = Outbox(path, 1)
     outbox.append(messages(0, 3))
@@ -258,6 +263,28 @@ def test_the_bound_holds_in_memory_too_and_over_both(path):
     outbox.close()
 
 
+def test_a_single_byte_too_much_is_too_much(path):
+    outbox = Outbox(path, (2 * (1 + 9000 + ROW_BYTES) - 1) / 1e6)
+    outbox.append(messages(0, 2, size=9000))
+    assert (kept(outbox), outbox.dropped) == ([1], 1)
+    refuse_writes(outbox)
+    outbox.append(messages(2, 3, size=9000))
+    outbox.append(messages(3, 5, size=9000))
+    assert (kept(outbox), outbox.dropped) == ([4], 4)
+    take_writes(outbox)
+    outbox.close()
+
+
+def test_what_is_larger_than_all_room_is_dropped_and_leaves_an_empty_outbox(three):
+    three.append(messages(0, 3))
+    acknowledge(three, range(3))
+    three.append(messages(3, 4, size=1000))
+    assert (kept(three), len(three), three.dropped) == ([], 0, 4)
+    three.commit()
+    three.append(messages(4, 7))
+    assert (kept(three), len(three)) == ([4, 5, 6], 3)
+
+
 def test_what_was_acknowledged_makes_room(three):
     three.append(messages(0, 3))
     acknowledge(three, range(2))
@@ -359,6 +386,42 @@ def test_disk_and_memory_are_read_as_one(path):
     outbox.close()
 
 
+def test_a_single_message_in_memory_is_read(path):
+    outbox = Outbox(path, 1)
+    outbox.append(messages(0, 1))
+    refuse_writes(outbox)
+    outbox.append(messages(1, 2, size=20_000))
+    assert kept(outbox) == [0, 1]
+    assert outbox.in_memory is not None
+    take_writes(outbox)
+    outbox.close()
+
+
+def test_an_acknowledgement_that_cannot_be_written_is_said_and_the_message_stays(path, caplog):
+    outbox = Outbox(path, 1)
+    outbox.append(messages(0, 2))
+    outbox._database.execute("PRAGMA busy_timeout = 1")
+    acknowledge(outbox, range(1))
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        outbox.commit()
+        holder.execute("ROLLBACK")
+    assert "cannot be written (database is locked)" in caplog.text
+    assert (kept(outbox), len(outbox)) == ([0, 1], 2), "sent twice rather than never"
+    outbox.close()
+
+
+def test_a_bound_that_cannot_be_kept_is_said(three, caplog):
+    three.append(messages(0, 3))
+    three._database.execute("PRAGMA busy_timeout = 1")
+    with closing(sqlite3.connect(three.path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        three.append(messages(3, 4))
+        holder.execute("ROLLBACK")
+    assert "cannot be written (database is locked)" in caplog.text
+    assert kept(three) == [0, 1, 2], "the disk cannot make room"
+
+
 def test_closing_writes_what_is_in_memory_or_says_how_much_is_lost(path, caplog):
     outbox = Outbox(path, 1)
     refuse_writes(outbox)
@@ -392,7 +455,34 @@ def test_damage_while_it_runs_costs_what_was_on_disk_and_nothing_after(path, cap
     outbox.close()
 
 
-def test_what_an_earlier_process_left_on_a_full_disk_comes_back_first(small_disk, monkeypatch):
+@pytest.mark.parametrize("left", [1, 200])
+def test_what_an_earlier_process_left_on_a_full_disk_comes_back_first(small_disk, left):
+    place = small_disk("4m")
+    path = place / "state" / "outbox.sqlite"
+    earlier = Outbox(path, 1)
+    earlier.append(messages(0, left))
+    earlier.close()
+    fill_up(place / "fill")
+    outbox = Outbox(path, 1)
+    assert "full" in outbox.trouble
+    assert outbox.in_memory == outbox.trouble
+    ids = outbox.append(messages(1000, 1002))
+    assert (kept(outbox), len(outbox)) == ([1000, 1001], 2)
+    assert not outbox.reopen(), "there is no room"
+    assert outbox.trouble is not None
+    (place / "fill").unlink()
+    assert outbox.reopen()
+    assert (outbox.trouble, outbox.in_memory) == (None, None)
+    assert len(outbox) == left + 2
+    assert [int(one.payload) for one in outbox.after(OLDEST, 1000)] == [*range(left), 1000, 1001]
+    assert [one.id for one in outbox.after(OLDEST, 1000)][-2:] == ids, "ids that were given out stay"
+    assert on_disk(path) == [*range(left), 1000, 1001]
+    assert not outbox.reopen(), "it is open"
+    assert outbox.append(messages(1002, 1003))[0] > ids[-1]
+    outbox.close()
+
+
+def test_a_disk_that_has_room_and_cannot_be_used_yet_is_tried_again(small_disk):
     place = small_disk("4m")
     path = place / "state" / "outbox.sqlite"
     earlier = Outbox(path, 1)
@@ -400,21 +490,34 @@ def test_what_an_earlier_process_left_on_a_full_disk_comes_back_first(small_disk
     earlier.close()
     fill_up(place / "fill")
     outbox = Outbox(path, 1)
-    assert "full" in outbox.trouble
-    assert outbox.in_memory == outbox.trouble
+    outbox._file = replace(outbox._file, busy_s=0.01)
     ids = outbox.append(messages(100, 102))
-    assert (kept(outbox), len(outbox)) == ([100, 101], 2)
-    assert not outbox.reopen(), "there is no room"
-    assert outbox.trouble is not None
     (place / "fill").unlink()
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        assert outbox.reopen() is False
+        holder.execute("ROLLBACK")
+    assert outbox.trouble is not None
+    assert (kept(outbox), len(outbox)) == ([100, 101], 2)
+    ids += outbox.append(messages(102, 103))
+    assert ids == [1, 2, 3]
     assert outbox.reopen()
-    assert (outbox.trouble, outbox.in_memory) == (None, None)
-    assert len(outbox) == 5
-    assert [int(one.payload) for one in outbox.after(OLDEST, 10)] == [0, 1, 2, 100, 101]
-    assert [one.id for one in outbox.after(OLDEST, 10)][-2:] == ids, "ids that were given out stay"
-    assert on_disk(path) == [0, 1, 2, 100, 101]
-    assert not outbox.reopen(), "it is open"
-    assert outbox.append(messages(102, 103))[0] > ids[-1]
+    assert on_disk(path) == [0, 1, 2, 100, 101, 102]
+    assert (outbox.trouble, len(outbox)) == (None, 6)
+    outbox.close()
+
+
+def test_a_folder_that_is_gone_meanwhile_is_made_again(small_disk):
+    place = small_disk("4m")
+    fill_up(place / "fill")
+    path = place / "deep" / "state" / "outbox.sqlite"
+    outbox = Outbox(path, 1)
+    outbox.append(messages(0, 2))
+    (place / "fill").unlink()
+    shutil.rmtree(place / "deep", ignore_errors=True)
+    assert not outbox.reopen()
+    assert outbox.trouble is None, "a state folder that could not even be made is made now"
+    assert on_disk(path) == [0, 1]
     outbox.close()
 
 
