@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from edged.lab.sources.cross_validation import assign_folds, cross_validate
+from edged.lab.sources.cross_validation import FOLDS, CrossValidation, assign_folds, cross_validate
 from edged.vision.quantization import Affine
 
 
@@ -31,3 +32,63 @@ def test_gaussians_are_told_apart_and_noise_is_not():
     assert 0.1 < guessed.accuracy < 0.6
     assert 0.03 < guessed.error < 0.06
     assert np.array_equal(told.correct, cross_validate(near, labels, groups, classes=3, affine=affine).correct)
+
+
+def test_accuracy_and_its_error_by_hand():
+    found = CrossValidation(np.array([True] * 9 + [False]), np.zeros(10))
+    assert found.accuracy == pytest.approx(0.9)
+    assert found.error == pytest.approx(np.sqrt(0.9 * 0.1 / 10))
+
+
+def test_folds_are_as_even_as_can_be_and_another_seed_deals_otherwise():
+    labels = np.array([0] * 7 + [1] * 5 + [2] * 3)
+    groups = [str(number) for number in range(15)]
+    folds = assign_folds(labels, groups)
+    assert np.bincount(folds, minlength=FOLDS).tolist() == [3] * FOLDS
+    for label in range(3):
+        counts = np.bincount(folds[labels == label], minlength=FOLDS)
+        assert counts.max() - counts.min() <= 1
+    assert not np.array_equal(folds, assign_folds(labels, groups, seed=1))
+    assert set(assign_folds(labels, groups, 2).tolist()) == {0, 1}
+    assert assign_folds(labels[:3], groups[:3]).tolist().count(0) == 1, "fewer images than folds: each its own"
+
+
+def test_a_group_is_dealt_once_with_the_label_of_its_first_image():
+    labels = np.array([0, 1, 1, 1, 1, 1])
+    groups = ["a", "a", "b", "c", "d", "e"]
+    folds = assign_folds(labels, groups)
+    assert folds[0] == folds[1] == 0
+    assert sorted(folds[2:].tolist()) == [1, 2, 3, 4]
+
+
+def test_each_image_is_judged_by_the_head_that_did_not_see_it():
+    """Two images that look like no other: their own fold's head cannot know them; one that saw them would."""
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 40)
+    rows = np.zeros((80, 16))
+    rows[:, 0], rows[:, 1] = 200 * (labels == 0), 200 * (labels == 1)
+    rows[:, 2:] = random.integers(0, 20, (80, 14))
+    odd = [3, 47]
+    rows[odd] = rows[odd[::-1]]  # they look like the other label
+    found = cross_validate(
+        rows.astype(np.uint8), labels, [str(n) for n in range(80)], classes=2, affine=Affine(0.05, 0)
+    )
+    assert np.flatnonzero(~found.correct).tolist() == odd
+    assert found.accuracy == 78 / 80
+    assert ((found.likelihood > 0.5) == found.correct).all()
+    assert found.likelihood[found.correct].min() > 0.8
+    assert found.likelihood[odd].max() < 0.2
+
+
+def test_the_seed_changes_the_folds_and_nothing_else_is_by_chance():
+    random = np.random.default_rng(1)
+    labels = np.repeat([0, 1], 25)
+    rows = random.integers(0, 256, (50, 12)).astype(np.uint8)
+    groups = [str(n) for n in range(50)]
+
+    def judged(**options: int) -> list[float]:
+        return cross_validate(rows, labels, groups, classes=2, affine=Affine(0.02, 0), **options).likelihood.tolist()
+
+    assert judged() == judged(seed=0, folds=5)
+    assert judged() != judged(seed=1)
+    assert judged() != judged(folds=2)

@@ -79,3 +79,89 @@ def test_rank_correlation_with_ties():
     assert rank_correlation(np.array([1.0, 2, 3]), np.array([3.0, 2, 1])) == pytest.approx(-1.0)
     assert rank_correlation(np.array([1.0, 1, 2, 2]), np.array([1.0, 2, 3, 4])) == pytest.approx(2 / np.sqrt(5))
     assert np.isnan(rank_correlation(np.array([1.0, 1]), np.array([1.0, 2])))
+
+
+def test_a_profile_is_the_mean_of_the_features_with_a_thousandth_of_everything():
+    features = np.array([[1.0, 2.0, -9.0, 1.0], [3.0, 4.0, 3.0, 1.0]])  # means 2, 3, -3 (counts as 0) and 1
+    assert profile(features) == pytest.approx(0.999 * np.array([2, 3, 0, 1]) / 6 + 0.001 / 4)
+    assert profile(features.astype(np.float32)).dtype == np.float64
+
+
+def test_divergence_is_never_negative_and_not_symmetric():
+    near = np.array([0.3, 0.7])
+    assert divergence(near, near * (1 + 1e-16)) == 0.0
+    assert divergence(np.array([0.25, 0.75]), np.array([0.5, 0.5])) != pytest.approx(
+        divergence(np.array([0.5, 0.5]), np.array([0.25, 0.75]))
+    )
+
+
+def test_p2l_by_hand():
+    assert p2l(0.0, 1000, 0.0) == pytest.approx(3.0)
+    assert p2l(0.25, 1000, 0.0) == pytest.approx(0.5), "a nat costs ten decades of images"
+    assert p2l(0.25, 1000, 0.7) == pytest.approx(7.5), "all of the accuracy gains ten"
+
+
+def test_leep_takes_heads_that_do_not_quite_sum_to_one_and_impossible_ones():
+    labels = np.array([0, 0, 1, 1])
+    head = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6]])
+    assert leep(3 * head, labels) == pytest.approx(leep(head, labels))
+    assert leep(head.astype(np.float32), labels) == pytest.approx(leep(head, labels), abs=1e-5)
+    silent = np.column_stack([head, np.zeros(4)])
+    assert leep(silent, labels) == pytest.approx(leep(head, labels)), "an output that never speaks tells nothing"
+
+
+@pytest.mark.parametrize(("per_class", "features"), [(5, 30), (40, 30), (200, 8)])
+def test_the_h_score_is_that_of_its_formula(per_class, features):
+    """With the covariances written out, and scikit-learn's Ledoit-Wolf shrinkage."""
+    covariance = pytest.importorskip("sklearn.covariance")
+    rows, labels = gaussians(0.5, per_class=per_class, features=features)
+    shrunk, weight = covariance.ledoit_wolf(rows)
+    assert 0 < weight < 1
+    means = np.stack([rows[labels == label].mean(axis=0) for label in labels]) - rows.mean(axis=0)
+    between = means.T @ means / len(rows)
+    expected = (1 - weight) * np.trace(np.linalg.solve(shrunk, between))
+    assert h_score(rows, labels) == pytest.approx(expected)
+    assert h_score(rows + 100.0, labels) == pytest.approx(expected), "where the features begin does not matter"
+    order = np.random.default_rng(0).permutation(len(rows))
+    assert h_score(rows[order].astype(np.float32), labels[order]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_h_score_of_features_of_one_direction_is_finite():
+    labels = np.repeat([0, 1], 10)
+    rows = np.outer(labels, np.ones(5)) + 0.0
+    assert h_score(rows, labels) == pytest.approx(1.0, abs=0.2)
+
+
+def test_evidence_does_not_depend_on_the_order_and_prefers_fewer_useless_features():
+    rows, labels = gaussians(1.0, per_class=20, features=6)
+    found = log_evidence(rows, labels)
+    order = np.random.default_rng(3).permutation(len(rows))
+    assert log_evidence(rows[order], labels[order]) == pytest.approx(found)
+    noise = np.random.default_rng(4).standard_normal((len(rows), 60))
+    assert log_evidence(np.column_stack([rows, noise]), labels) < found
+
+
+def test_more_features_than_images_have_an_evidence_too():
+    """Against the marginal likelihood N(y; 0, F Fᵀ / α + I / β) on a grid, as above, of 12 images and 20 features."""
+    features, labels = gaussians(1.0, per_class=3, features=20)
+    expected = []
+    for label in range(4):
+        target = (labels == label).astype(float)
+        best = -np.inf
+        for alpha in np.logspace(-1, 6, 60):
+            for beta in np.logspace(-1, 4, 60):
+                covariance = features @ features.T / alpha + np.eye(12) / beta
+                _, log_determinant = np.linalg.slogdet(covariance)
+                value = -0.5 * (12 * np.log(2 * np.pi) + log_determinant + target @ np.linalg.solve(covariance, target))
+                best = max(best, value / 12)
+        expected.append(best)
+    assert log_evidence(features, labels, iterations=2000) == pytest.approx(np.mean(expected), abs=0.02)
+
+
+def test_rank_correlation_is_spearman_s_and_sees_only_the_order():
+    first, second = np.array([3.0, 1, 4, 1, 5, 9, 2, 6]), np.array([2.0, 7, 1, 8, 2, 8, 1, 8])
+    ranks = np.array([4.0, 1.5, 5, 1.5, 6, 8, 3, 7]), np.array([3.5, 5, 1.5, 7, 3.5, 7, 1.5, 7])
+    expected = np.corrcoef(*ranks)[0, 1]
+    assert rank_correlation(first, second) == pytest.approx(expected)
+    assert rank_correlation(np.exp(first), -second) == pytest.approx(-expected)
+    assert np.isnan(rank_correlation(np.array([1.0, 2]), np.array([5.0, 5])))
