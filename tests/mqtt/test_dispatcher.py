@@ -9,6 +9,8 @@ import pytest
 from edged.contract.commands import COMMANDS, Args
 from edged.contract.messages import Job, timestamp
 from edged.errors import CommandError
+from edged.mqtt.dispatcher import Dispatcher
+from edged.mqtt.events import Received
 from edged.mqtt.ledger import Ledger
 from tests.mqtt.conftest import wait_for
 from tests.waiting import PATIENCE_S
@@ -146,3 +148,174 @@ def test_a_damaged_ledger_is_set_aside(tmp_path, caplog):
     assert caplog.text.count("set aside") == 1
     with pytest.raises(sqlite3.ProgrammingError):
         ledger.accept("b", "status", b"ack")
+
+
+class AtOnceArgs(Args):
+    command = "now"
+    at_once = True
+
+
+class Direct:
+    """A dispatcher without a broker: what it publishes, and the jobs that it tells."""
+
+    def __init__(self, path, on_command):
+        self.published = []
+        self.jobs = []
+        self.ran = []
+        self.ledger = Ledger(path)
+        self._on_command = on_command
+
+    def run(self, *received):
+        """Deliver messages (command name, document or bytes, retained) and wait until all are handled."""
+
+        def on_command(command):
+            self.ran.append(command.id)
+            self._on_command(command)
+
+        dispatcher = Dispatcher(
+            ledger=self.ledger,
+            registry={**COMMANDS, "now": AtOnceArgs},
+            publish=lambda topic, payload: self.published.append((topic, json.loads(payload))),
+            job=self.jobs.append,
+            on_command=on_command,
+        )
+        for name, document, retained in received:
+            payload = document if isinstance(document, bytes) else json.dumps(document).encode()
+            dispatcher.deliver(Received(f"edged/d1/cmd/{name}", payload, retained))
+        dispatcher.start()
+        dispatcher.stop(PATIENCE_S)
+        return self
+
+    @property
+    def acks(self):
+        return [(topic, message["status"]) for topic, message in self.published]
+
+
+@pytest.fixture
+def direct(tmp_path):
+    made = []
+
+    def make(on_command=lambda _: None):
+        made.append(Direct(tmp_path / "commands.sqlite", on_command))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.ledger.close()
+
+
+def test_stopping_finishes_what_was_delivered(direct):
+    many = [("status", {"id": f"c{number}"}, False) for number in range(50)]
+    found = direct().run(*many)
+    assert found.ran == [f"c{number}" for number in range(50)]
+    assert found.acks == [(f"ack/c{number}", "accepted") for number in range(50)]
+
+
+def test_a_command_is_remembered_and_acknowledged_before_it_runs(direct):
+    def on_command(command):
+        assert found.ledger.answer(command.id).name == "status"
+        assert found.acks == [("ack/c1", "accepted")]
+        assert [one.id for one in found.ledger.unfinished()] == ["c1"]
+
+    found = direct(on_command)
+    found.run(("status", {"id": "c1"}, False))
+    assert (found.ran, found.jobs) == (["c1"], [])
+
+
+def test_what_is_done_at_once_has_run_when_its_ack_says_so_and_has_no_job(direct):
+    def on_command(command):
+        assert found.published == [], "it is not accepted before"
+        assert found.ledger.answer(command.id) is None
+
+    found = direct(on_command)
+    found.run(("now", {"id": "c1"}, False))
+    assert (found.ran, found.acks, found.jobs) == (["c1"], [("ack/c1", "accepted")], [])
+    assert found.ledger.unfinished() == []
+    found.run(("now", {"id": "c1"}, False))
+    assert (found.ran, found.acks) == (["c1"], [("ack/c1", "accepted")] * 2), "answered again, not run again"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(CommandError("no such image"), "now: no such image"), (RuntimeError("a bug"), "internal error; see the device")],
+)
+def test_what_fails_at_once_is_rejected_and_may_be_sent_again(direct, error, said):
+    def on_command(_):
+        raise error
+
+    found = direct(on_command).run(("now", {"id": "c1"}, False))
+    ((topic, message),) = found.published
+    assert (topic, message["id"], message["status"]) == ("ack/c1", "c1", "rejected")
+    assert message["error"].startswith(said)
+    assert (found.jobs, found.ledger.answer("c1")) == ([], None)
+    found.run(("now", {"id": "c1"}, False))
+    assert found.ran == ["c1", "c1"], "nothing was remembered"
+
+
+def test_a_job_tells_how_a_command_ended_that_was_refused_or_tripped(direct):
+    def on_command(command):
+        raise CommandError("busy") if command.id == "c1" else RuntimeError("a bug")
+
+    found = direct(on_command).run(("status", {"id": "c1"}, False), ("set", {"id": "c2"}, False))
+    assert [(job.id, job.cmd, job.status, job.error) for job in found.jobs] == [
+        ("c1", "status", "rejected", "busy"),
+        ("c2", "set", "failed", "internal error; see the device's log"),
+    ]
+    assert found.acks == [("ack/c1", "accepted"), ("ack/c2", "accepted")]
+
+
+def test_what_cannot_be_remembered_does_not_run(direct):
+    found = direct()
+    found.ledger.close()
+    found.ledger._database = sqlite3.connect(":memory:", check_same_thread=False)  # has no table
+    found.ledger._database.execute("CREATE TABLE command (id TEXT, name TEXT, ack BLOB, job BLOB)")
+    found.run(("status", {"id": "c1"}, False))
+    ((topic, message),) = found.published
+    assert (topic, message["status"], found.ran, found.jobs) == ("ack/c1", "rejected", [], [])
+    assert message["error"].startswith("status: cannot be remembered on disk: ")
+
+
+def test_rejections_are_not_remembered_and_run_nothing(direct):
+    late = {"id": "c1", "expires": "2020-01-01T00:00:00Z"}
+    found = direct().run(("status", {"id": "c2"}, True), ("status", late, False), ("dance", {"id": "c3"}, False))
+    assert found.acks == [("ack/c2", "rejected"), ("ack/c1", "rejected"), ("ack/c3", "rejected")]
+    assert "retained" in found.published[0][1]["error"]
+    assert [found.ledger.answer(f"c{number}") for number in (1, 2, 3)] == [None] * 3
+    found.run(("status", {"id": "c1"}, False))
+    assert found.ran == ["c1"], "under the same id it may be sent again"
+
+
+def test_an_id_that_cannot_be_read_is_never_one_that_was_there(direct):
+    found = direct()
+    found.ledger.accept("unknown", "status", b"{}")
+    found.run(("status", b"{", False), ("status", {"id": "not an id"}, False))
+    assert found.acks == [("ack/unknown", "rejected")] * 2
+
+
+def test_a_known_id_is_answered_with_its_bytes_whatever_the_copy_looks_like(direct):
+    found = direct()
+    found.ledger.accept("c1", "status", b'{"first": 1}')
+    found.run(("dance", {"id": "c1", "args": 3}, True))
+    assert (found.published, found.ran) == ([("ack/c1", {"first": 1})], [])
+    job = Job(id="own", cmd="recalibrate", status="succeeded")
+    found.ledger.record(job, job.encode())
+    found.run(("status", {"id": "own"}, False))
+    assert [topic for topic, _ in found.published[1:]] == ["job/own"], "it never had an ack"
+    found.ledger.record(Job(id="c1", cmd="status", status="running"), b'{"half": 1}')
+    found.run(("status", {"id": "c1"}, False))
+    assert found.published[2:] == [("ack/c1", {"first": 1}), ("job/c1", {"half": 1})]
+
+
+def test_one_command_that_breaks_everything_does_not_stop_the_next(direct, caplog):
+    found = direct()
+    answer = found.ledger.answer
+
+    def breaks_once(id_):
+        if id_ == "c1":
+            raise RuntimeError("a bug in the ledger")
+        return answer(id_)
+
+    found.ledger.answer = breaks_once
+    found.run(("status", {"id": "c1"}, False), ("status", {"id": "c2"}, False))
+    assert found.ran == ["c2"]
+    assert "a bug in the ledger" in caplog.text

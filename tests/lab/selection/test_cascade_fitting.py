@@ -4,9 +4,6 @@ import numpy as np
 import pytest
 
 from edged.lab.selection.cascade_fitting import (
-    ACCURATE_LEVEL,
-    DEFAULT_LEVEL,
-    LEVELS,
     Answers,
     _Fitter,
     _point,
@@ -19,6 +16,10 @@ from edged.selection.cascade import Cascade, Stage
 from edged.selection.confidence import pool
 from edged.selection.strategy import ByCascade
 from tests.lab.selection.synthetic import COSTS_MS, measurements
+
+# What is promised; written down here too, so that it is not changed by a slip.
+LEVELS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.36, 0.42, 0.5, 0.58, 0.66, 0.8)
+DEFAULT_LEVEL, ACCURATE_LEVEL = 0.36, 0.5
 
 
 def test_better_networks_weigh_more():
@@ -146,6 +147,10 @@ def test_the_least_threshold_within_a_budget_is_taken():
     assert answers.thresholds([1.9]) == [np.inf]
     alone = replace(answers, prices=answers.prices[:1], costs_ms=answers.costs_ms[:1])
     assert alone.thresholds([0.1, 100.0]) == [np.inf, np.inf]
+    prices = np.array([[0.5, 0.5, 0.6, 0.6], [0.1, 0.2, 0.8, 0.9], [0.0, 0.0, 0.0, 0.0]], np.float32)
+    three = replace(answers, prices=prices, costs_ms=np.array([2.0, 3.0, 30.0]))
+    (found,) = three.thresholds([20.0])
+    assert three.stopped(found).tolist() == [1, 1, 2, 2], "the prices of all stages are tried"
 
 
 def test_the_point_is_the_cheapest_that_is_as_accurate_and_not_before_the_least():
@@ -238,19 +243,27 @@ def test_a_network_that_tells_nothing_is_left_out():
 
 
 def test_a_cascade_has_at_most_four_networks():
-    measured = measurements(300)
-    scores = np.concatenate([measured.scores[:2]] * 3 + [measured.scores[2:]])
+    """Six cheap networks err independently of each other, so that each further one would help."""
+    rng = np.random.default_rng(0)
+    classes = rng.integers(10, size=800)
+    scores = []
+    for bonus in (1.2, 1.2, 1.2, 1.2, 1.2, 1.2, 1.6):
+        logits = rng.normal(size=(800, 10))
+        logits[np.arange(800), classes] += bonus
+        scores.append(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True))
     many = replace(
-        measured,
+        measurements(800),
         networks=tuple("abcdefg"),
-        scores=scores,
-        network_ms=np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 40.0]),
+        scores=np.asarray(scores, np.float32),
+        classes=classes,
+        network_ms=np.array([1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 200.0]),
         memory_mb=np.ones(7),
     )
-    stages = fit_cascade(many, pooled=True, decision_ms=0.0).stages
-    assert 2 <= len(stages) <= 4
-    assert [stage.network for stage in stages] == sorted(stage.network for stage in stages)
-    assert stages[-1].network == 6
+    assert many.best == 6
+    networks = [stage.network for stage in fit_cascade(many, pooled=True, decision_ms=0.0).stages]
+    assert len(networks) == 4
+    assert networks == sorted(networks)
+    assert networks[-1] == 6
 
 
 @pytest.mark.parametrize("pooled", [False, True])

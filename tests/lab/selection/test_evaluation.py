@@ -110,6 +110,8 @@ def test_the_difference_is_of_pairs_and_its_sign_is_ours():
     half = 1.96 * np.sqrt(3 - 9 / 10) / 10
     assert (found["gained"], found["lost"], found["difference"]) == (0, 3, -0.3)
     assert (found["low"], found["high"]) == (round(-0.3 - half, 4), round(-0.3 + half, 4))
+    of_seven = paired_difference(np.arange(7) < 5, np.arange(7) < 3)
+    assert (of_seven["difference"], of_seven["low"], of_seven["high"]) == (0.2857, -0.0489, 0.6204)
     same = paired_difference(single, single)
     assert same == {"difference": 0.0, "low": 0.0, "high": 0.0, "gained": 0, "lost": 0}
 
@@ -140,27 +142,27 @@ def test_a_decision_is_timed_for_each_network_that_runs(monkeypatch):
 
 
 def test_a_row_by_hand():
-    measured = replace(measurements(4), memory_mb=np.array([5.04, 10.0, 40.0]), energy_mj=np.array([1.0, 4.0, 40.0]))
+    measured = replace(measurements(4), memory_mb=np.array([5.06, 10.0, 40.0]), energy_mj=np.array([1.0, 4.0, 40.0]))
     found = outcome(
-        [True, False, True, False],
-        [1.0, 2.0, 3.0, 10.00049],
-        [0, 2, 2, 2],
-        top5=np.array([True, True, True, False]),
-        energy_mj=np.array([1.0, 2.0, 3.0, 4.006]),
-        sources=np.array(["b", "a", "a", ""]),
+        [True, False, True, False, False, False, True],
+        [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 10.12349],
+        [0, 2, 2, 2, 2, 0, 2],
+        top5=np.array([True, True, True, False, True, False, True]),
+        energy_mj=np.array([1.0, 2.0, 3.0, 4.006, 1.0, 1.0, 5.0]),
+        sources=np.array(["b", "a", "a", "", "a", "b", "b"]),
     )
     assert summary("it", "learned", found, measured, [0, 2]) == {
         "name": "it",
         "kind": "learned",
-        "top1": 0.5,
-        "top5": 0.75,
-        "mean_ms": 4.0,
-        "p95_ms": 10.0,
-        "mix": {"small": 0.25, "large": 0.75},
-        "memory_mb": 45.0,
-        "energy_mj": 2.5,
-        "energy_per_right_mj": 5.0,
-        "top1_by_source": {"a": 0.5, "b": 1.0},
+        "top1": 0.4286,
+        "top5": 0.7143,
+        "mean_ms": 4.446,
+        "p95_ms": 10.123,
+        "mix": {"small": 0.2857, "large": 0.7143},
+        "memory_mb": 45.1,
+        "energy_mj": 2.43,
+        "energy_per_right_mj": 5.67,
+        "top1_by_source": {"a": 0.3333, "b": 0.6667},
     }
 
 

@@ -6,8 +6,17 @@ import pytest
 from edged.errors import ConfigError
 from edged.lab.selection.evaluation import play
 from edged.lab.selection.measurements import Measurements, folds
-from edged.lab.selection.premodel_fitting import choose_features, choose_pool, fit_premodel, optimal, uncorrelated
+from edged.lab.selection.premodel_fitting import (
+    _nearest,
+    choose_features,
+    choose_pool,
+    fit_premodel,
+    optimal,
+    range_of,
+    uncorrelated,
+)
 from edged.selection.features import FEATURES
+from edged.selection.premodels import NearestNeighbours
 from edged.selection.strategy import ByPremodel
 from tests.lab.selection.synthetic import measurements
 
@@ -132,3 +141,148 @@ def test_dearer_points_of_the_expected_kind_cost_more_and_are_more_often_right()
 def test_an_unknown_kind_is_one_line():
     with pytest.raises(ConfigError, match="premodel kind 'forest': unknown; allowed: knn, tree, svm, binary, expected"):
         fit_premodel("forest", measurements(60), NAMES, (0, 1))
+
+
+def test_a_network_joins_the_pool_for_more_than_theta_only():
+    right = np.zeros((2, 200), bool)
+    right[0, :150] = True
+    right[1, 150] = True
+    assert choose_pool(right) == (0,), "half a percent is not more than half a percent"
+    right[1, 151] = True
+    assert choose_pool(right) == (0, 1)
+    eighth = np.array([[1, 1, 1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 0, 0, 0]], bool)
+    assert choose_pool(eighth, theta=0.125) == (0,)
+    assert choose_pool(eighth, theta=0.124) == (0, 1)
+
+
+def test_photos_that_no_network_can_do_choose_no_network():
+    right = np.array([[1, 0, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0]], bool)
+    assert choose_pool(right, theta=0.5) == (1,), (
+        "the cheapest is the optimal one of the hopeless ones, which tell nothing"
+    )
+    assert choose_pool(np.ones((3, 4), bool)) == (0,)
+    assert choose_pool(np.eye(3, dtype=bool), theta=0.0) == (0, 1, 2), "it ends where all have joined"
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.7, ("a", "b")), (0.8, ("a",)), (-0.8, ("a",)), (-0.7, ("a", "b"))])
+def test_features_of_a_correlation_above_three_quarters_go(share, kept):
+    rng = np.random.default_rng(0)
+    first, noise = np.linalg.qr(rng.standard_normal((400, 3)) - 0.0)[0].T[:2]
+    first, noise = first - first.mean(), noise - noise.mean()
+    noise -= first * (noise @ first) / (first @ first)
+    second = share * first / np.linalg.norm(first) + np.sqrt(1 - share**2) * noise / np.linalg.norm(noise)
+    rows = np.stack([first, second], axis=1)
+    assert abs(np.corrcoef(rows, rowvar=False)[0, 1]) == pytest.approx(abs(share))
+    assert uncorrelated(rows, ("a", "b"), {"a": 1.0, "b": 1.0}) == kept
+
+
+def test_the_range_of_features_is_theirs_and_constant_ones_divide_by_one():
+    low, span = range_of(np.array([[1.0, 5.0, -2.0], [3.0, 5.0, 2.0], [2.0, 5.0, 0.0]], np.float32))
+    assert (low.tolist(), span.tolist()) == ([1.0, 5.0, -2.0], [2.0, 1.0, 4.0])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_many_rows_are_decided_as_one_after_the_other(seed):
+    rng = np.random.default_rng(seed)
+    rows, targets = rng.random((80, 3)).astype(np.float32), rng.integers(0, 3, 80).astype(np.int32)
+    queries = rng.random((50, 3)).astype(np.float32)
+    one = NearestNeighbours(rows, targets)
+    assert _nearest(rows, targets, queries).tolist() == [one.predict(query) for query in queries]
+
+
+def test_importance_is_what_leaving_a_feature_out_costs():
+    measured = told_by_contrast(measurements(400))
+    features = np.zeros_like(measured.features)
+    some = [FEATURES.index(name) for name in ("contrast", "hue1")]
+    features[:, some] = measured.features[:, some]
+    measured = replace(measured, features=features)
+    _, importance = choose_features(measured, seed=2)
+    pool = choose_pool(measured.right)
+    targets = np.array(pool, np.int32)[optimal(measured.right[list(pool)])]
+
+    def accuracy(columns: list[int]) -> float:
+        hits = 0
+        for training, held_out in folds(400, 5, 2):
+            low, span = range_of(features[training][:, columns])
+            model = NearestNeighbours((features[training][:, columns] - low) / span, targets[training])
+            normal = (features[held_out][:, columns] - low) / span
+            hits += sum(model.predict(row) == target for row, target in zip(normal, targets[held_out], strict=True))
+        return hits / 400
+
+    contrast, hue1 = some
+    both = accuracy([hue1, contrast])
+    assert importance == pytest.approx(
+        {"hue1": both - accuracy([contrast]), "contrast": both - accuracy([hue1])}, abs=1e-6
+    )
+    assert importance["contrast"] > 0.2
+
+
+def test_neighbours_and_binary_choose_as_the_nearest_photos_would():
+    measured = measurements(200)
+    rows = measured.features[:, [FEATURES.index(name) for name in NAMES]]
+    low, span = range_of(rows)
+    normal = (rows - low) / span
+    pool = (0, 1, 2)
+    knn, binary = fit_premodel("knn", measured, NAMES, pool), fit_premodel("binary", measured, NAMES, pool)
+    assert (knn.low.tolist(), knn.span.tolist(), knn.pool, knn.names) == (low.tolist(), span.tolist(), pool, NAMES)
+    targets = optimal(measured.right)
+    first, second = (NearestNeighbours(normal, measured.right[n].astype(np.int32)) for n in (0, 1))
+    nearest = NearestNeighbours(normal, targets)
+    for row, own in zip(rows[:60], normal[:60], strict=True):
+        assert knn.choose(row, 2) == nearest.predict(own)
+        assert knn.choose(row, 1) == min(nearest.predict(own), 1), "a cheaper point allows fewer networks"
+        assert binary.choose(row, 2) == (0 if first.predict(own) else 1 if second.predict(own) else 2)
+    by_paper = fit_premodel("knn", measured, NAMES)
+    assert by_paper.pool == choose_pool(measured.right)
+    assert fit_premodel("expected", measured, NAMES).pool == (0, 1, 2), "all of them"
+    assert fit_premodel("expected", measured, NAMES, (0, 2)).pool == (0, 2)
+
+
+@pytest.mark.parametrize(("blur", "ridge"), [(0.0, 3.0), (0.6, 10.0), (1.5, 30.0)])
+def test_the_expected_kind_is_kernel_ridge_at_prices_that_keep_to_the_budgets(blur, ridge):
+    """All of it again with scikit-learn's kernel ridge regression."""
+    kernel_ridge = pytest.importorskip("sklearn.kernel_ridge")
+    measured = measurements(250)
+    features = measured.features.copy()
+    features[:, FEATURES.index("contrast")] += blur * np.random.default_rng(1).standard_normal(250)
+    measured = replace(measured, features=features)
+    rows = measured.features[:, [FEATURES.index(name) for name in NAMES]]
+    low, span = range_of(rows)
+    normal = np.asarray((rows - low) / span, np.float32)
+    right, costs = measured.right.T.astype(float), np.array([1.0, 4.0, 40.0])
+    gamma = 1 / (3 * float(normal.var()))
+
+    def estimated(training, queries, ridge):
+        mean = right[training].mean(axis=0)
+        model = kernel_ridge.KernelRidge(alpha=ridge, kernel="rbf", gamma=gamma)
+        return mean + model.fit(normal[training], right[training] - mean).predict(normal[queries])
+
+    inner = {}
+    for tried_ridge in (3.0, 10.0, 30.0, 100.0, 300.0):
+        found = np.empty_like(right)
+        for training, held_out in folds(250, 5, 0):
+            found[held_out] = estimated(training, held_out, tried_ridge)
+        inner[tried_ridge] = found
+    assert min(inner, key=lambda each: np.square(inner[each] - right).mean()) == ridge
+    fitted = fit_premodel("expected", measured, NAMES).classifier
+    everything = np.arange(250)
+    expected = estimated(everything, everything, ridge)
+    assert np.stack([fitted.probabilities(row) for row in normal]) == pytest.approx(expected, abs=1e-4)
+
+    best = measured.best
+    best_ms = costs[best]
+    prices = np.append(np.geomspace(1.0, 1e-4, 60), 0.0) / best_ms
+    tried = []
+    for price in prices:
+        chosen = (inner[ridge] - price * costs).argmax(axis=1)
+        tried.append((price, costs[chosen].mean(), right[everything, chosen].mean()))
+    levels = (0.1, 0.15, 0.2, 0.25, 0.3, 0.36, 0.42, 0.5, 0.58, 0.66, 0.8)
+    points = []
+    for share in levels:
+        within = [each for each in tried if each[1] <= share * best_ms]
+        points.append(min(within) if within else tried[0])
+    points.append(tried[-1])
+    assert fitted.prices == pytest.approx([price for price, _, _ in points])
+    good = [number for number, (_, _, top1) in enumerate(points) if top1 >= measured.top1[best]]
+    assert fitted.default.tolist() == [good[0] if good else 11]
+    assert fitted.costs_ms.tolist() == costs.tolist()

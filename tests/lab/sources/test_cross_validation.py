@@ -92,3 +92,15 @@ def test_the_seed_changes_the_folds_and_nothing_else_is_by_chance():
     assert judged() == judged(seed=0, folds=5)
     assert judged() != judged(seed=1)
     assert judged() != judged(folds=2)
+
+
+def test_a_head_learns_from_all_folds_but_one():
+    """Of one label there are two images: the head that judges one has seen the other."""
+    random = np.random.default_rng(0)
+    labels = np.array([0] * 40 + [1] * 2)
+    rows = random.integers(0, 20, (42, 16))
+    rows[labels == 0, 0], rows[labels == 1, 1] = 200, 200
+    found = cross_validate(
+        rows.astype(np.uint8), labels, [str(n) for n in range(42)], classes=2, affine=Affine(0.05, 0)
+    )
+    assert found.correct.all()

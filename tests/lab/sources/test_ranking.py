@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from edged import resources
 from edged.errors import ModelError
+from edged.lab.sources import footprint
 from edged.lab.sources.cross_validation import CrossValidation
 from edged.lab.sources.footprint import Footprint, measure
 from edged.lab.sources.known_sources import KnownSource, read_known_sources
 from edged.lab.sources.ranking import Ranking, Standing, accuracy_of
 from edged.learning import Limits
 from edged.store import Bundle, Manifest, read_bundle
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SHIPPED = resources.shipped("models") / "mobilenet_v2"
 
@@ -100,6 +107,66 @@ def test_a_network_is_weighed_in_a_process_of_its_own() -> None:
     assert found.frame_ms > 0.1
     model_mb = (SHIPPED / "model.tflite").stat().st_size / 1e6
     assert model_mb < found.memory_mb < 40 * model_mb, "at least its weights, far less than this process"
+
+
+class Invoked:
+    """A network that takes what it is told to, and notes how it was opened."""
+
+    height, width = 3, 4
+
+    def __init__(self, durations_ms: list[float], clock: Clock) -> None:
+        self.frames: list[object] = []
+        self._durations_ms, self._clock = durations_ms, clock
+
+    def __call__(self, model: bytes, **options: object) -> Invoked:
+        self.model, self.options = model, options
+        return self
+
+    def invoke(self, frame: NDArray[np.uint8]) -> SimpleNamespace:
+        assert (frame.shape, frame.dtype) == ((3, 4, 3), np.uint8)
+        took_ms = self._durations_ms[min(len(self.frames), len(self._durations_ms) - 1)]
+        self.frames.append(frame)
+        self._clock.now += took_ms / 1e3
+        return SimpleNamespace(invoke_ms=took_ms)
+
+
+class Clock:
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("durations_ms", "runs", "frame_ms"),
+    [
+        ([1.0, 2.0, 9.0, 8.0, 7.1234, 8.0], 2 + 30, 7.123),  # the first two do not count
+        ([500.0, 500.0, 300.0, 301.0, 302.0, 299.0, 400.0], 2 + 5, 299.0),  # five in any case
+        ([0.0, 0.0, 100.0], 2 + 10, 100.0),  # no new one after a second
+    ],
+)
+def test_a_frame_takes_the_shortest_of_some_invocations(
+    durations_ms: list[float], runs: int, frame_ms: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, peaks = Clock(), [20.04, 51.5]
+    network = Invoked(durations_ms, clock)
+    monkeypatch.setattr("edged.vision.network.Network", network)
+    monkeypatch.setattr(footprint, "time", clock)
+    monkeypatch.setattr(footprint, "_peak_mb", lambda: peaks.pop(0))
+    found = footprint._weigh(footprint.Weighing(SHIPPED, "litert", 3), lambda _: None)
+    assert len(network.frames) == runs
+    assert found == Footprint(frame_ms, 31.5)
+    shipped = read_bundle(SHIPPED)
+    assert network.model == shipped.read_model()
+    assert network.options == {
+        "runtime": "litert", "threads": 3, "crop": shipped.manifest.input.crop, "outputs": shipped.manifest.outputs
+    }  # fmt: skip
+
+
+def test_the_peak_of_memory_is_read_in_megabytes() -> None:
+    assert footprint._peak_mb() == pytest.approx(
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, rel=0.5
+    )
 
 
 def test_a_network_that_cannot_run_says_why() -> None:

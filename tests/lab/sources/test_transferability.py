@@ -85,6 +85,7 @@ def test_a_profile_is_the_mean_of_the_features_with_a_thousandth_of_everything()
     features = np.array([[1.0, 2.0, -9.0, 1.0], [3.0, 4.0, 3.0, 1.0]])  # means 2, 3, -3 (counts as 0) and 1
     assert profile(features) == pytest.approx(0.999 * np.array([2, 3, 0, 1]) / 6 + 0.001 / 4)
     assert profile(features.astype(np.float32)).dtype == np.float64
+    assert profile(features / 100) == pytest.approx(profile(features)), "however small they are"
 
 
 def test_divergence_is_never_negative_and_not_symmetric():
@@ -106,6 +107,8 @@ def test_leep_takes_heads_that_do_not_quite_sum_to_one_and_impossible_ones():
     head = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6]])
     assert leep(3 * head, labels) == pytest.approx(leep(head, labels))
     assert leep(head.astype(np.float32), labels) == pytest.approx(leep(head, labels), abs=1e-5)
+    unsure = np.array([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.1, 0.9]])
+    assert leep(unsure, np.array([0, 0, 0, 1])) > leep(unsure, np.array([0, 1, 0, 0]))
     silent = np.column_stack([head, np.zeros(4)])
     assert leep(silent, labels) == pytest.approx(leep(head, labels)), "an output that never speaks tells nothing"
 
@@ -141,21 +144,35 @@ def test_evidence_does_not_depend_on_the_order_and_prefers_fewer_useless_feature
     assert log_evidence(np.column_stack([rows, noise]), labels) < found
 
 
-def test_more_features_than_images_have_an_evidence_too():
-    """Against the marginal likelihood N(y; 0, F Fᵀ / α + I / β) on a grid, as above, of 12 images and 20 features."""
-    features, labels = gaussians(1.0, per_class=3, features=20)
-    expected = []
+@pytest.mark.parametrize(("per_class", "width"), [(6, 5), (3, 20), (4, 16)])
+def test_log_evidence_is_that_of_the_likeliest_model_of_features_of_all_sizes(per_class, width):
+    """Against the marginal likelihood N(y; 0, F Fᵀ / α + I / β), maximised by SciPy; features differ in size."""
+    minimize = pytest.importorskip("scipy.optimize").minimize
+    features, labels = gaussians(1.0, per_class=per_class, features=width)
+    features = features * np.geomspace(0.2, 6.0, width)
+    count, expected = len(labels), []
     for label in range(4):
         target = (labels == label).astype(float)
-        best = -np.inf
-        for alpha in np.logspace(-1, 6, 60):
-            for beta in np.logspace(-1, 4, 60):
-                covariance = features @ features.T / alpha + np.eye(12) / beta
-                _, log_determinant = np.linalg.slogdet(covariance)
-                value = -0.5 * (12 * np.log(2 * np.pi) + log_determinant + target @ np.linalg.solve(covariance, target))
-                best = max(best, value / 12)
-        expected.append(best)
-    assert log_evidence(features, labels, iterations=2000) == pytest.approx(np.mean(expected), abs=0.02)
+
+        def negative(logs, target=target):
+            alpha, beta = np.exp(np.clip(logs, -20, 20))
+            covariance = features @ features.T / alpha + np.eye(count) / beta
+            _, log_determinant = np.linalg.slogdet(covariance)
+            fit = target @ np.linalg.solve(covariance, target)
+            return 0.5 * (count * np.log(2 * np.pi) + log_determinant + fit) / count
+
+        found = min((minimize(negative, start, method="Nelder-Mead", tol=1e-7) for start in ((3, 1), (6, 2), (1, 4))),
+                    key=lambda each: each.fun)  # fmt: skip
+        expected.append(-found.fun)
+    assert log_evidence(features, labels, iterations=5000) == pytest.approx(np.mean(expected), abs=2e-4)
+    assert log_evidence(features, labels) == pytest.approx(np.mean(expected), abs=0.02), "twenty steps come near"
+
+
+def test_features_that_tell_the_classes_exactly_have_a_finite_evidence():
+    labels = np.repeat(np.arange(3), 5)
+    rows = np.eye(3)[labels]
+    assert np.isfinite(log_evidence(rows, labels))
+    assert log_evidence(rows, labels) > log_evidence(rows + 0.1 * gaussians(0.0, per_class=15)[0][:15, :3], labels)
 
 
 def test_rank_correlation_is_spearman_s_and_sees_only_the_order():
