@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from edged.cli import main
+from edged.contract.reports import ComparedModel
 from edged.errors import ConfigError
 from edged.lab.photos import LabeledPhoto, labeled_photos, spread
+from edged.lab.profiling import comparison
+from edged.lab.profiling.comparison import Candidate, compare
+from edged.lab.profiling.costs import costs
+from edged.vision.flatbuffer import unpack
 from tests.networks import SHIPPED, made
 from tests.photos import shipped_photos, write_views
 
@@ -92,3 +100,134 @@ def test_a_batch_that_does_not_fit_is_one_line(capsys: pytest.CaptureFixture[str
     assert main(["profile", "--only", "batch", "--batches", "1000000000", "--json"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "a batch of 1000000000 needs about" in line
+
+
+class Answering:
+    """A network that gives what it is told to, one answer after another."""
+
+    def __init__(self, classes: int, answers: list[list[float]], times_ms: list[float]) -> None:
+        self.classes = classes
+        self._answers = iter(zip(answers, times_ms, strict=True))
+
+    def prepare(self, image: Any) -> Any:
+        return image
+
+    def infer(self, prepared: Any) -> SimpleNamespace:
+        assert prepared.shape[2] == 3
+        scores, invoke_ms = next(self._answers)
+        return SimpleNamespace(scores=np.array(scores, np.float32), invoke_ms=invoke_ms)
+
+
+def compared(
+    monkeypatch: pytest.MonkeyPatch, photos: list[LabeledPhoto], network: Answering, labels: list[str]
+) -> ComparedModel:
+    ticks = iter([0.0, 0.010, 1.0, 1.030, 2.0, 2.020, 3.0, 3.020, 4.0, 4.020, 5.0, 5.020])
+    monkeypatch.setattr(comparison, "time", SimpleNamespace(process_time=lambda: next(ticks)))
+    candidate = Candidate("it", (SHIPPED / "model.tflite").read_bytes(), network, labels)  # type: ignore[arg-type]  # answers only
+    (row,) = compare([candidate], photos, lambda *_: None)
+    return row
+
+
+def photo(photos: Path, label: str | None = None, index: int | None = None) -> LabeledPhoto:
+    return LabeledPhoto(photos / "tabby/0.jpg", label, index)
+
+
+def test_a_row_by_hand(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = [photo(photos, "b"), photo(photos, "a"), photo(photos, "g")]
+    answers = [[0.1, 0.9, 0, 0, 0, 0, 0], [0.1, 0.9, 0, 0, 0, 0, 0], [0.1, 0.9, 0.2, 0.3, 0.4, 0, 0]]
+    row = compared(monkeypatch, shown, Answering(7, answers, [3.0, 1.0, 2.00004]), list("abcdefg"))
+    model = (SHIPPED / "model.tflite").read_bytes()
+    counted = costs(unpack(model))
+    assert row.to_json() == {
+        "name": "it",
+        "images": 3,
+        "judged": 3,
+        "accuracy": 0.3333,
+        "top5": 0.6667,
+        "ms": 2.0,
+        "cpu_ms": 20.0,
+        "mb": round(len(model) / 1e6, 3),
+        "macs": sum(cost.macs for cost in counted),
+        "params": sum(cost.params for cost in counted),
+        "accuracy_per_ms": 0.16666,
+    }
+
+
+def test_of_equal_scores_the_first_output_counts_and_five_are_the_best(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = [photo(photos, label) for label in "abef"]
+    row = compared(monkeypatch, shown, Answering(7, [[0.5] * 7] * 4, [1.0] * 4), list("abcdefg"))
+    assert (row.accuracy, row.top5) == (0.25, 0.75)
+
+
+@pytest.mark.parametrize(
+    ("classes", "label", "index", "right"),
+    [
+        (3, "Dog, hound", None, 1),  # by its label, whatever the case
+        (3, "dog", None, 1),  # by the first of its names
+        (3, "hound", None, None),
+        (3, " cat ", None, 0),
+        (3, "cat, tabby", None, 0),  # by the first of the photo's names
+        (3, "dog", 0, 1),  # a number means nothing to a network of other classes
+        (3, None, 2, 2),  # unless it is all there is
+        (3, None, 3, None),
+        (3, None, None, None),
+        (1000, "dog", 7, 7),  # ImageNet's networks share its numbers
+        (1000, "dog", 1000, None),
+        (1001, "dog", 7, 8),  # behind the background
+        (1001, None, 999, 1000),
+        (1001, None, 1000, None),
+        (1001, "dog", None, 1),
+    ],
+)
+def test_which_output_is_right(
+    classes: int, label: str | None, index: int | None, right: int | None, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = [0.0] * classes
+    if right is not None:
+        scores[right] = 1.0
+    network = Answering(classes, [scores], [1.0])
+    row = compared(monkeypatch, [photo(photos, label, index)], network, ["cat", "dog, hound", "dog"])
+    assert (row.judged, row.accuracy) == ((0, None) if right is None else (1, 1.0))
+
+
+def test_notes_say_what_did_not_count(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = LabeledPhoto(photos / "rocket/1.jpg", "a")
+
+    def row_of(shown: list[LabeledPhoto]) -> ComparedModel:
+        return compared(monkeypatch, shown, Answering(2, [[1.0, 0.0]] * 5, [1.0] * 5), ["a", "b"])
+
+    row = row_of([photo(photos, "z"), broken])
+    assert row.note == "it: no image's label is among its classes; accuracy is left out"
+    assert (row.accuracy, row.top5, row.accuracy_per_ms, row.images) == (None, None, None, 1)
+    assert row_of([photo(photos, "a"), photo(photos, "z"), broken]).note == "it: 1 of 2 images show one of its classes"
+    assert row_of([photo(photos, "a"), broken]).note == "1 images cannot be read and do not count"
+    assert row_of([photo(photos, "a")]).note is None
+    with pytest.raises(ConfigError, match=r"none of the 2 images can be read, e\.g\. .*rocket/1\.jpg"):
+        row_of([broken, broken])
+    with pytest.raises(ConfigError, match="no image"):
+        row_of([])
+
+
+def test_every_photo_is_shown_to_all_in_turn_and_progress_is_told(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, float]] = []
+    order: list[str] = []
+
+    class Named(Answering):
+        def __init__(self, name: str) -> None:
+            super().__init__(2, [[1.0, 0.0]] * 4, [1.0] * 4)
+            self._name = name
+
+        def infer(self, prepared: Any) -> SimpleNamespace:
+            order.append(self._name)
+            return super().infer(prepared)
+
+    model = (SHIPPED / "model.tflite").read_bytes()
+    both = [Candidate(name, model, Named(name), ["a", "b"]) for name in ("x", "y")]  # type: ignore[arg-type]  # answers only
+    rows = compare(both, [photo(photos, "a")] * 4, lambda text, fraction: told.append((text, fraction)))
+    assert order == ["x", "y"] * 4
+    assert [row.name for row in rows] == ["x", "y"]
+    assert told == [(f"photo {number + 1} of 4", number / 4) for number in range(4)]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from edged.lab.profiling.costs import arena_bytes, costs, macs
-from edged.vision.flatbuffer import operator_name, unpack
+from edged.vision.flatbuffer import operator_name, schema, unpack
 from tests.networks import KINDS, made
 
 
@@ -22,7 +23,13 @@ from tests.networks import KINDS, made
         ("AVERAGE_POOL_2D", (1, 8, 8, 4), (1, 1, 1, 4), (8, 8), 256),
         ("ADD", (1, 7, 7, 160), (1, 7, 7, 160), (), 7840),
         ("MEAN", (1, 7, 7, 1280), (1, 1280), (), 62720),
+        ("MAX_POOL_2D", (1, 8, 8, 4), (1, 4, 4, 4), (2, 3), 4 * 4 * 4 * 6),
+        ("L2_POOL_2D", (1, 8, 8, 4), (1, 4, 4, 4), (2, 2), 4 * 4 * 4 * 4),
+        ("MUL", (1, 7, 7, 3), (1, 7, 7, 3), (), 147),
+        ("SUM", (1, 4, 4, 3), (1, 3), (), 48),
+        ("REDUCE_MAX", (1, 4, 4, 3), (1, 3), (), 48),
         ("RESHAPE", (1, 7, 7, 2), (1, 98), (), 0),
+        ("SOFTMAX", (1, 10), (1, 10), (), 0),
     ],
 )
 def test_formulas(
@@ -78,3 +85,42 @@ def test_every_kind_of_network_is_counted_whole(name: str) -> None:
 def test_live_activations_are_at_least_the_largest_pair(model: bytes) -> None:
     # The first expansion reads 112×112×16 and writes 112×112×96 bytes.
     assert 112 * 112 * 112 <= arena_bytes(unpack(model)) < 3_000_000
+
+
+def graph_of(sizes: list[int], operators: list[tuple[list[int], list[int]]], inputs: list[int], outputs: list[int]):
+    """A graph of byte tensors of these sizes, as `arena_bytes` looks at one."""
+    tensors = [SimpleNamespace(shape=[1, size], type=schema().TensorType.UINT8) for size in sizes]
+    made = [SimpleNamespace(inputs=reads, outputs=makes) for reads, makes in operators]
+    return SimpleNamespace(subgraphs=[SimpleNamespace(tensors=tensors, operators=made, inputs=inputs, outputs=outputs)])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "operators", "outputs", "most"),
+    [
+        ([100, 50, 20], [([0], [1]), ([1], [2])], [2], 150),  # each lives until the next one is made
+        ([100, 50, 200, 1], [([0], [1]), ([1], [2]), ([2], [3])], [3], 250),
+        ([100, 50, 200], [([0], [1]), ([0, 1], [2])], [2], 350),  # the input is read again at the end
+        ([10, 50, 200, 1], [([0], [1]), ([1], [2]), ([2], [3])], [1, 3], 251),  # an output stays
+        ([10, 300, 20, 30], [([0], [1, 2]), ([2], [3])], [3], 330),  # nobody reads the second one
+        ([500, 1, 1], [([0], [1]), ([1], [2])], [2], 501),
+    ],
+)
+def test_the_most_bytes_that_are_alive_at_once(
+    sizes: list[int], operators: list[tuple[list[int], list[int]]], outputs: list[int], most: int
+) -> None:
+    assert arena_bytes(graph_of(sizes, operators, [0], outputs)) == most
+
+
+def test_a_float_takes_four_bytes() -> None:
+    graph = graph_of([10, 10], [([0], [1])], [0], [1])
+    graph.subgraphs[0].tensors[0].type = schema().TensorType.FLOAT32
+    assert arena_bytes(graph) == 50
+    graph.subgraphs[0].tensors[1].type = schema().TensorType.INT64
+    assert arena_bytes(graph) == 120
+    graph.subgraphs[0].tensors[1].shape = None
+    assert arena_bytes(graph) == 48
+
+
+def test_an_image_that_is_only_read_is_alive_while_it_is() -> None:
+    graph = graph_of([100, 5, 7], [([1], [2])], [0, 1], [2])
+    assert arena_bytes(graph) == 112

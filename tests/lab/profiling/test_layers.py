@@ -102,6 +102,28 @@ def test_a_whole_that_takes_no_time_explains_nothing() -> None:
     assert (found.explained, found.range) == (None, None)
 
 
+def test_the_quiet_quarter_is_that_of_operators_and_whole_together() -> None:
+    """One round is quick for the operators, another for the whole; neither is quiet, the four between are."""
+    rounds = [Round((1.0,), 99.0, 0.0), Round((99.0,), 1.0, 0.0), *[Round((4.0,), 5.0, 0.0)] * 2]
+    rounds += [Round((50.0,), 50.0, 0.0)] * 4
+    found = summarize_rounds(rounds)
+    assert (found.layers.tolist(), found.whole, found.range) == ([4.0], 5.0, (0.8, 0.8))
+
+
+def test_numbers_are_means_of_the_quiet_rounds_and_the_range_is_theirs() -> None:
+    quiet = [Round((1.0, 2.0), 3.0, 0.0), Round((2.0, 2.0), 2.0, 0.0)]
+    found = summarize_rounds([*quiet, *[Round((9.0, 9.0), 9.0, 0.0)] * 6])
+    assert found.layers.tolist() == [1.5, 2.0]
+    assert (found.total, found.whole, found.explained) == (3.5, 2.5, pytest.approx(1.4))
+    assert found.range == (1.0, 2.0)
+
+
+def test_the_cost_of_a_call_is_the_median_of_all_rounds() -> None:
+    rounds = [Round((3.0,), 4.0, call) for call in (0.5, 9.0, 1.0)]
+    found = summarize_rounds(rounds)
+    assert (found.call, found.layers.tolist(), found.whole) == (1.0, [2.0], 3.0)
+
+
 def test_people_read_the_spread_beside_the_ratio() -> None:
     numbers = {"sum_ms": 1.0, "whole_ms": 1.0, "call_us": 1.0, "rounds": 4, "exact": True, "runtime": "x", "threads": 1}
     told = LayersSum.model_validate({**numbers, "explained": 1.012, "explained_range": (0.95, 1.1)})
