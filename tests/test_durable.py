@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,8 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
     def recorded_fsync(descriptor: int) -> None:
         fsync(descriptor)
+        status = os.fstat(descriptor)
+        assert status.st_size > 0 or not stat.S_ISREG(status.st_mode), "there is something to flush"
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
         draft = path.parent.name.startswith(durable.TEMPORARY)
         taken.append(("flush", f"draft/{path.name}" if draft else name(str(path))))

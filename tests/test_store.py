@@ -155,6 +155,10 @@ class TestBundle:
         assert text.startswith('{\n  "v": 1,')
         assert text.endswith("}\n")
         assert "parent" not in text, "what is not known is left out"
+        assert manifest(A).tuned is False
+        newer = manifest(A, input={"width": 8, "height": 6, "mean": 0.5}, colour="blue")
+        assert Manifest.model_validate_json(newer.encode()) == newer, "what a newer edged has said is kept"
+        assert '"mean": 0.5' in newer.encode().decode()
 
     def test_what_a_model_was_made_of_comes_back(self, store: Store) -> None:
         taught = {"i3": "cat", "i1": "dog", "i2": "cat", "ü": "Käse"}
@@ -177,6 +181,7 @@ class TestBundle:
             (b"cat\n \ndog", "line 2 is empty"),
             (b"\xff", "line 1 is not UTF-8"),
             (b"a\nb\nc\xffd\n", "line 3 is not UTF-8"),
+            (b"\n\xff", "line 2 is not UTF-8"),
         ],
     )
     def test_the_line_that_is_wrong_is_named(self, data: bytes, message: str) -> None:
@@ -260,6 +265,8 @@ class TestInstalled:
         with pytest.raises(ConfigError, match="a model named other is installed already"):
             store.add(C, LABELS, name="other", width=8, height=8)
         assert store.find("other").read_model() == B
+        assert store.add(C, LABELS, name="other", width=8, height=8, replace=True).read_model() == C
+        assert [path.name for path in (store.path / "models").iterdir()] == ["other"]
 
     def test_of_versions_of_one_name_the_newest_is_found(self, store: Store) -> None:
         for model, at in ((B, 2000), (C, 3000), (D, 1000)):
@@ -370,10 +377,32 @@ class TestCurrent:
         assert store.current("main").path == tmp_path / "shipped" / "main"
         assert promote(store, D).read_model() == D  # written anew
 
-    def test_a_damaged_history_counts_as_none(self, store: Store, tmp_path: Path) -> None:
+    def test_a_damaged_history_counts_as_none(
+        self, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         promote(store, B)
         (tmp_path / "state" / "history.json").write_text("{")
+        for _ in range(2):
+            assert store.current("main").read_model() == A
+        assert caplog.text.count("history.json: damaged; it counts as empty") == 1
+
+    def test_a_history_or_a_link_alone_counts_as_none(self, store: Store) -> None:
+        promote(store, B)
+        history = (store.path / "history.json").read_bytes()
+        (store.path / "history.json").unlink()
         assert store.current("main").read_model() == A
+        (store.path / "history.json").write_bytes(history)
+        assert store.current("main").read_model() == B
+        (store.path / "current").unlink()
+        assert store.current("main").read_model() == A
+
+    def test_what_is_promoted_again_is_the_newest_version(self, store: Store) -> None:
+        first = promote(store, B)
+        os.utime(first.path, ns=(0, 1000))
+        store.write_version(C, LABELS, manifest(C))
+        assert store.versions()[0].read_model() == C
+        promote(store, B)
+        assert store.versions()[0].read_model() == B
 
     def test_nothing_configured_is_installed(self, store: Store) -> None:
         with pytest.raises(ModelError, match="no model 'missing' is installed; installed: main"):
