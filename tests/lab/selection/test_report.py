@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edged.lab.chart import Chart
 from edged.lab.selection import training
 from edged.lab.selection.evaluation import play, summary
 from edged.lab.selection.report import compose, features, operating_points, verdict
@@ -187,15 +188,39 @@ def test_the_governor_s_points_are_the_report_s_or_replayed(fitted, measured, ou
 
 
 def test_the_verdict_is_beside_the_most_accurate_single_and_of_equal_ones_the_quicker():
-    beside = {"difference": -0.012, "low": -0.034, "high": 0.01}
+    beside = {"difference": -0.12, "low": -0.34, "high": 0.1}
     rows = [
         {"name": "slow", "kind": "single", "top1": 0.9, "mean_ms": 91.0},
         {"name": "quick", "kind": "single", "top1": 0.9, "mean_ms": 90.0},
         {"name": "cheap", "kind": "single", "top1": 0.8, "mean_ms": 1.0},
         {"name": "x", "kind": "learned", "top1": 0.9, "point": "accurate", "speedup": 1.0, "beside_best": beside},
-        {"name": "y", "kind": "learned", "top1": 0.9, "point": "default", "speedup": 0.999, "beside_best": beside},
+        {"name": "y", "kind": "learned", "top1": 0.9, "point": "default", "speedup": 0.8, "beside_best": beside},
     ]
     assert verdict(rows) == (
-        "learned: -1.2 points of top-1 (95 % interval -3.4 to +1.0) in 1.00 × the time of quick, the best single "
-        "network; accurate point: -1.2 points of top-1 (95 % interval -3.4 to +1.0) in 1.00 × less time than it"
+        "learned: -12.0 points of top-1 (95 % interval -34.0 to +10.0) in 1.25 × the time of quick, the best single "
+        "network; accurate point: -12.0 points of top-1 (95 % interval -34.0 to +10.0) in 1.00 × less time than it"
     )
+
+
+def test_the_picture_has_a_dot_for_each_row_and_a_line_for_each_curve_in_the_colour_of_its_kind(
+    fitted, measured, outcomes, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(
+        "edged.lab.selection.report.Chart", lambda *parts, **size: drawn.append(parts) or Chart(*parts, **size)
+    )
+    report, _ = compose(measured, fitted, outcomes, how="", name="", threads=1)
+    ((_, x, y, series),) = drawn
+    assert (x.log, x.percent, y.log, y.percent) == (True, False, False, True)
+    lines = [one for one in series if one.line]
+    dots = {one.name: one for one in series if not one.line}
+    curves = [curve for curve in report["curves"].values() if len(curve) > 1]
+    assert len(curves) == 3
+    assert [one.points for one in lines] == [[(row["mean_ms"], row["top1"]) for row in curve] for curve in curves]
+    assert [one.colour for one in lines] == [dots[curve[0]["kind"]].colour for curve in curves]
+    assert list(dots) == ["single", "premodel", "cascade", "learned", "oracle"]
+    assert len({one.colour for one in dots.values()}) == 5
+    for kind, one in dots.items():
+        rows = [row for row in report["rows"] if row["kind"] == kind]
+        assert one.points == [(row["mean_ms"], row["top1"]) for row in rows]
+        assert list(one.labels) == ["accurate" if "accurate" in row["name"] else row["name"] for row in rows]
