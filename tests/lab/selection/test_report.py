@@ -9,6 +9,7 @@ import pytest
 from edged.lab.chart import Chart
 from edged.lab.selection import training
 from edged.lab.selection.evaluation import play, summary
+from edged.lab.selection.premodel_fitting import choose_pool
 from edged.lab.selection.report import compose, features, operating_points, verdict
 from edged.lab.selection.training import Fit, Outcomes
 from edged.selection.cascade import Cascade, Stage
@@ -139,7 +140,7 @@ def test_the_report_says_what_was_measured_and_who_stands_for_each_kind(fitted, 
     assert report["chosen"] == {"premodel": better, "cascade": "cascade", "learned": "learned"}
     assert report["decision_ms"] == DECISIONS_MS
     assert report["verdict"] == verdict(report["rows"])
-    assert report["pool"] == training.pool_names(measured)
+    assert report["pool"] == [measured.networks[number] for number in choose_pool(measured.right)]
     assert report["features"] == features(measured, fitted)
     texts = list(ET.fromstring(picture).itertext())
     assert "120 photos, 2 threads" in texts

@@ -7,6 +7,7 @@ import pytest
 
 from edged.errors import ConfigError, ModelError
 from edged.lab.selection import training
+from edged.lab.selection.cascade_fitting import fit_cascade
 from edged.lab.selection.evaluation import play, play_oracle
 from edged.lab.selection.report import compose, operating_points, verdict
 from edged.selection.files import ARRAYS, MANIFEST, Fitted, load, load_report, save
@@ -186,3 +187,31 @@ def test_folds_are_fitted_without_their_own_photos(monkeypatch):
             assert fitted_to.isdisjoint(held_out)
             assert len(fitted_to) + len(held_out) == 60
     assert set().union(*judged) == set(range(60))
+
+
+def test_networks_answer_alone_in_a_cascade_and_together_in_the_learned_one():
+    measured = measurements(150)
+    costs = {**{f"premodel {kind}": 0.1 for kind in KINDS}, "cascade": 3.0, "learned": 5.0}
+    for given, (alone_ms, together_ms) in ((None, (0.2, 0.2)), (costs, (3.0, 5.0))):
+        fitted = training.fit(measured, decisions_ms=given)
+        alone, together = (fitted.strategies[name].cascade for name in ("cascade", "learned"))
+        for found, pooled, ms in ((alone, False, alone_ms), (together, True, together_ms)):
+            expected = fit_cascade(measured, pooled=pooled, decision_ms=ms)
+            assert found.thresholds == expected.thresholds
+            assert [(one.network, one.weights) for one in found.stages] == [
+                (one.network, one.weights) for one in expected.stages
+            ]
+        assert not any(weight for stage in alone.stages for weight in stage.weights[:-1])
+        assert any(weight for stage in together.stages for weight in stage.weights[:-1])
+        if given is None:
+            assert fitted.decisions_ms.keys() == costs.keys()
+            assert min(fitted.decisions_ms.values()) > 0
+        else:
+            assert fitted.decisions_ms == given
+
+
+def test_cross_validation_tells_how_far_it_is():
+    decisions = {**{f"premodel {kind}": 0.1 for kind in KINDS}, "cascade": 0.1, "learned": 0.1}
+    told = []
+    training.cross_validate(measurements(60), decisions, lambda *progress: told.append(progress), parts=3)
+    assert told == [("cross-validating", pytest.approx(part / 3)) for part in (1, 2, 3)]
