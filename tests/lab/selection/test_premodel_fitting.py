@@ -179,6 +179,7 @@ def test_features_of_a_correlation_above_three_quarters_go(share, kept):
 def test_the_range_of_features_is_theirs_and_constant_ones_divide_by_one():
     low, span = range_of(np.array([[1.0, 5.0, -2.0], [3.0, 5.0, 2.0], [2.0, 5.0, 0.0]], np.float32))
     assert (low.tolist(), span.tolist()) == ([1.0, 5.0, -2.0], [2.0, 1.0, 4.0])
+    assert range_of(np.array([[0.25], [0.5]], np.float32))[1].tolist() == [0.25], "also a small one"
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -287,3 +288,30 @@ def test_the_expected_kind_is_kernel_ridge_at_prices_that_keep_to_the_budgets(bl
     assert fitted.default.tolist() == [good[0] if good else 11]
     assert blur is not None or len(good) > 1, "there is a choice"
     assert fitted.costs_ms.tolist() == costs.tolist()
+
+
+@pytest.mark.parametrize("pool", [(0, 2), (0, 1, 2)])
+def test_a_machine_is_kept_with_the_numbers_of_scikit_learn(pool):
+    svm = pytest.importorskip("sklearn.svm")
+    measured = measurements(200)
+    rows = measured.features[:, [FEATURES.index(name) for name in NAMES]]
+    low, span = range_of(rows)
+    normal = np.asarray((rows - low) / span, np.float32)
+    targets = np.array(pool)[optimal(measured.right[list(pool)])]
+    gamma = 1 / (3 * float(normal.var()))
+    theirs = svm.SVC(kernel="rbf", gamma=gamma, C=1.0).fit(normal, targets)
+    ours = fit_premodel("svm", measured, NAMES, pool).classifier
+    sign = -1 if len(pool) == 2 else 1  # scikit-learn turns LIBSVM's sign round where there are two classes
+    assert ours.vectors == pytest.approx(theirs.support_vectors_)
+    assert ours.counts.tolist() == theirs.n_support_.tolist()
+    assert ours.coefficients == pytest.approx(sign * theirs.dual_coef_)
+    assert ours.intercepts == pytest.approx(sign * theirs.intercept_)
+    assert (ours.gamma.tolist(), ours.targets.tolist()) == ([pytest.approx(gamma)], list(pool))
+
+
+def test_a_machine_of_one_class_has_no_vectors():
+    pytest.importorskip("sklearn")
+    found = fit_premodel("svm", measurements(60), NAMES, (1,)).classifier
+    assert [each.tolist() for each in (found.counts, found.coefficients, found.intercepts)] == [[0], [], []]
+    assert (found.vectors.shape, found.gamma.tolist(), found.targets.tolist()) == ((0, 3), [1.0], [1])
+    assert found.coefficients.shape == (0, 0)
