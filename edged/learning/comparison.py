@@ -69,7 +69,7 @@ class Divisions:
         """Return what is enough for so many images with so many views each, and costs no more than it needs to."""
         rows = max(images * views, 1)
         divisions = max(1, min(_MOST_DIVISIONS, round(_ENOUGH_JUDGEMENTS / rows)))
-        return cls(divisions, max(1, min(FOLDS, math.ceil(FOLDS * _ENOUGH_IMAGES / rows))))
+        return cls(divisions, min(FOLDS, math.ceil(FOLDS * _ENOUGH_IMAGES / rows)))
 
 
 def places(groups: Sequence[str], division: int) -> NDArray[np.float64]:

@@ -277,8 +277,8 @@ def more_images(difference: Estimate | None, tolerance: float) -> int:
     if difference is None:
         more = _Z / max(tolerance, _FINEST)
     else:
-        gaps = [gap for gap in (difference.mean + tolerance, -difference.mean, _FINEST) if gap > 0]
-        needed = difference.images * (_Z * difference.error / max(gaps)) ** 2
+        gap = max(difference.mean + tolerance, -difference.mean, _FINEST)
+        needed = difference.images * (_Z * difference.error / gap) ** 2
         more = max(1.0, needed - difference.images)
     unit = int(10 ** max(0, math.floor(math.log10(more)) - 1))
     return math.ceil(more / unit) * unit
@@ -312,12 +312,11 @@ def file_drop(test: TestSide, against: str) -> str | None:
 def _greatest_by_chance(trials: int) -> int:
     """Return the greatest b with P(Binomial(trials, ½) ≥ b) ≥ 5 %."""
     limit = int(_SIGNIFICANCE * 2**64) * 2**trials  # in integers: 2^−trials leaves the floats' range
-    tail = 0
-    for b in range(trials, -1, -1):
+    tail, b = 0, trials + 1
+    while tail * 2**64 < limit:
+        b -= 1
         tail += math.comb(trials, b)
-        if tail * 2**64 >= limit:
-            return b
-    return 0
+    return b
 
 
 def mean_recall(right: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> float | None:

@@ -100,7 +100,7 @@ def test_what_no_head_could_judge_counts_neither_way() -> None:
 
 def test_several_views_of_an_image_teach_and_the_plain_one_is_judged() -> None:
     taught = clouds(120, 1.0)
-    views = np.stack([taught.features, taught.features // 2], axis=1)
+    views = np.stack([taught.features, np.full_like(taught.features, 128)], axis=1)  # grey: tells nothing
     both = Taught(views, taught.labels, 3, AFFINE, taught.recipe)
     right = share_right(predict_left_out(both, ids(120), Divisions(1, FOLDS)).free, taught.labels)
     assert right.mean() > 0.8
@@ -109,6 +109,7 @@ def test_several_views_of_an_image_teach_and_the_plain_one_is_judged() -> None:
 @pytest.mark.parametrize(
     ("images", "views", "divisions", "folds"),
     [
+        (0, 1, 4, 5),
         (10, 1, 4, 5),
         (125, 1, 4, 5),
         (250, 1, 2, 5),
@@ -121,3 +122,5 @@ def test_several_views_of_an_image_teach_and_the_plain_one_is_judged() -> None:
 )
 def test_more_images_need_fewer_folds(images: int, views: int, divisions: int, folds: int) -> None:
     assert Divisions.for_images(images, views) == Divisions(divisions, folds)
+    if views == 1:
+        assert Divisions.for_images(images) == Divisions(divisions, folds)

@@ -43,12 +43,20 @@ def sides(labels: Any, new: Any, old: Any, new_free: Any, old_free: Any, fresh: 
     return Compared(groups, labels, ("daisy", "rose"), new, old, new_free, old_free, strange)
 
 
+def swapped(known: int, *, fresh: int) -> Compared:
+    """Both models are right on all images but two: of those that both were made of each has one to itself."""
+    new, old = np.ones(known + fresh), np.ones(known + fresh)
+    new[0] = old[1] = 0
+    return sides(np.zeros(len(new), np.intp), new, old, new, old, np.arange(len(new)) >= known)
+
+
 def judge(accuracy: float | None = 0.9, recall: float | None = 0.9, **rest: Any) -> Verdict:
     return decide(accuracy, recall, 5, **{"min_accuracy": 0.5, "tolerance": 0.02, **rest})
 
 
 def test_what_is_too_bad_is_refused_whatever_it_replaces() -> None:
-    assert judge(None, None).verdict == "refused"
+    for nothing in ((None, None), (0.9, None), (None, 0.9)):
+        assert judge(*nothing).verdict == "refused"
     low = judge(0.33, 0.33)
     assert (low.verdict, low.reason) == ("refused", "accuracy 33.0% is under min_accuracy 50.0%")
     constant = judge(0.9, 0.2)
@@ -58,6 +66,8 @@ def test_what_is_too_bad_is_refused_whatever_it_replaces() -> None:
 
 def test_without_a_current_model_enough_is_enough() -> None:
     assert judge().verdict == "promoted"
+    assert judge(0.5, 0.5).verdict == "promoted", "as good as min_accuracy is not under it"
+    assert judge(0.9, 0.21).verdict == "promoted", "the same answer for every image has a mean recall of a fifth"
 
 
 def test_where_no_image_can_compare_the_two_the_current_model_stays() -> None:
@@ -98,6 +108,7 @@ def test_better_worse_and_too_few_to_tell(both: int, lost: int, won: int, verdic
     assert decided.difference is not None
     assert decided.difference.mean == pytest.approx((won - lost) / (both + lost + won + 3))
     assert decided.difference.low < decided.difference.mean < decided.difference.high
+    assert decided.previous == pytest.approx((both + lost) / (both + lost + won + 2))
     assert (decided.more_images is not None) is (verdict == "undecided")
     assert "\n" not in decided.reason
 
@@ -109,16 +120,29 @@ def test_a_greater_tolerance_promotes_more() -> None:
     assert judge(compared=compared(5000, 60, 10), tolerance=0.0).verdict == "refused"
 
 
-def test_the_images_that_would_decide_are_enough() -> None:
-    pair = compared(180, 10, 10)
-    more = judge(compared=pair).more_images
-    assert more is not None
-    times = (200 + more) / 200
-    assert judge(compared=compared(round(180 * times), round(10 * times), round(10 * times))).verdict == "promoted"
-    times = (200 + 0.7 * more) / 200
-    assert judge(compared=compared(round(180 * times), round(10 * times), round(10 * times))).verdict == "undecided"
-    worse = estimate(np.array([-1.0] * 4 + [0.0] * 16), [str(number) for number in range(20)])
-    assert more_images(worse, 0.02) >= 1
+@pytest.mark.parametrize(
+    ("both", "lost", "won", "verdict"),
+    [(180, 10, 10, "promoted"), (100, 20, 20, "promoted"), (50, 6, 3, "refused"), (52, 5, 4, "refused")],
+)
+def test_the_images_that_would_decide_are_enough(both: int, lost: int, won: int, verdict: str) -> None:
+    first = judge(compared=compared(both, lost, won))
+    assert first.verdict == "undecided"
+    assert "allowed is -2.0%" in first.reason
+    assert first.more_images is not None
+
+    def after(share: float) -> str:
+        times = 1 + share * first.more_images / (both + lost + won)
+        return judge(compared=compared(*(round(number * times) for number in (both, lost, won)))).verdict
+
+    assert (after(1.2), after(0.6)) == (verdict, "undecided")
+
+
+def test_the_images_that_are_asked_for_have_two_digits_and_are_never_none() -> None:
+    decided = estimate(np.array([-1.0] * 4 + [0.0] * 16), [str(number) for number in range(20)])
+    assert more_images(decided, 0.02) == 1
+    assert more_images(None, 0.0) == 1700, "for a difference of 0.1 points, the finest that is looked for"
+    even = estimate(np.zeros(100), [str(number) for number in range(100)])
+    assert more_images(even, 0.0) == 27_000, "100 · (1.645 / 101 / 0.001)², less those that are there"
 
 
 def test_near_duplicates_count_as_one_image() -> None:
@@ -127,6 +151,11 @@ def test_near_duplicates_count_as_one_image() -> None:
     bursts = estimate(differences, [str(number // 5) for number in range(100)])
     assert bursts.mean == alone.mean
     assert bursts.error > 2 * alone.error
+
+
+def test_what_all_images_agree_on_is_as_sure_as_the_one_that_is_added() -> None:
+    agreed = estimate(np.full(99, -0.5), [str(number) for number in range(99)])
+    assert (agreed.mean, agreed.error) == (pytest.approx(-0.495), pytest.approx(0.01))
 
 
 def test_chance_passes_the_interval_as_rarely_as_it_says() -> None:
@@ -156,6 +185,19 @@ def test_a_label_whose_recall_falls_too_far_is_named() -> None:
     assert fallen_labels(few) == (), "three images are not beyond noise"
 
 
+@pytest.mark.parametrize(("lost", "falls"), [(15, False), (20, False), (21, True), (30, True)])
+def test_a_recall_may_fall_by_20_points(lost: int, falls: bool) -> None:
+    new = np.where(np.arange(100) < lost, 0.0, 1.0)
+    pair = sides(np.ones(100, np.intp), new, np.ones(100), new, np.ones(100))  # and there is no image of a daisy
+    assert [name for name, _ in fallen_labels(pair)] == (["rose"] if falls else [])
+
+
+def test_of_labels_that_fall_the_worst_comes_first() -> None:
+    labels = np.repeat([0, 1], 100)
+    new = np.where(np.arange(200) % 100 < np.where(labels == 0, 30, 60), 0.0, 1.0)
+    assert fallen_labels(sides(labels, new, np.ones(200), new, np.ones(200))) == (("rose", 0.6), ("daisy", 0.3))
+
+
 def test_a_fall_is_that_among_all_labels_and_the_difference_that_among_shared_ones() -> None:
     right, wrong = np.ones(100), np.zeros(100)
     labels = np.zeros(100, np.intp)
@@ -175,6 +217,9 @@ def test_fresh_images_help_where_those_that_both_were_made_of_do_not_contradict(
     assert decided.verdict == "undecided"
     assert decided.difference is not None
     assert decided.difference.images == 60
+    one_each = judge(compared=swapped(60, fresh=2000))
+    assert one_each.verdict == "undecided", "one lost and one won of 60 may still hide a loss of more than 2 points"
+    assert judge(compared=swapped(100, fresh=2000)).verdict == "promoted"
     only = judge(compared=sides(labels, right, gained, right, gained, np.ones(300, bool)))
     assert only.verdict == "undecided", "praise from images that may show anything is not enough"
 
@@ -184,6 +229,7 @@ def test_fresh_images_help_where_those_that_both_were_made_of_do_not_contradict(
     [
         (0, 0, True),
         (0, 30, True),
+        (1, 0, True),
         (10, 10, True),
         (4, 0, True),  # P(B ≥ 4 | 4) = 6.25 %
         (5, 0, False),  # P(B ≥ 5 | 5) = 3.1 %
@@ -202,4 +248,5 @@ def test_a_file_that_does_worse_than_chance_explains_is_refused(lost: int, won: 
 
 def test_the_mean_recall_counts_every_label_alike() -> None:
     assert mean_recall(np.array([1.0, 1.0, 1.0, 0.0]), np.array([0, 0, 0, 1])) == 0.5
+    assert mean_recall(np.array([1.0, 1.0, 0.0, 0.5]), np.array([0, 0, 1, 2])) == 0.5
     assert mean_recall(np.zeros(0), np.zeros(0, np.intp)) is None

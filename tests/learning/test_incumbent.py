@@ -111,11 +111,14 @@ def test_images_with_another_label_now_judge_neither(device: Device) -> None:
 
 def test_new_images_are_fresh_and_removed_ones_are_missed(device: Device) -> None:
     half = replace(device.selection, images=device.selection.images[::2])
-    current = device.model(half)
+    images = tuple(image for number, image in enumerate(device.selection.images) if number % 3)
+    current = device.model(replace(device.selection, images=images))
     more = device.incumbent(current)
     assert more.made_again
-    compared = more.compare(always(device.selection, 0), more.predict(ALL))
-    assert (len(compared.old), compared.fresh.sum()) == (60, 30)
+    compared = more.compare(always(device.selection, 0), more.predict(Divisions(2, FOLDS)))
+    taught = {image.group_id for image in images}
+    assert compared.fresh.tolist() == [group not in taught for group in compared.groups]
+    assert sorted(compared.groups) == sorted(image.group_id for image in device.selection.images)
     assert compared.old[compared.fresh].mean() > 0.7, "its file knows what they show"
     # Most of what it was made of is gone: its file judges what it was not made of.
     current = device.model(device.selection)
@@ -123,6 +126,63 @@ def test_new_images_are_fresh_and_removed_ones_are_missed(device: Device) -> Non
     assert not few.made_again
     test = [image for image in half.images if image.split == "test"]
     assert len(few.compare(always(half, 0), few.predict(ALL)).old) == len(test)
+
+
+@pytest.mark.parametrize(("gone", "made_again"), [(6, True), (7, False)])
+def test_a_model_is_made_again_where_nine_tenths_of_its_images_are_still_there(
+    device: Device, gone: int, made_again: bool
+) -> None:
+    current = device.model(device.selection)
+    images = device.selection.images[gone:]
+    selection = replace(device.selection, images=images)
+    incumbent = Incumbent(current, selection, images, device.store, device.backbone, device.kept)
+    assert incumbent.made_again is made_again
+
+
+def test_images_that_one_model_alone_could_judge_count_for_neither(device: Device) -> None:
+    """The current model's heads are made for two folds only, so that the others are not judged by it."""
+    incumbent = device.incumbent(device.model(device.selection))
+    old = incumbent.predict(Divisions(1, 2))
+    judged = [image for image, answer in zip(device.selection.images, old.free[0], strict=True) if answer >= 0]
+    assert 0 < len(judged) < len(device.selection.images)
+    compared = incumbent.compare(always(device.selection, 0), old)
+    assert list(compared.groups) == [image.group_id for image in judged]
+    assert len(compared.new) == len(compared.old) == len(compared.labels) == len(compared.fresh) == len(judged)
+    assert not np.isnan(compared.old).any()
+
+
+def test_where_no_image_can_judge_a_model_none_does(device: Device) -> None:
+    images = tuple(image for image in device.selection.images if image.split == "train")
+    incumbent = device.incumbent(device.model(device.selection, known=False), replace(device.selection, images=images))
+    nothing = incumbent.compare(always(device.selection, 0), incumbent.predict(ALL))
+    assert (len(nothing.new), len(nothing.groups)) == (0, 0)
+    test = incumbent.test_side(np.zeros((0, 3), np.float32), [])
+    assert (len(test.new), len(test.old)) == (0, 0)
+
+
+def test_a_model_with_another_crop_judges_by_bottlenecks_of_its_own(device: Device) -> None:
+    current = device.model(device.selection)
+    shape = current.manifest.input.model_copy(update={"crop": 0.6})
+    cropped = replace(current, manifest=current.manifest.model_copy(update={"input": shape}))
+    incumbent = device.incumbent(cropped)
+    told: list[tuple[int, int]] = []
+    incumbent.complete(workers=1, tell=lambda done, of: told.append((done, of)))
+    assert told[0] == (0, 60), "those with the crop of the new model are of no use to it"
+    compared = incumbent.compare(always(device.selection, 0), incumbent.predict(ALL))
+    assert len(compared.old) == 60
+    incumbent.complete(workers=1, tell=lambda done, of: told.append((done, of)))
+    assert told[-1] == (60, 60)
+
+
+def test_an_image_that_its_network_cannot_read_judges_nothing(device: Device) -> None:
+    current = device.model(device.selection)
+    shape = current.manifest.input.model_copy(update={"crop": 0.6})
+    broken = device.selection.images[0]
+    broken.path.write_bytes(b"no picture")
+    incumbent = device.incumbent(replace(current, manifest=current.manifest.model_copy(update={"input": shape})))
+    incumbent.complete(workers=1, tell=quiet)
+    compared = incumbent.compare(always(device.selection, 0), incumbent.predict(ALL))
+    assert sorted(compared.groups) == sorted(image.group_id for image in device.selection.images[1:])
 
 
 def test_a_model_from_elsewhere_judges_the_test_side_with_its_file(device: Device) -> None:
@@ -197,6 +257,8 @@ def test_what_does_not_tell_how_it_was_made_has_no_recipe(device: Device) -> Non
     again = recipe_of(replace(current, manifest=current.manifest.model_copy(update={"training": older})))
     assert again is not None
     assert (again.hyperparameters.lr, again.epochs, again.cuts) == (0.2, 4, ())
+    for silent in ({"hyperparameters": {}}, {"hyperparameters": {}, "training": {"epochs": 5}}):
+        assert recipe_of(replace(current, manifest=current.manifest.model_copy(update={"training": silent}))) is None
 
 
 def test_labels_are_renamed_only_where_their_images_say_so() -> None:
@@ -207,3 +269,7 @@ def test_labels_are_renamed_only_where_their_images_say_so() -> None:
     assert renamed_labels(taught, {"1": "red", "2": "white", "3": "daisy"}) == {}, "divided"
     assert renamed_labels(taught, {"1": "x", "2": "x", "3": "x", "4": "x"}) == {}, "made one"
     assert renamed_labels(taught, {"3": "daisy"}) == {}, "removed"
+    ten = dict.fromkeys("0123456789", "rose")
+    nearly = dict.fromkeys(ten, "roses") | {"0": "tulip"}
+    assert renamed_labels(ten, nearly) == {"rose": "roses"}, "nine tenths"
+    assert renamed_labels(ten, nearly | {"1": "tulip"}) == {}
