@@ -161,7 +161,8 @@ def _replacements(node: ast.AST, is_condition: bool) -> Iterator[ast.AST]:  # no
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
         yield ast.Constant(not node.value)
     elif isinstance(node, ast.Constant) and isinstance(node.value, int):
-        yield from (ast.Constant(node.value + 1), ast.Constant(node.value - 1))
+        step = 1 if node.value <= 10 else node.value // 2
+        yield from (ast.Constant(node.value + step), ast.Constant(node.value - step))
     elif isinstance(node, ast.Constant) and isinstance(node.value, float):
         yield from map(ast.Constant, (node.value * 2, node.value / 2) if node.value else (1.0,))
     elif isinstance(node, ast.Call):
