@@ -99,14 +99,13 @@ def judge(
     if rival is not None:
         rival.complete(workers=workers, tell=tell)
     selection, backbone, augment = candidate.selection, candidate.backbone, candidate.recipe.hyperparameters.augment
-    images = [image for image in selection.images if image.split == "test" or not backbone.bundle.manifest.tuned]
     features = candidate.kept.in_views(selection.images, augment=augment)
     label_of = np.array([selection.labels.index(image.label) for image in selection.images], np.intp)
     groups = [image.group_id for image in selection.images]
     divisions = Divisions.for_images(len(groups), features.shape[1] if augment else 1)
     if rival is None:  # only a rough number is asked for
         divisions = replace(divisions, divisions=1)
-    if len(images) < len(selection.images):  # a network that has seen all but the test side: that is fold 0
+    if backbone.bundle.manifest.tuned:  # a network that has seen all but the test side: that is fold 0
         divisions = Divisions(1, 1)
     taught = Taught(features, label_of, len(selection.labels), backbone.affine, candidate.recipe)
     outputs = () if rival is None else rival.outputs
