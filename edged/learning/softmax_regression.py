@@ -127,7 +127,7 @@ def fit(
         held_out = as_rows(*validation, classes)
         if held_out[0].shape[1] != rows.shape[1]:
             raise TrainingError(f"validation has {held_out[0].shape[1]} features, training {rows.shape[1]}")
-    if np.count_nonzero(np.bincount(targets, minlength=classes)) < 2:
+    if len(np.unique(targets)) < 2:
         raise TrainingError("training needs labeled images of at least two classes")
     training = _Descent(_inputs(rows, Standardisation.of(rows)), targets, classes, hyperparameters)
     history: list[EpochReport] = []

@@ -124,7 +124,7 @@ class Governor:
             self._level = float(self._ceiling)
             return
         wrong = (limit - power_mw) / limit
-        even = self._level / (_MIXING_GAIN if self._level > 0 else _PAUSING_GAIN) + max(-1.0, min(1.0, wrong))
+        even = self._level / (_MIXING_GAIN if self._level > 0 else _PAUSING_GAIN) + max(-1.0, wrong)
         moved = even * (_MIXING_GAIN if even > 0 else _PAUSING_GAIN)
         self._level = max(_LOWEST, min(float(self.point), moved))
         if self._level < self.point and self.point == self._ceiling:
@@ -134,7 +134,7 @@ class Governor:
         limit = self._budget.max_mean_ms
         if limit is None or self._costs[ceiling] <= limit:
             return ceiling, "within budget"
-        fitting = [point for point in range(ceiling + 1) if self._costs[point] <= limit]
+        fitting = [point for point in range(ceiling) if self._costs[point] <= limit]
         if not fitting:
             return 0, f"max_mean_ms = {limit:g}: even the cheapest point takes {self._costs[0]:.1f} ms"
         return max(fitting), f"max_mean_ms = {limit:g}"

@@ -9,7 +9,7 @@ from edged.lab.selection.cascade_fitting import fit_cascade
 from edged.lab.selection.evaluation import play
 from edged.selection.cascade import Cascade, Stage, Steps
 from edged.selection.confidence import pool
-from edged.selection.recalibration import Recalibration, doubts_of
+from edged.selection.recalibration import Recalibration, doubts_of, effort
 from edged.selection.strategy import ByCascade
 from tests.lab.selection.synthetic import measurements
 
@@ -27,6 +27,39 @@ def test_doubts_of_answers_by_hand():
     own, together = doubts_of([first, both])
     assert own == pytest.approx(np.array([[0.3]]))
     assert together == pytest.approx(np.array([[0.6]]))
+    second = np.array([[0.2, 0.8]], np.float32)
+    own, together = doubts_of([first, second, both])
+    assert own == pytest.approx(np.array([[0.3], [0.2]]))
+    assert together == pytest.approx(np.array([[0.6], [0.4]])), "the last answer is that of all"
+
+
+def test_effort_by_hand():
+    prices, costs = np.array([[0.2, 0.5, 0.9], [0.9, 0.5, 0.1]]), np.array([0.1, 1.0])
+    assert effort(prices, costs, 0.4) == pytest.approx(2 / 3 * 0.1 + 1 / 3 * 1.0)
+    assert effort(prices, costs, 0.5) == pytest.approx(1 / 3 * 0.1), "a price that is reached is not above"
+    assert effort(prices, costs, -1.0) == pytest.approx(1.1)
+
+
+def test_prices_rise_by_the_doubt_that_a_stage_lacks():
+    """Ten audits beside a fit that counts as thirty, each stage for itself."""
+    stages = (Stage(0, (1.0,), 0.5), Stage(1, (0.0, 1.0), 0.8), Stage(2, (0.0, 0.0, 1.0), 1.0))
+    fitted = Cascade(stages, (0.3, -1.0), 0, 0, (0.4, 1.3), (0.3, 0.2), (1.2, 0.9))
+    found = Recalibration(fitted)
+    assert (found.factors, found.cascade) == ((1.0, 1.0), fitted)
+    answers = tuple(np.array([each, 1 - each], np.float32) for each in (0.9, 0.6, 0.55))
+    for _ in range(10):
+        found.audit(Steps(answers, (0.0, 0.0, 0.0), 2))
+    first = (10 * 0.45 + 30 * 0.3 * 1.2) / (10 * 0.1 + 30 * 0.3) / 1.2
+    second = (10 * 0.45 + 30 * 0.2 * 0.9) / (10 * 0.4 + 30 * 0.2) / 0.9
+    assert found.factors == pytest.approx((first, second))
+    assert min(found.factors) > 1
+    assert [stage.next_cost for stage in found.cascade.stages] == pytest.approx([0.5 / first, 0.8 / second, 1.0])
+    assert found.cascade.thresholds == fitted.thresholds
+    modest = Recalibration(fitted)
+    answers = tuple(np.array([each, 1 - each], np.float32) for each in (0.6, 0.6, 0.95))
+    for _ in range(10):
+        modest.audit(Steps(answers, (0.0, 0.0, 0.0), 2))
+    assert modest.factors == (1.0, 1.0), "a stage that doubts too much is left alone"
 
 
 def test_on_photos_like_those_of_the_fit_thresholds_stay():
@@ -85,11 +118,17 @@ def test_thresholds_fall_until_as_much_is_asked_as_was_fitted():
     doubts = np.random.default_rng(0).permutation(np.linspace(0.0, 0.2, 200))
     for audits, each in enumerate(doubts):
         found.audit(steps(1 - each, 1 - each))
-        if audits < 40:
+        if audits + 1 < 50:
             assert found.cascade.thresholds == (np.inf, 0.35, -1.0)
+        if audits + 1 == 50:
+            assert found.cascade.thresholds[1] <= 0.2
     never, default, always = found.cascade.thresholds
     assert (never, always) == (np.inf, -1.0)
-    assert (doubts > default).mean() == pytest.approx(0.25, abs=0.03)
+    assert 0.25 <= (doubts > default).mean() < 0.25 + 0.015
+    every = Recalibration(cascade_of_two(0.35, wanted=1.0))
+    for each in doubts:
+        every.audit(steps(1 - each, 1 - each))
+    assert every.cascade.thresholds == (np.inf, -1.0, -1.0), "all frames went on, and do again"
 
 
 def test_thresholds_never_rise():
@@ -103,7 +142,9 @@ def test_what_was_seen_long_ago_is_forgotten():
     found = Recalibration(cascade_of_two(0.1, wanted=0.25))
     for _ in range(300):
         found.audit(steps(0.9, 0.2))
-    assert found.factors[0] > 3
-    for _ in range(400):
+    assert found.factors[0] == 4, "a ratio of 6 is not trusted"
+    for _ in range(399):
         found.audit(steps(0.9, 0.9))
+    assert found.factors[0] > 1, "one of the 400 that are remembered"
+    found.audit(steps(0.9, 0.9))
     assert found.factors[0] == 1
