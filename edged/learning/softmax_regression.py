@@ -285,7 +285,7 @@ class _Descent:
         self._smoothness = smoothness(1.0, inputs.largest_eigenvalue, self._batch) + how.l2
         counts = np.bincount(targets, minlength=classes)
         present = counts > 0
-        self.class_weights = np.where(present, 1.0, 0.0).astype(np.float32)
+        self.class_weights = np.zeros(classes, np.float32)
         # Every class has the same total weight in the loss, however many images it has.
         self.class_weights[present] = len(targets) / (np.count_nonzero(present) * counts[present])
         self.lr = how.lr

@@ -35,3 +35,12 @@ def test_no_images_have_no_accuracy() -> None:
     assert result.accuracy is None
     assert result.classes == (ClassReport(0, None, None),) * 2
     assert result.confusions == result.worst == ()
+
+
+def test_most_frequent_confusions_come_first_and_of_equals_the_first_ones() -> None:
+    labels = np.array([0, 1, 1, 2, 2, 2])
+    predicted = np.array([1, 0, 0, 0, 1, 0])
+    result = evaluate(np.eye(3, dtype=np.float32)[predicted], labels)
+    assert result.confusions == (Confusion(1, 0, 2), Confusion(2, 0, 2), Confusion(0, 1, 1), Confusion(2, 1, 1))
+    many = evaluate(np.tile(np.array([[0.2, 0.8]], np.float32), (50, 1)), np.zeros(50, int))
+    assert many.worst == tuple(range(10))

@@ -65,3 +65,28 @@ def test_a_head_that_is_not_the_graph_s_own_is_found(
     monkeypatch.setattr(judging, "HeadNetwork", lambda _, **options: head(other, **options))
     with pytest.raises(TrainingError, match="the exported model and its head alone differ by"):
         judging.spot_check(model, backbone, test)
+
+
+def test_images_between_the_first_and_the_last_are_checked_and_missing_ones_passed_over(
+    images: tuple[ImageStore, Selection],
+) -> None:
+    store, selection = images
+    backbone = Backbone.of(read_bundle(SHIPPED), "auto")
+    complete(store, selection.images, lambda _: ("plain",), backbone, workers=1, tell=quiet)
+    model, train = headed(backbone, 0), KeptBottlenecks(store, backbone).examples(selection, "train", augment=False)
+    assert len(train.images) > 16
+    assert judging.spot_check(model, backbone, train) == 8
+    train.images[0].path.unlink()
+    assert judging.spot_check(model, backbone, train) == 7
+    train.images[-1].path.unlink()
+    assert judging.spot_check(model, backbone, train) == 6
+
+
+def test_scores_are_those_of_the_plain_view(images: tuple[ImageStore, Selection]) -> None:
+    store, selection = images
+    backbone = Backbone.of(read_bundle(SHIPPED), "auto")
+    complete(store, selection.images, lambda _: ("plain",), backbone, workers=1, tell=quiet)
+    plain = KeptBottlenecks(store, backbone).examples(selection, "test", augment=False)
+    views = replace(plain, features=np.stack([plain.features, plain.features // 2], axis=1))
+    model = headed(backbone, 0)
+    np.testing.assert_array_equal(judging.scores_of(model, backbone, views), judging.scores_of(model, backbone, plain))

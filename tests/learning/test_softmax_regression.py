@@ -8,8 +8,8 @@ import pytest
 
 from edged.contract.hyperparameters import Hyperparameters
 from edged.errors import TrainingError
-from edged.learning.softmax_regression import EpochReport, fit
-from edged.learning.standardisation import smoothness
+from edged.learning.softmax_regression import EpochReport, _Descent, _Spanned, _Standardised, fit
+from edged.learning.standardisation import Standardisation, smoothness
 from edged.vision.quantization import Affine
 
 if TYPE_CHECKING:
@@ -108,9 +108,97 @@ def test_training_stops_when_validation_gets_no_better_and_keeps_the_best() -> N
     assert head.history[-1].lr < head.history[0].lr
 
 
+@pytest.mark.parametrize(
+    ("patience", "rates"),
+    [
+        (1, [1.0, 1.0]),
+        (2, [1.0, 1.0, 0.3]),
+        (3, [1.0, 1.0, 0.3, 0.09]),
+        (6, [1.0, 1.0, 1.0, 1.0, 0.3, 0.3, 0.3]),
+    ],
+)
+def test_the_rate_is_cut_after_half_the_patience_and_training_ends_after_all_of_it(
+    patience: int, rates: list[float]
+) -> None:
+    """The validation labels are the wrong ones, so that every epoch after the first makes it worse."""
+    points, labels = blobs(60, classes=2)
+    how = Hyperparameters(lr=1.0, batch=60, patience=patience)
+    head = fit(points, labels, classes=2, validation=(points, 1 - labels), hyperparameters=how)
+    assert (head.best_epoch, head.stopped) == (1, "patience")
+    assert [report.lr for report in head.history] == pytest.approx(rates)
+
+
+def weighted_loss(logits: NDArray[np.float32], labels: NDArray[np.intp], counts: NDArray[np.intp]) -> float:
+    """Mean cross-entropy in which every class counts alike, by its images in training."""
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return float(np.average(-np.log(chances[np.arange(len(labels)), labels]), weights=1 / counts[labels]))
+
+
+def test_what_an_epoch_reports_is_what_its_head_makes_of_the_images() -> None:
+    """With all images in one batch: an epoch measures the weights that the one before has left."""
+    points, labels = blobs(70, apart=0.3)
+    labels[:30] = 0
+    more, truth = blobs(50, apart=0.3, seed=1)
+    counts = np.bincount(labels)
+    how = Hyperparameters(lr=0.5, batch=70, epochs=3, patience=50)
+    told = fit(points, labels, classes=4, validation=(more, truth), hyperparameters=how).history
+    assert (told[0].loss, told[0].accuracy) == (pytest.approx(np.log(4)), np.mean(labels == 0))
+    for epochs in (1, 2):
+        head = fit(points, labels, classes=4, hyperparameters=how.model_copy(update={"epochs": epochs}))
+        assert told[epochs].loss == pytest.approx(weighted_loss(head.logits(points), labels, counts), rel=1e-4)
+        assert told[epochs].accuracy == accuracy(head.logits(points), labels)
+        before = told[epochs - 1]
+        assert before.validation_loss == pytest.approx(weighted_loss(head.logits(more), truth, counts), rel=1e-4)
+        assert before.validation_accuracy == accuracy(head.logits(more), truth)
+
+
+def test_the_first_step_is_the_gradient_in_units_of_the_loss_s_smoothness() -> None:
+    points, labels = blobs(40, classes=2)
+    scaling = Standardisation.of(points)
+    how = Hyperparameters(lr=0.5, batch=40, l2=0.25)
+    training = _Descent(_Standardised(points, scaling), labels, 2, how)
+    training.epoch()
+    counts = np.bincount(labels)
+    pull = (np.eye(2)[labels] - 0.5) * (20 / counts[labels])[:, None]
+    step = 0.5 / (smoothness(1.0, scaling.largest_eigenvalue, 40) + 0.25)
+    expected = step * pull.T @ scaling.apply(points) / 40 * scaling.gain
+    np.testing.assert_allclose(training.snapshot().weights, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_few_images_train_in_the_space_that_they_span_as_they_would_outside_of_it() -> None:
+    points, labels = blobs(15, features=90)
+    scaling = Standardisation.of(points)
+    linear = []
+    for kind in (_Spanned, _Standardised):
+        training = _Descent(kind(points, scaling), labels, 4, Hyperparameters(lr=0.5, batch=4))
+        for _ in range(20):
+            training.epoch()
+        linear.append(training.snapshot())
+    np.testing.assert_allclose(linear[0].weights, linear[1].weights, rtol=1e-2, atol=1e-4)
+    np.testing.assert_allclose(linear[0].bias, linear[1].bias, rtol=1e-2, atol=1e-3)
+
+
+def test_no_batch_is_greater_than_asked_for_and_each_example_is_seen_once() -> None:
+    seen: list[int] = []
+
+    class Watched(_Standardised):
+        def take(self, picked: NDArray[np.intp]) -> NDArray[np.float32]:
+            batches.append(len(picked))
+            seen.extend(picked.tolist())
+            return super().take(picked)
+
+    points, labels = blobs(50)
+    for batch, sizes in ((50, [50]), (200, [50]), (32, [25, 25]), (20, [17, 17, 16])):
+        batches: list[int] = []
+        seen.clear()
+        _Descent(Watched(points, Standardisation.of(points)), labels, 4, Hyperparameters(batch=batch)).epoch()
+        assert batches == sizes
+        assert sorted(seen) == list(range(50))
+
+
 def test_without_validation_the_last_epoch_counts() -> None:
     for validation in (None, (np.empty((0, 64), np.float32), np.empty(0, int))):
-        head = fit(*blobs(50), classes=4, validation=validation, hyperparameters=Hyperparameters(epochs=5))
+        head = fit(*blobs(50), classes=4, validation=validation, hyperparameters=Hyperparameters(epochs=5, patience=1))
         assert (head.best_epoch, head.epochs_run, head.stopped) == (5, 5, "epochs")
         assert head.history[-1].validation_loss is None
 
@@ -191,6 +279,8 @@ def test_features_that_cannot_be_used_are_one_line() -> None:
         fit(np.full((4, 10), 9, np.uint8), labels, classes=2)
     with pytest.raises(TrainingError, match="not finite"):
         fit(np.full((4, 10), np.nan, np.float32), labels, classes=2)
+    with pytest.raises(TrainingError, match="not finite"):
+        fit(np.where(np.eye(4, 10), np.inf, 0).astype(np.float32), labels, classes=2)
     with pytest.raises(TrainingError, match="validation has 9 features, training 10"):
         fit(np.eye(4, 10, dtype=np.float32), labels, classes=2, validation=(np.zeros((1, 9), np.float32), labels[:1]))
 
