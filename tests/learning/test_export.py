@@ -3,9 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edged.errors import ModelError
-from edged.learning.export import calibrate, export
+from edged.errors import ModelError, RefusedError
+from edged.learning.export import calibrate, check_folder, export
 from edged.learning.softmax_regression import fit
+from edged.store import MANIFEST
 from edged.vision.graph import Graph
 from edged.vision.network import HeadNetwork, Network
 from edged.vision.quantization import Affine
@@ -39,6 +40,39 @@ def test_any_logits_have_a_range(logits: list[list[float]]) -> None:
     low, high = calibrate(np.array(logits, np.float32))
     assert low < high
     assert np.isfinite([low, high]).all()
+
+
+def test_the_range_is_the_narrowest_that_changes_no_score_that_shows() -> None:
+    """A score that is ln 512 = 6.24 below the best shows as 0, and of 101 images two may saturate at either end."""
+    sure = np.tile(np.array([[-20.0, 0.0, 10.0]], np.float32), (101, 1))
+    assert calibrate(sure) == pytest.approx((0.0, np.log(512)), abs=1e-5)
+    close = np.tile(np.array([[-1.0, 0.0, 1.0]], np.float32), (101, 1))
+    assert calibrate(close) == (-1.0, 1.0)
+    best = np.arange(101, dtype=np.float32)[:, None] / 100
+    assert calibrate(np.hstack([best, best - 0.5, best - 90])) == pytest.approx((0.02 - np.log(512), 0.98), abs=1e-4)
+
+
+def test_a_head_is_calibrated_on_every_view() -> None:
+    model = made("made_v1_128").model
+    features = np.random.default_rng(0).integers(0, 256, (12, 2, 192)).astype(np.uint8)
+    head = fit(features, np.arange(12) % 2, classes=2)
+    assert export(model, head, features) == export(model, head, features.reshape(24, 192))
+    assert export(model, head, features) != export(model, head, features[:, 0])
+
+
+def test_a_bundle_is_written_where_nothing_else_lies(tmp_path: Path) -> None:
+    older, empty, other, file = (tmp_path / name for name in ("older", "empty", "other", "file"))
+    for folder in (older, empty, other):
+        folder.mkdir()
+    (older / MANIFEST).write_text("{}")
+    (older / "model.tflite").write_bytes(b"")
+    (other / "notes.txt").write_text("mine")
+    file.write_text("mine")
+    for free in (tmp_path / "new", empty, older):
+        check_folder(free)
+    for taken in (other, file):
+        with pytest.raises(RefusedError, match="is there already and is no bundle"):
+            check_folder(taken)
 
 
 MODELS = [("made_v1_128", "made"), ("made_birds", "made"), ("made_resnet", "made")]

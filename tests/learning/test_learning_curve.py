@@ -29,6 +29,30 @@ def test_more_images_are_better_and_the_next_hundred_bring_a_little() -> None:
     assert 0 <= curve.gain_per_100 < 0.2
 
 
+def test_each_point_is_a_head_of_its_part_as_the_whole_training_makes_it() -> None:
+    affine, how = Affine(0.02, 100), Hyperparameters(lr=1.0, epochs=30, patience=2, batch=8, seed=5)
+    (train, _), (validation, truth), (test, answers) = (relu_bytes(120, seed=seed) for seed in (2, 3, 4))
+    labels = np.random.default_rng(6).permutation(np.arange(120) % 3)  # to be guessed: every difference shows
+    parts = [stratified_rank(labels, 5) < fraction for fraction in (0.25, 0.5, 0.75, 1.0)]
+    heads = [
+        fit(train[part], labels[part], classes=3, affine=affine, validation=(validation, truth), hyperparameters=how)
+        for part in parts
+    ]
+    curve = learning_curve(
+        train, labels, (test, answers), classes=3, full=heads[-1], affine=affine, validation=(validation, truth),
+        hyperparameters=how,
+    )  # fmt: skip
+    assert [point.images for point in curve.points] == [30, 60, 90, 120]
+    right = [float((head.logits(test, affine).argmax(axis=1) == answers).mean()) for head in heads]
+    assert [point.accuracy for point in curve.points] == right
+    views = np.stack([test, np.zeros_like(test)], axis=1)
+    again = learning_curve(
+        train, labels, (views, answers), classes=3, full=heads[-1], affine=affine, validation=(validation, truth),
+        hyperparameters=how,
+    )  # fmt: skip
+    assert again == curve, "the plain view judges"
+
+
 def test_a_power_law_is_found_again() -> None:
     points = [CurvePoint(n, 1 - 2 * n**-0.5) for n in (100, 200, 300, 400)]
     assert _gain_per_100(points, 10_000) == pytest.approx(2 * 400**-0.5 - 2 * 500**-0.5)
@@ -46,3 +70,7 @@ def test_a_curve_that_falls_promises_nothing() -> None:
     assert _gain_per_100([CurvePoint(n, 0.9 - n / 10_000) for n in (100, 200, 400)], 100) == 0
     perfect = _gain_per_100([CurvePoint(n, 1.0) for n in (100, 200, 400)], 100)
     assert perfect == pytest.approx(0, abs=1e-12)
+    some = [CurvePoint(100, 0.9), CurvePoint(200, 0.95)]
+    assert _gain_per_100(some, 100) is None, "two points are no curve"
+    no_error, half_an_error = CurvePoint(400, 1.0), CurvePoint(400, 0.995)
+    assert _gain_per_100([*some, no_error], 100) == pytest.approx(_gain_per_100([*some, half_an_error], 100))

@@ -7,7 +7,7 @@ import pytest
 
 from edged.contract.hyperparameters import Hyperparameters
 from edged.learning.recipe import Recipe, in_views, make_head
-from edged.learning.softmax_regression import fit, learning_rates
+from edged.learning.softmax_regression import EpochReport, fit, learning_rates
 from edged.vision.quantization import Affine
 
 AFFINE = Affine(0.1, 0)
@@ -24,7 +24,9 @@ def test_the_way_of_a_training_is_gone_again() -> None:
     """Rates that were cut on the way lead to the same weights when the way is gone without validation images."""
     train, validation = examples(300, 0), examples(12, 100)
     how = Hyperparameters(lr=1.0, batch=8, l2=0.3)
-    made = make_head(train, validation, classes=3, affine=AFFINE, hyperparameters=how)
+    told: list[EpochReport] = []
+    made = make_head(train, validation, classes=3, affine=AFFINE, hyperparameters=how, progress=told.append)
+    assert tuple(told) == made.chosen.history
     assert made.recipe.epochs == made.chosen.best_epoch
     assert made.recipe.cuts, "the example must cut the rate"
     again = made.recipe.fit(*train, classes=3, affine=AFFINE)
