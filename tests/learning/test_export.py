@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from edged.errors import ModelError, RefusedError
-from edged.learning.export import calibrate, check_folder, export
+from edged.learning.export import calibrate, check_folder, export, write_bundle
 from edged.learning.softmax_regression import fit
-from edged.store import MANIFEST
+from edged.store import MANIFEST, read_bundle
 from edged.vision.graph import Graph
 from edged.vision.network import HeadNetwork, Network
 from edged.vision.quantization import Affine
 from edged.vision.scores import softmax
 from tests.albums import make_album
-from tests.conftest import HAS_SHARED_DATA, SHARED_DATA
+from tests.conftest import HAS_SHARED_DATA, REPOSITORY, SHARED_DATA
 from tests.networks import made
 from tests.vision.conftest import network_file, read_rgb
 
@@ -73,6 +73,19 @@ def test_a_bundle_is_written_where_nothing_else_lies(tmp_path: Path) -> None:
     for taken in (other, file):
         with pytest.raises(RefusedError, match="is there already and is no bundle"):
             check_folder(taken)
+
+
+def test_a_bundle_is_written_whole_into_folders_that_are_made_and_over_an_older_one(tmp_path: Path) -> None:
+    shipped = read_bundle(REPOSITORY / "models" / "mobilenet_v2")
+    folder = tmp_path / "some" / "where" / "model"
+    for labels in (shipped.labels, tuple(reversed(shipped.labels))):
+        bundle = write_bundle(folder, shipped.read_model(), labels, shipped.manifest)
+        assert (bundle.id, bundle.labels) == (shipped.id, labels)
+        assert [path.name for path in folder.parent.iterdir()] == ["model"], "nothing is left beside it"
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(RefusedError):
+        write_bundle(tmp_path, shipped.read_model(), shipped.labels, shipped.manifest)
+    assert {path.name for path in tmp_path.iterdir()} == {"some", "mine.txt"}
 
 
 MODELS = [("made_v1_128", "made"), ("made_birds", "made"), ("made_resnet", "made")]

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
+import pytest
 
+from edged.images import LabeledImage
 from edged.learning import report
 from edged.learning.acceptance import Acceptance
+from edged.learning.dataset import Examples
 from edged.learning.evaluation import evaluate
 from edged.learning.gate import Estimate, Verdict
+from edged.learning.learning_curve import CurvePoint, LearningCurve
+from edged.learning.softmax_regression import EpochReport, Fitted
 
 RIGHT, WRONG = np.array([[0.9, 0.1]], np.float32), np.array([[0.1, 0.9]], np.float32)
 NOBODY, LABEL = np.empty((0, 2), np.float32), np.array([0])
@@ -56,9 +62,51 @@ def test_lists_end_where_a_message_would_become_too_long() -> None:
     assert len(judged.confusions) == 30
     names = [f"label {number}" for number in labels]
     told = report.confused(judged, names)
-    assert len(told) == report.MOST_CONFUSED
+    assert len(told) == 10
     assert told[0].to_json() == {"label": "label 0", "predicted": "label 1", "count": 1}
     assert report.classes(judged, names)["label 3"].to_json() == {"images": 1, "precision": 0.0, "recall": 0.0}
+
+
+def test_the_worst_images_are_those_furthest_from_their_label() -> None:
+    """Thirty images of a label, of which 18 are taken for the other one, the later ones by more and more."""
+    labels = np.zeros(30, np.intp)
+    own = np.where(np.arange(30) < 12, 0.9, 0.5 - np.arange(30) / 100).astype(np.float32)
+    scores = np.stack([own, 1 - own], axis=1)
+    images = tuple(
+        LabeledImage(f"id{n}", f"id{n}", Path(f"a/{n}.jpg"), "a", "test", f"id{n}", 8, 8, 100) for n in range(30)
+    )
+    examples = Examples(images, np.zeros((30, 1), np.uint8), labels)
+    told = [image.to_json() for image in report.worst(evaluate(scores, labels), examples, scores, ("a", "b"))]
+    assert len(told) == 10
+    assert told[0] == {"id": "id29", "file": "29.jpg", "label": "a", "predicted": "b", "score": 0.21}
+    assert [image["id"] for image in told] == [f"id{n}" for n in range(29, 19, -1)]
+
+
+def test_the_training_that_is_told_of_is_that_of_the_epoch_that_was_taken() -> None:
+    history = tuple(EpochReport(epoch, 0.1, 1 / epoch, 0.5 + epoch / 10, 2 / epoch, 0.25) for epoch in range(1, 5))
+    weights = np.zeros((2, 3), np.float32), np.zeros(2, np.float32)
+    told = report.training(Fitted(*weights, history, 3, "patience"))
+    assert (told.epochs, told.best_epoch, told.stopped) == (4, 3, "patience")
+    assert (told.loss, told.validation_loss, told.cuts) == (0.3333, 0.6667, ())
+    none_was_better = report.training(Fitted(*weights, history, 0, "epochs"))
+    assert (none_was_better.loss, none_was_better.validation_loss) == (0.25, 0.5)
+    assert report.epoch(history[2]) == {
+        "epoch": 3, "loss": 0.3333, "accuracy": 0.8, "validation_loss": 0.6667, "validation_accuracy": 0.25
+    }  # fmt: skip
+    assert report.epoch(EpochReport(1, 0.1, 0.5, 0.5, None, None)) == {"epoch": 1, "loss": 0.5, "accuracy": 0.5}
+
+
+def test_the_gain_of_a_hundred_images_has_one_digit_more_than_the_accuracies() -> None:
+    learned = LearningCurve((CurvePoint(30, 1 / 3), CurvePoint(60, 2 / 3)), 0.000123456)
+    assert report.curve(learned).to_json() == {
+        "points": [{"images": 30, "accuracy": 0.3333}, {"images": 60, "accuracy": 0.6667}], "gain_per_100": 0.00012
+    }  # fmt: skip
+
+
+def test_the_peak_of_memory_is_the_kernel_s_in_millions_of_bytes() -> None:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    kibibytes = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    assert report.peak_memory_mb() == pytest.approx(kibibytes * 1024 / 1e6, rel=0.01)
 
 
 def test_numbers_that_json_does_not_have_become_none() -> None:
