@@ -44,6 +44,7 @@ def test_heat_moves_down_step_by_step_and_back_with_hysteresis():
 def test_the_cheapest_point_is_the_end():
     governor = Governor(COSTS, 1, Budget(max_temp_c=80))
     assert governor.step(Measured(temp_c=90), 0) == 0
+    assert governor.reason == "temp_c 90 > 80"
     assert governor.step(Measured(temp_c=90), 100) == 0
     assert governor.reason == "temp_c 90 > 80; the cheapest point runs already"
 
