@@ -76,13 +76,15 @@ def _n_keypoints(view: View) -> Sequence[float]:
     return [float(len(cv2.FastFeatureDetector.create(threshold=_FAST_THRESHOLD).detect(view.grey)))]
 
 
-def _mean_and_rms(values: NDArray[np.uint8]) -> tuple[float, float]:
+def _mean_and_deviation(values: NDArray[np.uint8]) -> tuple[float, float]:
     mean, deviation = cv2.meanStdDev(values)
-    return float(mean[0, 0]), math.hypot(float(mean[0, 0]), float(deviation[0, 0]))
+    return float(mean.item()), float(deviation.item())
 
 
 def _brightness(view: View) -> Sequence[float]:
-    return _mean_and_rms(view.grey)
+    """The luma's mean and root mean square."""
+    mean, deviation = _mean_and_deviation(view.grey)
+    return [mean, math.hypot(mean, deviation)]
 
 
 def _perc_brightness(view: View) -> Sequence[float]:
@@ -93,7 +95,8 @@ def _perc_brightness(view: View) -> Sequence[float]:
 
 def _contrast(view: View) -> Sequence[float]:
     """RMS contrast (Peli 1990): the standard deviation of the luma, 0..1."""
-    return [float(cv2.meanStdDev(view.grey)[1][0, 0]) / 255]
+    _, deviation = _mean_and_deviation(view.grey)
+    return [deviation / 255]
 
 
 def _edges(view: View) -> Sequence[float]:

@@ -53,6 +53,7 @@ def test_prices_rise_by_the_doubt_that_a_stage_lacks():
     second = (10 * 0.45 + 30 * 0.2 * 0.9) / (10 * 0.4 + 30 * 0.2) / 0.9
     assert found.factors == pytest.approx((first, second))
     assert min(found.factors) > 1
+    assert found.audits == 10
     assert [stage.next_cost for stage in found.cascade.stages] == pytest.approx([0.5 / first, 0.8 / second, 1.0])
     assert found.cascade.thresholds == fitted.thresholds
     modest = Recalibration(fitted)
@@ -129,6 +130,22 @@ def test_thresholds_fall_until_as_much_is_asked_as_was_fitted():
     for each in doubts:
         every.audit(steps(1 - each, 1 - each))
     assert every.cascade.thresholds == (np.inf, -1.0, -1.0), "all frames went on, and do again"
+
+
+def test_effort_is_weighed_by_what_each_network_costs():
+    """Three stages that doubt enough, so that their prices stay: 0.4 asks for as much here as was fitted."""
+    stages = (Stage(0, (1.0,), 0.5), Stage(1, (0.0, 1.0), 0.8), Stage(2, (0.0, 0.0, 1.0), 1.0))
+    costs = np.array([0.5, 0.8])
+    doubts = np.random.default_rng(3).uniform(0.1, 0.6, (2, 120))
+    prices = doubts / costs[:, None]
+    wanted = effort(prices, costs, 0.4)
+    found = Recalibration(Cascade(stages, (0.9,), 0, 0, (wanted,), (0.3, 0.3), (1.0, 1.0)))
+    for first, second in doubts.T:
+        answers = tuple(np.array([1 - each, each], np.float32) for each in (min(first, 0.49), min(second, 0.49), 0.01))
+        found.audit(Steps(answers, (0.0, 0.0, 0.0), 2))
+    assert found.factors == (1.0, 1.0)
+    (threshold,) = found.cascade.thresholds
+    assert threshold == pytest.approx(0.4, abs=0.02)
 
 
 def test_thresholds_never_rise():
