@@ -159,5 +159,5 @@ def share_right(predicted: NDArray[np.integer[Any]], labels: NDArray[np.integer[
         labels: (n,) the right ones.
     """
     judged = (predicted >= 0).sum(axis=0)
-    right = ((predicted == labels) & (predicted >= 0)).sum(axis=0)
+    right = (predicted == labels).sum(axis=0)
     return np.where(judged > 0, right / np.maximum(judged, 1), np.nan)

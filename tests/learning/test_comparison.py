@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,6 +35,8 @@ def test_the_first_fold_is_the_test_side_of_a_training() -> None:
     groups = ids(500)
     test = np.array([split_of(group) == "test" for group in groups])
     np.testing.assert_array_equal(comparison._in_fold(places(groups, 0), 0), test)
+    before = places(groups, 0)
+    np.testing.assert_array_equal(comparison._in_fold(before, 1), (before >= 0.6) & (before < 0.8))
 
 
 def test_every_image_is_in_one_fold_of_each_division_with_its_near_duplicates() -> None:
@@ -96,6 +99,18 @@ def test_what_no_head_could_judge_counts_neither_way() -> None:
     assert (predict_left_out(one_label, ids(10), Divisions(1, FOLDS)).free == -1).all()
     same_image = Taught(np.zeros((10, 4), np.uint8), np.arange(10) % 2, 2, AFFINE, Recipe(Hyperparameters(), 3))
     assert (predict_left_out(same_image, ids(10), Divisions(1, FOLDS)).free == -1).all()
+
+
+def test_folds_that_nobody_can_judge_leave_the_others_alone() -> None:
+    taught = clouds(60, 1.5, classes=2)
+    away = [group for group in ids(200) if not comparison._in_fold(places([group], 0), 0)[0]][:60]
+    right = share_right(predict_left_out(taught, away, Divisions(1, FOLDS)).free, taught.labels)
+    assert right.mean() > 0.9, "no image lies in the first fold"
+    groups = ids(60)
+    first = comparison._in_fold(places(groups, 0), 0)
+    alike = replace(taught, features=np.where(first[:, np.newaxis], taught.features, 128).astype(np.uint8))
+    free = predict_left_out(alike, groups, Divisions(1, FOLDS)).free[0]
+    np.testing.assert_array_equal(free < 0, first)  # without the first fold all images are the same
 
 
 def test_several_views_of_an_image_teach_and_the_plain_one_is_judged() -> None:
