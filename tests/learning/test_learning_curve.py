@@ -73,4 +73,4 @@ def test_a_curve_that_falls_promises_nothing() -> None:
     some = [CurvePoint(100, 0.9), CurvePoint(200, 0.95)]
     assert _gain_per_100(some, 100) is None, "two points are no curve"
     no_error, half_an_error = CurvePoint(400, 1.0), CurvePoint(400, 0.995)
-    assert _gain_per_100([*some, no_error], 100) == pytest.approx(_gain_per_100([*some, half_an_error], 100))
+    assert _gain_per_100([*some, no_error], 100) == pytest.approx(_gain_per_100([*some, half_an_error], 10_000))
