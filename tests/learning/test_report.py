@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def test_what_was_not_measured_is_absent() -> None:
 def test_a_decision_says_what_was_compared_and_what_is_missing() -> None:
     alone = report.decision(Acceptance(Verdict("promoted", "good"), 0.9), accept=False).to_json()
     assert (alone["verdict"], alone["promote"], alone["against"], alone["images"]) == ("promoted", True, None, 0)
-    assert (alone["difference"], alone["low"]) == (None, None)
+    assert (alone["difference"], alone["low"], alone["reason"]) == (None, None, "good")
     assert not {"more_images", "accepted", "fallen", "renamed"} & set(alone)
     difference = Estimate(-0.01, -0.04, 0.02, 0.018, -0.5, 120)
     unclear = Acceptance(
@@ -88,6 +89,8 @@ def test_the_training_that_is_told_of_is_that_of_the_epoch_that_was_taken() -> N
     told = report.training(Fitted(*weights, history, 3, "patience"))
     assert (told.epochs, told.best_epoch, told.stopped) == (4, 3, "patience")
     assert (told.loss, told.validation_loss, told.cuts) == (0.3333, 0.6667, ())
+    cut = (*history[:2], replace(history[2], lr=0.03), history[3])
+    assert report.training(Fitted(*weights, cut, 3, "patience")).cuts == (2,)
     none_was_better = report.training(Fitted(*weights, history, 0, "epochs"))
     assert (none_was_better.loss, none_was_better.validation_loss) == (0.25, 0.5)
     assert report.epoch(history[2]) == {
