@@ -19,9 +19,11 @@ from edged.learning.dataset import KeptBottlenecks, Selection, select
 from edged.learning.export import export, new_manifest, write_bundle
 from edged.learning.incumbent import Incumbent, recipe_of, renamed_labels
 from edged.learning.recipe import make_head
-from edged.store import Bundle, read_bundle
+from edged.store import Bundle, Store, read_bundle
+from edged.zoo import install
 from tests.albums import LABELS, make_album
 from tests.learning.conftest import SHIPPED
+from tests.networks import Kind, make
 
 ALL = Divisions(1, FOLDS)
 
@@ -29,9 +31,9 @@ ALL = Divisions(1, FOLDS)
 class Device:
     """20 pictures of each label with their bottlenecks, and models that were made of some of them."""
 
-    def __init__(self, store: ImageStore, folder: Path) -> None:
+    def __init__(self, store: ImageStore, folder: Path, network: Path = SHIPPED) -> None:
         self.store, self.folder = store, folder
-        self.backbone = Backbone.of(read_bundle(SHIPPED), "auto")
+        self.backbone = Backbone.of(read_bundle(network), "auto")
         self.selection = select(store.labeled())
         complete(store, self.selection.images, lambda _: ("plain",), self.backbone, workers=1, tell=quiet)
         self.kept = KeptBottlenecks(store, self.backbone)
@@ -172,6 +174,21 @@ def test_a_model_with_another_crop_judges_by_bottlenecks_of_its_own(device: Devi
     assert len(compared.old) == 60
     incumbent.complete(workers=1, tell=lambda done, of: told.append((done, of)))
     assert told[-1] == (60, 60)
+
+
+def test_a_model_on_another_network_judges_by_that_network_s_bottlenecks(device: Device, tmp_path: Path) -> None:
+    (tmp_path / "small").mkdir()
+    small = make(Kind("", 96, 12, classes=1000, legacy=False, head="FULLY_CONNECTED"))
+    bundle = install(Store(tmp_path / "networks"), small.model, small.labels, name="small", origin="")
+    other = Device(device.store, tmp_path / "small", bundle.path)
+    assert other.backbone.features != device.backbone.features
+    incumbent = device.incumbent(other.model(device.selection))
+    assert incumbent.made_again
+    incumbent.complete(workers=1, tell=quiet)
+    compared = incumbent.compare(always(device.selection, 0), incumbent.predict(ALL))
+    assert len(compared.old) == 60
+    assert not compared.fresh.any()
+    assert compared.old.mean() > 0.5
 
 
 def test_an_image_that_its_network_cannot_read_judges_nothing(device: Device) -> None:

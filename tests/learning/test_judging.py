@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,8 +64,10 @@ def test_a_head_that_is_not_the_graph_s_own_is_found(
     model, other = headed(backbone, 0), headed(backbone, 1)
     assert judging.spot_check(model, backbone, test) == min(judging.SPOT_CHECKS, len(test.images))
     head = judging.HeadNetwork
+    whole, alone = (judging.scores_of(one, backbone, test)[0] for one in (model, other))
     monkeypatch.setattr(judging, "HeadNetwork", lambda _, **options: head(other, **options))
-    with pytest.raises(TrainingError, match="the exported model and its head alone differ by"):
+    greatest = re.escape(f"{np.abs(whole - alone).max():.4f} on {test.images[0].path}")
+    with pytest.raises(TrainingError, match=f"the exported model and its head alone differ by {greatest}"):
         judging.spot_check(model, backbone, test)
 
 
@@ -90,3 +94,15 @@ def test_scores_are_those_of_the_plain_view(images: tuple[ImageStore, Selection]
     views = replace(plain, features=np.stack([plain.features, plain.features // 2], axis=1))
     model = headed(backbone, 0)
     np.testing.assert_array_equal(judging.scores_of(model, backbone, views), judging.scores_of(model, backbone, plain))
+
+
+def test_the_runtime_that_the_backbone_names_runs_the_file(images: tuple[ImageStore, Selection]) -> None:
+    store, selection = images
+    backbone = Backbone.of(read_bundle(SHIPPED), "auto")
+    complete(store, selection.images, lambda _: ("plain",), backbone, workers=1, tell=quiet)
+    test = KeptBottlenecks(store, backbone).examples(selection, "test", augment=False)
+    strange: Any = replace(backbone, runtime="no_such_runtime")
+    model = headed(backbone, 0)
+    for run in (judging.scores_of, judging.spot_check):
+        with pytest.raises(Exception, match="no_such_runtime"):
+            run(model, strange, test)

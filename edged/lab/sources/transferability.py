@@ -73,7 +73,7 @@ def leep(probabilities: Floats, labels: Labels) -> float:
     scores /= scores.sum(axis=1, keepdims=True)
     one_hot = np.eye(int(labels.max()) + 1)[labels]
     joint = one_hot.T @ scores / len(labels)
-    conditional = joint / joint.sum(axis=0, keepdims=True)
+    conditional = joint / joint.sum(axis=0)
     expected = np.sum((scores @ conditional.T) * one_hot, axis=1)
     return float(np.log(np.maximum(expected, 1e-300)).mean())
 

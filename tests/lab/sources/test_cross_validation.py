@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
+from edged.contract.hyperparameters import Hyperparameters
 from edged.lab.sources.cross_validation import FOLDS, CrossValidation, assign_folds, cross_validate
+from edged.learning.softmax_regression import fit
 from edged.vision.quantization import Affine
+from edged.vision.scores import softmax
 
 
 def test_near_duplicates_stay_together_and_classes_are_spread():
@@ -104,3 +107,19 @@ def test_a_head_learns_from_all_folds_but_one():
         rows.astype(np.uint8), labels, [str(n) for n in range(42)], classes=2, affine=Affine(0.05, 0)
     )
     assert found.correct.all()
+
+
+def test_each_image_is_judged_by_a_head_of_forty_epochs_that_was_made_of_the_other_folds():
+    random = np.random.default_rng(5)
+    labels, groups, affine = np.repeat(np.arange(3), 16), [str(number) for number in range(48)], Affine(0.02, 0)
+    means = random.integers(100, 140, (3, 12))
+    features = np.clip(means[labels] + random.normal(0, 25, (48, 12)), 0, 255).astype(np.uint8)
+    found = cross_validate(features, labels, groups, classes=3, affine=affine, seed=7)
+    folds = assign_folds(labels, groups, seed=7)
+    how = Hyperparameters(epochs=40, seed=7)
+    for fold in range(FOLDS):
+        own = folds == fold
+        head = fit(features[~own], labels[~own], classes=3, affine=affine, hyperparameters=how)
+        expected = softmax(head.logits(features[own], affine))
+        np.testing.assert_allclose(found.likelihood[own], expected[np.arange(own.sum()), labels[own]], rtol=1e-6)
+        assert np.array_equal(found.correct[own], expected.argmax(axis=1) == labels[own])
