@@ -102,5 +102,6 @@ def test_what_is_too_large_is_not_parsed(monkeypatch):
 
 
 def test_every_command_is_declared_once():
-    assert len(COMMANDS) == len(Args.__subclasses__())
+    own = [one for one in Args.__subclasses__() if one.__module__.startswith("edged.")]  # tests may declare more
+    assert len(COMMANDS) == len(own)
     assert all(args.command == name and args.__doc__ for name, args in COMMANDS.items())

@@ -188,7 +188,20 @@ def test_a_model_on_another_network_judges_by_that_network_s_bottlenecks(device:
     compared = incumbent.compare(always(device.selection, 0), incumbent.predict(ALL))
     assert len(compared.old) == 60
     assert not compared.fresh.any()
-    assert compared.old.mean() > 0.5
+    test = device.selection.of("test")
+    assert incumbent.test_side(np.zeros((len(test), 3), np.float32), test).old.mean() > 0.5, "its head fits them alone"
+
+
+def test_images_that_only_the_old_model_was_made_of_get_bottlenecks_too(device: Device) -> None:
+    current = device.model(device.selection)
+    shape = current.manifest.input.model_copy(update={"crop": 0.6})
+    cropped = replace(current, manifest=current.manifest.model_copy(update={"input": shape}))
+    incumbent = device.incumbent(cropped, without(device.selection, LABELS[2]))
+    told: list[tuple[int, int]] = []
+    incumbent.complete(workers=1, tell=lambda done, of: told.append((done, of)))
+    assert told[0] == (0, 60)
+    compared = incumbent.compare(always(without(device.selection, LABELS[2]), 0), incumbent.predict(ALL))
+    assert len(compared.old) == 40
 
 
 def test_an_image_that_its_network_cannot_read_judges_nothing(device: Device) -> None:

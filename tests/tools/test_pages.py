@@ -28,7 +28,9 @@ def render(script: str, *arguments: str | Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("script", "arguments"), [("profiling.py", ["--render"]), ("finetuning.py", [])])
+@pytest.mark.parametrize(
+    ("script", "arguments"), [("profiling.py", ["--render"]), ("finetuning.py", []), ("mutants.py", [])]
+)
 def test_a_page_and_its_pictures_are_made_of_their_json(script: str, arguments: list[str], tmp_path: Path) -> None:
     render(script, *arguments, "--out", tmp_path)
     made = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
@@ -37,6 +39,15 @@ def test_a_page_and_its_pictures_are_made_of_their_json(script: str, arguments: 
         assert (REPORTS / file).read_bytes() == (tmp_path / file).read_bytes(), f"{file}: run {script} again"
     shown = re.findall(r"\]\(([^)#:]+)\)", (tmp_path / Path(script).with_suffix(".md")).read_text(encoding="utf-8"))
     assert {Path(name) for name in shown} == {file for file in made if file.suffix != ".md"}
+
+
+def test_tests_notice_mistakes_and_each_that_they_do_not_has_a_reason() -> None:
+    files = json.loads((REPORTS / "mutants.json").read_text(encoding="utf-8"))
+    assert sum(one["killed"] for one in files.values()) >= 0.85 * sum(one["mutants"] for one in files.values())
+    for file, one in files.items():
+        assert (REPOSITORY / file).is_file()
+        assert one["killed"] + len(one["survivors"]) == one["mutants"]
+        assert all(survivor["reason"] for survivor in one["survivors"]), file
 
 
 def test_readme_s_tables_are_made_of_their_json(tmp_path: Path) -> None:

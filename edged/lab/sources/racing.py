@@ -155,12 +155,12 @@ def plan(contenders: Sequence[Contender], *, total: int, left_s: float) -> Plan:
     part_s = left_s if wanted == total else PART * left_s
     slow: list[int] = []
     dear_s = DEAR * sum(contenders[place].cost_s for place in stay)
-    kept = next((place for place in stay if contenders[place].cost_s <= dear_s), stay[0])
+    kept = next(place for place in stay if contenders[place].cost_s <= dear_s)  # no two cost more than half each
     while len(stay) > 2 and (wanted - seen) * sum(contenders[place].cost_s for place in stay) > part_s:
-        chances = [_chance(contenders[place], contenders[stay[0] if place != stay[0] else stay[1]]) for place in stay]
+        chances = [chance(contenders[place], contenders[stay[0] if place != stay[0] else stay[1]]) for place in stay]
         _, out = min(
-            (chance / contenders[place].cost_s, place)
-            for chance, place in zip(chances, stay, strict=True)
+            (likely / contenders[place].cost_s, place)
+            for likely, place in zip(chances, stay, strict=True)
             if place != kept
         )
         stay.remove(out)
@@ -170,7 +170,7 @@ def plan(contenders: Sequence[Contender], *, total: int, left_s: float) -> Plan:
     return Plan(tuple(stay), worse, tuple(slow), images)
 
 
-def _chance(contender: Contender, other: Contender) -> float:
+def chance(contender: Contender, other: Contender) -> float:
     """Return how likely it is to be better than another one, by the normal approximation of the paired difference."""
     difference = other.measured.likelihood - contender.measured.likelihood
     error = max(float(difference.std(ddof=1)), 0.05) / math.sqrt(len(difference)) if len(difference) > 1 else 1.0
