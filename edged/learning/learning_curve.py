@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from edged.learning.softmax_regression import Features, Labels
 
 _FRACTIONS = (0.25, 0.5, 0.75)
+_LEAST_TEST_IMAGES = 30
+"""On fewer the points of the curve differ by chance by ten points and more, and say nothing of what is to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +36,10 @@ class LearningCurve:
 
     Attributes:
         points: From few images to all.
-        gain_per_100: What 100 more training images would likely add to the accuracy, 0..1; None where the points
-            allow no estimate. By a power law, error = a · images^−b, least squares over the logarithms (Hestness et
-            al. 2017, "Deep learning scaling is predictable, empirically"); never negative.
+        gain_per_100: What 100 more training images would likely add to the accuracy, 0..1; None where there are
+            too few points, or too few test images, for an estimate. By a power law, error = a · images^−b, least
+            squares over the logarithms (Hestness et al. 2017, "Deep learning scaling is predictable, empirically");
+            never negative.
     """
 
     points: tuple[CurvePoint, ...]
@@ -101,7 +104,7 @@ def _accuracy(head: Fitted, test: tuple[Features, Labels], affine: Affine) -> fl
 
 
 def _gain_per_100(points: list[CurvePoint], test_images: int) -> float | None:
-    if len(points) < 3 or test_images == 0:
+    if len(points) < 3 or test_images < _LEAST_TEST_IMAGES:
         return None
     images = np.array([point.images for point in points], np.float64)
     # No error at all on n test images still means something like half an error.

@@ -122,8 +122,10 @@ def _lines(report: TrainingReport) -> list[RenderableType]:
     if curve is not None and curve.points:
         steps = ", ".join(f"{_images(point.images)} {_percent(point.accuracy)}" for point in curve.points)
         lines.append(f"learning curve: {steps}")
-    if curve is not None and curve.gain_per_100 is not None:
-        lines.append(f"100 more training images would likely add {_points(100 * curve.gain_per_100)}")
+        if curve.gain_per_100 is None:
+            lines.append("too few test images to tell what more training images would add")
+        else:
+            lines.append(f"100 more training images would likely add {_points(100 * curve.gain_per_100)}")
     decision = report.decision
     if decision is not None:
         lines.append(f"decision: {_verdict(decision)}: {decision.reason}")

@@ -66,6 +66,12 @@ def test_no_estimate_where_there_is_nothing_to_estimate_from() -> None:
     assert learning_curve(raw, labels, empty, classes=2, full=full, affine=Affine(1.0, 0)).gain_per_100 is None
 
 
+def test_few_test_images_promise_nothing() -> None:
+    points = [CurvePoint(n, 1 - 2 * n**-0.5) for n in (100, 200, 300, 400)]
+    assert _gain_per_100(points, 29) is None
+    assert _gain_per_100(points, 30) is not None
+
+
 def test_a_curve_that_falls_promises_nothing() -> None:
     assert _gain_per_100([CurvePoint(n, 0.9 - n / 10_000) for n in (100, 200, 400)], 100) == 0
     perfect = _gain_per_100([CurvePoint(n, 1.0) for n in (100, 200, 400)], 100)

@@ -63,6 +63,9 @@ def test_one_image_is_no_images() -> None:
     assert "1 images" not in text
     assert "1 images" not in text
     assert "about 2.7 points of accuracy" in text
+    unknown = shown({"learning_curve": {"points": [{"images": 30, "accuracy": 0.5}], "gain_per_100": None}})
+    assert "too few test images to tell what more training images would add" in unknown
+    assert "would likely add" not in unknown
 
 
 @pytest.mark.parametrize("part", sorted(REPORT))
