@@ -137,11 +137,14 @@ class TensorBoard:
             env=os.environ | {"TMPDIR": str(temporary)},
         )
         assert self._process.stderr is not None
+        said: list[str] = []
         for line in self._process.stderr:
             if found := re.search(r"http://127\.0\.0\.1:\d+/", line):
                 self._url = found[0]
                 return
-        raise AssertionError("TensorBoard ended before it served anything")
+            said.append(line)
+        self.close()
+        raise AssertionError(f"TensorBoard ended before it served anything: {''.join(said[-20:])}")
 
     def get(self, path: str) -> str:
         with urllib.request.urlopen(self._url + path, timeout=PATIENCE_S) as answer:
