@@ -252,10 +252,11 @@ def readme_table(numbers: Numbers) -> str:
         f"{points(regrets(large, way))} {label} ({share(large, way)} of the time)"
         for way, label in (("race", "by the race"), ("LogME", "by LogME"), ("top-1 alone", "by top-1 alone"))
     )
+    slowest = max(one["exact_s"] for one in numbers["targets"].values() if one["photos"] < 200)
     sentence = (
         f"Those were {len(usual)} sets of {min(usual)} to {max(usual)} photos. On {len(photos)} larger ones of "
         f"{min(photos)} to {max(photos)} photos the mean regret is {told}. Under 200 photos the race is far from "
-        "`--exact`, which took half a minute there: prefer it."
+        f"`--exact`, which took {slowest:.0f} s at most there: prefer it."
     )
     return "\n" + "\n".join(comparison(numbers, lambda way: way in SHORT)) + f"\n\n{sentence}\n"
 
