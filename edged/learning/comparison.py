@@ -91,10 +91,13 @@ class Predictions:
     Attributes:
         free: (divisions, n) the label that a model prefers; −1: not judged.
         bound: (divisions, n) the label that it prefers among some that it was asked for; −1: not judged.
+        logits: (divisions, n, classes) float32, which `free` was taken from, NaN: not judged; None: only labels are
+            known, as of an exported file.
     """
 
     free: NDArray[np.int16]
     bound: NDArray[np.int16]
+    logits: NDArray[np.float32] | None = None
 
     @classmethod
     def of(cls, scores: NDArray[np.float32], among: Sequence[int]) -> Predictions:
@@ -108,7 +111,9 @@ class Predictions:
     def at(self, images: Sequence[int]) -> Predictions:
         """Return the predictions of some of the images, in their order."""
         rows = np.array(images, np.intp)
-        return Predictions(self.free[:, rows], self.bound[:, rows])
+        return Predictions(
+            self.free[:, rows], self.bound[:, rows], None if self.logits is None else self.logits[:, rows]
+        )
 
 
 def predict_left_out(
@@ -124,6 +129,7 @@ def predict_left_out(
     """
     free = np.full((divisions.divisions, len(groups)), -1, np.int16)
     bound = free.copy()
+    logits = np.full((*free.shape, taught.classes), np.nan, np.float32)
     plain = taught.features[:, 0] if taught.features.ndim == 3 else taught.features
     for division in range(divisions.divisions):
         place = places(groups, division)
@@ -138,9 +144,10 @@ def predict_left_out(
                 )
             except TrainingError:  # what is left may be the same image again and again
                 continue
-            answers = Predictions.of(head.logits(plain[left_out], taught.affine)[np.newaxis], among)
+            logits[division, left_out] = head.logits(plain[left_out], taught.affine)
+            answers = Predictions.of(logits[division, left_out][np.newaxis], among)
             free[division, left_out], bound[division, left_out] = answers.free[0], answers.bound[0]
-    return Predictions(free, bound)
+    return Predictions(free, bound, logits)
 
 
 def _in_fold(place: NDArray[np.float64], fold: int) -> NDArray[np.bool_]:

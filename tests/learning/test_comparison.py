@@ -92,13 +92,38 @@ def test_the_bound_answer_is_one_of_those_that_are_asked_for() -> None:
     assert (nothing.bound == -1).all()
 
 
+def test_the_logits_of_a_head_that_was_not_made_of_an_image_are_there() -> None:
+    taught, groups = clouds(90, 1.0), ids(90)
+    answers = predict_left_out(taught, groups, Divisions(2, 3))
+    assert answers.logits is not None
+    assert answers.logits.shape == (2, 90, 3)
+    assert answers.logits.dtype == np.float32
+    judged = answers.free >= 0
+    assert 0.4 < judged.mean() < 0.8, "three of five folds"
+    np.testing.assert_array_equal(np.isnan(answers.logits).any(axis=2), ~judged)
+    np.testing.assert_array_equal(answers.logits[judged].argmax(axis=1), answers.free[judged])
+    for division in range(2):
+        left_out = comparison._in_fold(places(groups, division), 1)
+        head = taught.recipe.fit(taught.features[~left_out], taught.labels[~left_out], classes=3, affine=AFFINE)
+        np.testing.assert_array_equal(
+            answers.logits[division, left_out], head.logits(taught.features[left_out], AFFINE)
+        )
+    picked = answers.at([7, 2])
+    assert picked.logits is not None
+    np.testing.assert_array_equal(picked.logits, answers.logits[:, [7, 2]])
+    assert Predictions.of(np.zeros((1, 2, 3), np.float32), ()).logits is None
+
+
 def test_what_no_head_could_judge_counts_neither_way() -> None:
     predicted = np.array([[0, 1, -1], [0, 0, -1]])
     np.testing.assert_array_equal(share_right(predicted, np.array([0, 0, 0])), [1.0, 0.5, np.nan])
     one_label = Taught(np.zeros((10, 4), np.uint8), np.zeros(10, np.intp), 2, AFFINE, Recipe(Hyperparameters(), 3))
     assert (predict_left_out(one_label, ids(10), Divisions(1, FOLDS)).free == -1).all()
     same_image = Taught(np.zeros((10, 4), np.uint8), np.arange(10) % 2, 2, AFFINE, Recipe(Hyperparameters(), 3))
-    assert (predict_left_out(same_image, ids(10), Divisions(1, FOLDS)).free == -1).all()
+    answers = predict_left_out(same_image, ids(10), Divisions(1, FOLDS))
+    assert (answers.free == -1).all()
+    assert answers.logits is not None
+    assert np.isnan(answers.logits).all()
 
 
 def test_folds_that_nobody_can_judge_leave_the_others_alone() -> None:
