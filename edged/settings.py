@@ -103,6 +103,7 @@ class ModelSettings(_Section):
     runtime: Literal["auto", "litert", "tflite_runtime"] = "auto"
     threads: int = Field(default=2, ge=1, le=64)
     top: int = Field(default=5, ge=1, le=1000)
+    unknown: float = Field(default=0.02, ge=0, le=0.5)
 
 
 class MqttSettings(_Section):

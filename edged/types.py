@@ -51,12 +51,15 @@ class Inference:
         embedding: The bottleneck (the classifier head's input), float32, (features,).
         invoke_ms: Time of the invocation alone.
         network: Name of the network that answered, where several take turns.
+        familiarity: Share of held-out taught images that are less alike to what was taught than this frame; None: not
+            known. See `vision.familiarity`.
     """
 
     scores: Vector
     embedding: Vector
     invoke_ms: float
     network: str | None = None
+    familiarity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

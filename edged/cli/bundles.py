@@ -29,6 +29,7 @@ class FoundModel:
         id: The bundle's.
         crop: Part of an image's shorter side that it looks at.
         labels: Of its outputs; empty where they are unknown.
+        familiarity: Content of its familiarity.npz; None: it has none.
     """
 
     name: str
@@ -38,6 +39,7 @@ class FoundModel:
     id: str | None
     crop: float
     labels: Sequence[str]
+    familiarity: bytes | None = None
 
 
 def find_model(wanted: str | None, configuration: Settings) -> FoundModel:
@@ -75,6 +77,7 @@ def find_model(wanted: str | None, configuration: Settings) -> FoundModel:
         id=bundle.id,
         crop=bundle.manifest.input.crop,
         labels=bundle.labels,
+        familiarity=bundle.read_familiarity(),
     )
 
 

@@ -20,6 +20,7 @@ from edged.terminal.registry import Commands
 if TYPE_CHECKING:
     from edged.settings import Settings
     from edged.types import LabelScore
+    from edged.vision.familiarity import Familiarity
     from edged.vision.network import Network
 
 _BAR = 20
@@ -61,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
 
     flags = {key: value for key in ("top", "runtime", "threads") if (value := getattr(args, key)) is not None}
     configuration = look_at_device(args.config, {"model": flags} if flags else None)
-    name, network, labels = _open_model(args.model, args.labels, configuration)
+    limit = configuration.model.unknown
+    name, network, labels, known = _open_model(args.model, args.labels, configuration)
     failed = 0
     for path in args.images:
         shown = os.fsencode(path).decode(errors="replace")
@@ -79,19 +81,23 @@ def run(args: argparse.Namespace) -> int:
             note("edged", str(error))
             continue
         top = top_k(inference.scores, labels, configuration.model.top)
+        familiarity = None if known is None else known.familiarity(known.score(inference.embedding))
+        unknown = familiarity is not None and familiarity < limit
         if args.json:
             steps = [(after - before) / 1e6 for before, after in itertools.pairwise(times)]
-            _print_json(shown, name, top, [*steps, inference.invoke_ms])
+            _print_json(shown, name, top, [*steps, inference.invoke_ms], familiarity, unknown)
         else:
-            _print_bars(shown, top)
+            _print_bars(shown, top, familiarity if unknown else None, limit)
     return 1 if failed else 0
 
 
 def _open_model(
     wanted: str | None, labels_file: Path | None, configuration: Settings
-) -> tuple[str, Network, Sequence[str]]:
-    """Return what to call the model, the network, and its labels."""
-    from edged.store import read_labels
+) -> tuple[str, Network, Sequence[str], Familiarity | None]:
+    """Return what to call the model, the network, its labels, and what tells unknown things where that is wanted."""
+    from edged.store import FAMILIARITY, read_labels
+    from edged.terminal.text import note
+    from edged.vision.familiarity import Familiarity
     from edged.vision.network import Network
 
     found, settings = find_model(wanted, configuration), configuration.model
@@ -105,16 +111,32 @@ def _open_model(
         labels = list(read_labels(labels_file))
     if len(labels) != network.classes:
         raise ModelError(f"{labels_file or origin}: {len(labels)} labels for a model with {network.classes} outputs")
-    return found.id or found.name, network, labels
+    known = None
+    if found.familiarity is not None and settings.unknown:
+        try:
+            known = Familiarity.decode(found.familiarity)
+        except ModelError as error:
+            note("edged", f"{FAMILIARITY} of {found.name}: {error}; nothing will be called unknown")
+    return found.id or found.name, network, labels, known
 
 
-def _print_json(file: str, model: str, top: Sequence[LabelScore], times_ms: Sequence[float]) -> None:
+def _print_json(
+    file: str,
+    model: str,
+    top: Sequence[LabelScore],
+    times_ms: Sequence[float],
+    familiarity: float | None,
+    unknown: bool,
+) -> None:
+    from edged.contract.messages import UNKNOWN
+
     capture, preprocess, invoke = times_ms
     line = {
         "file": file,
         "model": model,
-        "label": top[0].label,
+        "label": UNKNOWN if unknown else top[0].label,
         "score": round(top[0].score, 6),
+        **({} if familiarity is None else {"familiarity": round(familiarity, 4)}),
         "top": [{"label": each.label, "score": round(each.score, 6)} for each in top],
         "latency_ms": {
             "capture": round(capture, 3),
@@ -126,9 +148,18 @@ def _print_json(file: str, model: str, top: Sequence[LabelScore], times_ms: Sequ
     print(json.dumps(line, ensure_ascii=False), flush=True)
 
 
-def _print_bars(file: str, top: Sequence[LabelScore]) -> None:
-    """Print a line per label, but none for those of which nothing is left after rounding; no bar where it is narrow."""
+def _print_bars(file: str, top: Sequence[LabelScore], strange: float | None = None, limit: float = 0.0) -> None:
+    """Print a line per label, but none for those of which nothing is left after rounding; no bar where it is narrow.
+
+    Args:
+        file: What to call the photo.
+        top: Best first.
+        strange: The familiarity of a photo that shows nothing taught; None: it does.
+        limit: A familiarity below it is strange.
+    """
     print(file)
+    if strange is not None:
+        print(f"  unknown: familiarity {strange:.1%}, the limit is {limit:.1%}; it looks most like")
     wide = shutil.get_terminal_size().columns >= _WIDE
     for place, each in enumerate(top):
         if place and each.score < _NOTHING:

@@ -43,6 +43,10 @@ class ResultLatency(BaseModel):
     total: float
 
 
+UNKNOWN = "unknown"
+"""In place of a label: the frame shows nothing that the network was taught."""
+
+
 class Result(Message):
     """`result/<camera>`, QoS 1: one classified frame."""
 
@@ -50,7 +54,11 @@ class Result(Message):
     camera: str
     model: str
     label: str
+    """The best of `top`, or `UNKNOWN` where `familiarity` lies below the device's `model.unknown`."""
     score: float
+    """Probability of the best of `top`, whether or not the label is `UNKNOWN`."""
+    familiarity: float | None = None
+    """Share of held-out taught images that are less alike to what the network was taught than this frame, 0..1."""
     top: list[Score]
     latency_ms: ResultLatency
     network: str | None = None

@@ -90,7 +90,9 @@ class Daemon:
         self.cameras = Cameras(settings.cameras, engine.prepare, self._camera_changed)
         self.publisher = Publisher(
             self.link,
-            ResultFilter(settings.mqtt.results, settings.mqtt.heartbeat_s, settings.mqtt.smoothing),
+            ResultFilter(
+                settings.mqtt.results, settings.mqtt.heartbeat_s, settings.mqtt.smoothing, settings.model.unknown
+            ),
             self.statistics,
             top=settings.model.top,
             on_failure=self._failed.set,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edged.errors import ModelError
-from edged.store import LABELS, MODEL
+from edged.store import FAMILIARITY, LABELS, MODEL
+from edged.vision.familiarity import Familiarity
 from edged.vision.network import Network
 
 if TYPE_CHECKING:
@@ -22,10 +23,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Engine:
-    """A bundle, ready to classify. Only the main thread calls `invoke`; the rest may run on any."""
+    """A bundle, ready to classify. Only the main thread calls `invoke`; the rest may run on any.
+
+    Attributes:
+        bundle: What was opened.
+        network: Runs its model.
+        familiarity: Tells how alike a frame is to what it was taught; None: it does not know, or nobody wants to.
+    """
 
     bundle: Bundle
     network: Network
+    familiarity: Familiarity | None = None
 
     def prepare(self, image: Image) -> Image:
         """Make the network's input from an RGB frame of any size."""
@@ -73,4 +81,21 @@ def load_engine(bundle: Bundle, settings: ModelSettings) -> Engine:
         network.runtime,
         (time.monotonic() - begin) * 1e3,
     )
-    return Engine(bundle, network)
+    return Engine(bundle, network, read_familiarity(bundle, network) if settings.unknown else None)
+
+
+def read_familiarity(bundle: Bundle, network: Network) -> Familiarity | None:
+    """Return what tells how alike a frame is to what a network was taught; what is damaged is told and left out."""
+    data = bundle.read_familiarity()
+    if data is None:
+        return None
+    try:
+        known = Familiarity.decode(data)
+        if known.exemplars.shape[1] != network.features:
+            raise ModelError(
+                f"its bottlenecks have {known.exemplars.shape[1]} features, the model's {network.features}"
+            )
+    except ModelError as error:
+        log.error("%s: %s; no frame will be called unknown", bundle.path / FAMILIARITY, error)
+        return None
+    return known

@@ -7,10 +7,11 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edged import tracing
-from edged.daemon.results import ResultFilter, make_result
+from edged.daemon.results import Likeness, ResultFilter, make_result
 from edged.vision.scores import top_k
 
 if TYPE_CHECKING:
@@ -87,20 +88,27 @@ class Publisher:
         if engine is not self._engine:
             self._engine = engine
             self._filter.reset()
-        scores, publish = self._filter.update(frame.camera, inference.scores, time.monotonic())
+        witness = engine.witness(outputs)
+        likeness = None
+        if (known := witness.familiarity) is not None:
+            likeness = Likeness(known.score(inference.embedding), known)
+            inference = replace(inference, familiarity=known.familiarity(likeness.score))
+        smoothed = self._filter.update(frame.camera, inference.scores, time.monotonic(), likeness)
         result = make_result(
             frame,
             inference,
-            top_k(scores, engine.bundle.labels, self.top),
+            top_k(smoothed.scores, engine.bundle.labels, self.top),
             model=engine.bundle.id,
             now_ns=time.monotonic_ns(),
             network=inference.network,
+            familiarity=smoothed.familiarity,
+            unknown=self._filter.is_unknown(smoothed.familiarity),
         )
         self.latest[frame.camera] = (frame, result)  # first: who has seen the result may ask for its frame
-        if publish:
+        if smoothed.publish:
             self._link.publish(f"result/{frame.camera}", result.encode())
         self._statistics.add(result.latency_ms.total)
         for observer in self.observers:
-            observer(frame, inference, engine.witness(outputs))
+            observer(frame, inference, witness)
         if (tracer := tracing.active) is not None:
             tracer.span("publish", "publish", begin_ns, time.monotonic_ns(), camera=frame.camera, seq=frame.seq)

@@ -5,19 +5,46 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from edged.contract.messages import Result, ResultLatency, Score, timestamp
+from edged.contract.messages import UNKNOWN, Result, ResultLatency, Score, timestamp
 
 if TYPE_CHECKING:
     from edged.types import Frame, Inference, LabelScore, Vector
+    from edged.vision.familiarity import Familiarity
+
+
+_STRANGE = -1
+"""Stands for a label's index where a frame is called unknown."""
+
+
+class Likeness(NamedTuple):
+    """How alike a frame is to what a network was taught: `Familiarity.score`, and what it was measured with."""
+
+    score: float
+    known: Familiarity
+
+
+class Smoothed(NamedTuple):
+    """What a camera's frames say so far.
+
+    Attributes:
+        scores: (classes,) probabilities.
+        familiarity: 0..1; None: not known.
+        publish: Whether this frame is worth a message.
+    """
+
+    scores: Vector
+    familiarity: float | None
+    publish: bool
 
 
 @dataclass
 class _Track:
-    """One camera's smoothed scores and what was last published for it."""
+    """One camera's smoothed scores and likeness, and what was last published for it."""
 
     smoothed: Vector
+    likeness: float | None = None
     label: int | None = None
     published_at: float = -math.inf
 
@@ -29,29 +56,35 @@ class ResultFilter:
         results: "all", or "changes" of the smoothed label only, plus a heartbeat.
         heartbeat_s: With "changes", the longest silence.
         smoothing: Weight 0..1 of the past: s ← smoothing · s + (1 − smoothing) · scores (Brown's simple
-            exponential smoothing).
+            exponential smoothing); of the likeness too.
+        unknown: A familiarity below it makes the label `UNKNOWN`.
     """
 
-    def __init__(self, results: Literal["all", "changes"], heartbeat_s: float, smoothing: float) -> None:
+    def __init__(
+        self, results: Literal["all", "changes"], heartbeat_s: float, smoothing: float, unknown: float = 0.0
+    ) -> None:
         self._results = results
         self._heartbeat_s = heartbeat_s
         self._smoothing = smoothing
+        self._unknown = unknown
         self._tracks: dict[str, _Track] = {}
 
     def reset(self) -> None:
         """Forget the past: the labels have changed."""
         self._tracks.clear()
 
-    def update(self, camera: str, scores: Vector, now_s: float) -> tuple[Vector, bool]:
+    def is_unknown(self, familiarity: float | None) -> bool:
+        """Tell whether a frame with this familiarity is called unknown."""
+        return familiarity is not None and familiarity < self._unknown
+
+    def update(self, camera: str, scores: Vector, now_s: float, likeness: Likeness | None = None) -> Smoothed:
         """Take in a frame's scores.
 
         Args:
             camera: Name of the camera.
             scores: (classes,) probabilities.
             now_s: Monotonic clock, seconds.
-
-        Returns:
-            The smoothed scores, and whether to publish.
+            likeness: How alike the frame is to what the network was taught; None: not known.
         """
         track = self._tracks.get(camera)
         if track is None or track.smoothed.shape != scores.shape:
@@ -60,13 +93,20 @@ class ResultFilter:
             track.smoothed = self._smoothing * track.smoothed + (1 - self._smoothing) * scores
         else:
             track.smoothed = scores
+        familiarity = None
+        if likeness is None:
+            track.likeness = None
+        else:
+            past = likeness.score if track.likeness is None else track.likeness
+            track.likeness = self._smoothing * past + (1 - self._smoothing) * likeness.score
+            familiarity = likeness.known.familiarity(track.likeness)
         if self._results == "all":
-            return track.smoothed, True
-        label = int(track.smoothed.argmax())
+            return Smoothed(track.smoothed, familiarity, True)
+        label = _STRANGE if self.is_unknown(familiarity) else int(track.smoothed.argmax())
         publish = label != track.label or now_s - track.published_at >= self._heartbeat_s
         if publish:
             track.label, track.published_at = label, now_s
-        return track.smoothed, publish
+        return Smoothed(track.smoothed, familiarity, publish)
 
 
 def make_result(
@@ -77,6 +117,8 @@ def make_result(
     model: str,
     now_ns: int,
     network: str | None = None,
+    familiarity: float | None = None,
+    unknown: bool = False,
 ) -> Result:
     """Make the message for one frame.
 
@@ -87,14 +129,17 @@ def make_result(
         model: Bundle id.
         now_ns: Monotonic clock at hand-over to the broker, nanoseconds.
         network: Name of the network that answered, where several take turns.
+        familiarity: How alike the frame is to what the network was taught, 0..1; None: not known.
+        unknown: Whether it is so little alike that it has no label.
     """
     return Result(
         ts=timestamp(frame.captured_at),
         seq=frame.seq,
         camera=frame.camera,
         model=model,
-        label=top[0].label,
+        label=UNKNOWN if unknown else top[0].label,
         score=round(top[0].score, 4),
+        familiarity=None if familiarity is None else round(familiarity, 4),
         top=[Score(label=best.label, score=round(best.score, 4)) for best in top],
         latency_ms=ResultLatency(
             capture=round(frame.capture_ms, 3),

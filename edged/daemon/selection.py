@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import random
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edged.daemon.engine import Engine
+from edged.daemon.engine import Engine, read_familiarity
 from edged.errors import ConfigError
 from edged.selection.energy import EnergyMeter
 from edged.selection.features import extract
@@ -89,6 +89,7 @@ class Selection:
         budget: See `[selection]`.
         ceiling: The operating point while no budget asks for a cheaper one; None: the strategy's default.
         audit: Share of the frames on which all networks of a cascade run, for its recalibration, 0..1.
+        unknown: Whether frames that show nothing taught are to be told.
     """
 
     def __init__(
@@ -100,6 +101,8 @@ class Selection:
         budget: Budget,
         ceiling: int | None = None,
         audit: float = 0.0,
+        *,
+        unknown: bool = False,
     ) -> None:
         self.name, self.strategy, self.members = name, strategy, members
         self.first = strategy.networks[0]
@@ -118,7 +121,11 @@ class Selection:
         self._seen: tuple[dict[int, int], float] = (dict(self._answers), 0.0)
         self._told: set[str] = set()
         self.witnesses = {
-            index: Engine(replace(member.bundle, labels=common_labels(member.bundle.labels)), member.network)
+            index: Engine(
+                replace(member.bundle, labels=common_labels(member.bundle.labels)),
+                member.network,
+                read_familiarity(member.bundle, member.network) if unknown else None,
+            )
             for index, member in members.items()
         }
 
@@ -220,7 +227,7 @@ class Selection:
 class SelectingEngine(Engine):
     """An engine in front of several networks; `network` is the one whose input cameras prepare."""
 
-    selection: Selection
+    selection: Selection = field(kw_only=True)
 
     def invoke(self, prepared: Image, image: Image | None = None) -> Outputs:
         """Classify a frame by as many networks as the strategy asks; ModelError when the runtime fails."""
@@ -271,7 +278,9 @@ def open_selection(settings: Settings, store: Store, current: Bundle) -> Selecti
     costs = [point["mean_ms"] for point in fitted.points[name]]
     budget = Budget(wanted.max_mean_ms, wanted.max_power_mw, wanted.max_temp_c)
     ceiling = strategy.accurate if wanted.point == "accurate" else strategy.default
-    selection = Selection(name, strategy, members, costs, budget, ceiling, wanted.audit)
+    selection = Selection(
+        name, strategy, members, costs, budget, ceiling, wanted.audit, unknown=settings.model.unknown > 0
+    )
     log.info(
         "selection %s of %s, %.0f MB",
         name,
@@ -279,7 +288,7 @@ def open_selection(settings: Settings, store: Store, current: Bundle) -> Selecti
         sum(member.memory_mb for member in members.values()),
     )
     bundle = replace(current, labels=common_labels(current.labels))
-    return SelectingEngine(bundle, members[selection.first].network, selection)
+    return SelectingEngine(bundle, members[selection.first].network, selection=selection)
 
 
 def _check_pool(settings: Settings, store: Store, fitted: Fitted) -> None:

@@ -15,6 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from rich.console import Console
 from rich.text import Text
 
+from edged.contract.messages import UNKNOWN
 from edged.plural import counted
 
 _BAR = 12
@@ -109,6 +110,8 @@ class Viewer:
     def _result(result: dict[str, Any], width: int) -> Text:
         filled = round(result["score"] * _BAR)
         label = result["label"].split(",")[0]
+        if label == UNKNOWN:
+            label = f"{UNKNOWN}, like {result['top'][0]['label'].split(',')[0]}"
         wide = width >= _WIDE
         line = Text(f"  {result['ts'][11:23]}  " if wide else "  ")
         line.append(f"{label:<24.24}", style="bold")

@@ -64,6 +64,8 @@ class Acceptance:
         previous: Accuracy of that model on the images that judged both, 0..1; None: there are none.
         made_again: Whether that model was made again for the comparison; None: there was nothing to compare.
         renamed: Label of that model → its name now.
+        left_out: (divisions, images of the selection, labels) logits of heads that were not made of an image, NaN:
+            none judged it; see `comparison.Predictions`.
     """
 
     verdict: gate.Verdict
@@ -72,6 +74,7 @@ class Acceptance:
     previous: float | None = None
     made_again: bool | None = None
     renamed: tuple[tuple[str, str], ...] = ()
+    left_out: Vector | None = None
 
 
 def judge(
@@ -132,7 +135,6 @@ def judge(
         same=incumbent is not None and incumbent.id == candidate.id,
     )
     if rival is None or compared is None:
-        return Acceptance(verdict, accuracy, None if incumbent is None else incumbent.id)
-    return Acceptance(
-        verdict, accuracy, rival.id, verdict.previous, rival.made_again, tuple(sorted(rival.renamed.items()))
-    )
+        return Acceptance(verdict, accuracy, None if incumbent is None else incumbent.id, left_out=new.logits)
+    renamed = tuple(sorted(rival.renamed.items()))
+    return Acceptance(verdict, accuracy, rival.id, verdict.previous, rival.made_again, renamed, new.logits)

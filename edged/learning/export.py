@@ -114,6 +114,7 @@ def write_bundle(
     labels: Sequence[str],
     manifest: Manifest,
     taught: Mapping[str, str] | None = None,
+    familiarity: bytes | None = None,
 ) -> Bundle:
     """Write a bundle's folder, whole or not at all; an older bundle at this place is replaced.
 
@@ -123,7 +124,7 @@ def write_bundle(
     """
     folder = folder.absolute()
     check_folder(folder)
-    files = bundle_files(model, labels, manifest, taught)
+    files = bundle_files(model, labels, manifest, taught, familiarity)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         write_folder(folder, files, aside=aside(folder))

@@ -17,6 +17,7 @@ from edged.learning.acceptance import Acceptance, Candidate, judge
 from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.dataset import KeptBottlenecks, Selection, Splits, select, views_of
 from edged.learning.evaluation import evaluate
+from edged.learning.exemplars import common_to, familiarity_of
 from edged.learning.export import check_folder, export, new_manifest, write_bundle
 from edged.learning.incumbent import Incumbent
 from edged.learning.learning_curve import LearningCurve, learning_curve
@@ -29,6 +30,7 @@ from edged.store import Bundle, Store, read_bundle
 if TYPE_CHECKING:
     from edged.images import ImageStore
     from edged.learning.request import Choose
+    from edged.vision.familiarity import Familiarity
 
 Tell = Callable[[Progress], None]
 
@@ -134,7 +136,15 @@ class _Training:
             return Outcome("rejected", self._costs(told), accepted.verdict.reason)
         with stage("writing"):
             told = told.model_copy(update={"model": hashlib.sha256(model).hexdigest()[:12]})
-            bundle = self._write(model, selection, backbone, self._costs(told))
+            familiarity = familiarity_of(
+                kept.array(selection.images),
+                backbone.affine,
+                [image.group_id for image in selection.images],
+                common_to(backbone),
+                (made.head.weights, made.head.bias),
+                accepted.left_out,
+            )
+            bundle = self._write(model, selection, backbone, self._costs(told), familiarity)
         return Outcome("succeeded", self._costs(told), bundle=bundle.path)
 
     # -- stages --------------------------------------------------------------------------------------------------------
@@ -232,13 +242,21 @@ class _Training:
             hyperparameters=self._request.hyperparameters,
         )
 
-    def _write(self, model: bytes, selection: Selection, backbone: Backbone, told: TrainingReport) -> Bundle:
+    def _write(
+        self,
+        model: bytes,
+        selection: Selection,
+        backbone: Backbone,
+        told: TrainingReport,
+        familiarity: Familiarity | None,
+    ) -> Bundle:
         request = self._request
         manifest = new_manifest(model, backbone, told)
         taught = {image.id: image.label for image in selection.images}
+        strange = None if familiarity is None else familiarity.encode()
         if request.out is not None:
-            return write_bundle(request.out, model, selection.labels, manifest, taught)
-        return Store(request.state_dir).write_version(model, selection.labels, manifest, taught)
+            return write_bundle(request.out, model, selection.labels, manifest, taught, strange)
+        return Store(request.state_dir).write_version(model, selection.labels, manifest, taught, strange)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ the new. Labeled images are in `edged.images`; where models can be had, in `edge
 
 from edged.store import durable
 from edged.store.bundle import (
+    FAMILIARITY,
     LABELS,
     MANIFEST,
     MODEL,
@@ -21,6 +22,7 @@ from edged.store.lock import aside
 from edged.store.store import Store
 
 __all__ = [
+    "FAMILIARITY",
     "LABELS",
     "MANIFEST",
     "MODEL",

@@ -1,6 +1,8 @@
 """A bundle: a folder of `model.tflite`, `labels.txt` and `manifest.json`, complete in itself.
 
 Where the model was trained on this device, `taught.json` beside them names the images that it was made of.
+`familiarity.npz` tells how alike a frame is to what the network was taught (`vision.familiarity`); without it nothing
+is called unknown.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from edged.errors import ModelError, first_mistake
 from edged.settings import TopicLevel
 
 MODEL, LABELS, MANIFEST, TAUGHT = "model.tflite", "labels.txt", "manifest.json", "taught.json"
+FAMILIARITY = "familiarity.npz"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -135,6 +138,16 @@ class Bundle:
         except (OSError, ValueError, AttributeError, TypeError):
             return None
 
+    def read_familiarity(self) -> bytes | None:
+        """Return the content of its familiarity.npz, which `vision.familiarity` understands.
+
+        None: there is none, or it cannot be read.
+        """
+        try:
+            return (self.path / FAMILIARITY).read_bytes()
+        except OSError:
+            return None
+
 
 def encode_taught(taught: Mapping[str, str]) -> bytes:
     """Return the content of a taught.json file: JSON, label → ids of its images.
@@ -217,15 +230,30 @@ def encode_labels(labels: Sequence[str]) -> bytes:
 
 
 def bundle_files(
-    model: bytes, labels: Sequence[str], manifest: Manifest, taught: Mapping[str, str] | None = None
+    model: bytes,
+    labels: Sequence[str],
+    manifest: Manifest,
+    taught: Mapping[str, str] | None = None,
+    familiarity: bytes | None = None,
 ) -> dict[str, bytes]:
     """Return name → content of a bundle's files.
+
+    Args:
+        model: Content of the .tflite file.
+        labels: One per output.
+        manifest: What is told about it.
+        taught: Image id → label; None: not known.
+        familiarity: Content of familiarity.npz; None: there is none.
 
     Raises:
         ModelError: A label would not come back as it was.
     """
     files = {MODEL: model, LABELS: encode_labels(labels), MANIFEST: manifest.encode()}
-    return files if taught is None else {**files, TAUGHT: encode_taught(taught)}
+    if taught is not None:
+        files[TAUGHT] = encode_taught(taught)
+    if familiarity is not None:
+        files[FAMILIARITY] = familiarity
+    return files
 
 
 def _read_manifest(path: Path) -> Manifest:

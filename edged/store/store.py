@@ -146,7 +146,12 @@ class Store:
             durable.remove_folder(path)
 
     def write_version(
-        self, model: bytes, labels: Sequence[str], manifest: Manifest, taught: Mapping[str, str] | None = None
+        self,
+        model: bytes,
+        labels: Sequence[str],
+        manifest: Manifest,
+        taught: Mapping[str, str] | None = None,
+        familiarity: bytes | None = None,
     ) -> Bundle:
         """Keep a newly trained model as `versions/<id>`; it does not run before it is promoted.
 
@@ -155,6 +160,7 @@ class Store:
             labels: One per output.
             manifest: What is told of it.
             taught: Id → label of the images that it was made of; None: not known.
+            familiarity: Content of familiarity.npz; None: there is none.
 
         Raises:
             ModelError: `manifest.sha256` is not the model's, or it cannot be written.
@@ -162,7 +168,7 @@ class Store:
         if hashlib.sha256(model).hexdigest() != manifest.sha256:
             raise ModelError(f"{manifest.name}: the manifest's sha256 is not that of the model")
         with self._lock.writing():
-            return self._write_version(model, labels, manifest, taught)
+            return self._write_version(bundle_files(model, labels, manifest, taught, familiarity))
 
     def current(self, configured: str) -> Bundle:
         """Return the bundle that runs.
@@ -282,11 +288,8 @@ class Store:
 
     # What follows is called with the lock held.
 
-    def _write_version(
-        self, model: bytes, labels: Sequence[str], manifest: Manifest, taught: Mapping[str, str] | None
-    ) -> Bundle:
-        files = bundle_files(model, labels, manifest, taught)
-        path = self._versions / bundle_id(manifest.sha256)
+    def _write_version(self, files: Mapping[str, bytes]) -> Bundle:
+        path = self._versions / bundle_id(hashlib.sha256(files[MODEL]).hexdigest())
         if self._library.is_intact(path.name):
             # The same network with, say, corrected labels: file by file, because the folder may be running.
             for name in files.keys() - {MODEL}:
@@ -298,7 +301,11 @@ class Store:
 
     def _keep(self, bundle: Bundle) -> Bundle:
         """Make sure that the bundle stands, intact, among the versions."""
-        version = self._write_version(bundle.read_model(), bundle.labels, bundle.manifest, bundle.read_taught())
+        version = self._write_version(
+            bundle_files(
+                bundle.read_model(), bundle.labels, bundle.manifest, bundle.read_taught(), bundle.read_familiarity()
+            )
+        )
         version.path.touch()  # promoted now: pruned last
         return version
 

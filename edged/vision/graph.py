@@ -133,6 +133,21 @@ class Graph:
         with damage_as_model_error():
             return HeadWriter(model, self._bottleneck, output_dtype).write(weights, bias, logits_range)
 
+    def head_weights(self) -> NDArray[np.float32]:
+        """Return the weights of the classifier head, (classes, features), for real-valued bottlenecks.
+
+        Raises:
+            ModelError: The file is damaged.
+        """
+        kernel = self._tensor(int(self._head_operator.inputs[1]))
+        with damage_as_model_error():
+            data = np.asarray(self._model.buffers[kernel.buffer].data, np.uint8)
+            values = data.view(np.int8 if dtype_name(kernel) == "int8" else np.uint8)
+            scales = np.asarray(kernel.quantization.scale, np.float32)
+            zero_points = np.asarray(kernel.quantization.zeroPoint, np.float32)
+            rows = values.reshape(self.head.classes, self.head.features).astype(np.float32)
+            return np.asarray((rows - zero_points[:, np.newaxis]) * scales[:, np.newaxis], np.float32)
+
     def head_only(self) -> bytes:
         """Return what stands behind the bottleneck as a model of its own, for judging a head on cached bottlenecks.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -87,8 +88,37 @@ def test_people_get_bars(config: Path, photo: Path, capsys: pytest.CaptureFixtur
     assert edged(config, "--top", 2, photo) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == str(photo)
-    assert len(lines) == 3
-    assert "%" in lines[1]
+    assert "unknown: familiarity" in lines[1], "a picture of noise"
+    assert lines[1].endswith("the limit is 2.0%; it looks most like")
+    assert len(lines) == 4
+    assert "%" in lines[2]
+
+
+def test_what_was_never_taught_is_unknown_unless_nobody_wants_to_know(
+    config: Path, photo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert edged(config, "--json", photo) == 0
+    strange = json.loads(capsys.readouterr().out)
+    assert strange["label"] == "unknown"
+    assert strange["familiarity"] < 0.02
+    assert strange["score"] == strange["top"][0]["score"], "top still says what it looks like"
+    monkeypatch.setenv("EDGED_MODEL__UNKNOWN", "0")
+    assert edged(config, "--json", photo) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert plain["label"] == plain["top"][0]["label"] == strange["top"][0]["label"]
+    assert "familiarity" not in plain
+
+
+def test_a_damaged_familiarity_costs_only_the_familiarity(
+    config: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(SHIPPED, folder)
+    (folder / "familiarity.npz").write_bytes(b"PK nothing")
+    assert edged(config, "--json", "--model", folder, photo) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["label"] != "unknown"
+    assert "damaged" in told.err
 
 
 @pytest.mark.parametrize("model", ["mobilenet_v2", "id", "folder"])

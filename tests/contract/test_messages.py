@@ -13,7 +13,7 @@ TS = "2026-01-31T12:00:00.000Z"
 
 EXAMPLES: dict[str, m.BaseModel] = {
     "result": m.Result(
-        ts=TS, seq=7, camera="main", model="0123456789ab", label="tabby", score=0.81,
+        ts=TS, seq=7, camera="main", model="0123456789ab", label="tabby", score=0.81, familiarity=0.42,
         top=[m.Score(label="tabby", score=0.81), m.Score(label="tiger cat", score=0.11)],
         latency_ms=m.ResultLatency(capture=3.5, preprocess=1.25, invoke=7.5, total=14.0),
     ),

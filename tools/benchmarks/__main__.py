@@ -1,4 +1,4 @@
-"""`tools/bench live|retrain|selection|gate`."""
+"""`tools/bench live|retrain|selection|gate|unknown`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks import gate, live, retrain, selection
+from benchmarks import gate, live, retrain, selection, unknown
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -53,6 +53,12 @@ def parsed() -> argparse.Namespace:
     four.add_argument("--json", action="store_true")
     four.add_argument("--into", type=Path, metavar="FILE", help="write the numbers there too")
 
+    five = commands.add_parser("unknown", help="does a device know what it was not taught? needs scikit-learn's digits")
+    five.add_argument("--data", type=Path, default=SHARED)
+    five.add_argument("--side", choices=["develop", "report"], default="report", help="which photos (report)")
+    five.add_argument("--json", action="store_true")
+    five.add_argument("--into", type=Path, metavar="FILE", help="write the numbers there too")
+
     args = parser.parse_args()
     # Both are known now, not after an hour of measuring.
     for file in (getattr(args, name, None) for name in ("into", "out", "measured")):
@@ -82,6 +88,11 @@ def main() -> int:
         table = "\n".join([gate.table(numbers), "", *gate.sentences(numbers)])
         if args.into is not None:
             args.into.write_text(gate.encode(numbers), encoding="utf-8")
+    elif args.command == "unknown":
+        numbers = unknown.measure(args.data, args.side)
+        table = "\n".join([*unknown.table(numbers), "", *unknown.sentences(numbers)])
+        if args.into is not None:
+            args.into.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     else:
         numbers = retrain.measure(
             args.images,

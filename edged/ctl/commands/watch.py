@@ -81,12 +81,14 @@ class ResultView:
         if len(row.arrivals) > 10_000:
             row.arrivals.popleft()
         total = milliseconds(result.latency_ms.total)
-        return f"{result.ts}  {message.device}/{camera}  {result.score:.2f}  {result.label}  {total} ms"
+        return f"{result.ts}  {message.device}/{camera}  {result.score:.2f}  {_shown(result)}  {total} ms"
 
     def table(self, now: float, screen: Console) -> Table:
         """Lay the rows out by device and camera."""
+        from edged.contract.messages import UNKNOWN
         from edged.terminal.tables import device_table, text
-        from edged.terminal.text import UNKNOWN, bar, duration, milliseconds
+        from edged.terminal.text import UNKNOWN as NOT_YET
+        from edged.terminal.text import bar, duration, milliseconds
 
         laid = device_table(expand=True)
         laid.add_column("device", no_wrap=True, max_width=20)
@@ -105,11 +107,20 @@ class ResultView:
             laid.add_row(
                 text(device),
                 text(camera),
-                text(row.result.label, "bold"),
+                text(_shown(row.result), "yellow" if row.result.label == UNKNOWN else "bold"),
                 text(f"{bar(score, width, ascii_only=plain)} {score:4.2f}", colour),
-                UNKNOWN if rate is None else f"{rate:.1f}",
+                NOT_YET if rate is None else f"{rate:.1f}",
                 milliseconds(row.result.latency_ms.total),
                 duration(now - row.at),
                 style="dim" if now - row.at > _STALE_S else "",
             )
         return laid
+
+
+def _shown(result: Result) -> str:
+    """Return the label; of an unknown thing also what it looks most like, and how little."""
+    from edged.contract.messages import UNKNOWN
+
+    if result.label != UNKNOWN or result.familiarity is None or not result.top:
+        return result.label
+    return f"{UNKNOWN} (most like {result.top[0].label}, familiarity {result.familiarity:.1%})"

@@ -181,5 +181,7 @@ def _finish(made: Bundle, tuned: Manifest, report: TrainingReport, training: Tra
         }
     )
     if training.out is not None:
-        return write_bundle(training.out, model, made.labels, manifest, made.read_taught())
-    return Store(training.state_dir).write_version(model, made.labels, manifest, made.read_taught())
+        return write_bundle(training.out, model, made.labels, manifest, made.read_taught(), made.read_familiarity())
+    return Store(training.state_dir).write_version(
+        model, made.labels, manifest, made.read_taught(), made.read_familiarity()
+    )
