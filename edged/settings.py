@@ -129,9 +129,10 @@ class MqttSettings(_Section):
 
 
 class TelemetrySettings(_Section):
-    """How often telemetry is published."""
+    """How often telemetry is published, and how much of the past its drift looks at."""
 
     interval_s: float = Field(default=5.0, ge=0.1, le=86400)
+    drift_s: float = Field(default=3600.0, ge=1, le=604800)
 
 
 class RetrainSettings(_Section, Hyperparameters):

@@ -74,6 +74,17 @@ class Latency(BaseModel):
     max: float
 
 
+class Drift(BaseModel):
+    """How far a camera's frames are from what the network was taught."""
+
+    statistic: float
+    """How often a held-out taught image is more familiar than a frame, 0..1: 0.5 where they are alike."""
+    p: float
+    """Chance of so high a statistic, or a higher one, if they were alike."""
+    frames: int
+    """How many frames were looked at."""
+
+
 class Telemetry(Message):
     """`telemetry`, QoS 0."""
 
@@ -88,6 +99,8 @@ class Telemetry(Message):
     dropped: int
     outbox: int
     selection: dict[str, Any] | None = None
+    drift: dict[str, Drift] | None = None
+    """Camera → how far its frames of the last hour (`telemetry.drift_s`) are from what was taught."""
 
 
 class CameraInfo(BaseModel):
@@ -123,6 +136,15 @@ class ModelInfo(Message):
     labels: list[str]
     accuracy: float | None = None
     previous: str | None = None
+
+
+class Alert(Message):
+    """`alert/<name>`, QoS 1, retained; an empty payload where it is over."""
+
+    name: str
+    since: str
+    """RFC 3339, UTC."""
+    reason: str
 
 
 class Ack(Message):

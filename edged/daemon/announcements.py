@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import threading
 from dataclasses import asdict
@@ -10,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from edged import __version__
 from edged.contract.commands import COMMANDS
-from edged.contract.messages import CameraInfo, Info, ModelInfo
+from edged.contract.messages import Alert, CameraInfo, Info, ModelInfo, timestamp
 
 if TYPE_CHECKING:
     from edged.camera import Cameras, CameraState
     from edged.contract.commands import Command, StatusArgs
+    from edged.daemon.drift import Strange
     from edged.daemon.loop import FrameLoop
     from edged.daemon.storage import Storage
     from edged.daemon.telemetry import TelemetryThread
     from edged.mqtt.link import Link
     from edged.settings import Settings
     from edged.store import Store
+
+log = logging.getLogger(__name__)
 
 _PACKAGES = (
     "ai-edge-litert",
@@ -67,6 +71,7 @@ class Announcements:
         self._link = link
         self._storage = storage
         self._told: dict[str, tuple[str, str | None]] = {}
+        self._alerts: dict[str, float | None] = {}
         self._lock = threading.Lock()
 
     def camera_changed(self, name: str, state: CameraState) -> None:
@@ -100,6 +105,23 @@ class Announcements:
             )
             self._link.retained("info", info.encode())
         return info
+
+    def alert(self, name: str, strange: Strange | None) -> None:
+        """Publish an alert where it begins or ends, and once in any case: one from before may stand at the broker."""
+        with self._lock:
+            since = None if strange is None else strange.since
+            if name in self._alerts and self._alerts[name] == since:
+                return
+            begins, ends = since is not None, self._alerts.get(name) is not None
+            self._alerts[name] = since
+            payload = b""
+            if strange is not None:
+                payload = Alert(name=name, since=timestamp(strange.since), reason=strange.reason).encode()
+            self._link.retained(f"alert/{name}", payload)
+        if strange is not None and begins:
+            log.warning("%s: %s", name, strange.reason)
+        elif ends:
+            log.info("%s is over", name)
 
     def model(self) -> ModelInfo:
         """Publish which bundle answers."""

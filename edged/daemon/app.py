@@ -17,6 +17,7 @@ from edged.contract.messages import Job
 from edged.daemon import supervision
 from edged.daemon.announcements import Announcements
 from edged.daemon.commands import CommandWorker, Handlers
+from edged.daemon.drift import DriftWatch
 from edged.daemon.frames import FrameCommands
 from edged.daemon.images import ImageCommands
 from edged.daemon.jobs import JobCommands
@@ -49,9 +50,10 @@ if TYPE_CHECKING:
 
     from edged.camera import CameraState
     from edged.contract.commands import Command
+    from edged.contract.messages import Drift
     from edged.daemon.engine import Engine
     from edged.settings import Settings
-    from edged.types import Reading
+    from edged.types import Frame, Inference, Reading
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +100,7 @@ class Daemon:
             on_failure=self._failed.set,
         )
         self.loop = FrameLoop(self.cameras, engine, self.publisher.put, self._stepped)
+        self.drift = DriftWatch(settings.telemetry.drift_s)
         self.telemetry = TelemetryThread(
             self.sensors,
             self.link,
@@ -105,6 +108,7 @@ class Daemon:
             dropped=lambda: self.cameras.dropped,
             interval_s=settings.telemetry.interval_s,
             selection=self._selection_state,
+            drift=self._drift_state,
             # Sampled often only where a budget needs it: load and clocks are then those of the last half second.
             sample=None if settings.selection.max_power_mw is None else self._sample_power,
         )
@@ -126,6 +130,7 @@ class Daemon:
         observer = FrameObserver(FrameKeeper() if keeps else None, self.kept_frames)
         self.publisher.observers.append(observer)
         self.image_commands = ImageCommands(self.images, observer, self.link)
+        self.publisher.observers.append(self._watch_drift)
         rehearsal = Rehearsal()
         self.publisher.observers.append(rehearsal)
         switch = ModelSwitch(settings, self.store, self.loop, rehearsal, self._model_changed)
@@ -273,6 +278,16 @@ class Daemon:
             return engine.selection.telemetry(reading)
         name = engine.bundle.name
         return {"strategy": "none", "state": "off", "reason": f"{name} ({engine.bundle.id}) answers alone", "mix": {}}
+
+    def _watch_drift(self, frame: Frame, inference: Inference, engine: Engine) -> None:
+        """Remember how alike a frame is to what was taught."""
+        self.drift.add(frame.camera, engine.bundle.id, inference.familiarity, frame.captured_ns / 1e9)
+
+    def _drift_state(self) -> dict[str, Drift]:
+        """Return what telemetry says of the drift, and let the alert follow it."""
+        found, strange = self.drift.state(time.monotonic(), time.time())
+        self.announcements.alert("drift", strange)
+        return found
 
     def _camera_changed(self, name: str, state: CameraState) -> None:
         self.announcements.camera_changed(name, state)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edged.contract.messages import Telemetry
 
 if TYPE_CHECKING:
+    from edged.contract.messages import Drift
     from edged.daemon.statistics import Statistics
     from edged.mqtt.link import Link
     from edged.sensors import Sensors
@@ -31,6 +32,7 @@ class TelemetryThread:
         dropped: Returns the frames dropped since the start.
         interval_s: Between two messages.
         selection: Returns `telemetry.selection` for this reading; None where one network answers alone.
+        drift: Returns `telemetry.drift`; called once for each message.
         sample: Told of readings between two messages, where power must be integrated; None: nobody needs them.
     """
 
@@ -43,6 +45,7 @@ class TelemetryThread:
         dropped: Callable[[], int],
         interval_s: float,
         selection: Callable[[Reading], dict[str, Any] | None] = lambda _: None,
+        drift: Callable[[], dict[str, Drift]] = dict,
         sample: Callable[[Reading], None] | None = None,
     ) -> None:
         self.newest: Telemetry | None = None
@@ -52,6 +55,7 @@ class TelemetryThread:
         self._dropped = dropped
         self._interval_s = interval_s
         self._selection = selection
+        self._drift = drift
         self._sample = sample
         self._stop = threading.Event()
         # A daemon thread: a sensor service that hangs must not keep the process from ending.
@@ -101,4 +105,5 @@ class TelemetryThread:
             dropped=self._dropped(),
             outbox=self._link.backlog,
             selection=self._selection(reading),
+            drift=self._drift() or None,
         )

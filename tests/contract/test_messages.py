@@ -20,6 +20,7 @@ EXAMPLES: dict[str, m.BaseModel] = {
     "telemetry": m.Telemetry(
         ts=TS, power_mw={"VDD_IN": 4200}, temp_c={"CPU": 41.5}, load={"cpu": 0.25, "memory": 0.5}, throttled=False,
         latency_ms=m.Latency(p50=9.0, p95=11.0, p99=12.0, max=15.0), fps=28.5, frames=142, dropped=1, outbox=0,
+        drift={"main": m.Drift(statistic=0.52, p=0.31, frames=720)},
     ),
     "telemetry_without_sensors": m.Telemetry(ts=TS, fps=0.0, frames=0, dropped=0, outbox=12),
     "info": m.Info(
@@ -33,6 +34,9 @@ EXAMPLES: dict[str, m.BaseModel] = {
     ),
     "model": m.ModelInfo(
         ts=TS, id="0123456789ab", name="mobilenet_v2", backbone="mobilenet_v2", labels=["a", "b"], accuracy=0.9,
+    ),
+    "alert": m.Alert(
+        ts=TS, name="drift", since=TS, reason="camera main: 98% of taught images are more familiar than its frames"
     ),
     "ack": m.Ack(ts=TS, id="a1", status="rejected", error="dance: unknown command"),
     "job": m.Job(ts=TS, id="a1", cmd="snapshot", status="succeeded", progress=1.0, report={"label": "tabby"}),

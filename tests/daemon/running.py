@@ -38,6 +38,7 @@ class Running:
         cameras: TOML of `[cameras.…]` tables.
         more: More tables.
         mqtt: More keys of `[mqtt]`.
+        telemetry: More keys of `[telemetry]`.
         state_dir: Another place for the state.
     """
 
@@ -50,6 +51,7 @@ class Running:
         cameras: str = '[cameras.main]\nsource = "pattern"\nfps = 20',
         more: str = "",
         mqtt: str = "",
+        telemetry: str = "",
         state_dir: Path | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +59,8 @@ class Running:
         self.config = folder / "edged.toml"
         self.config.write_text(
             f'[device]\nid = "{device}"\n[storage]\nstate_dir = "{self.state_dir}"\n[model]\nthreads = 1\n'
-            f'[telemetry]\ninterval_s = 0.3\n[retrain]\nkeep_frames = false\n[mqtt]\nurl = "{url}"\n{mqtt}\n'
+            f"[telemetry]\ninterval_s = 0.3\n{telemetry}\n[retrain]\nkeep_frames = false\n"
+            f'[mqtt]\nurl = "{url}"\n{mqtt}\n'
             f"{cameras}\n{more}\n"
         )
         self._log = folder / "edged.log"

@@ -95,6 +95,7 @@ def _speed(told: Telemetry) -> list[str]:
         ]
     lines.append(f"dropped {told.dropped}")
     lines.append(f"outbox {told.outbox}")
+    lines += [f"drift {camera} {drift.statistic:.2f}" for camera, drift in sorted((told.drift or {}).items())]
     return lines
 
 

@@ -1,0 +1,180 @@
+"""Drift: the statistic on seeded numbers, the watch on a clock of its own, the alert from a real daemon."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edged.codec import read_image
+from edged.daemon.drift import DriftWatch, Strange, measure
+from edged.learning.bottlenecks import Backbone
+from edged.learning.exemplars import common_to, familiarity_of
+from edged.store import read_bundle
+from tests.conftest import HAS_SHARED_DATA, REPOSITORY, SHARED_DATA
+from tests.daemon.running import PHOTOS, Running, Watcher
+from tests.mosquitto import Mosquitto
+from tests.waiting import PATIENCE_S, wait_until
+
+HOUR = 3600.0
+
+
+def even(count: int, seed: int = 0) -> list[float]:
+    return list(map(float, np.random.default_rng(seed).uniform(0, 1, count)))
+
+
+def test_frames_like_the_taught_ones_have_a_statistic_of_a_half_and_even_p_values() -> None:
+    found = [measure(even(300, seed)) for seed in range(400)]
+    assert np.mean([one.statistic for one in found]) == pytest.approx(0.5, abs=0.005)
+    for level in (0.05, 0.25, 0.5):
+        assert np.mean([one.p < level for one in found]) == pytest.approx(level, abs=0.06)
+
+
+def test_strange_frames_have_a_high_statistic_and_a_small_p_value() -> None:
+    drift = measure([value / 10 for value in even(300)])
+    assert drift.statistic == pytest.approx(0.95, abs=0.01)
+    assert drift.p < 1e-6
+    assert drift.frames == 300
+    better = measure([0.5 + value / 2 for value in even(300)])
+    assert better.statistic < 0.3
+    assert better.p > 0.99, "more familiar than the taught images is no drift"
+
+
+def test_an_hour_of_one_picture_counts_as_one_frame() -> None:
+    still = measure([0.2] * 720)
+    assert still.p == pytest.approx(measure([0.2]).p)
+    assert still.p > 0.1
+    low = [value * 0.8 for value in even(10)]
+    slow = [value for value in low for _ in range(30)]  # a scene that changes ten times
+    mixed = list(map(float, np.random.default_rng(0).permutation(slow)))  # as if each frame showed another scene
+    assert measure(slow).statistic == measure(mixed).statistic
+    assert measure(mixed).p < 1e-3 < measure(slow).p
+
+
+def feed(watch: DriftWatch, values: Iterable[float], begin: float, every: float = 5.0) -> float:
+    for value in values:
+        watch.add("main", "model", value, begin)
+        begin += every
+    return begin
+
+
+def test_an_alert_begins_when_the_camera_is_moved_and_ends_when_it_is_back() -> None:
+    watch = DriftWatch(HOUR)
+    now = feed(watch, even(720), 0.0)
+    known, alert = watch.state(now, 1000.0)
+    assert known["main"].frames == 720
+    assert known["main"].statistic == pytest.approx(0.5, abs=0.05)
+    assert alert is None
+    now = feed(watch, [value / 50 for value in even(120)], now)  # ten minutes of another scene
+    _, alert = watch.state(now, 2000.0)
+    assert alert is not None
+    assert alert.since == 2000.0
+    assert "camera main" in alert.reason
+    _, alert = watch.state(now + 1, 2001.0)
+    assert alert is not None
+    assert alert.since == 2000.0, "since then, not since the last look"
+    now = feed(watch, even(120, 1), now)
+    assert watch.state(now, 3000.0)[1] is None
+
+
+def test_a_stranger_that_walks_by_is_no_drift() -> None:
+    watch = DriftWatch(HOUR)
+    values = even(240)
+    values[60:80] = [0.003] * 20  # 100 s in front of the camera
+    now = feed(watch, values, 0.0)
+    assert watch.state(now, 0.0)[1] is None
+
+
+def test_frames_between_two_looks_are_passed_over_and_old_ones_forgotten() -> None:
+    watch = DriftWatch(HOUR)
+    feed(watch, even(5000), 0.0, every=0.1)  # 500 s
+    known, _ = watch.state(500.0, 0.0)
+    assert known["main"].frames == 100
+    known, _ = watch.state(HOUR + 600.0, 0.0)
+    assert known == {}
+
+
+def test_another_model_begins_anew_and_one_that_knows_nothing_says_nothing() -> None:
+    watch = DriftWatch(HOUR)
+    now = feed(watch, [0.001] * 240, 0.0)
+    assert watch.state(now, 0.0)[1] is not None
+    watch.add("main", "another", None, now)
+    assert watch.state(now, 0.0) == ({}, None)
+
+
+def test_a_camera_that_looks_at_noise_raises_the_alert_until_it_sees_photos_again(
+    broker: Mosquitto, run: Callable[..., Running], watch: Callable[..., Watcher], tmp_path: Path
+) -> None:
+    seen, folder = watch(broker), tmp_path / "photos"
+    folder.mkdir()
+    for number in range(8):
+        noise = np.random.default_rng(number).integers(0, 256, (240, 320, 3)).astype(np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), noise)
+    camera = f'[cameras.main]\nsource = "dir://{folder}"\nfps = 50'
+    device = run(broker.url, cameras=camera, telemetry="drift_s = 6")
+    wait_until(lambda: any(seen.of("alert/drift")), what="an alert")
+    told = json.loads(seen.of("alert/drift")[-1])
+    assert told["name"] == "drift"
+    assert "camera main" in told["reason"]
+    late = watch(broker)
+    wait_until(lambda: "alert/drift" in late.retained(), what="the alert, retained")
+    wait_until(lambda: any("drift" in one for one in seen.decoded("telemetry")), what="drift in telemetry")
+    telemetry = next(one for one in reversed(seen.decoded("telemetry")) if "drift" in one)
+    assert telemetry["drift"]["main"]["statistic"] > 0.9
+    assert "unknown" in {result["label"] for result in seen.decoded("result/main")}
+    for photo in sorted(PHOTOS.glob("*.jpg")):
+        (folder / photo.name).write_bytes(photo.read_bytes())
+    for noise in folder.glob("*.png"):
+        noise.unlink()
+    wait_until(lambda: seen.of("alert/drift")[-1] == b"", what="the end of the alert")
+    assert device.stop() == 0
+    assert "drift is over" in device.log
+
+
+def test_an_alert_from_before_a_restart_does_not_stay(
+    broker: Mosquitto, run: Callable[..., Running], watch: Callable[..., Watcher]
+) -> None:
+    seen = watch(broker)
+    stale = paho.Client(CallbackAPIVersion.VERSION2)
+    stale.connect("127.0.0.1", broker.port)
+    stale.loop_start()
+    stale.publish("edged/dut/alert/drift", b"{}", qos=1, retain=True).wait_for_publish(PATIENCE_S)
+    stale.disconnect()
+    stale.loop_stop()
+    run(broker.url, cameras=f'[cameras.main]\nsource = "dir://{PHOTOS}"')
+    wait_until(lambda: seen.of("alert/drift") == [b"{}", b""], what="the old alert to be cleared")
+
+
+@pytest.mark.skipif(not HAS_SHARED_DATA, reason="needs ../shared/data")
+def test_darkness_blur_and_another_scene_raise_the_alert_and_new_photos_of_the_same_things_do_not() -> None:
+    backbone = Backbone.of(read_bundle(REPOSITORY / "models" / "mobilenet_v2"), "auto")
+    network = backbone.network()
+
+    def embed(files: list[Path], change: Callable[[np.ndarray], np.ndarray] = lambda picture: picture) -> np.ndarray:
+        pictures = (np.ascontiguousarray(change(read_image(file))) for file in files)
+        return np.stack([network.embed(backbone.prepare(network, picture, "plain", "0")) for picture in pictures])
+
+    flowers = [sorted((SHARED_DATA / "flowers" / kind).glob("*.jpg")) for kind in ("daisy", "roses", "tulips")]
+    taught = embed([file for files in flowers for file in files[:40]])
+    groups = [str(number) for number in range(len(taught))]
+    known = familiarity_of(taught, backbone.affine, groups, common_to(backbone), None, None)
+    assert known is not None
+    new = [file for files in flowers for file in files[40:54]]
+    scenes = sorted((SHARED_DATA / "imagenet" / "eli").glob("*.jpg"))[:1000:25]
+
+    def alert(frames: np.ndarray) -> Strange | None:
+        watch = DriftWatch(HOUR)
+        shares = [known.familiarity(known.score(row)) for row in backbone.affine.dequantize(frames)]
+        now = feed(watch, [share for share in shares for _ in range(2)], 0.0)
+        return watch.state(now, 0.0)[1]
+
+    assert alert(embed(new)) is None
+    assert alert(embed(new, lambda picture: (picture * 0.15).astype(np.uint8))) is not None, "the light went out"
+    assert alert(embed(new, lambda picture: cv2.GaussianBlur(picture, (0, 0), 6))) is not None, "a dirty lens"
+    assert alert(embed(scenes)) is not None, "the camera was moved"
