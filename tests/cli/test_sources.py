@@ -9,6 +9,9 @@ import pytest
 
 from edged import resources
 from edged.cli import main
+from edged.cli.sources import run
+from edged.lab.sources import ranker
+from edged.lab.sources.race import FEW
 from edged.store import Store, read_bundle
 from edged.zoo import install
 from tests.albums import LABELS, make_album
@@ -29,12 +32,12 @@ def test_rank(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     command = ["sources", "rank", "--images", str(album), "--workers", "1", "--config", str(config)]
     assert main([*command, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["chosen"] == "mobilenet_v2"  # its top-1 is known, the other's, with the same bytes, is not
-    assert (told["way"], told["exact"]) == ("race", False)
-    assert told["sources"][0]["images"] <= told["images"]
+    assert told["chosen"] == "mobilenet_v2"  # of two with the same bytes the first by name
+    assert (told["way"], told["exact"]) == ("exact", True)
+    assert {one["images"] for one in told["sources"]} == {told["images"]}
     assert main(command) == 0
     text = capsys.readouterr().out
-    assert "start from mobilenet_v2: race over " in text
+    assert f"start from mobilenet_v2: {told['images']} images: all networks saw all of them; " in text
     assert "± is one standard error of the accuracy, as if images were independent" in text
     assert main([*command, "--divergence"]) == 0
     text = capsys.readouterr().out
@@ -46,8 +49,27 @@ def test_rank(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "log evidence" in told["reason"]
     assert main([*command, "--exact"]) == 0
     text = capsys.readouterr().out
-    assert "measured by cross-validation on" in text
+    assert "all networks saw all of them" in text
     assert "without transfer" in text
+
+
+def test_more_images_are_raced_over(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert f"Fewer than {FEW} images are seen by all" in str(run.__doc__)
+    monkeypatch.setattr(ranker, "FEW", 10)
+    install_second(tmp_path)
+    album = make_album(tmp_path / "album", 8)
+    command = ["sources", "rank", "--images", str(album), "--workers", "1", "--config", str(config)]
+    assert main([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["chosen"] == "mobilenet_v2"  # its top-1 is known, the other's, with the same bytes, is not
+    assert (told["way"], told["exact"]) == ("race", False)
+    assert told["sources"][0]["images"] <= told["images"]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert "start from mobilenet_v2: race over " in text
+    assert "score: mean probability of the right label" in text
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,11 @@ class CrossValidation:
         """Standard error of `accuracy`."""
         return float(np.sqrt(self.accuracy * (1 - self.accuracy) / len(self.correct)))
 
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What networks that saw the same images are compared by: accuracy, and between equals the mean likelihood."""
+        return self.accuracy, float(self.likelihood.mean())
+
 
 def assign_folds(
     labels: NDArray[np.intp], groups: Sequence[str], folds: int = FOLDS, seed: int = 0

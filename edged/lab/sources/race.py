@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 SHARE = 0.25
 """Of the time that cross-validating every network on all images would take, a race takes at most so much, unless the
 images are so few that its first round alone takes more."""
+FEW = 200
+"""With fewer images there is no race: every network sees all of them. On the develop side of the photos half of the
+images in every network left a mean regret of 2.1 ± 0.7 points on sets of 143 to 160, and 0.5 ± 0.1 on sets of 300 to
+333: a quarter of the time cannot know it on the former, and all of it is not long."""
 _AIM = 0.95
 """So much of the share is planned with: what a pass costs is an estimate from few images."""
 _FIRST = 0.4

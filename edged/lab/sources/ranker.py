@@ -15,9 +15,9 @@ from edged.errors import ImageError, RefusedError
 from edged.lab.sources import footprint
 from edged.lab.sources.cross_validation import CrossValidation, cross_validate
 from edged.lab.sources.known_sources import IMAGENET, KnownSource, read_known_sources
-from edged.lab.sources.race import Place, Race, race
+from edged.lab.sources.race import FEW, Place, Race, race
 from edged.lab.sources.racing import is_surely_worse
-from edged.lab.sources.ranking import Ranking, Standing, Way, accuracy_of
+from edged.lab.sources.ranking import Ranking, Standing, Way, accuracy_of, best_first
 from edged.lab.sources.transferability import divergence, log_evidence, p2l, profile
 from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.dataset import KeptBottlenecks, Selection
@@ -96,7 +96,7 @@ class Ranker:
             self._keep_within(limits)
 
     def race(self, seed: int = 0, progress: Callable[[float], None] = lambda _: None) -> Ranking:
-        """Rank by a race: see `edged.lab.sources.race`.
+        """Rank by a race: see `edged.lab.sources.race`. Fewer images than its `FEW` are ranked as by `measure`.
 
         Args:
             seed: Of the order of the images, of the folds and of the heads.
@@ -108,6 +108,8 @@ class Ranker:
         began = time.monotonic()
         if len(self._bundles) == 1:
             return self._only(began)
+        if len(self._images) < FEW:
+            return self.measure(seed, progress)
         runners = [_Runner(self, bundle) for bundle in self._bundles]
         groups = [image.group_id for image in self._images]
         run = race(runners, self._labels(self._images), groups, clock=time.monotonic, seed=seed, progress=progress)
@@ -172,8 +174,12 @@ class Ranker:
         )
         return self._ranking("evidence", standings, len(self._images), reason, began)
 
-    def measure(self, seed: int = 0) -> Ranking:
+    def measure(self, seed: int = 0, progress: Callable[[float], None] = lambda _: None) -> Ranking:
         """Rank by what a head on each network's bottlenecks does on images that it was not trained on.
+
+        Args:
+            seed: Of the folds and of the heads.
+            progress: Told which share of the networks is measured, 0..1.
 
         Raises:
             EdgedError: An image set or a model fails.
@@ -189,13 +195,13 @@ class Ranker:
             measured = self._cross_validate(images, features, affine, seed)
             source = known.of(bundle)
             standings.append(Standing(bundle, source, measured=measured, seconds=time.monotonic() - started))
+            progress(len(standings) / len(self._bundles))
         baseline = self._no_transfer(seed)
-        standings = [self._warned(one, baseline, standings) for one in standings]
-        standings.sort(key=lambda one: (-accuracy_of(one), one.bundle.name))
+        standings = best_first([self._warned(one, baseline, standings) for one in standings])
         first, second = standings[0], standings[1]
         reason = (
-            f"measured by cross-validation on {counted(len(self._images), 'image')}: {accuracy_of(first):.1%}, "
-            f"then {second.bundle.name} {accuracy_of(second):.1%}; without transfer {baseline:.1%}"
+            f"{counted(len(self._images), 'image')}: all networks saw all of them; {accuracy_of(first):.1%} right by "
+            f"cross-validation, then {second.bundle.name} {accuracy_of(second):.1%}; without transfer {baseline:.1%}"
         )
         return self._ranking("exact", standings, len(self._images), reason, began, baseline=baseline)
 

@@ -9,13 +9,16 @@ from edged.contract.reports import BackboneChoice, RankedSource
 from edged.errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edged.lab.sources.cross_validation import CrossValidation
     from edged.lab.sources.footprint import Footprint
     from edged.lab.sources.known_sources import KnownSource
     from edged.store import Bundle
 
 Way: TypeAlias = Literal["race", "exact", "evidence", "divergence", "limits"]
-"""How networks were ranked: by `Ranker.race`, `measure`, `evidence`, `estimate`; "limits": only one was within them."""
+"""How networks were ranked: by `Ranker.race` ("exact" where images are few), `measure`, `evidence`, `estimate`;
+"limits": only one was within them."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +93,20 @@ class Ranking:
 
 def accuracy_of(standing: Standing) -> float:
     """Return the measured accuracy, 0..1."""
+    return rank_of(standing)[0]
+
+
+def rank_of(standing: Standing) -> tuple[float, float]:
+    """Return what measured networks are compared by: see `CrossValidation.rank`."""
     if standing.measured is None:
         raise ModelError(f"{standing.bundle.name}: has not been measured")
-    return standing.measured.accuracy
+    return standing.measured.rank
+
+
+def best_first(standings: Sequence[Standing]) -> list[Standing]:
+    """Return measured networks in their order: the more accurate, then the surer, then by name."""
+    by_name = sorted(standings, key=lambda one: one.bundle.name)
+    return sorted(by_name, key=rank_of, reverse=True)
 
 
 def _row(one: Standing) -> RankedSource:

@@ -12,10 +12,11 @@ from edged import resources
 from edged.contract.hyperparameters import Hyperparameters
 from edged.errors import RefusedError
 from edged.images import open_images
-from edged.lab.sources import Ranker, read_known_sources
+from edged.lab.sources import Ranker, footprint, read_known_sources
+from edged.lab.sources.racing import stratified_order
 from edged.lab.sources.transferability import p2l
 from edged.lab.trainer import choose
-from edged.learning import TrainingRequest, candidates, choose_backbone
+from edged.learning import Limits, TrainingRequest, candidates, choose_backbone
 from edged.learning.dataset import select
 from edged.learning.pipeline import train
 from edged.store import Store, read_bundle, read_labels
@@ -36,7 +37,7 @@ def store(tmp_path: Path) -> Store:
 
 
 @contextmanager
-def ranker(store: Store, album: Path, bundles=None) -> Iterator[Ranker]:
+def ranker(store: Store, album: Path, bundles=None, limits: Limits | None = None) -> Iterator[Ranker]:
     with closing(open_images(store.path, album, 100.0)) as images:
         images.scan(settle_s=0)
         yield Ranker(
@@ -46,7 +47,18 @@ def ranker(store: Store, album: Path, bundles=None) -> Iterator[Ranker]:
             current=store.find("mobilenet_v2"),
             runtime="auto",
             workers=1,
+            limits=limits,
         )
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Store, list]:
+    """Small networks: one is pooled after its first layers, which see colours and edges, the other after 23."""
+    store = Store(tmp_path / "state")
+    for name, cut in (("a_shallow", 3), ("deep", 23)):
+        network = make(dataclasses.replace(KINDS["made_v1_128"], cut=cut))
+        install(store, network.model, network.labels, name=name, origin=name)
+    return store, [store.find(name) for name in ("a_shallow", "deep")]
 
 
 def test_the_table_knows_the_shipped_network():
@@ -89,6 +101,31 @@ def test_measuring_needs_no_table_and_leaves_the_test_side_alone(store, tmp_path
     assert np.array_equal(first.measured.correct, second.measured.correct)  # the same network twice
     assert 0 < ranking.baseline <= 1
     assert {"accuracy", "error", "seconds"} <= ranking.report().sources[1].to_json().keys()
+
+
+@pytest.mark.parametrize(("more", "way"), [(0, "race"), (1, "exact")])
+def test_where_images_are_few_every_network_sees_all_of_them(store, tmp_path, monkeypatch, more, way):
+    album = make_album(tmp_path / "album", 12)
+    told = []
+    with ranker(store, album) as one:
+        exact = one.measure(3)
+        monkeypatch.setattr("edged.lab.sources.ranker.FEW", exact.images + more)
+        ranking = one.race(3, told.append)
+    assert ranking.way == way
+    assert told[-1] > 0
+    assert told == sorted(told)
+    if way == "exact":
+        assert told == [0.5, 1.0]
+        assert ranking.reason.startswith(f"{exact.images} images: all networks saw all of them; ")
+        assert (ranking.reason, ranking.baseline) == (exact.reason, exact.baseline)
+        for mine, other in zip(ranking.standings, exact.standings, strict=True):
+            assert mine.bundle.name == other.bundle.name
+            assert np.array_equal(mine.measured.likelihood, other.measured.likelihood)
+            assert len(mine.measured.correct) == exact.images
+    else:
+        assert ranking.rounds >= 1
+        assert ranking.reason.startswith("race over ")
+        assert ranking.baseline is None
 
 
 def test_one_backbone_is_nothing_to_choose_from(tmp_path):
@@ -183,3 +220,73 @@ def test_real_networks_on_real_photos(shared_data, tmp_path):
     assert divergences["ImageNet"] < divergences["iNaturalist 2017 birds"]
     warned = {standing.bundle.name: standing.warning for standing in estimated.standings}
     assert warned["mobilenet_v2_1.0_224_inat_bird"] == "likely worse than the current mobilenet_v2"
+
+
+def test_measured_and_evident_are_told_in_their_order(two, tmp_path):
+    store, bundles = two
+    with ranker(store, make_album(tmp_path / "album", 20), bundles) as one:
+        measured, evident = one.measure(), one.evidence()
+    for ranking in (measured, evident):
+        first, second = ranking.standings
+        assert (first.bundle.name, second.bundle.name) == ("deep", "a_shallow")
+        assert all(0 < standing.seconds < ranking.seconds for standing in ranking.standings)
+        assert 0 < ranking.images == len(measured.standings[0].measured.correct)
+    first, second = (f"{standing.measured.accuracy:.1%}" for standing in measured.standings)
+    assert f"; {first} right by cross-validation, then a_shallow {second}; without transfer" in measured.reason
+    assert first != second
+    assert f"without transfer {measured.baseline:.1%}" in measured.reason
+    first, second = (f"{standing.score:.3f}" for standing in evident.standings)
+    assert float(first) > float(second)
+    assert evident.reason.endswith(f"log evidence {first} per image, then a_shallow {second}")
+
+
+def test_the_seed_is_the_folds_and_0_where_none_is_given(two, tmp_path, monkeypatch):
+    store, bundles = two
+    with ranker(store, make_album(tmp_path / "album", 12), bundles) as one:
+        for way in (one.measure, one.race):
+            unsaid, nought, other = (
+                {place.bundle.name: place.measured for place in way(*seed).standings} for seed in ((), (0,), (1,))
+            )
+            assert np.array_equal(unsaid["deep"].likelihood, nought["deep"].likelihood)
+            assert not np.array_equal(unsaid["deep"].likelihood, other["deep"].likelihood)
+            monkeypatch.setattr("edged.lab.sources.ranker.FEW", 10)  # a race, the second time
+
+
+@pytest.mark.parametrize("few", [10, 1000])
+def test_an_image_that_cannot_be_read_is_not_counted(two, tmp_path, monkeypatch, few):
+    store, bundles = two
+    album = make_album(tmp_path / "album", 12)
+    monkeypatch.setattr("edged.lab.sources.ranker.FEW", few)
+    with ranker(store, album, bundles) as one:
+        there = len(one._images)
+        groups = [image.group_id for image in one._images]
+        one._images[stratified_order(one._labels(one._images), groups, 0)[0]].path.unlink()
+        ranking = one.race()
+    assert ranking.way == ("race" if few == 10 else "exact")
+    assert ranking.images == there - 1
+    assert all(len(standing.measured.correct) <= there - 1 for standing in ranking.standings)
+
+
+def test_of_one_network_within_the_limits_nothing_is_measured(two, tmp_path):
+    store, bundles = two
+    bundles = [*bundles, store.find("mobilenet_v2")]
+    costs = {one.name: footprint.measure(one, runtime="auto", threads=1).memory_mb for one in bundles}
+    *others, largest = sorted(costs.values())
+    assert largest == costs["mobilenet_v2"] > 1.2 * others[-1]
+    limits = Limits(memory_mb=(largest + others[-1]) / 2)
+    with ranker(store, make_album(tmp_path / "album", 12), [bundles[1], bundles[2]], limits) as one:
+        for way in (one.race, one.measure, one.evidence, one.estimate):
+            ranking = way()
+            assert (ranking.way, ranking.best.name, ranking.images) == ("limits", "deep", 0)
+            assert ranking.reason == "the only one within the limits; 1 network over the limits"
+            assert [standing.bundle.name for standing in ranking.standings] == ["deep", "mobilenet_v2"]
+
+
+def test_estimates_are_ranked_by_their_score(store, shared_data, tmp_path):
+    model = (shared_data / "models" / "mobilenet_v1_0.25_128_quant.tflite").read_bytes()
+    labels = read_labels(shared_data / "models" / "imagenet_labels.txt")
+    install(store, model, labels, name="a_worse_one", origin="a_worse_one")
+    with ranker(store, make_album(tmp_path / "album", 8)) as one:
+        standings = one.estimate().standings
+    assert [standing.bundle.name for standing in standings] == ["mobilenet_v2", "a_worse_one", "other"]
+    assert standings[0].score > standings[1].score

@@ -16,7 +16,7 @@ from edged.lab.sources import footprint
 from edged.lab.sources.cross_validation import CrossValidation
 from edged.lab.sources.footprint import Footprint, measure
 from edged.lab.sources.known_sources import KnownSource, read_known_sources
-from edged.lab.sources.ranking import Ranking, Standing, accuracy_of
+from edged.lab.sources.ranking import Ranking, Standing, accuracy_of, best_first
 from edged.learning import Limits
 from edged.store import Bundle, Manifest, read_bundle
 
@@ -70,6 +70,21 @@ def test_a_ranking_tells_what_is_known_of_each_network_and_nothing_else() -> Non
             {"name": "second", "id": "0" * 12},
         ],
     }
+
+
+def test_the_more_accurate_come_first_then_the_surer_then_by_name() -> None:
+    heads = {
+        "d": ([1, 1, 0], [0.6, 0.6, 0.3]),
+        "b": ([1, 1, 0], [0.5, 0.5, 0.2]),
+        "a": ([1, 1, 0], [0.5, 0.5, 0.2]),
+        "e": ([1, 0, 0], [0.9, 0.9, 0.9]),
+        "c": ([1, 1, 1], [0.4, 0.4, 0.4]),
+    }
+    made = [
+        Standing(bundle(name), measured=CrossValidation(np.array(correct, bool), np.array(likelihood)))
+        for name, (correct, likelihood) in heads.items()
+    ]
+    assert [one.bundle.name for one in best_first(made)] == ["c", "d", "a", "b", "e"]
 
 
 def test_only_the_exact_way_is_exact_and_what_is_not_known_is_absent() -> None:
