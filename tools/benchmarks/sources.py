@@ -15,7 +15,10 @@ judged on the other.
 **Parts** say what any way could know: the regret if every network were cross-validated on a part of the photos, taken
 in the order of a race; the time of that is the same part of the time of `exact`.
 
-Besides the targets of `build` the race, `exact` and LogME are measured on those of `build_many`, which are larger.
+**The default** is `edged sources rank`: a race, and all photos in every network where they are fewer than `race.FEW`.
+"race alone" races there, too.
+
+Besides the targets of `build` the default, `exact` and LogME are measured on those of `build_many`, which are larger.
 
 **Time** is processor time of one thread: what opening each network and passing each photo cost when they were
 measured, and what heads and formulas cost now.
@@ -40,9 +43,9 @@ from benchmarks.passes import Entrant, Passes
 from benchmarks.set_aside import Side
 from benchmarks.targets import build, build_many
 from edged.images import ImageStore, LabeledImage, open_images
-from edged.lab.sources.cross_validation import cross_validate
+from edged.lab.sources.cross_validation import CrossValidation, cross_validate
 from edged.lab.sources.known_sources import IMAGENET, read_known_sources
-from edged.lab.sources.race import SHARE, Race, race
+from edged.lab.sources.race import FEW, SHARE, Race, race
 from edged.lab.sources.racing import stratified_order
 from edged.lab.sources.transferability import divergence, h_score, leep, log_evidence, p2l, profile
 from edged.learning.softmax_regression import fit
@@ -130,11 +133,57 @@ def let_race(target: Target, seed: int, share: float = SHARE) -> Race:
     return race(runners, target.labels, target.groups, clock=clock, seed=seed, share=share)
 
 
-def cross_validated(target: Target, entrant: Entrant, seed: int) -> NDArray[np.bool_]:
-    """Return whether cross-validated heads are right about each photo."""
+@dataclass(frozen=True)
+class Choice:
+    """What a race, or the default, has chosen.
+
+    Attributes:
+        network: Its place.
+        seconds: Time that it took.
+        rounds: How many there were; 1 where all networks saw all photos.
+        photos: How many the chosen network has seen.
+        worse: How many networks were surely worse.
+        slow: How many left for time.
+    """
+
+    network: int
+    seconds: float
+    rounds: int
+    photos: int
+    worse: int = 0
+    slow: int = 0
+
+
+def by_race(target: Target, seed: int, share: float = SHARE) -> Choice:
+    """Return what a race chooses."""
+    run = let_race(target, seed, share)
+    left = [place.left for place in run.places]
+    first = run.places[0]
+    return Choice(
+        first.runner, run.seconds, run.rounds, len(first.measured.correct), left.count("worse"), left.count("time")
+    )
+
+
+def by_default(target: Target, seed: int) -> Choice:
+    """Return what `edged sources rank` chooses: see `Ranker.race`."""
+    if len(target.labels) >= FEW:
+        return by_race(target, seed)
+    began = time.process_time()
+    ranks = [cross_validated(target, one, seed).rank for one in target.entrants]
+    seconds = passes_s(target) + time.process_time() - began
+    return Choice(max(range(len(ranks)), key=ranks.__getitem__), seconds, 1, len(target.labels))
+
+
+def passes_s(target: Target) -> float:
+    """Return what passing all photos through all networks takes, seconds."""
+    return sum(one.opening_s + float(one.seconds.sum()) for one in target.entrants)
+
+
+def cross_validated(target: Target, entrant: Entrant, seed: int) -> CrossValidation:
+    """Return what cross-validated heads make of the photos."""
     return cross_validate(
         entrant.features, target.labels, target.groups, classes=target.classes, affine=entrant.affine, seed=seed
-    ).correct
+    )
 
 
 def on_parts(target: Target, worth: NDArray[np.float64]) -> dict[str, float]:
@@ -144,7 +193,7 @@ def on_parts(target: Target, worth: NDArray[np.float64]) -> dict[str, float]:
         order = stratified_order(target.labels, target.groups, seed)
         for part in PARTS:
             seen = target.part(order[: max(2 * target.classes, round(part * len(order)))])
-            values = [float(cross_validated(seen, one, seed).mean()) for one in seen.entrants]
+            values = [cross_validated(seen, one, seed).accuracy for one in seen.entrants]
             found[str(part)].append(float(worth.max() - chosen_value(values, worth)))
     return {part: float(np.mean(regrets)) for part, regrets in found.items()}
 
@@ -156,14 +205,13 @@ def ways(target: Target, *, few: bool = False) -> dict[str, tuple[list[float], f
         target: The photos.
         few: Leave out LEEP and the H-score.
     """
-    passes_s = sum(one.opening_s + float(one.seconds.sum()) for one in target.entrants)
     reference = next(one for one in target.entrants if one.bundle.name == REFERENCE)
     reference_s = reference.opening_s + float(reference.seconds.sum())
     shape = profile(reference.affine.dequantize(reference.features))
     known = [read_known_sources().of(one.bundle) for one in target.entrants]
     away = [None if one is None else divergence(shape, profile(one.mean[np.newaxis])) for one in known]
     looks: dict[str, Callable[[Entrant], float]] = {
-        "exact": lambda one: float(cross_validated(target, one, 0).mean()),
+        "exact": lambda one: in_order(cross_validated(target, one, 0)),
         "LogME": lambda one: log_evidence(one.affine.dequantize(one.features), target.labels),
         "LEEP": lambda one: leep(one.head.scores(one.features), target.labels),
         "H-score": lambda one: h_score(one.affine.dequantize(one.features), target.labels),
@@ -174,7 +222,7 @@ def ways(target: Target, *, few: bool = False) -> dict[str, tuple[list[float], f
     for name, look in looks.items():
         began = time.process_time()
         values = [look(one) for one in target.entrants]
-        found[name] = (values, passes_s + time.process_time() - began)
+        found[name] = (values, passes_s(target) + time.process_time() - began)
     found["divergence and top-1"] = (
         [
             -np.inf if one is None or nats is None else p2l(nats, one.images, one.accuracy)
@@ -185,6 +233,12 @@ def ways(target: Target, *, few: bool = False) -> dict[str, tuple[list[float], f
     found["divergence alone"] = ([-np.inf if nats is None else -nats for nats in away], reference_s)
     found["top-1 alone"] = ([prior(one) or -np.inf for one in target.entrants], 0.0)
     return found
+
+
+def in_order(found: CrossValidation) -> float:
+    """Return a number that orders networks as `CrossValidation.rank` does: right ones, then the mean likelihood < 1."""
+    accuracy, likelihood = found.rank
+    return accuracy + likelihood / len(found.correct)
 
 
 def chosen_value(values: Sequence[float], worth: NDArray[np.float64]) -> float:
@@ -202,12 +256,11 @@ def measure(target: Target, *, few: bool = False) -> dict[str, Any]:
     """
     names = [one.bundle.name for one in target.entrants]
     truths = np.array(
-        [[cross_validated(target, one, seed) for seed in TRUTH_SEEDS] for one in target.entrants], np.float64
+        [[cross_validated(target, one, seed).correct for seed in TRUTH_SEEDS] for one in target.entrants], np.float64
     )
     worth = truths.mean(axis=(1, 2))
     found = ways(target, few=few)
     exact_s = found["exact"][1]
-    races = [let_race(target, seed) for seed in RACE_SEEDS]
     per_photo = truths.mean(axis=1)  # of each network, the mean of the seeds
     best = int(worth.argmax())
 
@@ -233,25 +286,26 @@ def measure(target: Target, *, few: bool = False) -> dict[str, Any]:
             for name, (values, seconds) in found.items()
         },
     }
-    picked = [one.places[0].runner for one in races]
-    result["ways"]["race"] = {
-        "regret": float(np.mean([worth.max() - worth[one] for one in picked])),
-        "share": float(np.mean([one.seconds for one in races])) / exact_s,
-        "chosen": [names[one] for one in picked],
-        "rounds": [one.rounds for one in races],
-        "photos_seen": [len(one.places[0].measured.correct) for one in races],
-        "worse": [sum(place.left == "worse" for place in one.places) for one in races],
-        "time": [sum(place.left == "time" for place in one.places) for one in races],
-        "paired_error": float(np.mean([paired_error(one) for one in picked])),
-    }
+
+    def judged(choices: Sequence[Choice]) -> dict[str, Any]:
+        """Return what choices with several seeds are worth."""
+        return {
+            "regret": float(np.mean([worth.max() - worth[one.network] for one in choices])),
+            "share": float(np.mean([one.seconds for one in choices])) / exact_s,
+            "chosen": [names[one.network] for one in choices],
+            "rounds": [one.rounds for one in choices],
+            "photos_seen": [one.photos for one in choices],
+            "worse": [one.worse for one in choices],
+            "time": [one.slow for one in choices],
+            "paired_error": float(np.mean([paired_error(one.network) for one in choices])),
+        }
+
+    chosen = [by_default(target, seed) for seed in RACE_SEEDS]
+    raced = chosen if len(target.labels) >= FEW else [by_race(target, seed) for seed in RACE_SEEDS]
+    result["ways"]["default"], result["ways"]["race alone"] = judged(chosen), judged(raced)
     if few:
         return result
-    longer = [let_race(target, seed, 2 * SHARE) for seed in RACE_SEEDS]
-    result["ways"]["race, twice the time"] = {
-        "regret": float(np.mean([worth.max() - worth[one.places[0].runner] for one in longer])),
-        "share": float(np.mean([one.seconds for one in longer])) / exact_s,
-        "chosen": [names[one.places[0].runner] for one in longer],
-    }
+    result["ways"]["race, twice the time"] = judged([by_race(target, seed, 2 * SHARE) for seed in RACE_SEEDS])
     result["parts"] = on_parts(target, worth)
     if len(target.labels) >= LEAST_TO_HALVE:
         result["unseen"] = unseen(target)
@@ -266,7 +320,6 @@ def unseen(target: Target) -> dict[str, Any]:
         side_of_group.setdefault(target.groups[int(photo)], place % 2)
     side = np.array([side_of_group[group] for group in target.groups])
     regrets: dict[str, list[float]] = {}
-    shares: list[float] = []
     for half in (0, 1):
         chosen_on, judged_on = target.part(np.flatnonzero(side == half)), target.part(np.flatnonzero(side != half))
         worth = np.array(
@@ -278,11 +331,10 @@ def unseen(target: Target) -> dict[str, Any]:
         found = ways(chosen_on)
         for name, (values, _) in found.items():
             regrets.setdefault(name, []).append(float(worth.max() - chosen_value(values, worth)))
-        run = let_race(chosen_on, 0)
-        regrets.setdefault("race", []).append(float(worth.max() - worth[run.places[0].runner]))
-        shares.append(run.seconds / found["exact"][1])
+        for name, choice in (("default", by_default(chosen_on, 0)), ("race alone", by_race(chosen_on, 0))):
+            regrets.setdefault(name, []).append(float(worth.max() - worth[choice.network]))
         regrets.setdefault("random", []).append(float(worth.max() - worth.mean()))
-    return {"regret": {name: float(np.mean(values)) for name, values in regrets.items()}, "race_share": np.mean(shares)}
+    return {"regret": {name: float(np.mean(values)) for name, values in regrets.items()}}
 
 
 def judge(one: Entrant, other: Entrant, chosen_on: Target, judged_on: Target) -> float:

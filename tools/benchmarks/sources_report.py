@@ -15,14 +15,16 @@ import numpy as np
 
 from benchmarks.targets import FLOWERS, IMAGENET_TARGETS
 from edged.lab.chart import Axis, Chart, Series
+from edged.lab.sources.race import FEW
 
 REPORTS = Path(__file__).resolve().parents[1] / "reports"
 README = Path(__file__).resolve().parents[2] / "README.md"
 BEGIN, END = "<!-- sources: begin -->", "<!-- sources: end -->"
 """Around the README's table."""
 WAYS = (
-    ("race", "race (the default)"),
-    ("race, twice the time", "race, if it had twice the time"),
+    ("default", f"race, all photos where fewer than {FEW} (the default)"),
+    ("race alone", "race on few photos, too"),
+    ("race, twice the time", "race on few photos, too, with twice the time"),
     ("exact", "`--exact`"),
     ("LogME", "LogME (`--evidence`)"),
     ("H-score", "H-score"),
@@ -31,7 +33,10 @@ WAYS = (
     ("divergence and top-1", "divergence, size and top-1 (`--divergence`)"),
     ("divergence alone", "divergence alone"),
 )
-SHORT = ("race", "exact", "LogME", "top-1 alone", "divergence and top-1", "divergence alone")
+SHORT = ("default", "exact", "LogME", "top-1 alone", "divergence and top-1", "divergence alone")
+PER_TARGET = ("default", "race alone", "top-1 alone", "LogME", "divergence and top-1")
+ASKED_REGRET, ASKED_SHARE = 0.005, 0.25
+"""What was asked for: a mean regret, 0..1, and a part of the time of `--exact`, both at most."""
 Numbers = dict[str, Any]
 
 
@@ -50,7 +55,12 @@ def share(numbers: Numbers, way: str) -> str:
     """Return the time of a way as a part of the time of `exact`: the mean over the targets."""
     if way == "top-1 alone":
         return "0 %"
-    return f"{100 * np.mean([one['ways'][way]['share'] for one in numbers['targets'].values()]):.0f} %"
+    return f"{100 * mean_share(numbers, way):.0f} %"
+
+
+def mean_share(numbers: Numbers, way: str) -> float:
+    """Return the mean over the targets of the time of a way as a part of the time of `exact`."""
+    return float(np.mean([one["ways"][way]["share"] for one in numbers["targets"].values()]))
 
 
 def regrets(numbers: Numbers, way: str) -> list[float]:
@@ -101,30 +111,92 @@ def on_many(numbers: Numbers) -> list[str]:
 def on_parts(numbers: Numbers) -> list[str]:
     """The regret of looking at a part of the photos with every network, by the size of the target."""
     shares = list(next(iter(numbers["targets"].values()))["parts"])
-    heads = [*(f"{100 * float(part):.0f} % of the photos" for part in shares), "all photos (`--exact`)", "race"]
+    heads = [*(f"{100 * float(part):.0f} % of the photos" for part in shares), "all photos (`--exact`)", "race alone"]
     lines = [row("targets", "how many", *heads), row("---", *["---:"] * (len(heads) + 1))]
     for label, least, most in (("under 100 photos", 0, 100), ("100 to 199", 100, 200), ("200 and more", 200, 10**6)):
         chosen = {name: one for name, one in numbers["targets"].items() if least <= one["photos"] < most}
         some = numbers | {"targets": chosen}
         seen = [points([one["parts"][part] for one in chosen.values()]) for part in shares]
-        lines.append(row(label, len(chosen), *seen, points(regrets(some, "exact")), points(regrets(some, "race"))))
+        found = [points(regrets(some, way)) for way in ("exact", "race alone")]
+        lines.append(row(label, len(chosen), *seen, *found))
     return lines
 
 
 def large_targets(numbers: Numbers) -> list[str]:
     """What the race chose on each of the large targets."""
-    heads = ("target", "photos", "best network", "its accuracy", "its lead over the second ± error", "race chose")
-    lines = [row(*heads, "race", "`--exact`", "LogME", "top-1 alone")]
+    heads = ("target", "photos", "best network", "its accuracy", "its lead over the second ± error", "chosen")
+    lines = [row(*heads, "default", "`--exact`", "LogME", "top-1 alone")]
     lines.append(row("---", "---:", "---", *["---:"] * 2, "---", *["---:"] * 4))
     for name, one in numbers["many"].items():
         ranked = sorted(one["accuracy"].values())
-        told = [one["ways"][way]["regret"] for way in ("race", "exact", "LogME", "top-1 alone")]
+        told = [one["ways"][way]["regret"] for way in ("default", "exact", "LogME", "top-1 alone")]
         lines.append(
             row(name, one["photos"], one["best"], f"{100 * ranked[-1]:.1f} % ± {100 * one['best_error']:.1f}",
                 f"{100 * (ranked[-1] - ranked[-2]):.1f} ± {100 * one['second_error']:.1f}",
-                ", ".join(sorted(set(one["ways"]["race"]["chosen"]))), *(f"{100 * regret:.1f}" for regret in told))
+                ", ".join(sorted(set(one["ways"]["default"]["chosen"]))), *(f"{100 * regret:.1f}" for regret in told))
         )  # fmt: skip
     return lines
+
+
+def summed_share(numbers: Numbers, way: str) -> float:
+    """Return the time of a way on all targets together as a part of the time of `exact` on all of them."""
+    targets = numbers["targets"].values()
+    spent = sum(one["ways"][way]["share"] * one["exact_s"] for one in targets)
+    return float(spent / sum(one["exact_s"] for one in targets))
+
+
+def together(numbers: Numbers, least: int = 0, most: int = 10**6) -> Numbers:
+    """Return the numbers of all targets, the large ones too, of at least and fewer than so many photos."""
+    found = {**numbers["targets"], **numbers["many"]}
+    return numbers | {"targets": {name: one for name, one in found.items() if least <= one["photos"] < most}}
+
+
+def sizes(numbers: Numbers) -> dict[str, Numbers]:
+    """Return the targets of each size, the usual ones, the larger ones, and all: name → their numbers."""
+    return {
+        f"under {FEW} photos": together(numbers, 0, FEW),
+        f"{FEW} to 399": together(numbers, FEW, 400),
+        "400 and more": together(numbers, 400),
+        f"{FEW} and more": together(numbers, FEW),
+        "the usual ones": numbers,
+        "the larger ones": numbers | {"targets": numbers["many"]},
+        "**all**": together(numbers),
+    }
+
+
+def is_accurate(group: Numbers) -> bool:
+    """Tell whether the default's mean regret is what was asked for."""
+    return float(np.mean(regrets(group, "default"))) <= ASKED_REGRET
+
+
+def is_in_time(group: Numbers) -> tuple[bool, bool]:
+    """Tell whether the default's mean share of the time is what was asked for, and that of the summed time."""
+    return mean_share(group, "default") <= ASKED_SHARE, summed_share(group, "default") <= ASKED_SHARE
+
+
+def by_size(numbers: Numbers) -> list[str]:
+    """Regret and time of the default on sets of each size, and on all: where it is what was asked for."""
+    times = ("mean time, of `--exact`", "summed time", "seconds, mean and most")
+    others = ("`--exact`", "LogME", "divergence", "top-1 alone")
+    lines = [row("targets", "how many", "mean regret", "at most 0.5", *times, "at most 25 %", *others)]
+    lines.append(row("---", "---:", "---:", "---", *["---:"] * 3, "---", *["---:"] * len(others)))
+    in_time = {(True, True): "yes", (False, True): "summed only", (True, False): "mean only", (False, False): "no"}
+    for label, group in sizes(numbers).items():
+        found = regrets(group, "default")
+        seconds = [one["ways"]["default"]["share"] * one["exact_s"] for one in group["targets"].values()]
+        compared = [points(regrets(group, way)) for way in ("exact", "LogME", "divergence and top-1", "top-1 alone")]
+        mean, summed = mean_share(group, "default"), summed_share(group, "default")
+        lines.append(
+            row(label, len(found), points(found), "yes" if is_accurate(group) else "no",
+                f"{100 * mean:.0f} %", f"{100 * summed:.0f} %", f"{np.mean(seconds):.0f}, {max(seconds):.0f}",
+                in_time[is_in_time(group)], *compared)
+        )  # fmt: skip
+    return lines
+
+
+def beside(numbers: Numbers, way: str) -> str:
+    """Return how much more regret the default has than another way on the same targets, in points."""
+    return points([one - two for one, two in zip(regrets(numbers, "default"), regrets(numbers, way), strict=True)])
 
 
 def on_unseen(numbers: Numbers, way: str) -> str:
@@ -146,7 +218,7 @@ def by_kind(numbers: Numbers) -> list[str]:
         "flowers, and photos with faults or turned": lambda name: name in FLOWERS or name in photos,
         "drawings and handwriting": lambda name: name not in (*IMAGENET_TARGETS, *FLOWERS, *photos),
     }
-    shown = ("race", "race, twice the time", "LogME", "top-1 alone", "divergence and top-1", "random")
+    shown = ("default", "race alone", "LogME", "top-1 alone", "divergence and top-1", "random")
     lines = [row("targets", "how many", *shown), row("---", *["---:"] * (len(shown) + 1))]
     for kind, belongs in kinds.items():
         chosen = {name: one for name, one in numbers["targets"].items() if belongs(name)}
@@ -170,17 +242,17 @@ def unseen(numbers: Numbers) -> list[str]:
 def per_target(numbers: Numbers) -> list[str]:
     """What the race and others chose, and what would have been best."""
     lines = [
-        row("target", "photos", "best network", "its accuracy", "its lead over the second ± error", "race chose",
-            "race", "top-1 alone", "LogME", "divergence", "random"),
-        row("---", "---:", "---", "---:", "---:", "---", *["---:"] * 5),
+        row("target", "photos", "best network", "its accuracy", "its lead over the second ± error", "chosen",
+            "default", "race alone", "top-1 alone", "LogME", "divergence", "random"),
+        row("---", "---:", "---", "---:", "---:", "---", *["---:"] * 6),
     ]  # fmt: skip
     for name, one in numbers["targets"].items():
         ranked = sorted(one["accuracy"].values())
-        told = [one["ways"][way]["regret"] for way in ("race", "top-1 alone", "LogME", "divergence and top-1")]
+        told = [one["ways"][way]["regret"] for way in PER_TARGET]
         lines.append(
             row(name, one["photos"], one["best"], f"{100 * ranked[-1]:.1f} % ± {100 * one['best_error']:.1f}",
                 f"{100 * (ranked[-1] - ranked[-2]):.1f} ± {100 * one['second_error']:.1f}",
-                ", ".join(sorted(set(one["ways"]["race"]["chosen"]))),
+                ", ".join(sorted(set(one["ways"]["default"]["chosen"]))),
                 *(f"{100 * regret:.1f}" for regret in (*told, one["random"])))
         )  # fmt: skip
     return lines
@@ -197,24 +269,54 @@ def networks(numbers: Numbers) -> list[str]:
 
 def parts(numbers: Numbers) -> dict[str, str]:
     """Name of a placeholder → its text."""
-    race = [one["ways"]["race"] for one in numbers["targets"].values()]
+    race = [one["ways"]["race alone"] for one in numbers["targets"].values()]
+    every, more = together(numbers), together(numbers, FEW)
+    large = numbers | {"targets": numbers["many"]}
     halves = [one["unseen"]["regret"] for one in numbers["targets"].values() if "unseen" in one]
     costs = {name: one["pass_ms"] for name, one in numbers["networks"].items()}
     dearest = max(costs, key=lambda name: costs[name])
-    found = regrets(numbers, "race")
     return {
+        "few": str(FEW),
+        "by_size": "\n".join(by_size(numbers)),
+        "both": ", ".join(
+            label.strip("*") for label, group in sizes(numbers).items() if is_accurate(group) and any(is_in_time(group))
+        )
+        or "none of these groups",
+        "within_noise": str(
+            sum(
+                one["ways"]["default"]["regret"] <= one["ways"]["default"]["paired_error"]
+                for one in more["targets"].values()
+            )
+        ),
+        "beside_logme": beside(every, "LogME"),
+        "beside_exact_more": beside(more, "exact"),
+        "every": str(len(every["targets"])),
+        "regret_every": points(regrets(every, "default")),
+        "share_every": share(every, "default"),
+        "summed_every": f"{100 * summed_share(every, 'default'):.0f} %",
+        "regret_more": points(regrets(more, "default")),
+        "more": str(len(more["targets"])),
+        "share_more": share(more, "default"),
+        "regret_few": points(regrets(together(numbers, 0, FEW), "default")),
+        "few_targets": str(len(together(numbers, 0, FEW)["targets"])),
+        "regret_few_race": points(regrets(together(numbers, 0, FEW), "race alone")),
+        "few_s": f"{max(one['exact_s'] for one in numbers['targets'].values() if one['photos'] < FEW):.0f}",
+        "every_top1": points(regrets(every, "top-1 alone")),
+        "every_logme": points(regrets(every, "LogME")),
+        "every_divergence": points(regrets(every, "divergence and top-1")),
+        "halves_raced": str(sum("unseen" in one and one["photos"] >= 2 * FEW for one in numbers["targets"].values())),
         "comparison": "\n".join(comparison(numbers)),
         "unseen": "\n".join(unseen(numbers)),
         "unseen_targets": str(sum("unseen" in one for one in numbers["targets"].values())),
         "per_target": "\n".join(per_target(numbers)),
         "networks": "\n".join(networks(numbers)),
-        "beside_exact": points([one["race"] - one["exact"] for one in halves]),
+        "beside_exact": points([one["race alone"] - one["exact"] for one in halves]),
         "on_parts": "\n".join(on_parts(numbers)),
         "on_many": "\n".join(on_many(numbers)),
         "large_targets": "\n".join(large_targets(numbers)),
         "many": str(len(numbers["many"])),
-        "regret_many": points(regrets(numbers | {"targets": numbers["many"]}, "race")),
-        "share_many": share(numbers | {"targets": numbers["many"]}, "race"),
+        "regret_many": points(regrets(large, "default")),
+        "share_many": share(large, "default"),
         "fewest": str(min(one["photos"] for one in numbers["many"].values())),
         "most": str(max(one["photos"] for one in numbers["many"].values())),
         "by_kind": "\n".join(by_kind(numbers)),
@@ -224,12 +326,12 @@ def parts(numbers: Numbers) -> dict[str, str]:
         "targets": str(len(numbers["targets"])),
         "network_count": str(len(numbers["networks"])),
         "seeds": str(numbers["race_seeds"]),
-        "regret": points(found),
+        "regret": points(regrets(numbers, "default")),
         "regret_top1": points(regrets(numbers, "top-1 alone")),
         "regret_logme": points(regrets(numbers, "LogME")),
-        "share": share(numbers, "race"),
-        "largest_share": f"{100 * max(one['share'] for one in race):.0f} %",
-        "verdict": "is" if 100 * np.mean(found) <= 0.5 else "is not",
+        "share": share(numbers, "default"),
+        "regret_alone": points(regrets(numbers, "race alone")),
+        "share_alone": share(numbers, "race alone"),
         "rounds": f"{np.mean([rounds for one in race for rounds in one['rounds']]):.1f}",
         "worse": f"{np.mean([worse for one in race for worse in one['worse']]):.1f}",
         "slow": f"{np.mean([slow for one in race for slow in one['time']]):.1f}",
@@ -246,17 +348,18 @@ def render(numbers: Numbers) -> str:
 
 def readme_table(numbers: Numbers) -> str:
     """Return what stands between the README's marks."""
-    large = numbers | {"targets": numbers["many"]}
-    usual, photos = ([one["photos"] for one in numbers[which].values()] for which in ("targets", "many"))
-    told = ", ".join(
-        f"{points(regrets(large, way))} {label} ({share(large, way)} of the time)"
-        for way, label in (("race", "by the race"), ("LogME", "by LogME"), ("top-1 alone", "by top-1 alone"))
-    )
-    slowest = max(one["exact_s"] for one in numbers["targets"].values() if one["photos"] < 200)
+    every, few, more = together(numbers), together(numbers, 0, FEW), together(numbers, FEW)
+    usual, all_photos = ([one["photos"] for one in which["targets"].values()] for which in (numbers, every))
+
+    def told(group: Numbers) -> str:
+        return f"{points(regrets(group, 'default'))} points in {share(group, 'default')} of the time of `--exact`"
+
     sentence = (
-        f"Those were {len(usual)} sets of {min(usual)} to {max(usual)} photos. On {len(photos)} larger ones of "
-        f"{min(photos)} to {max(photos)} photos the mean regret is {told}. Under 200 photos the race is far from "
-        f"`--exact`, which took {slowest:.0f} s at most there: prefer it."
+        f"Those were {len(usual)} sets of {min(usual)} to {max(usual)} photos. With larger ones there are "
+        f"{len(all_photos)}, of up to {max(all_photos)} photos. The default's mean regret is {told(few)} on "
+        f"{len(few['targets'])} sets of fewer than {FEW} photos, {told(more)} on {len(more['targets'])} of more, and "
+        f"{told(every)} on all ({100 * summed_share(every, 'default'):.0f} % of the summed time). On all, that of "
+        f"LogME is {points(regrets(every, 'LogME'))}, that of top-1 alone {points(regrets(every, 'top-1 alone'))}."
     )
     return "\n" + "\n".join(comparison(numbers, lambda way: way in SHORT)) + f"\n\n{sentence}\n"
 
@@ -270,9 +373,11 @@ def with_table(readme: str, numbers: Numbers) -> str:
 def chart(numbers: Numbers) -> Chart:
     """Regret of some ways on the targets, from the smallest to the greatest of each."""
     count = len(numbers["targets"])
+    shown = {"default": "default", "race alone": "race on few, too"}
+    shown |= {way: way for way in ("top-1 alone", "LogME", "random")}
     lines = [
         Series(label, [(place + 1, regret) for place, regret in enumerate(sorted(regrets(numbers, way)))])
-        for way, label in (("race", "race"), ("top-1 alone", "top-1 alone"), ("LogME", "LogME"), ("random", "random"))
+        for way, label in shown.items()
     ]
     return Chart(
         f"Regret on {count} targets, each way's in order", Axis("targets"), Axis("regret", percent=True), lines
