@@ -18,8 +18,9 @@ HEAD = """# Do the tests notice mistakes?
 `tools/mutate.py FILE… --into tools/reports/mutants.json` makes one small mistake after another in a file (a comparison
 turned round or moved by one, another sum, a number doubled or one more, an argument left out, a branch always taken)
 and runs the tests that execute the line. A mutant that no test notices survives; below each file stands why it may.
-Files are those that compute a number, a verdict or a guarantee that README or a report states. Not tried yet: the race
-itself (`lab/sources/race.py`, `ranker.py`), profiles of layers and operators, fine-tuning, and what only joins others.
+Files are those that compute a number, a verdict or a guarantee that README or a report states. Not done yet:
+what joins the ways to rank networks (`lab/sources/ranker.py`), profiles of layers and operators, fine-tuning, and what
+only joins others.
 """
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edged.cli.sources import run as rank
 from edged.errors import ImageError
-from edged.lab.sources.race import SHARE, race
+from edged.lab.sources.cross_validation import cross_validate
+from edged.lab.sources.race import FEW, SHARE, race
+from edged.lab.sources.racing import stratified_order
 from edged.vision.quantization import Affine
 
 IMAGES, LABELS = 300, 3
 
 
 class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
 
     def __call__(self) -> float:
         return self.now
@@ -26,20 +29,30 @@ class Made:
     affine = Affine(0.02, 0)
 
     def __init__(
-        self, clock: Clock, noise: float, cost_s: float, *, prior: float | None = None, lost: tuple = ()
+        self,
+        clock: Clock,
+        noise: float,
+        cost_s: float,
+        *,
+        prior: float | None = None,
+        lost: tuple = (),
+        opening_s: float = 0.0,
+        head_s: float = 0.0,
     ) -> None:
         means = np.random.default_rng(5).integers(80, 176, (LABELS, 16))
         random = np.random.default_rng([7, int(noise)])
         self._features = np.clip(means[labels()] + random.normal(0, noise, (IMAGES, 16)), 0, 255).astype(np.uint8)
         self._clock, self._cost_s, self.prior, self._lost = clock, cost_s, prior, lost
+        self._opening_s, self._head_s = opening_s, head_s
         self.seen: list[int] = []
 
     def look(self, images):
-        self._clock.now += self._cost_s * len(images)
+        self._clock.now += self._cost_s * len(images) + (0.0 if self.seen else self._opening_s)
         self.seen += [int(image) for image in images]
         return np.array([image for image in images if image in self._lost], np.intp)
 
     def features(self, images):
+        self._clock.now += self._head_s * len(images)  # heads are made of what is asked for here
         return self._features[images]
 
 
@@ -49,6 +62,10 @@ def labels():
 
 def groups():
     return [str(number) for number in range(IMAGES)]
+
+
+def test_help_tells_how_few_images_are_seen_by_all_networks():
+    assert f"Fewer than {FEW} images are seen by all" in str(rank.__doc__)
 
 
 def test_the_best_one_wins_in_a_quarter_of_the_time():
@@ -95,3 +112,84 @@ def test_an_image_that_goes_while_the_race_runs_counts_for_nobody():
     assert len(runners[0].seen) == len(set(runners[0].seen))
     together = [place.measured.correct for place in run.places if place.rounds == run.rounds]
     assert len({len(one) for one in together}) == 1
+
+
+PASS_S, OPENING_S, HEAD_S = (0.01, 0.02, 0.03, 0.04), 0.05, 0.001
+NOISES = (130, 70, 160, 90)
+
+
+def run_by_hand(**how):
+    """Let four networks race on a clock that does not begin at 0; return the race, the clock, and its progress."""
+    clock, told = Clock(50.0), []
+    runners = [
+        Made(clock, noise, pass_s, opening_s=OPENING_S, head_s=HEAD_S)
+        for noise, pass_s in zip(NOISES, PASS_S, strict=True)
+    ]
+    found = race(runners, labels(), groups(), clock=clock, progress=lambda part: told.append((part, clock.now)), **how)
+    return found, clock, told
+
+
+def test_a_race_accounts_for_all_its_time():
+    run, clock, _ = run_by_hand()
+    assert run.seconds == pytest.approx(clock.now - 50.0)
+    assert sum(place.seconds for place in run.places) == pytest.approx(run.seconds)
+    assert run.exact_s == pytest.approx(4 * OPENING_S + IMAGES * (sum(PASS_S) + 4 * HEAD_S))
+
+
+def test_the_first_round_has_its_part_of_the_time():
+    """Three images of each network tell what `exact` would cost, but not yet its heads: 30.2 s."""
+    run, _, _ = run_by_hand()
+    budget_s = 0.95 * 0.25 * (4 * OPENING_S + IMAGES * 0.1)
+    used_s = 4 * OPENING_S + 3 * 0.1
+    first = min(len(place.measured.correct) for place in run.places)
+    assert first == int((0.4 * budget_s - used_s) / 0.1) + 2 == 25
+    assert {place.rounds for place in run.places if len(place.measured.correct) == first} == {1}
+
+
+def test_the_first_round_has_four_images_of_each_label_whatever_they_cost():
+    run, _, told = run_by_hand(share=0.001)
+    assert {len(place.measured.correct) for place in run.places} == {4 * LABELS}
+    assert run.rounds == 1
+    assert {part for part, _ in told} == {1.0}
+
+
+def test_progress_is_the_part_of_the_time_that_is_spent():
+    _, _, told = run_by_hand()
+    budget_s = 0.95 * 0.25 * (4 * OPENING_S + IMAGES * 0.1)
+    assert [part for part, _ in told] == pytest.approx([min((now - 50.0) / budget_s, 1.0) for _, now in told])
+    assert len(told) >= 4 + 2, "after each network in each round"
+    assert told[0][0] < 0.5
+
+
+def test_what_costs_nothing_is_seen_by_all():
+    clock, told = Clock(), []
+    runners = [Made(clock, noise, 0.0) for noise in (60, 90)]
+    run = race(runners, labels(), groups(), clock=clock, progress=told.append)
+    assert {len(place.measured.correct) for place in run.places} == {IMAGES}
+    assert told == [1.0, 1.0]
+
+
+def test_rounds_are_counted_from_one_and_the_better_come_first_in_each():
+    clock = Clock()
+    run = race([Made(clock, noise, 0.01) for noise in (700, 40, 500, 45, 600)], labels(), groups(), clock=clock)
+    assert {place.rounds for place in run.places} <= set(range(1, run.rounds + 1))
+    assert min(place.rounds for place in run.places) == 1
+    assert [place.rounds for place in run.places] == sorted((place.rounds for place in run.places), reverse=True)
+    assert sum(place.rounds == 1 for place in run.places) > 1, "or the next line says nothing"
+    for number in range(1, run.rounds + 1):
+        merits = [place.merit for place in run.places if place.rounds == number]
+        assert merits == sorted(merits, reverse=True)
+
+
+def test_the_seed_is_that_of_the_order_the_folds_and_the_heads():
+    run, _, _ = run_by_hand(seed=5)
+    place = run.places[0]
+    images = stratified_order(labels(), groups(), 5)[: len(place.measured.correct)]
+    made = Made(Clock(), NOISES[place.runner], 0.0)
+    expected = cross_validate(
+        made.features(images), labels()[images], [str(image) for image in images], classes=LABELS, affine=made.affine,
+        seed=5,
+    )  # fmt: skip
+    assert np.array_equal(place.measured.likelihood, expected.likelihood)
+    unsaid, nought = run_by_hand()[0], run_by_hand(seed=0)[0]
+    assert np.array_equal(unsaid.places[0].measured.likelihood, nought.places[0].measured.likelihood)
