@@ -163,7 +163,7 @@ class RetrainArgs(Args, Hyperparameters):
     What is left out, or null, has the default of the device's `[retrain]`; `accept` promotes a model, too, of which
     too few images tell whether it is worse. `within_ms` and `memory_mb` are limits for `backbone` = auto: milliseconds
     a frame, and 10^6 bytes that running the network takes, both measured there. The job's stages: scan, bottlenecks,
-    training, export, evaluation, comparison, learning curve, writing, swap; while it runs its report holds numbers of
+    training, comparison, export, evaluation, learning curve, writing, swap; while it runs its report holds numbers of
     the stage (`done` and `of`, or `epoch`, `loss`, `accuracy`), at the end the whole report.
     """
 

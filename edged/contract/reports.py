@@ -490,6 +490,51 @@ class Decision(ReportPart):
     renamed: dict[str, str] = {}
 
 
+class ScoreQuality(ReportPart):
+    """What scores are worth as probabilities; of the image's best class, where a class is not named.
+
+    Attributes:
+        error: Expected calibration error, 0..1: how far the accuracy lies from the score, over 15 bins of equal width.
+        chance: The error that exact scores would show on as many images.
+        brier: Brier score, 0..1: mean of (score − 1)² of images that are right, and score² of the others.
+        log_loss: Mean of −ln of the label's score.
+    """
+
+    error: float | None = None
+    chance: float | None = None
+    brier: float | None = None
+    log_loss: float | None = None
+
+
+class ReliabilityBin(ReportPart):
+    """Images with similar scores: their number, mean best score, and the share whose best class is their label."""
+
+    images: int | None = None
+    score: Share | None = None
+    accuracy: Share | None = None
+
+
+class Calibration(ReportPart):
+    """How scores were made to mean something, cross-validated: on images that a head like the new one was not made of.
+
+    Attributes:
+        temperature: What the logits were divided by; it is part of the head's weights.
+        images: Images that were judged.
+        before: What scores were worth without the temperature.
+        after: What they are worth with it.
+        constant: What the accuracy would be worth as the score of every image: its error is 0, it tells nothing.
+        bins: Reliability of the scores with the temperature: bins of equal width, lowest scores first, without empty
+            ones.
+    """
+
+    temperature: float | None = None
+    images: int | None = None
+    before: ScoreQuality | None = None
+    after: ScoreQuality | None = None
+    constant: ScoreQuality | None = None
+    bins: tuple[ReliabilityBin, ...] = ()
+
+
 class CurvePoint(ReportPart):
     """Test accuracy of the head, 0..1, after training on `images` images; None without test images."""
 
@@ -531,6 +576,7 @@ class TrainingReport(ReportPart):
         worst: Test images, the furthest from their label first.
         spot_checks: Images on which the whole exported model and its head alone gave the same scores.
         decision: Whether the new model may answer.
+        calibration: How far scores can be taken for probabilities; absent where no image was left out to tell.
         learning_curve: What more images would bring.
         model: Id of the new bundle; absent where it was refused.
         seconds: Stage → what it took; "total" too.
@@ -552,6 +598,7 @@ class TrainingReport(ReportPart):
     worst: tuple[WorstImage, ...] = ()
     spot_checks: int | None = None
     decision: Decision | None = None
+    calibration: Calibration | None = None
     learning_curve: LearningCurve | None = None
     model: str | None = None
     seconds: dict[str, float] = {}

@@ -3,12 +3,13 @@
 `pipeline` goes through the stages; `trainer` is the child process that runs it for the daemon. In the order of the
 stages: `dataset` (which images take part), `bottlenecks` (what the network below the head makes of them),
 `softmax_regression` with `standardisation` (the training itself), `recipe` (how a head is made, and made again of
-other images), `export` (a quantized file and its bundle), `evaluation` (accuracy, recall of each class, confusions),
-`judging` (runs the exported file), `acceptance` (whether the new model may answer: `comparison` makes heads without
-the images that they judge, `incumbent` is the model that answers now, `gate` decides), `learning_curve` (what more
-images would bring), `report` (what is told of it), `tensorboard` (curves and graph).
+other images), `acceptance` (whether the new model may answer: `comparison` makes heads without the images that they
+judge, `incumbent` is the model that answers now, `gate` decides), `calibration` (the temperature that makes scores mean
+something, found by these heads), `export` (a quantized file and its bundle), `evaluation` (accuracy, recall of each
+class, confusions), `judging` (runs the exported file), `learning_curve` (what more images would bring), `report` (what
+is told of it), `tensorboard` (curves and graph).
 Pure numpy, without files, clocks and threads: `softmax_regression`, `standardisation`, `recipe`, `evaluation`,
-`comparison`, `gate` and `learning_curve`.
+`calibration`, `comparison`, `gate` and `learning_curve`.
 
 The port is what asks for a training and what a training says, and the modules of its parts that the lab takes up, each
 by its own name, because they load numpy: a trainer limits its threads before.

@@ -1,4 +1,8 @@
-"""Whether the new model may answer: its cross-validation, the model that answers now beside it, and the gate."""
+"""Whether the new model may answer: its cross-validation, the model that answers now beside it, and the gate.
+
+The cross-validation comes before the export, which needs the temperature that it finds, see `calibration`; the gate
+comes after it, because the exported file is judged too.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edged.learning import gate
-from edged.learning.comparison import Divisions, Taught, predict_left_out, share_right
+from edged.learning.calibration import Calibration, calibrate_scores
+from edged.learning.comparison import Divisions, Predictions, Taught, predict_left_out, share_right
 from edged.learning.incumbent import Incumbent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
     from edged.contract.hyperparameters import Hyperparameters
     from edged.learning.bottlenecks import Backbone
@@ -24,25 +31,49 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class CrossValidation:
+    """What heads that were not made of an image say it shows, and what the model that answers now says.
+
+    Attributes:
+        predictions: Of heads that were made like the new one, for the images of the selection.
+        labels: (n,) index of each image's label.
+        classes: Number of labels.
+        old: Of the model that answers now, see `Incumbent.predict`; None: there is nothing to compare.
+    """
+
+    predictions: Predictions
+    labels: NDArray[np.intp]
+    classes: int
+    old: Predictions | None = None
+
+    def calibration(self) -> Calibration | None:
+        """Return the temperature for the new head, and what it is good for; None: no image was judged."""
+        return calibrate_scores(self.predictions, self.labels)
+
+    def logits(self, calibration: Calibration | None) -> NDArray[np.float32] | None:
+        """Return what the heads make of the images, (divisions, n, classes), NaN where they did not judge.
+
+        Args:
+            calibration: Its temperature divides them, as it divides the new head.
+        """
+        found = self.predictions.logits
+        return found if found is None or calibration is None else found / np.float32(calibration.temperature)
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A new model that wants to answer.
 
     Attributes:
         model: The exported file.
-        backbone: The network below its head.
-        kept: The bottlenecks of this network.
-        selection: The labeled images that it was made of, and its labels.
-        recipe: How its head was made.
+        crossed: The cross-validation of its recipe.
         test: The test side.
         scores: What the exported file makes of the test side, (n, labels).
         logits: What its head made of it before quantization, (n, labels).
     """
 
     model: bytes
-    backbone: Backbone
-    kept: KeptBottlenecks
-    selection: Selection
-    recipe: Recipe
+    crossed: CrossValidation
     test: Examples
     scores: Vector
     logits: Vector
@@ -64,8 +95,6 @@ class Acceptance:
         previous: Accuracy of that model on the images that judged both, 0..1; None: there are none.
         made_again: Whether that model was made again for the comparison; None: there was nothing to compare.
         renamed: Label of that model → its name now.
-        left_out: (divisions, images of the selection, labels) logits of heads that were not made of an image, NaN:
-            none judged it; see `comparison.Predictions`.
     """
 
     verdict: gate.Verdict
@@ -74,23 +103,26 @@ class Acceptance:
     previous: float | None = None
     made_again: bool | None = None
     renamed: tuple[tuple[str, str], ...] = ()
-    left_out: Vector | None = None
 
 
-def judge(
-    candidate: Candidate,
+def cross_validate(
+    kept: KeptBottlenecks,
+    selection: Selection,
+    backbone: Backbone,
+    recipe: Recipe,
     incumbent: Incumbent | None,
-    hyperparameters: Hyperparameters,
     *,
     workers: int,
     tell: Callable[[int, int], None],
-) -> Acceptance:
-    """Cross-validate a new model, compare it with the one that answers now, and decide.
+) -> CrossValidation:
+    """Make the new head and the model that answers now again, each without the images that they then judge.
 
     Args:
-        candidate: The new model.
+        kept: The bottlenecks of the network below the new head.
+        selection: The labeled images that the new model is made of, and its labels.
+        backbone: This network.
+        recipe: How the new head was made.
         incumbent: The model that answers now; None: there is none.
-        hyperparameters: Their `min_accuracy` and `tolerance` count.
         workers: Number of threads.
         tell: Called with the number of images whose bottlenecks are there, and of all, where the model that answers
             now has another network.
@@ -98,11 +130,11 @@ def judge(
     Raises:
         ModelError: The current model fails.
     """
-    rival = incumbent if incumbent is not None and incumbent.comparable else None
+    rival = _rival(incumbent)
     if rival is not None:
         rival.complete(workers=workers, tell=tell)
-    selection, backbone, augment = candidate.selection, candidate.backbone, candidate.recipe.hyperparameters.augment
-    features = candidate.kept.in_views(selection.images, augment=augment)
+    augment = recipe.hyperparameters.augment
+    features = kept.in_views(selection.images, augment=augment)
     label_of = np.array([selection.labels.index(image.label) for image in selection.images], np.intp)
     groups = [image.group_id for image in selection.images]
     divisions = Divisions.for_images(len(groups), features.shape[1] if augment else 1)
@@ -110,20 +142,34 @@ def judge(
         divisions = replace(divisions, divisions=1)
     if backbone.bundle.manifest.tuned:  # a network that has seen all but the test side: that is fold 0
         divisions = Divisions(1, 1)
-    taught = Taught(features, label_of, len(selection.labels), backbone.affine, candidate.recipe)
+    taught = Taught(features, label_of, len(selection.labels), backbone.affine, recipe)
     outputs = () if rival is None else rival.outputs
     with ThreadPoolExecutor(1) as beside:
-        new_predictions = beside.submit(predict_left_out, taught, groups, divisions, outputs)
+        new = beside.submit(predict_left_out, taught, groups, divisions, outputs)
         old = None if rival is None else rival.predict(divisions)
-        new = new_predictions.result()
-    right = share_right(new.free, label_of)
+        return CrossValidation(new.result(), label_of, len(selection.labels), old)
+
+
+def judge(candidate: Candidate, incumbent: Incumbent | None, hyperparameters: Hyperparameters) -> Acceptance:
+    """Compare a new model with the one that answers now, and decide.
+
+    Args:
+        candidate: The new model.
+        incumbent: The model that answers now, as for `cross_validate`.
+        hyperparameters: Their `min_accuracy` and `tolerance` count.
+
+    Raises:
+        ModelError: The current model fails.
+    """
+    rival, crossed = _rival(incumbent), candidate.crossed
+    right = share_right(crossed.predictions.free, crossed.labels)
     judged = ~np.isnan(right)
     accuracy = float(right[judged].mean()) if judged.any() else None
-    compared = None if rival is None or old is None else rival.compare(new, old)
+    compared = None if rival is None or crossed.old is None else rival.compare(crossed.predictions, crossed.old)
     verdict = gate.decide(
         accuracy,
-        gate.mean_recall(right[judged], label_of[judged]),
-        len(selection.labels),
+        gate.mean_recall(right[judged], crossed.labels[judged]),
+        crossed.classes,
         min_accuracy=hyperparameters.min_accuracy,
         tolerance=hyperparameters.tolerance,
         compared=compared,
@@ -135,6 +181,12 @@ def judge(
         same=incumbent is not None and incumbent.id == candidate.id,
     )
     if rival is None or compared is None:
-        return Acceptance(verdict, accuracy, None if incumbent is None else incumbent.id, left_out=new.logits)
-    renamed = tuple(sorted(rival.renamed.items()))
-    return Acceptance(verdict, accuracy, rival.id, verdict.previous, rival.made_again, renamed, new.logits)
+        return Acceptance(verdict, accuracy, None if incumbent is None else incumbent.id)
+    return Acceptance(
+        verdict, accuracy, rival.id, verdict.previous, rival.made_again, tuple(sorted(rival.renamed.items()))
+    )
+
+
+def _rival(incumbent: Incumbent | None) -> Incumbent | None:
+    """Return the model that answers now where it can be compared."""
+    return incumbent if incumbent is not None and incumbent.comparable else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edged.contract.reports import BackboneChoice, SkippedImage, TrainingReport
 from edged.images import SETTLE_S, open_images
 from edged.learning import judging, report
-from edged.learning.acceptance import Acceptance, Candidate, judge
+from edged.learning.acceptance import Candidate, CrossValidation, cross_validate, judge
 from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.dataset import KeptBottlenecks, Selection, Splits, select, views_of
 from edged.learning.evaluation import evaluate
@@ -21,7 +21,7 @@ from edged.learning.exemplars import common_to, familiarity_of
 from edged.learning.export import check_folder, export, new_manifest, write_bundle
 from edged.learning.incumbent import Incumbent
 from edged.learning.learning_curve import LearningCurve, learning_curve
-from edged.learning.recipe import Made, make_head
+from edged.learning.recipe import Made, Recipe, make_head
 from edged.learning.request import Outcome, Progress, Stage, TrainingRequest
 from edged.learning.softmax_regression import EpochReport, Fitted
 from edged.learning.tensorboard import Curves
@@ -38,9 +38,9 @@ _SHARE: dict[Stage, tuple[float, float]] = {
     "scan": (0.0, 0.04),
     "bottlenecks": (0.04, 0.8),
     "training": (0.8, 0.9),
-    "export": (0.9, 0.91),
-    "evaluation": (0.91, 0.92),
-    "comparison": (0.92, 0.97),
+    "comparison": (0.9, 0.95),
+    "export": (0.95, 0.96),
+    "evaluation": (0.96, 0.97),
     "learning curve": (0.97, 0.99),
     "writing": (0.99, 1.0),
 }
@@ -96,21 +96,25 @@ class _Training:
         # Beside the next stages: it needs none of them, and a second core may be idle.
         beside = self._stack.enter_context(ThreadPoolExecutor(1))
         curve = beside.submit(self._learning_curve, made.chosen, splits, backbone)
+        with stage("comparison"):
+            incumbent = self._incumbent(store, selection, backbone, kept)
+            crossed = self._cross_validate(kept, selection, backbone, made.recipe, incumbent)
         with stage("export"):
-            model = export(backbone.model, made.head, splits.train.features)
+            calibration = crossed.calibration()
+            head = made.head if calibration is None else made.head.divided(calibration.temperature)
+            model = export(backbone.model, head, splits.train.features)
             self._curves.add_graph(model)
+            if calibration is not None:
+                self._curves.add_reliability(calibration.bins)
         with stage("evaluation"):
             test, validation = splits.test, splits.validation
             scores = judging.scores_of(model, backbone, test)
             judged = evaluate(scores, test.labels)
-            logits = made.head.logits(test.features, backbone.affine)
+            logits = head.logits(test.features, backbone.affine)
             before = evaluate(logits, test.labels)
             held_out = evaluate(made.chosen.logits(validation.features, backbone.affine), validation.labels)
             checked = judging.spot_check(model, backbone, test)
-        with stage("comparison"):
-            accepted = self._judge(
-                store, Candidate(model, backbone, kept, selection, made.recipe, test, scores, logits)
-            )
+            accepted = judge(Candidate(model, crossed, test, scores, logits), incumbent, request.hyperparameters)
         with stage("learning curve"):
             learned = curve.result()
         told = TrainingReport(
@@ -130,6 +134,8 @@ class _Training:
             decision=report.decision(accepted, accept=request.accept),
             learning_curve=report.curve(learned),
         )
+        if calibration is not None:
+            told = told.model_copy(update={"calibration": report.calibration(calibration)})
         if self._choice is not None:
             told = told.model_copy(update={"choice": self._choice})
         if told.decision is None or not told.decision.promote:
@@ -141,8 +147,8 @@ class _Training:
                 backbone.affine,
                 [image.group_id for image in selection.images],
                 common_to(backbone),
-                (made.head.weights, made.head.bias),
-                accepted.left_out,
+                (head.weights, head.bias),
+                crossed.logits(calibration),
             )
             bundle = self._write(model, selection, backbone, self._costs(told), familiarity)
         return Outcome("succeeded", self._costs(told), bundle=bundle.path)
@@ -215,17 +221,28 @@ class _Training:
             progress=after_epoch,
         )
 
-    def _judge(self, store: ImageStore, candidate: Candidate) -> Acceptance:
-        incumbent = None
-        if self._request.current is not None:
-            incumbent = Incumbent(
-                read_bundle(self._request.current), candidate.selection, store.labeled(), store, candidate.backbone,
-                candidate.kept,
-            )  # fmt: skip
-        return judge(
-            candidate,
+    def _incumbent(
+        self, store: ImageStore, selection: Selection, backbone: Backbone, kept: KeptBottlenecks
+    ) -> Incumbent | None:
+        """Return the model that answers now; None: there is none."""
+        if self._request.current is None:
+            return None
+        return Incumbent(read_bundle(self._request.current), selection, store.labeled(), store, backbone, kept)
+
+    def _cross_validate(
+        self,
+        kept: KeptBottlenecks,
+        selection: Selection,
+        backbone: Backbone,
+        recipe: Recipe,
+        incumbent: Incumbent | None,
+    ) -> CrossValidation:
+        return cross_validate(
+            kept,
+            selection,
+            backbone,
+            recipe,
             incumbent,
-            self._request.hyperparameters,
             workers=self._workers,
             tell=lambda done, of: self._stages.progress("comparison", done / max(of, 1), {"done": done, "of": of}),
         )

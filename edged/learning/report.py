@@ -12,6 +12,7 @@ from edged.contract import reports
 
 if TYPE_CHECKING:
     from edged.learning.acceptance import Acceptance
+    from edged.learning.calibration import Calibration, Quality
     from edged.learning.dataset import Examples
     from edged.learning.evaluation import Evaluation
     from edged.learning.learning_curve import LearningCurve
@@ -127,6 +128,27 @@ def decision(accepted: Acceptance, *, accept: bool) -> reports.Decision:
     if accepted.renamed:
         more["renamed"] = dict(accepted.renamed)
     return told.model_copy(update=more)
+
+
+def calibration(found: Calibration) -> reports.Calibration:
+    """Return the temperature, what scores are worth before and after, and their reliability."""
+    return reports.Calibration(
+        temperature=rounded(found.temperature, 6),
+        images=found.images,
+        before=_quality(found.before),
+        after=_quality(found.after),
+        constant=_quality(found.constant),
+        bins=tuple(
+            reports.ReliabilityBin(images=one.images, score=rounded(one.score), accuracy=rounded(one.accuracy))
+            for one in found.bins
+        ),
+    )
+
+
+def _quality(one: Quality) -> reports.ScoreQuality:
+    return reports.ScoreQuality(
+        error=rounded(one.error), chance=rounded(one.chance), brier=rounded(one.brier), log_loss=rounded(one.log_loss)
+    )
 
 
 def epoch(one: EpochReport) -> dict[str, Any]:

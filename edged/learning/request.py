@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edged.learning.dataset import Selection
     from edged.store import Bundle, Store
 
-Stage = Literal["scan", "bottlenecks", "training", "export", "evaluation", "comparison", "learning curve", "writing"]
+Stage = Literal["scan", "bottlenecks", "training", "comparison", "export", "evaluation", "learning curve", "writing"]
 
 AUTO = "auto"
 """In place of a backbone's name: the one that is likely best for these images."""

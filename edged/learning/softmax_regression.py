@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -85,6 +85,11 @@ class Fitted:
     def logits(self, features: Features, affine: Affine = _REAL) -> Vector:
         """Return (n, classes) float32 for (n, features) bottlenecks; `affine` says what their bytes mean."""
         return _Linear(self.weights, self.bias).logits(features, affine)
+
+    def divided(self, temperature: float) -> Fitted:
+        """Return the head whose logits are these divided by a temperature > 0; it prefers the same labels."""
+        divisor = np.float32(temperature)
+        return replace(self, weights=self.weights / divisor, bias=self.bias / divisor)
 
 
 def fit(

@@ -13,13 +13,14 @@ import logging
 import os
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edged.vision.operators import Operator, operators
 
 if TYPE_CHECKING:
+    from edged.learning.calibration import Bin
     from edged.learning.softmax_regression import EpochReport
 
 log = logging.getLogger(__name__)
@@ -172,13 +173,13 @@ class EventFile:
 
 
 class Curves:
-    """Loss and accuracy per epoch, of training and validation, and the graph of the model that came out.
+    """Loss and accuracy per epoch, of training and validation; graph and reliability of the model that came out.
 
     A disk that refuses them does not end the training.
 
     Args:
-        folder: The folder of this training; two runs lie below it, "train" and "validation", so that TensorBoard draws
-            them into one diagram.
+        folder: The folder of this training; runs lie below it, "train" and "validation", "scores" and "exact scores",
+            so that TensorBoard draws each two into one diagram.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -197,6 +198,16 @@ class Curves:
     def add_graph(self, model: bytes) -> None:
         """Write the graph of the new model, the content of its .tflite file, into the run "train"."""
         self._write("train", lambda file: file.add_graph(model))
+
+    def add_reliability(self, bins: Sequence[Bin]) -> None:
+        """Write the reliability diagram: accuracy against score, in percent; of exact scores it is the diagonal."""
+
+        def write(run: str, step: int, accuracy: float) -> None:
+            self._write(run, lambda file: file.add(step, {"accuracy by score": accuracy}))
+
+        for one in bins:
+            write("scores", round(100 * one.score), one.accuracy)
+            write("exact scores", round(100 * one.score), one.score)
 
     def close(self) -> None:
         """Close the files."""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from edged.contract.reports import Decision
+from edged.contract.reports import Decision, ReliabilityBin, ScoreQuality
 from edged.plural import counted
 
 if TYPE_CHECKING:  # rich is imported when there is something to show
     from rich.console import RenderableType
 
-    from edged.contract.reports import TrainingReport
+    from edged.contract.reports import Calibration, TrainingReport
 
 _UNKNOWN = "–"
 _MOST_CLASSES = 40
 _ID_SHOWN = 8
 """Digits of an image's id: `edgectl images` needs no more."""
+_STEP, _BAR = 0.2, 20
+"""Width of a row of the reliability diagram, of scores 0..1, and of its bars, characters."""
 
 
 def describe(stage: str, detail: Mapping[str, Any]) -> str:
@@ -31,12 +33,19 @@ def describe(stage: str, detail: Mapping[str, Any]) -> str:
 
 
 def report_tables(report: TrainingReport) -> list[RenderableType]:
-    """Return what a person wants to know: accuracy, classes, confusions, doubtful images, time, outlook.
+    """Return what a person wants to know: accuracy, classes, confusions, doubtful images, scores, time, outlook.
 
     Args:
         report: Parts that it does not have are passed over. Text in it is shown as it is, not as markup.
     """
-    return [*_accuracy(report), *_classes(report), *_confused(report), *_worst(report), *_lines(report)]
+    return [
+        *_accuracy(report),
+        *_classes(report),
+        *_confused(report),
+        *_worst(report),
+        *_reliability(report),
+        *_lines(report),
+    ]
 
 
 def _accuracy(report: TrainingReport) -> list[RenderableType]:
@@ -108,6 +117,51 @@ def _worst(report: TrainingReport) -> list[RenderableType]:
     return [table]
 
 
+def _reliability(report: TrainingReport) -> list[RenderableType]:
+    """Draw the reliability diagram: a bar is as long as the accuracy, and ends at its mark where scores are exact."""
+    calibration = report.calibration
+    if calibration is None or not calibration.bins:
+        return []
+    table = _table(
+        f"scores, cross-validated on {_images(calibration.images)}",
+        ("score", "left"), ("images", "right"), ("mean score", "right"), ("right", "right"), ("", "left"),
+    )  # fmt: skip
+    for low, one in _wider(calibration.bins):
+        score, accuracy = one.score or 0.0, one.accuracy or 0.0
+        bar = ("█" * round(accuracy * _BAR)).ljust(_BAR + 1)
+        mark = round(score * _BAR)
+        table.add_row(
+            _plain(f"{low:.1f} to {low + _STEP:.1f}"), _plain(one.images), _percent(score), _percent(accuracy),
+            _plain(f"{bar[:mark]}│{bar[mark:]}".rstrip()),
+        )  # fmt: skip
+    return [table]
+
+
+def _wider(bins: Iterable[ReliabilityBin]) -> list[tuple[float, ReliabilityBin]]:
+    """Put bins together: (lower end, images whose scores begin there)."""
+    rows: dict[int, list[tuple[int, float, float]]] = {}
+    for one in bins:
+        if one.images and one.score is not None and one.accuracy is not None:
+            place = min(int(one.score / _STEP), round(1 / _STEP) - 1)
+            rows.setdefault(place, []).append((one.images, one.score, one.accuracy))
+    found = []
+    for place, row in sorted(rows.items()):
+        images = sum(count for count, _, _ in row)
+        score, accuracy = (sum(part[0] * part[which] for part in row) / images for which in (1, 2))
+        found.append((place * _STEP, ReliabilityBin(images=images, score=score, accuracy=accuracy)))
+    return found
+
+
+def _calibration(calibration: Calibration) -> str:
+    """Say how far scores are from what they claim, e.g. "calibration error 3.1% (12.0% without the …)"."""
+    before, after = calibration.before or ScoreQuality(), calibration.after or ScoreQuality()
+    temperature = _UNKNOWN if calibration.temperature is None else f"{calibration.temperature:.2f}"
+    return (
+        f"scores: calibration error {_percent(after.error)} ({_percent(before.error)} without the temperature "
+        f"{temperature}; exact scores of as many images: {_percent(after.chance)})"
+    )
+
+
 def _lines(report: TrainingReport) -> list[RenderableType]:
     lines: list[str] = []
     if report.choice is not None:
@@ -118,6 +172,8 @@ def _lines(report: TrainingReport) -> list[RenderableType]:
             f"epochs: {training.epochs}, best {training.best_epoch} "
             f"(validation loss {training.validation_loss}); ended by {training.stopped}"
         )
+    if report.calibration is not None:
+        lines.append(_calibration(report.calibration))
     curve = report.learning_curve
     if curve is not None and curve.points:
         steps = ", ".join(f"{_images(point.images)} {_percent(point.accuracy)}" for point in curve.points)

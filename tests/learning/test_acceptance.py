@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import pytest
 
 from edged.contract.hyperparameters import Hyperparameters
 from edged.images import open_images
-from edged.learning.acceptance import Acceptance, Candidate, judge
+from edged.learning.acceptance import Acceptance, Candidate, CrossValidation, cross_validate, judge
+from edged.learning.bottlenecks import Backbone
 from edged.learning.comparison import FOLDS, Divisions, Taught, predict_left_out, share_right
-from edged.learning.dataset import Selection, select
+from edged.learning.dataset import Examples, Selection, select
 from edged.learning.incumbent import Incumbent
 from edged.learning.recipe import Recipe
 from edged.store import Bundle, read_bundle
@@ -36,16 +37,37 @@ def device(tmp_path: Path) -> Iterator[Device]:
     store.close()
 
 
-def candidate(
-    device: Device, *, selection: Selection | None = None, model: bytes = b"new", **changes: Any
-) -> Candidate:
+@dataclass(frozen=True)
+class New:
     """A new model of all images, whose file and head are right on the whole test side."""
-    own = selection or device.selection
-    test = device.kept.examples(own, "test", augment=False)
-    right = np.eye(len(own.labels), dtype=np.float32)[test.labels]
+
+    device: Device
+    selection: Selection
+    backbone: Backbone
+    recipe: Recipe
+    model: bytes = b"new"
+    turned: tuple[int, int] = (0, 0)
+    """By how many labels the file and the head are wrong."""
+
+    def crossed(self, old: Incumbent | None, tell: Callable[[int, int], None] = quiet) -> CrossValidation:
+        kept = self.device.kept
+        return cross_validate(kept, self.selection, self.backbone, self.recipe, old, workers=1, tell=tell)
+
+    @property
+    def test(self) -> Examples:
+        return self.device.kept.examples(self.selection, "test", augment=False)
+
+    def answers(self, which: int) -> np.ndarray[Any, Any]:
+        right = np.eye(len(self.selection.labels), dtype=np.float32)[self.test.labels]
+        return np.roll(right, self.turned[which], axis=1)
+
+    def candidate(self, crossed: CrossValidation) -> Candidate:
+        return Candidate(self.model, crossed, self.test, self.answers(0), self.answers(1))
+
+
+def candidate(device: Device, *, selection: Selection | None = None, **changes: Any) -> New:
     recipe = Recipe(Hyperparameters(batch=16), 10)
-    made = Candidate(model, device.backbone, device.kept, own, recipe, test, right, right)
-    return replace(made, **changes)
+    return replace(New(device, selection or device.selection, device.backbone, recipe), **changes)
 
 
 def incumbent(device: Device, current: Bundle, selection: Selection | None = None) -> Incumbent:
@@ -53,15 +75,16 @@ def incumbent(device: Device, current: Bundle, selection: Selection | None = Non
     return Incumbent(current, own, own.images, device.store, device.backbone, device.kept)
 
 
-def judged(new: Candidate, old: Incumbent | None) -> Acceptance:
-    return judge(new, old, Hyperparameters(min_accuracy=0.0), workers=1, tell=quiet)
+def judged(new: New, old: Incumbent | None, *, tell: Callable[[int, int], None] = quiet, **how: Any) -> Acceptance:
+    limits = Hyperparameters(**{"min_accuracy": 0.0, **how})
+    return judge(new.candidate(new.crossed(old, tell)), old, limits)
 
 
-def guessed(new: Candidate, divisions: Divisions) -> float:
+def guessed(new: New, divisions: Divisions) -> float:
     """How often heads of the new model's recipe guess the labels of images that they were not made of."""
     selection, augment = new.selection, new.recipe.hyperparameters.augment
     labels = np.array([selection.labels.index(image.label) for image in selection.images])
-    features = new.kept.in_views(selection.images, augment=augment)
+    features = new.device.kept.in_views(selection.images, augment=augment)
     taught = Taught(features, labels, len(selection.labels), new.backbone.affine, new.recipe)
     found = predict_left_out(taught, [image.group_id for image in selection.images], divisions)
     return float(np.nanmean(share_right(found.free, labels)))
@@ -89,6 +112,16 @@ def test_both_models_are_judged_by_as_many_divisions_as_the_images_need(device: 
     )
 
 
+def test_the_temperature_does_not_depend_on_what_answers_now(device: Device) -> None:
+    """Else the same images would make another file once their model is promoted."""
+    new = candidate(device)
+    alone, beside = new.crossed(None), new.crossed(incumbent(device, device.model(device.selection)))
+    assert (alone.predictions.free.shape[0], beside.predictions.free.shape[0]) == (1, 4)
+    assert alone.old is None
+    assert beside.old is not None
+    assert alone.calibration() == beside.calibration() is not None
+
+
 def test_on_a_network_that_has_seen_the_images_the_test_side_alone_judges(device: Device) -> None:
     bundle = device.backbone.bundle
     tuned = replace(bundle, manifest=bundle.manifest.model_copy(update={"tuned": True}))
@@ -100,11 +133,10 @@ def test_on_a_network_that_has_seen_the_images_the_test_side_alone_judges(device
 def test_the_file_must_not_do_worse_than_its_head_nor_than_the_one_that_answers(device: Device) -> None:
     learnable = select(device.store.labeled())
     new, old = candidate(device, selection=learnable), incumbent(device, device.model(learnable), learnable)
-    wrong = np.roll(new.scores, 1, axis=1)
-    lost = judged(replace(new, scores=wrong), None).verdict
+    lost = judged(replace(new, turned=(1, 0)), None).verdict
     assert (lost.verdict, "its head before quantization" in lost.reason) == ("refused", True)
-    both = replace(new, scores=wrong, logits=wrong)
-    against = old.test_side(wrong, both.test.images)
+    both = replace(new, turned=(1, 1))
+    against = old.test_side(both.answers(0), both.test.images)
     assert (against.old & ~against.new).sum() >= 5, "the example must lose more than chance explains"
     worse = judged(both, old).verdict
     assert (worse.verdict, "the current one" in worse.reason) == ("refused", True)
@@ -114,7 +146,6 @@ def test_the_file_must_not_do_worse_than_its_head_nor_than_the_one_that_answers(
 def test_the_model_that_answers_now_is_known_by_its_file(device: Device) -> None:
     current = device.model(device.selection)
     again = candidate(device, model=current.read_model())
-    assert again.id == current.id
     assert "byte for byte" in judged(again, incumbent(device, current)).verdict.reason
     assert "byte for byte" not in judged(candidate(device), incumbent(device, current)).verdict.reason
 
@@ -130,13 +161,7 @@ def test_what_the_current_model_needs_is_computed_first(device: Device) -> None:
     shape = current.manifest.input.model_copy(update={"crop": 0.6})
     cropped = replace(current, manifest=current.manifest.model_copy(update={"input": shape}))
     told: list[tuple[int, int]] = []
-    accepted = judge(
-        candidate(device),
-        incumbent(device, cropped),
-        Hyperparameters(min_accuracy=0.0),
-        workers=1,
-        tell=lambda done, of: told.append((done, of)),
-    )
+    accepted = judged(candidate(device), incumbent(device, cropped), tell=lambda done, of: told.append((done, of)))
     assert told[0] == (0, 60)
     assert accepted.verdict.difference is not None
     assert accepted.verdict.difference.images == 60
@@ -147,9 +172,8 @@ def test_the_limits_are_those_of_the_request(device: Device) -> None:
     new, old = candidate(device, selection=learnable), incumbent(device, device.model(learnable), learnable)
     few = judged(new, old).verdict
     assert few.verdict == "undecided"
-    how = Hyperparameters(min_accuracy=0.0, tolerance=0.5)
-    assert judge(new, old, how, workers=1, tell=quiet).verdict.verdict == "promoted"
-    strict = judge(candidate(device), None, Hyperparameters(min_accuracy=0.9), workers=1, tell=quiet)
+    assert judged(new, old, tolerance=0.5).verdict.verdict == "promoted"
+    strict = judged(candidate(device), None, min_accuracy=0.9)
     assert "min_accuracy 90.0%" in strict.verdict.reason
 
 

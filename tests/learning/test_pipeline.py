@@ -17,6 +17,7 @@ from edged.images import Embedding, ImageStore, Kept, Split, variant
 from edged.learning import Progress, TrainingRequest
 from edged.learning.bottlenecks import Backbone
 from edged.learning.dataset import KeptBottlenecks
+from edged.learning.export import export
 from edged.learning.pipeline import train
 from edged.learning.softmax_regression import Fitted, fit
 from edged.store import Store, read_bundle
@@ -53,6 +54,8 @@ def test_a_training_ends_with_a_bundle_that_is_what_the_report_says(request_: Tr
     assert set(report["classes"]) == set(LABELS)
     assert [point["images"] for point in report["learning_curve"]["points"]][-1] == report["splits"]["train"]
     assert report["decision"]["against"] == read_bundle(SHIPPED).id
+    assert report["calibration"]["images"] == 60
+    assert sum(one["images"] for one in report["calibration"]["bins"]) == 60
 
     bundle = read_bundle(outcome.bundle)
     assert bundle.id == report["model"]
@@ -74,12 +77,12 @@ def test_a_training_ends_with_a_bundle_that_is_what_the_report_says(request_: Tr
     assert report["accuracy"]["quantized"] == pytest.approx(np.mean(right), abs=1e-4)
 
     assert list(dict.fromkeys(one.stage for one in told)) == [
-        "scan", "bottlenecks", "training", "export", "evaluation", "comparison", "learning curve", "writing",
+        "scan", "bottlenecks", "training", "comparison", "export", "evaluation", "learning curve", "writing",
     ]  # fmt: skip
     fractions = [one.fraction for one in told]
     assert fractions == sorted(fractions)
     assert {"epoch", "loss", "accuracy"} <= set(next(one.detail for one in told if "epoch" in one.detail))
-    assert len(list((request_.state_dir / "runs" / "job-1").glob("*/events.out.tfevents.*"))) == 2
+    assert len(list((request_.state_dir / "runs" / "job-1").glob("*/events.out.tfevents.*"))) == 4
 
 
 def test_the_same_images_and_seed_give_the_same_model_and_no_bottleneck_is_computed_twice(
@@ -219,13 +222,49 @@ def test_a_model_that_is_not_good_enough_is_refused(request_: TrainingRequest) -
     assert Store(request_.state_dir).versions() == []
 
 
-def test_a_file_that_lost_what_its_head_knew_is_refused(request_: TrainingRequest) -> None:
-    """Logits so small that 8 bits make them all the same."""
-    outcome = train(replace(request_, hyperparameters=Hyperparameters(epochs=1, lr=1e-6)), quiet)
+def test_a_file_that_lost_what_its_head_knew_is_refused(
+    request_: TrainingRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A range so wide that 8 bits make all logits the same."""
+    monkeypatch.setattr("edged.learning.export.calibrate", lambda _: (-1e4, 1e4))
+    outcome = train(request_, quiet)
     assert outcome.report.accuracy.cross_validated > 0.8
     assert outcome.report.accuracy.quantized < 0.5
     assert outcome.status == "rejected"
     assert "the exported file is right on" in (outcome.error or "")
+
+
+def test_scores_mean_something_although_the_logits_are_tiny(request_: TrainingRequest) -> None:
+    """After one step of a millionth the head knows its labels and all its scores are a third; the file's are not."""
+    outcome = train(replace(request_, hyperparameters=Hyperparameters(epochs=1, lr=1e-6)), quiet)
+    found, told = outcome.report.calibration, outcome.report.accuracy
+    assert told.cross_validated > 0.8
+    assert told.quantized > 0.8
+    assert (found.temperature < 0.01, found.images) == (True, 60)
+    assert found.before.error == pytest.approx(told.cross_validated - 1 / 3, abs=0.01)
+    assert found.after.error < 0.1
+    assert outcome.bundle is not None
+    assert np.mean(scores_of_new_pictures(read_bundle(outcome.bundle).read_model())) > 0.7
+
+
+def test_scores_of_what_cannot_be_guessed_are_low(request_: TrainingRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels drawn at random: whoever asks the images that a head was made of takes it for a good one."""
+    images = sorted((request_.state_dir / "images").rglob("*.jpg"))
+    random = np.random.default_rng(0)
+    for image, label in zip(images, random.permutation([image.parent.name for image in images]), strict=True):
+        image.rename(image.parents[1] / label / f"{image.parent.name}-{image.name}")
+    files: list[bytes] = []
+    monkeypatch.setattr("edged.learning.pipeline.export", lambda *made: files.append(export(*made)) or files[-1])
+    outcome = train(replace(request_, hyperparameters=Hyperparameters(epochs=100)), quiet)
+    assert outcome.report.accuracy.cross_validated < 0.45
+    assert np.mean(scores_of_new_pictures(files[0])) < 0.45
+
+
+def scores_of_new_pictures(model: bytes) -> list[float]:
+    """Return the best score of each of some pictures that no training saw, through the whole file."""
+    network = Network(model, crop=1.0)
+    pictures = [decode(picture(label, seed)) for label in LABELS for seed in range(700, 708)]
+    return [float(network.infer(network.prepare(one)).scores.max()) for one in pictures]
 
 
 def test_a_model_that_is_worse_than_the_current_one_is_refused(request_: TrainingRequest) -> None:
@@ -310,29 +349,40 @@ def test_files_that_were_put_there_this_moment_are_trained_on(tmp_path: Path) ->
 def test_photos_that_judge_take_no_part_in_the_model(
     request_: TrainingRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With every test photo under a wrong label, the same bytes come out and only the verdict differs.
+    """With every test photo under a wrong label, the same head comes out but for its temperature, and the verdict.
 
-    The heads of the learning curve, too, are the same.
+    Test photos are left out in the cross-validation, too, that finds the temperature: one number, which changes no
+    answer. The heads of the learning curve are the same.
 
     The same with the validation photos: they choose the epoch, so there the training goes another way.
     """
     how = Hyperparameters(epochs=40, batch=16, patience=5, min_accuracy=0.0)
     request = replace(request_, current=None, hyperparameters=how)
     heads: list[bytes] = []
+    final: list[Fitted] = []
 
     def recorded(*args: Any, **options: Any) -> Fitted:
         head = fit(*args, **options)
         heads.append(head.weights.tobytes())
         return head
 
+    def exported(model: bytes, head: Fitted, features: Any) -> bytes:
+        final.append(head)
+        return export(model, head, features)
+
     monkeypatch.setattr("edged.learning.learning_curve.fit", recorded)
+    monkeypatch.setattr("edged.learning.pipeline.export", exported)
     first = train(request, quiet)
     mislabel(request, "test")
     judged_wrong = train(replace(request, run="job-2"), quiet)
     assert len(heads) == 6
     assert heads[:3] == heads[3:]
     assert judged_wrong.report.accuracy.quantized < 0.5 <= first.report.accuracy.quantized
-    assert judged_wrong.report.model == first.report.model
+    temperatures = [one.report.calibration.temperature for one in (first, judged_wrong)]
+    assert temperatures[1] > 1.1 * temperatures[0], "there is more doubt"
+    for name in ("weights", "bias"):
+        one, other = (getattr(head, name) * divisor for head, divisor in zip(final, temperatures, strict=True))
+        np.testing.assert_allclose(one, other, rtol=1e-3)
     assert judged_wrong.report.training == first.report.training
     mislabel(request, "validation")
     misled = train(replace(request, run="job-3"), quiet)

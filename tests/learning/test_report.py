@@ -12,6 +12,7 @@ import pytest
 from edged.images import LabeledImage
 from edged.learning import report
 from edged.learning.acceptance import Acceptance
+from edged.learning.calibration import Bin, Calibration, Quality
 from edged.learning.dataset import Examples
 from edged.learning.evaluation import evaluate
 from edged.learning.gate import Estimate, Verdict
@@ -103,6 +104,21 @@ def test_the_gain_of_a_hundred_images_has_one_digit_more_than_the_accuracies() -
     learned = LearningCurve((CurvePoint(30, 1 / 3), CurvePoint(60, 2 / 3)), 0.000123456)
     assert report.curve(learned).to_json() == {
         "points": [{"images": 30, "accuracy": 0.3333}, {"images": 60, "accuracy": 0.6667}], "gain_per_100": 0.00012
+    }  # fmt: skip
+
+
+def test_scores_are_told_of_with_their_temperature_and_their_bins() -> None:
+    qualities = (Quality(number / 3, number / 7, 0.25, 1 / 3) for number in range(3))
+    told = report.calibration(Calibration(0.0123456789, 60, *qualities, (Bin(3, 2 / 3, 1 / 3), Bin(57, 0.9, 1.0))))
+    assert told.to_json() == {
+        "temperature": 0.012346,
+        "images": 60,
+        "before": {"error": 0.0, "chance": 0.0, "brier": 0.25, "log_loss": 0.3333},
+        "after": {"error": 0.3333, "chance": 0.1429, "brier": 0.25, "log_loss": 0.3333},
+        "constant": {"error": 0.6667, "chance": 0.2857, "brier": 0.25, "log_loss": 0.3333},
+        "bins": [
+            {"images": 3, "score": 0.6667, "accuracy": 0.3333}, {"images": 57, "score": 0.9, "accuracy": 1.0}
+        ],
     }  # fmt: skip
 
 

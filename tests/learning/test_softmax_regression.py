@@ -308,3 +308,13 @@ def test_memory_stays_far_below_a_float_copy_of_the_features() -> None:
     finally:
         tracemalloc.stop()
     assert peak < raw.nbytes * 4
+
+
+def test_a_head_is_divided_by_a_temperature_weights_and_bias() -> None:
+    features, labels = blobs(100)
+    head = fit(features, labels, classes=4)
+    warm = head.divided(4.0)
+    np.testing.assert_allclose(warm.logits(features), head.logits(features) / 4, rtol=1e-4, atol=1e-4)
+    assert np.abs(head.bias).max() > 0.1, "the bias must count in the example"
+    assert (warm.history, warm.best_epoch) == (head.history, head.best_epoch)
+    assert (warm.weights.dtype, warm.bias.dtype) == (np.float32, np.float32)

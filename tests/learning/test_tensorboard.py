@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from edged.learning.calibration import Bin
 from edged.learning.pipeline import train
 from edged.learning.softmax_regression import EpochReport
 from edged.learning.tensorboard import Curves, EventFile, crc32c, record
@@ -111,6 +112,15 @@ def test_a_training_has_two_runs(tmp_path: Path) -> None:
     ((step, values),) = steps(validation)
     assert (step, values) == (1, {"loss": 0.75, "accuracy": 0.625})
     assert math.isclose(steps(train)[0][1]["lr"], 0.1, rel_tol=1e-6)
+
+
+def test_reliability_is_a_curve_over_scores_in_percent_beside_the_diagonal(tmp_path: Path) -> None:
+    curves = Curves(tmp_path / "job")
+    curves.add_reliability([Bin(3, 0.5, 0.25), Bin(5, 0.9375, 1.0)])
+    curves.close()
+    (scores,), (exact,) = (list((tmp_path / "job" / run).iterdir()) for run in ("scores", "exact scores"))
+    assert steps(scores) == [(50, {"accuracy by score": 0.25}), (94, {"accuracy by score": 1.0})]
+    assert steps(exact) == [(50, {"accuracy by score": 0.5}), (94, {"accuracy by score": 0.9375})]
 
 
 def test_curves_that_cannot_be_written_do_not_matter(tmp_path: Path) -> None:

@@ -24,6 +24,17 @@ REPORT = {
         {"id": "d7a0046af2867774", "file": "IMG_0815.jpg", "label": "[red]roses", "predicted": "daisy", "score": 0.004}
     ],
     "training": {"epochs": 33, "best_epoch": 23, "validation_loss": 0.29, "stopped": "patience"},
+    "calibration": {
+        "temperature": 0.7123,
+        "images": 3670,
+        "before": {"error": 0.121},
+        "after": {"error": 0.0312, "chance": 0.0255},
+        "bins": [
+            {"images": 10, "score": 0.45, "accuracy": 0.2},
+            {"images": 30, "score": 0.55, "accuracy": 0.6},
+            {"images": 3630, "score": 0.95, "accuracy": 1.0},
+        ],
+    },
     "learning_curve": {"points": [{"images": 645, "accuracy": 0.867}], "gain_per_100": 0.0003},
     "seconds": {"scan": 0.1, "total": 2.5},
     "peak_memory_mb": 167.6,
@@ -52,6 +63,24 @@ def test_everything_a_person_asks_for_is_there() -> None:
     assert next(n for n, line in enumerate(lines) if "roses" in line) < next(
         n for n, line in enumerate(lines) if "daisy" in line
     )  # the class that needs images most comes first
+
+
+def test_the_reliability_diagram_has_few_rows_and_a_mark_where_exact_scores_end() -> None:
+    text = shown(REPORT)
+    assert "calibration error 3.1% (12.1% without the temperature 0.71; exact scores of as many images: 2.5%)" in (
+        " ".join(text.split())
+    )
+    assert "scores, cross-validated on 3,670 images" in text
+    rows = [line.split() for line in text.splitlines() if " to " in line]
+    assert rows == [
+        ["0.4", "to", "0.6", "40", "52.5%", "50.0%", "██████████│"],
+        ["0.8", "to", "1.0", "3630", "95.0%", "100.0%", "███████████████████│█"],
+    ]
+    only = {"calibration": {"bins": [{"images": 2, "score": 1.0, "accuracy": 0.5}, {"score": 0.5}]}}
+    assert "██████████          │" in shown(only)
+    assert "0.4 to 0.6" not in shown(only)
+    unknown = " ".join(shown({"calibration": {}}).split())
+    assert unknown == "scores: calibration error – (– without the temperature –; exact scores of as many images: –)"
 
 
 def test_one_image_is_no_images() -> None:
