@@ -1,4 +1,4 @@
-"""`tools/bench live|retrain|selection|gate|unknown`."""
+"""`tools/bench live|retrain|selection|gate|unknown|calibration`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks import gate, live, retrain, selection, unknown
+from benchmarks import calibration, gate, live, retrain, selection, unknown
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -59,6 +59,14 @@ def parsed() -> argparse.Namespace:
     five.add_argument("--json", action="store_true")
     five.add_argument("--into", type=Path, metavar="FILE", help="write the numbers there too")
 
+    six = commands.add_parser("calibration", help="do scores mean what they say? retrains on real photos")
+    six.add_argument("--data", type=Path, default=SHARED)
+    six.add_argument("--state", type=Path, default=Path.home() / ".cache" / "edged-calibration", help="bottlenecks")
+    six.add_argument("--side", choices=["develop", "report"], default="report", help="which photos (report)")
+    six.add_argument("--seeds", type=int, default=20, help="retrains of each set and size (20)")
+    six.add_argument("--json", action="store_true")
+    six.add_argument("--into", type=Path, metavar="FILE", help="write the numbers there too")
+
     args = parser.parse_args()
     # Both are known now, not after an hour of measuring.
     for file in (getattr(args, name, None) for name in ("into", "out", "measured")):
@@ -93,6 +101,11 @@ def main() -> int:
         table = "\n".join([*unknown.table(numbers), "", *unknown.sentences(numbers)])
         if args.into is not None:
             args.into.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    elif args.command == "calibration":
+        numbers = calibration.measure(args.data, args.state, side=args.side, seeds=args.seeds)
+        table = "\n".join([calibration.table(numbers), "", *calibration.sentences(numbers)])
+        if args.into is not None:
+            args.into.write_text(calibration.encode(numbers), encoding="utf-8")
     else:
         numbers = retrain.measure(
             args.images,

@@ -3,8 +3,8 @@
 
     .venv/bin/python tools/reports/readme.py [--out FILE]
 
-retrain.json, live.json, gate.json and unknown.json come from `tools/bench retrain`, `live`, `gate` and `unknown`, each
-with `--into tools/reports/NAME.json`; README says with which other arguments.
+live.json, retrain.json and the others come from `tools/bench NAME --into tools/reports/NAME.json`; README says with which
+other arguments.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import gate, unknown
+from benchmarks import calibration, gate, unknown
 from benchmarks.keras_recipes import LONG, Share
 from benchmarks.live import table
 from benchmarks.retrain import keras_table
@@ -49,12 +49,14 @@ def main() -> int:
     live = json.loads((HERE / "live.json").read_text(encoding="utf-8"))
     gated = json.loads((HERE / "gate.json").read_text(encoding="utf-8"))
     strange = json.loads((HERE / "unknown.json").read_text(encoding="utf-8"))
+    calibrated = json.loads((HERE / "calibration.json").read_text(encoding="utf-8"))
     parts = {
         "retrain": retrain(runs),
         "keras": keras(runs),
         "live": table(live).splitlines(),
         "gate": [gate.table(gated), "", *gate.sentences(gated)],
         "unknown": [*unknown.table(strange), "", *unknown.sentences(strange)],
+        "calibration": [calibration.table(calibrated), "", *calibration.sentences(calibrated)],
     }
     text = README.read_text(encoding="utf-8")
     for name, lines in parts.items():
