@@ -30,7 +30,8 @@ Where a head is right on all images, the likelihood alone would drive every scor
 _FLATTEST = 0.1
 """The least that the mean distance of the best logit from the mean one may become: 8 bits must still tell the best
 class of a head that knows nothing."""
-_STEPS = 60
+_HALVINGS = 16
+"""Of the bracket around 1 / T, which leaves five digits of it."""
 _DRAWS = 100
 """How often labels are drawn to see what chance does, see `chance_error`."""
 
@@ -121,8 +122,8 @@ def temperature(logits: Logits, labels: Labels) -> float:
 
     It minimises the negative log-likelihood (Guo et al. 2017, "On calibration of modern neural networks"), with the
     labels smoothed as if half an image of unknown label had been seen besides (after Platt 1999, "Probabilistic outputs
-    for support vector machines": a Bayesian's estimate of the target). That is convex in 1 / T: Newton's method, kept
-    within a bracket.
+    for support vector machines": a Bayesian's estimate of the target). That is convex in 1 / T, so that the sign of its
+    derivative tells on which side of a guess the best one lies.
 
     Args:
         logits: (m, classes) of images that the head was not made of.
@@ -142,29 +143,19 @@ def temperature(logits: Logits, labels: Labels) -> float:
     if not spread > 0:
         return 1.0
 
-    def slope(inverse: float) -> tuple[float, float]:
-        """Return the first and second derivative of the negative log-likelihood by 1 / T."""
+    def too_small(inverse: float) -> bool:
+        """Return whether the likelihood still rises with 1 / T."""
         powers = np.exp(inverse * shifted)
         powers /= powers.sum(axis=1, keepdims=True)
-        mean = (powers * shifted).sum(axis=1)
-        variance = (powers * shifted**2).sum(axis=1) - mean**2
-        return float(mean.sum()) - target, float(variance.sum())
+        return float((powers * shifted).sum()) < target
 
     low = high = _FLATTEST / spread
-    if slope(low)[0] >= 0:
-        return 1 / low
-    while slope(high)[0] < 0:  # ends: for 1 / T → ∞ the first derivative is positive
+    while too_small(high):  # ends: for 1 / T → ∞ the sum comes near to 0, which the target is below
         low, high = high, 2 * high
-    inverse = (low + high) / 2
-    for _ in range(_STEPS):
-        first, second = slope(inverse)
-        low, high = (inverse, high) if first < 0 else (low, inverse)
-        step = inverse - first / second if second > 0 else low
-        following = step if low < step < high else (low + high) / 2
-        if abs(following - inverse) < 1e-6 * inverse:
-            break
-        inverse = following
-    return 1 / inverse
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if too_small(middle) else (low, middle)
+    return 2 / (low + high)
 
 
 def probabilities(logits: Logits, divisor: float = 1.0) -> Vector:
@@ -231,7 +222,7 @@ def calibration_error(score: Vector, right: Right, *, bins: int = BINS) -> float
         right: (m,) whether its best class is its label.
         bins: Number of bins.
     """
-    sums = np.bincount(_places(score, bins), weights=score - right, minlength=bins)
+    sums = np.bincount(_places(score, bins), weights=score - right)
     return float(np.abs(sums).sum() / len(score))
 
 
@@ -248,8 +239,7 @@ def chance_error(score: Vector, *, bins: int = BINS) -> float:
     random = np.random.default_rng(0)
     place = _places(score, bins)
     errors = [
-        np.abs(np.bincount(place, weights=score - (random.random(len(score)) < score), minlength=bins)).sum()
-        for _ in range(_DRAWS)
+        np.abs(np.bincount(place, weights=score - (random.random(len(score)) < score))).sum() for _ in range(_DRAWS)
     ]
     return float(np.mean(errors) / len(score))
 
