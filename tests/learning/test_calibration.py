@@ -170,6 +170,7 @@ def test_scores_of_images_left_out_are_calibrated() -> None:
     assert found.before.error > 0.1
     assert found.after.log_loss < found.before.log_loss
     assert found.after.brier < found.before.brier < 1
+    assert found.constant == constant_quality(logits.argmax(axis=1) == labels, 4)
     scores = probabilities((3 * logits).astype(np.float32), found.temperature)
     assert found.bins == reliability(scores.max(axis=1), scores.argmax(axis=1) == labels)
     assert [one.score for one in found.bins] == sorted(one.score for one in found.bins)

@@ -13,6 +13,14 @@ from benchmarks import calibration, gate, live, retrain, selection, unknown
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
+def _add_side(parser: argparse.ArgumentParser) -> None:
+    """Add what is said of a measurement on one side of the photos."""
+    parser.add_argument("--data", type=Path, default=SHARED)
+    parser.add_argument("--side", choices=["develop", "report"], default="report", help="which photos (report)")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--into", type=Path, metavar="FILE", help="write the numbers there too")
+
+
 def parsed() -> argparse.Namespace:
     """Return what was typed."""
     parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
@@ -45,27 +53,18 @@ def parsed() -> argparse.Namespace:
     three.add_argument("--json", action="store_true")
 
     four = commands.add_parser("gate", help="does the gate tell better from worse? simulated retrains on real photos")
-    four.add_argument("--data", type=Path, default=SHARED)
     four.add_argument("--state", type=Path, default=Path.home() / ".cache" / "edged-gate", help="keeps bottlenecks")
-    four.add_argument("--side", choices=["develop", "report"], default="report", help="which photos (report)")
     four.add_argument("--retrains", type=int, default=1000)
     four.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
-    four.add_argument("--json", action="store_true")
-    four.add_argument("--into", type=Path, metavar="FILE", help="write the numbers there too")
+    _add_side(four)
 
     five = commands.add_parser("unknown", help="does a device know what it was not taught? needs scikit-learn's digits")
-    five.add_argument("--data", type=Path, default=SHARED)
-    five.add_argument("--side", choices=["develop", "report"], default="report", help="which photos (report)")
-    five.add_argument("--json", action="store_true")
-    five.add_argument("--into", type=Path, metavar="FILE", help="write the numbers there too")
+    _add_side(five)
 
     six = commands.add_parser("calibration", help="do scores mean what they say? retrains on real photos")
-    six.add_argument("--data", type=Path, default=SHARED)
     six.add_argument("--state", type=Path, default=Path.home() / ".cache" / "edged-calibration", help="bottlenecks")
-    six.add_argument("--side", choices=["develop", "report"], default="report", help="which photos (report)")
     six.add_argument("--seeds", type=int, default=20, help="retrains of each set and size (20)")
-    six.add_argument("--json", action="store_true")
-    six.add_argument("--into", type=Path, metavar="FILE", help="write the numbers there too")
+    _add_side(six)
 
     args = parser.parse_args()
     # Both are known now, not after an hour of measuring.

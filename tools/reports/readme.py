@@ -3,8 +3,8 @@
 
     .venv/bin/python tools/reports/readme.py [--out FILE]
 
-live.json, retrain.json and the others come from `tools/bench NAME --into tools/reports/NAME.json`; README says with which
-other arguments.
+live.json, retrain.json and the others come from `tools/bench NAME --into tools/reports/NAME.json`; README says with
+which other arguments.
 """
 
 from __future__ import annotations
