@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float32]
 
 ROWS = 512
-"""So many rows are turned into floats at once outside of training batches, which bounds the memory."""
+"""So many rows are turned into floats at once where all of them are looked at, which bounds the memory."""
 
 
 def smoothness(mean_squared_norm: float, largest_eigenvalue: float, batch: int) -> float:
@@ -80,13 +80,13 @@ class Standardisation:
     def _power_iteration(self, rows: Features, iterations: int = 8) -> float:
         """Estimate the largest eigenvalue of E[x xᵀ], from below; a few percent are enough for a step size."""
         rows = rows[:: max(1, len(rows) // (4 * ROWS))]
+        parts = [self.apply(rows[begin : begin + ROWS]) for begin in range(0, len(rows), ROWS)]
         direction = np.random.default_rng(0).standard_normal(rows.shape[1:]).astype(np.float32)
         eigenvalue = 0.0
         for _ in range(iterations):
             direction /= np.float32(np.linalg.norm(direction))
             image = np.zeros_like(direction)
-            for begin in range(0, len(rows), ROWS):
-                part = self.apply(rows[begin : begin + ROWS])
+            for part in parts:
                 image += part.T @ (part @ direction)
             eigenvalue = float(direction @ image) / len(rows)
             direction = image

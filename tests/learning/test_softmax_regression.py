@@ -8,6 +8,7 @@ import pytest
 
 from edged.contract.hyperparameters import Hyperparameters
 from edged.errors import TrainingError
+from edged.learning import softmax_regression
 from edged.learning.softmax_regression import EpochReport, _Descent, _Spanned, _Standardised, fit
 from edged.learning.standardisation import Standardisation, smoothness
 from edged.vision.quantization import Affine
@@ -291,7 +292,20 @@ def test_the_smoothness_lies_between_one_examples_and_the_whole_sets() -> None:
     assert 0.05 < smoothness(1.0, 0.1, 64) < 0.5
 
 
-def test_memory_stays_far_below_a_float_copy_of_the_features() -> None:
+def test_examples_that_are_standardised_once_or_again_and_again_give_the_same_head(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    examples, held_out = relu_bytes(2000), relu_bytes(200, seed=1)
+    once = fit(*examples, classes=3, affine=AFFINE, validation=held_out)
+    monkeypatch.setattr(softmax_regression, "_READY_BYTES", 0)
+    again = fit(*examples, classes=3, affine=AFFINE, validation=held_out)
+    assert np.array_equal(once.weights, again.weights)
+    assert np.array_equal(once.bias, again.bias)
+    assert once.history == again.history
+
+
+def test_memory_of_many_examples_stays_far_below_a_float_copy_of_the_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(softmax_regression, "_READY_BYTES", 6_000_000)
     raw = np.random.default_rng(0).integers(0, 256, (6000, 512)).astype(np.uint8)
     labels = np.arange(6000) % 3
     tracemalloc.start()
