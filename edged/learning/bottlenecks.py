@@ -19,7 +19,7 @@ import numpy as np
 from edged.codec import decode, read_file
 from edged.errors import ImageError, ModelError
 from edged.images import Embedding, variant
-from edged.vision.graph import Graph
+from edged.vision.graph import read_graph
 from edged.vision.network import Network, Runtime
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Backbone:
             ModelError: It is damaged, or no quantized classifier.
         """
         try:
-            graph = Graph(bundle.read_model())
+            graph = read_graph(bundle.read_model())
             dtype: Literal["uint8", "int8"] = "uint8" if graph.bottleneck_dtype == "uint8" else "int8"
             model = graph.expose_bottleneck()
         except ModelError as error:

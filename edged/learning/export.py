@@ -17,7 +17,7 @@ import numpy as np
 from edged.errors import RefusedError, StorageError
 from edged.store import MANIFEST, Bundle, Manifest, aside, bundle_files, read_bundle
 from edged.store.durable import write_folder
-from edged.vision.graph import Graph
+from edged.vision.graph import read_graph
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,7 +66,7 @@ def export(model: bytes, fitted: Fitted, features: Features) -> bytes:
     Raises:
         ModelError: The head does not fit the model's bottleneck.
     """
-    graph = Graph(model)
+    graph = read_graph(model)
     rows = features.reshape(-1, features.shape[-1])
     logits = fitted.logits(rows, graph.bottleneck_quantization)
     return graph.replace_head(fitted.weights, fitted.bias, calibrate(logits))
@@ -86,7 +86,7 @@ def new_manifest(model: bytes, backbone: Backbone, report: TrainingReport) -> Ma
             "name": f"{source.backbone}-retrained"[-64:],
             "sha256": hashlib.sha256(model).hexdigest(),
             "input": {**source.input.model_dump(), "crop": backbone.crop},
-            "outputs": Graph(model).outputs,
+            "outputs": read_graph(model).outputs,
             "backbone": source.backbone,
             "backbone_sha256": source.backbone_sha256,
             "parent": backbone.bundle.id,

@@ -10,6 +10,7 @@ from edged.codec import decode, read_file
 from edged.errors import ImageError, TrainingError
 from edged.learning.bottlenecks import Backbone
 from edged.learning.dataset import Examples
+from edged.vision.graph import read_graph
 from edged.vision.network import HeadNetwork, Network
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def spot_check(model: bytes, backbone: Backbone, examples: Examples) -> int:
     Raises:
         TrainingError: The runtime computes the two differently.
     """
-    network = Network(model, runtime=backbone.runtime, crop=backbone.crop)
+    outputs = read_graph(model).outputs
+    network = Network(model, runtime=backbone.runtime, crop=backbone.crop, outputs=outputs)
     head = HeadNetwork(model, runtime=backbone.runtime)
     count = min(SPOT_CHECKS, len(examples.images))
     checked = 0

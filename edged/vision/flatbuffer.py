@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import struct
@@ -62,6 +63,22 @@ def pack(model: Any) -> bytes:
     with damage_as_model_error():
         builder.Finish(model.Pack(builder), _MAGIC)
     return bytes(builder.Output())
+
+
+def copy_of(model: Any) -> Any:
+    """Return a copy of a `ModelT` for surgery: everything but names, values and weights may be changed in it."""
+    copied = copy.copy(model)
+    copied.buffers, copied.operatorCodes = copy.copy(model.buffers), copy.copy(model.operatorCodes)
+    copied.metadata, copied.subgraphs = _copies(model.metadata), _copies(model.subgraphs)
+    for subgraph in copied.subgraphs or ():
+        subgraph.tensors, subgraph.operators = _copies(subgraph.tensors), _copies(subgraph.operators)
+        for operator in subgraph.operators or ():
+            operator.builtinOptions = copy.copy(operator.builtinOptions)
+    return copied
+
+
+def _copies(entries: list[Any] | None) -> list[Any] | None:
+    return None if entries is None else [copy.copy(entry) for entry in entries]
 
 
 def operator_name(model: Any, operator: Any) -> str:

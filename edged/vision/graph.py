@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from edged.errors import ModelError
-from edged.vision.flatbuffer import affine_of, damage_as_model_error, dtype_name, operator_name, pack, unpack
+from edged.vision.flatbuffer import affine_of, copy_of, damage_as_model_error, dtype_name, operator_name, pack, unpack
 from edged.vision.surgery import HeadWriter, cut_tail
 
 if TYPE_CHECKING:
@@ -86,6 +87,11 @@ class Graph:
             affine_of(self._tensor(self._output))
 
     @property
+    def unpacked(self) -> Any:
+        """The `ModelT` of the file; whoever changes it changes a `flatbuffer.copy_of` it."""
+        return self._model
+
+    @property
     def bottleneck_tensor(self) -> int:
         """Index of the tensor that the head reads."""
         return self._bottleneck
@@ -101,7 +107,7 @@ class Graph:
         """Return the model with the bottleneck as its second output; the same bytes where it is one already."""
         if self.outputs is not None:
             return self._bytes
-        model = unpack(self._bytes)
+        model = copy_of(self._model)
         model.subgraphs[0].outputs = [self._output, self._bottleneck]
         return pack(model)
 
@@ -129,7 +135,7 @@ class Graph:
             )
         if not (np.isfinite(weights).all() and np.isfinite(bias).all() and np.isfinite(logits_range).all()):
             raise ModelError("the new head has weights that are not finite")
-        model, output_dtype = unpack(self._bytes), dtype_name(self._tensor(self._output))
+        model, output_dtype = copy_of(self._model), dtype_name(self._tensor(self._output))
         with damage_as_model_error():
             return HeadWriter(model, self._bottleneck, output_dtype).write(weights, bias, logits_range)
 
@@ -154,7 +160,7 @@ class Graph:
         Its input is the bottleneck, of the shape that the whole graph gives it with a first dimension that may be
         resized to any batch; its output is the whole graph's first output, byte for byte.
         """
-        model = unpack(self._bytes)
+        model = copy_of(self._model)
         with damage_as_model_error():
             return cut_tail(model, self._bottleneck, self._output)
 
@@ -237,3 +243,13 @@ class Graph:
         if not 0 <= index < len(self._subgraph.tensors):
             raise ModelError("truncated or damaged TensorFlow Lite model")
         return self._subgraph.tensors[index]
+
+
+@functools.lru_cache(maxsize=3)
+def read_graph(model: bytes) -> Graph:
+    """Return the graph of a .tflite file's content, as `Graph` does; of the last files it is kept.
+
+    A training looks at the same three again and again: the one that it starts from, the new one and the one that
+    answers. Reading takes 13 ms and 14 MB for MobileNetV2: not for the daemon, which runs on.
+    """
+    return Graph(model)

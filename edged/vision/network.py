@@ -11,7 +11,7 @@ import numpy as np
 
 from edged.errors import ModelError
 from edged.types import Inference
-from edged.vision.graph import Graph
+from edged.vision.graph import Graph, read_graph
 from edged.vision.native_log import without_chatter
 from edged.vision.preprocess import IMAGENET_CROP, fit
 from edged.vision.quantization import Affine
@@ -168,7 +168,7 @@ class HeadNetwork:
     _BATCH = 256  # bounds the interpreter's arena, and is long past the cost of one call
 
     def __init__(self, model: bytes, *, runtime: Runtime = "auto") -> None:
-        graph = Graph(model)
+        graph = read_graph(model)
         self.runtime, self._interpreter = _open(graph.head_only(), runtime, 1)
         (self._input,), (self._output,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         self._softmax = graph.head.softmax

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from edged.vision.flatbuffer import damage_as_model_error, dtype_name, operator_name, unpack
-from edged.vision.graph import Graph
+from edged.vision.flatbuffer import damage_as_model_error, dtype_name, operator_name
+from edged.vision.graph import read_graph
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,9 +53,9 @@ def operators(model: bytes) -> tuple[Operator, ...]:
     Raises:
         ModelError: As `graph.Graph`.
     """
-    bottleneck = Graph(model).bottleneck_tensor
+    graph = read_graph(model)
     with damage_as_model_error():
-        return tuple(_read(unpack(model), bottleneck))
+        return tuple(_read(graph.unpacked, graph.bottleneck_tensor))
 
 
 def _read(model: Any, bottleneck: int) -> Iterator[Operator]:

@@ -76,6 +76,21 @@ def test_replacing_heads_again_and_again_does_not_grow_the_file(smallest_model: 
     assert len(model) == len(first) < len(smallest_model)
 
 
+def test_a_graph_is_what_it_was_after_every_surgery(any_model: bytes) -> None:
+    def surgeries(graph: Graph) -> list[bytes]:
+        weights = np.full((3, graph.head.features), 0.1, np.float32)
+        return [
+            graph.replace_head(weights, np.zeros(3, np.float32), (-6.0, 6.0)),
+            graph.expose_bottleneck(),
+            graph.head_only(),
+        ]
+
+    graph = Graph(any_model)
+    first = surgeries(graph)
+    assert surgeries(graph) == first
+    assert Graph(any_model).head_only() == first[-1]
+
+
 def test_the_same_head_gives_the_same_bytes(smallest_model: bytes) -> None:
     features = Graph(smallest_model).head.features
     weights, bias = np.full((2, features), 0.5, np.float32), np.zeros(2, np.float32)
