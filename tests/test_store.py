@@ -172,6 +172,12 @@ class TestBundle:
             (version.path / "taught.json").write_bytes(damaged)
             assert version.read_taught() is None
 
+    def test_what_heads_said_of_images_that_they_were_not_made_of_comes_back(self, store: Store) -> None:
+        version = store.write_version(B, LABELS, manifest(B), {"i1": "cat"}, left_out=b"answers")
+        assert version.read_left_out() == b"answers"
+        assert store.promote(version, "main").read_left_out() == b"answers"
+        assert store.write_version(C, LABELS, manifest(C)).read_left_out() is None
+
     @pytest.mark.parametrize(
         ("data", "message"),
         [

@@ -15,7 +15,7 @@ import numpy as np
 
 from edged.learning import gate
 from edged.learning.calibration import Calibration, calibrate_scores
-from edged.learning.comparison import Divisions, Predictions, Taught, predict_left_out, share_right
+from edged.learning.comparison import Divisions, LeftOut, Predictions, Taught, made_of, predict_left_out, share_right
 from edged.learning.incumbent import Incumbent
 
 if TYPE_CHECKING:
@@ -38,12 +38,14 @@ class CrossValidation:
         predictions: Of heads that were made like the new one, for the images of the selection.
         labels: (n,) index of each image's label.
         classes: Number of labels.
+        left_out: What the next training takes up of it.
         old: Of the model that answers now, see `Incumbent.predict`; None: there is nothing to compare.
     """
 
     predictions: Predictions
     labels: NDArray[np.intp]
     classes: int
+    left_out: LeftOut
     old: Predictions | None = None
 
     def calibration(self) -> Calibration | None:
@@ -147,7 +149,9 @@ def cross_validate(
     with ThreadPoolExecutor(1) as beside:
         new = beside.submit(predict_left_out, taught, groups, divisions, outputs)
         old = None if rival is None else rival.predict(divisions)
-        return CrossValidation(new.result(), label_of, len(selection.labels), old)
+        predictions = new.result()
+    left_out = LeftOut(made_of(taught, groups), divisions.folds, predictions.free)
+    return CrossValidation(predictions, label_of, len(selection.labels), left_out, old)
 
 
 def judge(candidate: Candidate, incumbent: Incumbent | None, hyperparameters: Hyperparameters) -> Acceptance:

@@ -9,6 +9,7 @@ folds are averaged where images are few, so that it matters less how they fell.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -148,6 +149,71 @@ def predict_left_out(
             answers = Predictions.of(logits[division, left_out][np.newaxis], among)
             free[division, left_out], bound[division, left_out] = answers.free[0], answers.bound[0]
     return Predictions(free, bound, logits)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What `predict_left_out` found, as it is kept beside a model: the next training compares with it.
+
+    Attributes:
+        made_of: Hash of all that the answers come from, see `made_of`.
+        folds: Number of folds of each division that were judged.
+        answers: (divisions, n) the label that a model prefers, −1: not judged; see `Predictions.free`.
+    """
+
+    made_of: str
+    folds: int
+    answers: NDArray[np.int16]
+
+    def encode(self) -> bytes:
+        """Return JSON."""
+        told = {"v": 1, "made_of": self.made_of, "folds": self.folds, "answers": self.answers.tolist()}
+        return (json.dumps(told, separators=(",", ":")) + "\n").encode()
+
+    @classmethod
+    def decode(cls, content: bytes) -> LeftOut | None:
+        """Return what was encoded; None: it is damaged, or of another version."""
+        try:
+            told = json.loads(content)
+            answers = np.array(told["answers"])
+            known = told["v"] == 1 and answers.ndim == 2 and answers.dtype.kind == "i"
+            if not known or np.abs(answers).max(initial=0) > np.iinfo(np.int16).max:
+                return None
+            return cls(str(told["made_of"]), int(told["folds"]), answers.astype(np.int16))
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def of_folds(self, groups: Sequence[str], divisions: Divisions) -> NDArray[np.int16] | None:
+        """Return the answers of these folds, (divisions, n) as `Predictions.free`; None: some were not judged.
+
+        Args:
+            groups: n ids of groups of near duplicates, as for `places`.
+            divisions: Which folds.
+        """
+        have, count = self.answers.shape
+        if count != len(groups) or have < divisions.divisions or self.folds < divisions.folds:
+            return None
+        answers = self.answers[: divisions.divisions].copy()
+        for division in range(divisions.divisions):
+            place = places(groups, division)
+            for fold in range(divisions.folds, self.folds):
+                answers[division, _in_fold(place, fold)] = -1
+        return answers
+
+
+def made_of(taught: Taught, groups: Sequence[str]) -> str:
+    """Return a hash of all that the answers of `predict_left_out` come from, but for the folds that are judged.
+
+    Args:
+        taught, groups: As for `predict_left_out`.
+    """
+    scale, zero_point = taught.affine
+    how = (taught.recipe, taught.classes, float(scale), int(zero_point), taught.features.shape, taught.features.dtype)
+    hashed = hashlib.sha256(repr(how).encode())
+    hashed.update("".join(groups).encode())
+    hashed.update(taught.labels.astype("<i8").tobytes())
+    hashed.update(np.ascontiguousarray(taught.features).data)
+    return hashed.hexdigest()
 
 
 def _in_fold(place: NDArray[np.float64], fold: int) -> NDArray[np.bool_]:

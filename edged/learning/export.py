@@ -115,6 +115,7 @@ def write_bundle(
     manifest: Manifest,
     taught: Mapping[str, str] | None = None,
     familiarity: bytes | None = None,
+    left_out: bytes | None = None,
 ) -> Bundle:
     """Write a bundle's folder, whole or not at all; an older bundle at this place is replaced.
 
@@ -124,7 +125,7 @@ def write_bundle(
     """
     folder = folder.absolute()
     check_folder(folder)
-    files = bundle_files(model, labels, manifest, taught, familiarity)
+    files = bundle_files(model, labels, manifest, taught, familiarity, left_out)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         write_folder(folder, files, aside=aside(folder))

@@ -16,7 +16,15 @@ from pydantic import ValidationError
 from edged.contract.hyperparameters import Hyperparameters
 from edged.contract.reports import TrainingReport
 from edged.learning.bottlenecks import Backbone, complete
-from edged.learning.comparison import Divisions, Predictions, Taught, predict_left_out, share_right
+from edged.learning.comparison import (
+    Divisions,
+    LeftOut,
+    Predictions,
+    Taught,
+    made_of,
+    predict_left_out,
+    share_right,
+)
 from edged.learning.dataset import KeptBottlenecks
 from edged.learning.gate import Compared, TestSide
 from edged.learning.recipe import Recipe
@@ -90,7 +98,12 @@ class Incumbent:
         self._kept = kept if self._same else KeptBottlenecks(store, self._own)
         self._recipe = recipe_of(current)
         tuned = current.manifest.tuned or backbone.bundle.manifest.tuned
-        self._made_of = [image for image in everything if image.id in (self._taught or {})]
+        # In the order in which it was made of them, whatever they are called now.
+        taught = self._taught or {}
+        self._made_of = sorted(
+            (image for image in everything if image.id in taught),
+            key=lambda image: (taught[image.id], image.sha256),
+        )
         self.made_again = (
             self._taught is not None
             and self._recipe is not None
@@ -153,7 +166,10 @@ class Incumbent:
         features = self._kept.in_views(self._made_of, augment=self._recipe.hyperparameters.augment)
         own = np.array([labels.index(self._taught[image.id]) for image in self._made_of], np.intp)
         taught = Taught(features, own, len(labels), self._own.affine, self._recipe)
-        predictions = predict_left_out(taught, [image.group_id for image in self._made_of], divisions, shared.old)
+        groups = [image.group_id for image in self._made_of]
+        predictions = self._kept_predictions(taught, groups, divisions)
+        if predictions is None:
+            predictions = predict_left_out(taught, groups, divisions, shared.old)
         again = predictions.at(_rows(self._judged, self._made_of))
         if not self._fresh:
             return again
@@ -219,6 +235,16 @@ class Incumbent:
         if self.made_again:
             return label is not None and self.renamed.get(label, label) == image.label
         return label is None or image.split == "test"
+
+    def _kept_predictions(self, taught: Taught, groups: Sequence[str], divisions: Divisions) -> Predictions | None:
+        """Return what its own training found; None: not known, or not of these images, labels and folds."""
+        content = self._current.read_left_out()
+        kept = None if content is None else LeftOut.decode(content)
+        # Of what a model prefers among some of its labels nothing is kept.
+        if kept is None or self._shared.old != tuple(range(taught.classes)) or kept.made_of != made_of(taught, groups):
+            return None
+        answers = kept.of_folds(groups, divisions)
+        return None if answers is None else Predictions(answers, answers)
 
     def _scores(self, images: Sequence[LabeledImage]) -> Vector:
         """Run the file's head on kept bottlenecks; (n, its labels)."""

@@ -15,6 +15,7 @@ from edged.images import SETTLE_S, open_images
 from edged.learning import judging, report
 from edged.learning.acceptance import Candidate, CrossValidation, cross_validate, judge
 from edged.learning.bottlenecks import Backbone, complete
+from edged.learning.comparison import LeftOut
 from edged.learning.dataset import KeptBottlenecks, Selection, Splits, select, views_of
 from edged.learning.evaluation import evaluate
 from edged.learning.exemplars import common_to, familiarity_of
@@ -150,7 +151,7 @@ class _Training:
                 (head.weights, head.bias),
                 crossed.logits(calibration),
             )
-            bundle = self._write(model, selection, backbone, self._costs(told), familiarity)
+            bundle = self._write(model, selection, backbone, self._costs(told), familiarity, crossed.left_out)
         return Outcome("succeeded", self._costs(told), bundle=bundle.path)
 
     # -- stages --------------------------------------------------------------------------------------------------------
@@ -266,14 +267,16 @@ class _Training:
         backbone: Backbone,
         told: TrainingReport,
         familiarity: Familiarity | None,
+        left_out: LeftOut,
     ) -> Bundle:
         request = self._request
         manifest = new_manifest(model, backbone, told)
         taught = {image.id: image.label for image in selection.images}
         strange = None if familiarity is None else familiarity.encode()
+        kept = left_out.encode()
         if request.out is not None:
-            return write_bundle(request.out, model, selection.labels, manifest, taught, strange)
-        return Store(request.state_dir).write_version(model, selection.labels, manifest, taught, strange)
+            return write_bundle(request.out, model, selection.labels, manifest, taught, strange, kept)
+        return Store(request.state_dir).write_version(model, selection.labels, manifest, taught, strange, kept)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """A bundle: a folder of `model.tflite`, `labels.txt` and `manifest.json`, complete in itself.
 
-Where the model was trained on this device, `taught.json` beside them names the images that it was made of.
+Where the model was trained on this device, `taught.json` beside them names the images that it was made of, and
+`left_out.json` holds what heads that were not made of them said of them, so that the next training need not ask again.
 `familiarity.npz` tells how alike a frame is to what the network was taught (`vision.familiarity`); without it nothing
 is called unknown.
 """
@@ -21,6 +22,7 @@ from edged.settings import TopicLevel
 
 MODEL, LABELS, MANIFEST, TAUGHT = "model.tflite", "labels.txt", "manifest.json", "taught.json"
 FAMILIARITY = "familiarity.npz"
+LEFT_OUT = "left_out.json"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -148,6 +150,13 @@ class Bundle:
         except OSError:
             return None
 
+    def read_left_out(self) -> bytes | None:
+        """Return the content of left_out.json, see `edged.learning.comparison.LeftOut`; None: there is none."""
+        try:
+            return (self.path / LEFT_OUT).read_bytes()
+        except OSError:
+            return None
+
 
 def encode_taught(taught: Mapping[str, str]) -> bytes:
     """Return the content of a taught.json file: JSON, label → ids of its images.
@@ -235,6 +244,7 @@ def bundle_files(
     manifest: Manifest,
     taught: Mapping[str, str] | None = None,
     familiarity: bytes | None = None,
+    left_out: bytes | None = None,
 ) -> dict[str, bytes]:
     """Return name → content of a bundle's files.
 
@@ -253,6 +263,8 @@ def bundle_files(
         files[TAUGHT] = encode_taught(taught)
     if familiarity is not None:
         files[FAMILIARITY] = familiarity
+    if left_out is not None:
+        files[LEFT_OUT] = left_out
     return files
 
 

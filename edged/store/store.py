@@ -152,6 +152,7 @@ class Store:
         manifest: Manifest,
         taught: Mapping[str, str] | None = None,
         familiarity: bytes | None = None,
+        left_out: bytes | None = None,
     ) -> Bundle:
         """Keep a newly trained model as `versions/<id>`; it does not run before it is promoted.
 
@@ -161,6 +162,7 @@ class Store:
             manifest: What is told of it.
             taught: Id → label of the images that it was made of; None: not known.
             familiarity: Content of familiarity.npz; None: there is none.
+            left_out: Content of left_out.json; None: not known.
 
         Raises:
             ModelError: `manifest.sha256` is not the model's, or it cannot be written.
@@ -168,7 +170,7 @@ class Store:
         if hashlib.sha256(model).hexdigest() != manifest.sha256:
             raise ModelError(f"{manifest.name}: the manifest's sha256 is not that of the model")
         with self._lock.writing():
-            return self._write_version(bundle_files(model, labels, manifest, taught, familiarity))
+            return self._write_version(bundle_files(model, labels, manifest, taught, familiarity, left_out))
 
     def current(self, configured: str) -> Bundle:
         """Return the bundle that runs.
@@ -303,7 +305,12 @@ class Store:
         """Make sure that the bundle stands, intact, among the versions."""
         version = self._write_version(
             bundle_files(
-                bundle.read_model(), bundle.labels, bundle.manifest, bundle.read_taught(), bundle.read_familiarity()
+                bundle.read_model(),
+                bundle.labels,
+                bundle.manifest,
+                bundle.read_taught(),
+                bundle.read_familiarity(),
+                bundle.read_left_out(),
             )
         )
         version.path.touch()  # promoted now: pruned last

@@ -11,7 +11,17 @@ import pytest
 from edged.contract.hyperparameters import Hyperparameters
 from edged.images.image import split_of
 from edged.learning import comparison
-from edged.learning.comparison import FOLDS, Divisions, Predictions, Taught, places, predict_left_out, share_right
+from edged.learning.comparison import (
+    FOLDS,
+    Divisions,
+    LeftOut,
+    Predictions,
+    Taught,
+    made_of,
+    places,
+    predict_left_out,
+    share_right,
+)
 from edged.learning.recipe import Recipe
 from edged.vision.quantization import Affine
 
@@ -164,3 +174,49 @@ def test_more_images_need_fewer_folds(images: int, views: int, divisions: int, f
     assert Divisions.for_images(images, views) == Divisions(divisions, folds)
     if views == 1:
         assert Divisions.for_images(images) == Divisions(divisions, folds)
+
+
+def test_what_was_kept_is_what_would_be_found_again() -> None:
+    taught, groups = clouds(90, 0.5), ids(90)
+    found = predict_left_out(taught, groups, Divisions(3, FOLDS)).free
+    kept = LeftOut.decode(LeftOut(made_of(taught, groups), FOLDS, found).encode())
+    assert kept is not None
+    assert (kept.made_of, kept.folds, kept.answers.dtype) == (made_of(taught, groups), FOLDS, np.int16)
+    np.testing.assert_array_equal(kept.answers, found)
+    for divisions in (Divisions(3, FOLDS), Divisions(2, FOLDS), Divisions(1, 2)):
+        answers = kept.of_folds(groups, divisions)
+        assert answers is not None
+        np.testing.assert_array_equal(answers, predict_left_out(taught, groups, divisions).free)
+    np.testing.assert_array_equal(kept.answers, found)
+    assert kept.of_folds(groups, Divisions(4, FOLDS)) is None
+    assert kept.of_folds(groups[1:], Divisions(1, FOLDS)) is None
+    assert replace(kept, folds=2).of_folds(groups, Divisions(1, 3)) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"\xff", b'{"v": 2, "made_of": "", "folds": 5, "answers": [[0]]}', b'{"v": 1, "folds": 5}',
+     b'{"v": 1, "made_of": "", "folds": 5, "answers": [[0, 1], [0]]}',
+     b'{"v": 1, "made_of": "", "folds": 5, "answers": [[70000]]}'],
+)  # fmt: skip
+def test_a_damaged_file_is_nothing_kept(content: bytes) -> None:
+    assert LeftOut.decode(content) is None
+
+
+def test_whatever_answers_come_from_has_its_part_in_the_hash() -> None:
+    taught, groups = clouds(30, 0.5), ids(30)
+    other, recipe = clouds(30, 0.5, seed=1), taught.recipe
+    variants = [
+        (taught, groups),
+        (taught, groups[::-1]),
+        (replace(taught, features=other.features), groups),
+        (replace(taught, features=taught.features.reshape(30, 2, 12)), groups),
+        (replace(taught, labels=taught.labels[::-1]), groups),
+        (replace(taught, classes=4), groups),
+        (replace(taught, affine=Affine(0.1, 1)), groups),
+        (replace(taught, recipe=replace(recipe, epochs=21)), groups),
+        (replace(taught, recipe=replace(recipe, cuts=(5,))), groups),
+        (replace(taught, recipe=replace(recipe, hyperparameters=Hyperparameters(batch=16, seed=1))), groups),
+    ]
+    assert len({made_of(*one) for one in variants}) == len(variants)
+    assert made_of(clouds(30, 0.5), ids(30)) == made_of(taught, groups)

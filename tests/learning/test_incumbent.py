@@ -14,7 +14,7 @@ from edged.contract.hyperparameters import Hyperparameters
 from edged.contract.reports import HeadTraining, TrainingReport
 from edged.images import ImageStore, open_images
 from edged.learning.bottlenecks import Backbone, complete
-from edged.learning.comparison import FOLDS, Divisions, Predictions
+from edged.learning.comparison import FOLDS, Divisions, LeftOut, Predictions, Taught, made_of
 from edged.learning.dataset import KeptBottlenecks, Selection, select
 from edged.learning.export import export, new_manifest, write_bundle
 from edged.learning.incumbent import Incumbent, recipe_of, renamed_labels
@@ -95,6 +95,37 @@ def test_a_model_is_made_again_without_the_images_that_it_judges(device: Device)
     assert 0.75 < compared.old.mean() <= 1
     assert compared.new.mean() == pytest.approx(1 / 3)
     assert compared.names == LABELS
+
+
+def keep_answers(device: Device, current: Bundle, answer: int) -> None:
+    """Keep beside a model of all images that the heads of its own training have always given the same answer."""
+    selection, recipe = device.selection, recipe_of(current)
+    assert recipe is not None
+    labels = np.array([selection.labels.index(image.label) for image in selection.images])
+    taught = Taught(device.kept.array(selection.images), labels, 3, device.backbone.affine, recipe)
+    hashed = made_of(taught, [image.group_id for image in selection.images])
+    kept = LeftOut(hashed, FOLDS, np.full((1, len(labels)), answer, np.int16))
+    (current.path / "left_out.json").write_bytes(kept.encode())
+
+
+def test_a_model_whose_answers_were_kept_is_not_made_again(device: Device) -> None:
+    current = device.model(device.selection)
+    keep_answers(device, current, 1)
+    incumbent = device.incumbent(current)
+    assert (incumbent.predict(ALL).free == 1).all()
+    assert (incumbent.predict(ALL).bound == 1).all()
+    assert len(set(incumbent.predict(Divisions(2, FOLDS)).free.ravel())) == 3, "one division alone was kept"
+    fewer = device.incumbent(current, without(device.selection, LABELS[2]))
+    assert set(fewer.predict(ALL).bound.ravel()) == {0, 1}, "what it prefers among two labels was not kept"
+    # Images that have another label now do not change what it was made of.
+    changed = tuple(replace(image, label=LABELS[0]) for image in device.selection.images)
+    relabeled = replace(device.selection, images=changed[:7] + device.selection.images[7:])
+    again = Incumbent(current, relabeled, relabeled.images, device.store, device.backbone, device.kept)
+    assert (again.predict(ALL).free == 1).all()
+    # One that is gone does.
+    rest = replace(device.selection, images=device.selection.images[1:])
+    lost = Incumbent(current, rest, rest.images, device.store, device.backbone, device.kept)
+    assert len(set(lost.predict(ALL).free.ravel())) == 3
 
 
 def test_images_with_another_label_now_judge_neither(device: Device) -> None:

@@ -114,6 +114,30 @@ def test_a_retrained_model_is_retrained_again(request_: TrainingRequest) -> None
     assert bundle.manifest.backbone_sha256 == read_bundle(SHIPPED).manifest.sha256
 
 
+def test_the_next_training_takes_up_what_this_one_has_found(
+    request_: TrainingRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The current model is made again only where its own training had nothing to compare it with."""
+    first = train(request_, quiet)
+    request = replace(request_, current=first.bundle, accept=True)
+    make_album(request.state_dir / "images", per_label=1, first=100)
+    second = train(replace(request, run="job-2"), quiet)
+    make_album(request.state_dir / "images", per_label=1, first=101)
+    request = replace(request, current=second.bundle, run="job-3")
+    assert second.bundle is not None
+    kept = second.bundle / "left_out.json"
+    content = kept.read_bytes()
+    kept.unlink()
+    slow = train(replace(request, out=request.state_dir / "out"), quiet)
+    kept.write_bytes(content)
+    monkeypatch.setattr("edged.learning.incumbent.predict_left_out", None)  # whoever calls it now fails
+    third = train(request, quiet)
+    assert third.status == slow.status == "succeeded"
+    assert third.report.decision == slow.report.decision
+    assert third.report.decision.against == second.report.model
+    assert third.report.accuracy == slow.report.accuracy
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_of_network_is_retrained(tmp_path: Path, name: str) -> None:
     """With a head for three labels, measured as it will run, twice over: the second time on the first one's result."""
