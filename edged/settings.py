@@ -8,9 +8,9 @@ import socket
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from edged.contract.hyperparameters import Hyperparameters
+from edged.contract.topics import TopicLevel, check_topic_level
 from edged.errors import ConfigError, first_mistake
 
 SYSTEM_CONFIG = Path("/etc/edged/edged.toml")
@@ -31,16 +32,6 @@ _SHOWN = 200
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def _topic_level(value: str) -> str:
-    """One level of an MQTT topic that is also a safe file name."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", value):
-        raise ValueError("use 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit")
-    return value
-
-
-TopicLevel = Annotated[str, AfterValidator(_topic_level)]
 
 
 def _host_name() -> str:
@@ -60,7 +51,7 @@ def _default_state_dir() -> Path:
 def check_name(key: str, value: str) -> None:
     """Raise ConfigError where a name from the command line is no safe file name."""
     try:
-        _topic_level(value)
+        check_topic_level(value)
     except ValueError as error:
         raise ConfigError(f"{key} = {value!r}: {error}") from error
 

@@ -5,8 +5,9 @@
 * `parsing`: from the bytes of a command to a typed one, or one line that says why not
 * `hyperparameters`: names, defaults, ranges and help of a training's hyperparameters
 * `reports`: what a training and a profile report
+* `topics`: what a level of a topic may be
 
 Who carries a command out is written in `edged.daemon.app`; how bytes travel, in `edged.mqtt`.
 """
 
-__all__ = ["commands", "hyperparameters", "labels", "messages", "parsing", "reports"]
+__all__ = ["commands", "hyperparameters", "labels", "messages", "parsing", "reports", "topics"]

@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from edged.contract.topics import TopicLevel
 from edged.errors import ModelError, first_mistake
-from edged.settings import TopicLevel
 
 MODEL, LABELS, MANIFEST, TAUGHT = "model.tflite", "labels.txt", "manifest.json", "taught.json"
 FAMILIARITY = "familiarity.npz"

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edged import resources
+from edged.contract.topics import TopicLevel
 from edged.errors import ConfigError, first_mistake
-from edged.settings import TopicLevel
 from edged.store import read_labels
 
 _toml: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")

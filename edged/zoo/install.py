@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from edged.contract.topics import TopicLevel
 from edged.errors import ConfigError, ModelError, first_mistake
-from edged.settings import TopicLevel
 from edged.vision.graph import Graph
 from edged.vision.network import Network, Runtime
 from edged.zoo.archive import extract
