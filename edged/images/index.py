@@ -127,11 +127,15 @@ class ImageIndex:
 
     def labeled(self) -> list[LabeledImage]:
         """Return every labeled image, sorted by label, then sha256."""
+        rows = self._rows(
+            "SELECT sha256, path, label, split, group_id, width, height, bytes, reason IS NOT NULL FROM images "
+            "WHERE label IS NOT NULL ORDER BY label, sha256"
+        )
+        path = self._layout.path
         return [
-            LabeledImage(image.sha256, image.id, image.path, image.label or "", image.split, image.group_id,
-                         image.width, image.height, image.bytes, image.reason is not None)
-            for image in self._select("WHERE label IS NOT NULL ORDER BY label, sha256")
-        ]  # fmt: skip
+            LabeledImage(sha256, sha256[:16], path(stored), label, split, group, width, height, size, bool(kept))
+            for sha256, stored, label, split, group, width, height, size, kept in rows
+        ]
 
     def newest(self, label: str | None, *, unlabeled: bool, limit: int) -> list[StoredImage]:
         """Return images, newest first: the unlabeled ones, those of one label, or all."""

@@ -17,6 +17,7 @@ from edged.store.durable import TEMPORARY, delete
 IMAGES, FRAMES = "images", "frames"
 Stamp = tuple[int, int]
 """When a file changed last, nanoseconds since the epoch, and its size, bytes: a new stamp means new content."""
+_ENDINGS = tuple(READABLE)
 _STALE_S = 3600.0
 """Age of a temporary file, seconds, from which on nobody is writing it any more."""
 
@@ -95,7 +96,7 @@ class Layout:
                 found.skipped.append(_skipped(name, "is a folder; images lie directly in their label's folder"))
             elif not stat.S_ISREG(status.st_mode):
                 found.skipped.append(_skipped(name, "is not a file"))
-            elif Path(entry.name).suffix.lower() not in READABLE:
+            elif not entry.name.lower().endswith(_ENDINGS):
                 found.skipped.append(_skipped(name, f"not an image by its name; {', '.join(sorted(READABLE))} are"))
             elif not _is_text(entry.name):
                 found.skipped.append(_skipped(name, "its name is not UTF-8"))

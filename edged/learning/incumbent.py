@@ -96,6 +96,7 @@ class Incumbent:
         self._own = Backbone.of(current, backbone.runtime, crop=current.manifest.input.crop)
         self._same = (self._own.sha256, self._own.crop) == (backbone.sha256, backbone.crop)
         self._kept = kept if self._same else KeptBottlenecks(store, self._own)
+        self._head: HeadNetwork | None = None
         self._recipe = recipe_of(current)
         tuned = current.manifest.tuned or backbone.bundle.manifest.tuned
         # In the order in which it was made of them, whatever they are called now.
@@ -250,7 +251,9 @@ class Incumbent:
         """Run the file's head on kept bottlenecks; (n, its labels)."""
         if not images:
             return np.zeros((0, len(self._current.labels)), np.float32)
-        return HeadNetwork(self._own.model, runtime=self._own.runtime).scores(self._kept.array(images))
+        if self._head is None:
+            self._head = HeadNetwork(self._own.model, runtime=self._own.runtime)
+        return self._head.scores(self._kept.array(images))
 
 
 def recipe_of(bundle: Bundle) -> Recipe | None:

@@ -50,8 +50,9 @@ def spot_check(model: bytes, backbone: Backbone, examples: Examples) -> int:
         except (ImageError, FileNotFoundError):  # gone since its bottleneck was computed
             continue
         prepared = network.prepare(image)
-        whole = network.infer(prepared).scores
-        alone = head.scores(network.embed(prepared)[np.newaxis])[0]
+        invoked = network.invoke(prepared)
+        whole = network.decode(invoked).scores
+        alone = head.scores(invoked.bottleneck[np.newaxis])[0]
         if not np.array_equal(whole, alone):
             difference = float(np.abs(whole - alone).max())
             raise TrainingError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from edged.learning.tensorboard import Curves
 from edged.store import Bundle, Store, read_bundle
 
 if TYPE_CHECKING:
-    from edged.images import ImageStore
+    from edged.images import ImageStore, LabeledImage
     from edged.learning.request import Choose
     from edged.vision.familiarity import Familiarity
 
@@ -86,7 +86,8 @@ class _Training:
         if request.out is not None:  # nobody shall wait for a training that cannot be written
             check_folder(request.out)
         with stage("scan"):
-            store, selection = self._scan()
+            store, everything = self._scan()
+            selection = select(everything)
         with stage("bottlenecks"):
             backbone = Backbone.of(self._choose(store, selection), request.runtime)
             selection = self._bottlenecks(store, selection, backbone)
@@ -98,7 +99,7 @@ class _Training:
         beside = self._stack.enter_context(ThreadPoolExecutor(1))
         curve = beside.submit(self._learning_curve, made.chosen, splits, backbone)
         with stage("comparison"):
-            incumbent = self._incumbent(store, selection, backbone, kept)
+            incumbent = self._incumbent(store, everything, selection, backbone, kept)
             crossed = self._cross_validate(kept, selection, backbone, made.recipe, incumbent)
         with stage("export"):
             calibration = crossed.calibration()
@@ -156,7 +157,8 @@ class _Training:
 
     # -- stages --------------------------------------------------------------------------------------------------------
 
-    def _scan(self) -> tuple[ImageStore, Selection]:
+    def _scan(self) -> tuple[ImageStore, list[LabeledImage]]:
+        """Return the images and those that are labeled."""
         request = self._request
         store = open_images(request.state_dir, request.images, request.images_max_mb)
         self._stack.callback(store.close)
@@ -172,7 +174,7 @@ class _Training:
         self._skipped += [
             SkippedImage(file=file, reason="is being written; the next training takes it") for file in scanned.deferred
         ]
-        return store, select(store.labeled())
+        return store, store.labeled()
 
     def _choose(self, store: ImageStore, selection: Selection) -> Bundle:
         """Return the bundle to start from; where it has to be chosen, images pass through the reference network."""
@@ -223,12 +225,17 @@ class _Training:
         )
 
     def _incumbent(
-        self, store: ImageStore, selection: Selection, backbone: Backbone, kept: KeptBottlenecks
+        self,
+        store: ImageStore,
+        everything: Sequence[LabeledImage],
+        selection: Selection,
+        backbone: Backbone,
+        kept: KeptBottlenecks,
     ) -> Incumbent | None:
         """Return the model that answers now; None: there is none."""
         if self._request.current is None:
             return None
-        return Incumbent(read_bundle(self._request.current), selection, store.labeled(), store, backbone, kept)
+        return Incumbent(read_bundle(self._request.current), selection, everything, store, backbone, kept)
 
     def _cross_validate(
         self,
