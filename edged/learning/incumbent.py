@@ -27,6 +27,7 @@ from edged.learning.comparison import (
 )
 from edged.learning.dataset import KeptBottlenecks
 from edged.learning.gate import Compared, TestSide
+from edged.learning.learning_curve import CurvePoint
 from edged.learning.recipe import Recipe
 from edged.vision.network import HeadNetwork
 
@@ -269,6 +270,36 @@ def recipe_of(bundle: Bundle) -> Recipe | None:
     if training is None or not training.best_epoch:
         return None
     return Recipe(hyperparameters, training.best_epoch, training.cuts)
+
+
+def earlier_points(
+    bundle: Bundle, selection: Selection, backbone: Backbone, hyperparameters: Hyperparameters
+) -> tuple[CurvePoint, ...]:
+    """Return the points of a bundle's learning curve, where a new model is made as it was, of its images and others.
+
+    Args:
+        bundle: Of the model that answers now.
+        selection: The labeled images that the new model is made of, and its labels.
+        backbone: The network below the new model's head.
+        hyperparameters: Of the new model.
+    """
+    try:
+        report = TrainingReport.model_validate(bundle.manifest.training)
+    except ValidationError:
+        return ()
+    taught, manifest = bundle.read_taught(), bundle.manifest
+    if (
+        taught is None
+        or report.learning_curve is None
+        or manifest.tuned
+        or (manifest.backbone_sha256, manifest.input.crop) != (backbone.sha256, backbone.crop)
+        or report.hyperparameters != hyperparameters.model_dump()
+        or bundle.labels != selection.labels
+        or not taught.items() <= {image.id: image.label for image in selection.images}.items()
+    ):
+        return ()
+    points = [(point.images, point.accuracy) for point in report.learning_curve.points]
+    return tuple(CurvePoint(images, share) for images, share in points if images is not None and share is not None)
 
 
 def renamed_labels(taught: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:

@@ -13,6 +13,8 @@ from edged.learning.softmax_regression import Fitted, fit
 from edged.vision.quantization import Affine
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from edged.learning.softmax_regression import Features, Labels
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 _FRACTIONS = (0.25, 0.5, 0.75)
 _LEAST_TEST_IMAGES = 30
 """On fewer the points of the curve differ by chance by ten points and more, and say nothing of what is to come."""
+_SAME = 0.02
+"""So many more training images, as a share, leave the curve as it is, but for its last point: with error = a ·
+images^−¼, as flower photos have it, they lower an error of 10 % by 0.05 points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ def learning_curve(
     affine: Affine,
     validation: tuple[Features, Labels] | None = None,
     hyperparameters: Hyperparameters | None = None,
+    earlier: Sequence[CurvePoint] = (),
 ) -> LearningCurve:
     """Train on nested, stratified parts of the training images and measure each head on the test images.
 
@@ -68,11 +74,13 @@ def learning_curve(
         affine: Scale and zero point of the features' bytes.
         validation: Features and labels that choose the epoch, as for `fit`.
         hyperparameters: How to train, as for `fit`; their seed also chooses the parts.
+        earlier: Points of an earlier curve of some of these images, or of all, with the same labels and made in the
+            same way: where that were nearly as many, the last one alone is made anew.
     """
     hyperparameters = hyperparameters or Hyperparameters()
     rank = stratified_rank(labels, hyperparameters.seed)
-    points: list[CurvePoint] = []
-    for fraction in _FRACTIONS:
+    points = _still_true(earlier, int(np.count_nonzero(rank < _FRACTIONS[-1])))
+    for fraction in () if points else _FRACTIONS:
         part = np.flatnonzero(rank < fraction)  # at least one image of each class: its first one's rank is 0
         head = fit(
             features[part],
@@ -85,6 +93,21 @@ def learning_curve(
         points.append(CurvePoint(len(part), _accuracy(head, test, affine)))
     points.append(CurvePoint(len(labels), _accuracy(full, test, affine)))
     return LearningCurve(tuple(points), _gain_per_100(points, len(test[1])))
+
+
+def _still_true(earlier: Sequence[CurvePoint], largest_part: int) -> list[CurvePoint]:
+    """Return all but the last point of an earlier curve; none where it is not of nearly as many images.
+
+    Its last point's images do not tell: that one may itself have been added to a curve of fewer.
+
+    Args:
+        earlier: Its points.
+        largest_part: Images of the last but one point now.
+    """
+    if len(earlier) != len(_FRACTIONS) + 1 or not all(math.isfinite(point.accuracy) for point in earlier):
+        return []
+    then = earlier[-2].images
+    return list(earlier[:-1]) if abs(largest_part - then) <= _SAME * then else []
 
 
 def stratified_rank(labels: Labels, seed: int) -> NDArray[np.float64]:

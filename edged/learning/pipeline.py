@@ -20,8 +20,8 @@ from edged.learning.dataset import KeptBottlenecks, Selection, Splits, select, v
 from edged.learning.evaluation import evaluate
 from edged.learning.exemplars import common_to, familiarity_of
 from edged.learning.export import check_folder, export, new_manifest, write_bundle
-from edged.learning.incumbent import Incumbent
-from edged.learning.learning_curve import LearningCurve, learning_curve
+from edged.learning.incumbent import Incumbent, earlier_points
+from edged.learning.learning_curve import CurvePoint, LearningCurve, learning_curve
 from edged.learning.recipe import Made, Recipe, make_head
 from edged.learning.request import Outcome, Progress, Stage, TrainingRequest
 from edged.learning.softmax_regression import EpochReport, Fitted
@@ -97,7 +97,7 @@ class _Training:
             made = self._fit(splits, backbone, len(selection.labels))
         # Beside the next stages: it needs none of them, and a second core may be idle.
         beside = self._stack.enter_context(ThreadPoolExecutor(1))
-        curve = beside.submit(self._learning_curve, made.chosen, splits, backbone)
+        curve = beside.submit(self._learning_curve, made.chosen, splits, backbone, selection)
         with stage("comparison"):
             incumbent = self._incumbent(store, everything, selection, backbone, kept)
             crossed = self._cross_validate(kept, selection, backbone, made.recipe, incumbent)
@@ -255,7 +255,13 @@ class _Training:
             tell=lambda done, of: self._stages.progress("comparison", done / max(of, 1), {"done": done, "of": of}),
         )
 
-    def _learning_curve(self, fitted: Fitted, splits: Splits, backbone: Backbone) -> LearningCurve:
+    def _learning_curve(
+        self, fitted: Fitted, splits: Splits, backbone: Backbone, selection: Selection
+    ) -> LearningCurve:
+        request = self._request
+        earlier: tuple[CurvePoint, ...] = ()
+        if request.current is not None:
+            earlier = earlier_points(read_bundle(request.current), selection, backbone, request.hyperparameters)
         return learning_curve(
             splits.train.features,
             splits.train.labels,
@@ -264,7 +270,8 @@ class _Training:
             full=fitted,
             affine=backbone.affine,
             validation=(splits.validation.features, splits.validation.labels),
-            hyperparameters=self._request.hyperparameters,
+            hyperparameters=request.hyperparameters,
+            earlier=earlier,
         )
 
     def _write(

@@ -17,7 +17,8 @@ from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.comparison import FOLDS, Divisions, LeftOut, Predictions, Taught, made_of
 from edged.learning.dataset import KeptBottlenecks, Selection, select
 from edged.learning.export import export, new_manifest, write_bundle
-from edged.learning.incumbent import Incumbent, recipe_of, renamed_labels
+from edged.learning.incumbent import Incumbent, earlier_points, recipe_of, renamed_labels
+from edged.learning.learning_curve import CurvePoint
 from edged.learning.recipe import make_head
 from edged.store import Bundle, Store, read_bundle
 from edged.zoo import install
@@ -126,6 +127,33 @@ def test_a_model_whose_answers_were_kept_is_not_made_again(device: Device) -> No
     rest = replace(device.selection, images=device.selection.images[1:])
     lost = Incumbent(current, rest, rest.images, device.store, device.backbone, device.kept)
     assert len(set(lost.predict(ALL).free.ravel())) == 3
+
+
+def test_the_curve_of_a_model_that_was_made_in_the_same_way_of_some_of_these_images_is_gone_on_with(
+    device: Device,
+) -> None:
+    report = {
+        "hyperparameters": Hyperparameters(batch=16).model_dump(),
+        "learning_curve": {"points": [{"images": 20, "accuracy": 0.5}, {"images": 40, "accuracy": 0.75}]},
+    }
+    now, backbone = device.selection, device.backbone
+    current = device.model(replace(now, images=now.images[3:]), training=report)
+    points = (CurvePoint(20, 0.5), CurvePoint(40, 0.75))
+    how = Hyperparameters(batch=16)
+    assert earlier_points(current, now, backbone, how) == points
+    assert earlier_points(current, now, backbone, Hyperparameters(batch=16, seed=1)) == ()
+    assert earlier_points(current, now, replace(backbone, crop=0.5), how) == ()
+    assert earlier_points(current, replace(now, images=now.images[:-1]), backbone, how) == (), "one is gone"
+    relabeled = (*now.images[:-1], replace(now.images[-1], label=LABELS[0]))
+    assert earlier_points(current, replace(now, images=relabeled), backbone, how) == ()
+    assert earlier_points(current, replace(now, labels=LABELS[:2]), backbone, how) == ()
+    tuned = replace(current, manifest=current.manifest.model_copy(update={"tuned": True}))
+    assert earlier_points(tuned, now, backbone, how) == ()
+    assert earlier_points(read_bundle(SHIPPED), now, backbone, how) == ()
+    assert earlier_points(device.model(now, known=False, training=report), now, backbone, how) == ()
+    nothing = {"points": [{"images": 20, "accuracy": None}]}
+    assert earlier_points(device.model(now, training=report | {"learning_curve": nothing}), now, backbone, how) == ()
+    assert earlier_points(device.model(now), now, backbone, how) == (), "it tells of none"
 
 
 def test_images_with_another_label_now_judge_neither(device: Device) -> None:

@@ -1,3 +1,6 @@
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -80,3 +83,30 @@ def test_a_curve_that_falls_promises_nothing() -> None:
     assert _gain_per_100(some, 100) is None, "two points are no curve"
     no_error, half_an_error = CurvePoint(400, 1.0), CurvePoint(400, 0.995)
     assert _gain_per_100([*some, no_error], 100) == pytest.approx(_gain_per_100([*some, half_an_error], 10_000))
+
+
+def test_an_earlier_curve_of_nearly_as_many_images_is_gone_on_with() -> None:
+    (train, labels), test = relu_bytes(404), relu_bytes(60, seed=1)
+    how = Hyperparameters(epochs=2)
+    full = fit(train, labels, classes=3, affine=AFFINE, hyperparameters=how)
+
+    def points(images: int, earlier: tuple[CurvePoint, ...]) -> list[CurvePoint]:
+        curve = learning_curve(
+            train[:images], labels[:images], test, classes=3, full=full, affine=AFFINE, hyperparameters=how,
+            earlier=earlier,
+        )  # fmt: skip
+        return list(curve.points)
+
+    first = tuple(points(396, ()))
+    odd = tuple(replace(point, accuracy=0.123) for point in first)
+    again = points(400, odd)
+    assert again[:-1] == list(odd[:-1])
+    assert again[-1].images == 400
+    assert again[-1].accuracy != 0.123
+    assert points(401, tuple(again))[:-1] == list(odd[:-1])
+    assert points(396, odd[1:]) == list(first), "a point is missing"
+    assert points(396, (replace(odd[0], accuracy=math.nan), *odd[1:])) == list(first)
+    # The last point of a curve that was gone on with does not say of how many images the others are.
+    few = tuple(points(380, ()))
+    grown = (*(replace(point, accuracy=0.123) for point in few[:-1]), CurvePoint(395, 0.9))
+    assert points(396, grown) == list(first)

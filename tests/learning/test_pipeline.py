@@ -138,6 +138,16 @@ def test_the_next_training_takes_up_what_this_one_has_found(
     assert third.report.accuracy == slow.report.accuracy
 
 
+def test_the_learning_curve_of_nearly_the_same_images_is_gone_on_with(
+    request_: TrainingRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train(request_, quiet)
+    monkeypatch.setattr("edged.learning.learning_curve.fit", None)  # whoever calls it now fails
+    again = train(replace(request_, current=first.bundle, run="job-2"), quiet)
+    assert again.status == "succeeded"
+    assert again.report.learning_curve == first.report.learning_curve
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_of_network_is_retrained(tmp_path: Path, name: str) -> None:
     """With a head for three labels, measured as it will run, twice over: the second time on the first one's result."""
