@@ -110,15 +110,16 @@ class _Training:
                 self._curves.add_reliability(calibration.bins)
         with stage("evaluation"):
             test, validation = splits.test, splits.validation
+            check = beside.submit(judging.spot_check, model, backbone, test)
             scores = judging.scores_of(model, backbone, test)
             judged = evaluate(scores, test.labels)
             logits = head.logits(test.features, backbone.affine)
             before = evaluate(logits, test.labels)
             held_out = evaluate(made.chosen.logits(validation.features, backbone.affine), validation.labels)
-            checked = judging.spot_check(model, backbone, test)
             accepted = judge(Candidate(model, crossed, test, scores, logits), incumbent, request.hyperparameters)
         with stage("learning curve"):
             learned = curve.result()
+            checked = check.result()
         told = TrainingReport(
             run=request.run,
             hyperparameters=request.hyperparameters.model_dump(),

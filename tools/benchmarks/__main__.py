@@ -1,4 +1,4 @@
-"""`tools/bench live|retrain|selection|gate|unknown|calibration`."""
+"""`tools/bench live|retrain|once|selection|gate|unknown|calibration`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks import calibration, gate, live, retrain, selection, unknown
+from benchmarks import at_once, calibration, gate, live, retrain, selection, unknown
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -45,6 +45,14 @@ def parsed() -> argparse.Namespace:
     two.add_argument("--uncached", action="store_true", help="with --keras: also as people run it, in every epoch")
     two.add_argument("--json", action="store_true")
     two.add_argument("--into", type=Path, metavar="FILE", help="add the numbers to this list, in place of older ones")
+
+    five = commands.add_parser("once", help="seconds of a retrain on a daemon after one more labeled image")
+    five.add_argument("--data", type=Path, default=SHARED, help="folder with flowers/ and imagenet/")
+    five.add_argument("--runs", type=int, default=7, help="retrains of each album")
+    five.add_argument("--only", default="", metavar="NAME", help="albums whose names begin so")
+    five.add_argument("--tree", type=Path, metavar="DIR", help="source tree to measure in place of this one")
+    five.add_argument("--json", action="store_true")
+    five.add_argument("--into", type=Path, metavar="FILE", help="write the numbers there too")
 
     three = commands.add_parser("selection", help="fitted to photos of one side, judged on those of the other")
     three.add_argument("--data", type=Path, default=SHARED, help="folder with imagenet/ and models/")
@@ -88,6 +96,11 @@ def main() -> int:
     elif args.command == "live":
         numbers = live.measure(args.clip, args.images, rounds=args.rounds, seconds=args.seconds)
         table = live.table(numbers)
+        if args.into is not None:
+            args.into.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    elif args.command == "once":
+        numbers = at_once.measure(args.data, runs=args.runs, only=args.only, tree=args.tree)
+        table = at_once.table(numbers)
         if args.into is not None:
             args.into.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     elif args.command == "gate":
