@@ -24,7 +24,7 @@ from edged.vision.familiarity import (
     nearest,
     soft_minimum,
 )
-from edged.vision.graph import Graph
+from edged.vision.graph import read_graph
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +41,7 @@ def common_to(backbone: Backbone) -> Vector:
     A retrained network's own head tells too few classes apart: where it was the only one at hand to start from, its
     bundle knows.
     """
-    common = common_direction(Graph(backbone.model).head_weights())
+    common = common_direction(read_graph(backbone.model).head_weights())
     if not common.any() and (known := backbone.bundle.read_familiarity()) is not None:
         with suppress(ModelError):
             return Familiarity.decode(known).common

@@ -46,13 +46,9 @@ def parsed() -> argparse.Namespace:
     two.add_argument("--json", action="store_true")
     two.add_argument("--into", type=Path, metavar="FILE", help="add the numbers to this list, in place of older ones")
 
-    five = commands.add_parser("once", help="seconds of a retrain on a daemon after one more labeled image")
-    five.add_argument("--data", type=Path, default=SHARED, help="folder with flowers/ and imagenet/")
-    five.add_argument("--runs", type=int, default=7, help="retrains of each album")
-    five.add_argument("--only", default="", metavar="NAME", help="albums whose names begin so")
-    five.add_argument("--tree", type=Path, metavar="DIR", help="source tree to measure in place of this one")
-    five.add_argument("--json", action="store_true")
-    five.add_argument("--into", type=Path, metavar="FILE", help="write the numbers there too")
+    at_once.add_options(
+        commands.add_parser("once", help="seconds of a retrain on a daemon after one more labeled image"), SHARED
+    )
 
     three = commands.add_parser("selection", help="fitted to photos of one side, judged on those of the other")
     three.add_argument("--data", type=Path, default=SHARED, help="folder with imagenet/ and models/")

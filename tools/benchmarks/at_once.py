@@ -1,6 +1,6 @@
 """How long a retrain takes after one more labeled image: from the command to the new model's answers, on a real daemon.
 
-    tools/bench once --into tools/reports/at_once.json
+    tools/bench once --into tools/reports/at_once.json    # handwriting needs scikit-learn
 
 Each album is taught to a daemon of its own, which goes on classifying a test pattern; then, again and again, a labeled
 image is pushed and `retrain` is sent, as `edgectl` does. The time is that between the command and the job's end as a
@@ -10,6 +10,7 @@ the comparison with the model that answers, and the change of models are all in 
 
 from __future__ import annotations
 
+import argparse
 import base64
 import hashlib
 import json
@@ -41,6 +42,16 @@ FPS = 10
 _KINDS = ("birds", "cold-blooded", "dogs", "food", "invertebrates", "kitchenware", "vehicles")
 _FINAL = ("succeeded", "failed", "rejected", "cancelled")
 _PATIENCE_S = 600.0
+
+
+def add_options(parser: argparse.ArgumentParser, data: Path) -> None:
+    """Add the options of `tools/bench once`; `data`: where the shared data lies."""
+    parser.add_argument("--data", type=Path, default=data, help="folder with flowers/ and imagenet/")
+    parser.add_argument("--runs", type=int, default=7, help="retrains of each album")
+    parser.add_argument("--only", default="", metavar="NAME", help="albums whose names begin so")
+    parser.add_argument("--tree", type=Path, metavar="DIR", help="source tree to measure in place of this one")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--into", type=Path, metavar="FILE", help="write the numbers there too")
 
 
 @dataclass(frozen=True)
