@@ -6,7 +6,9 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks import at_once, calibration, gate, live, retrain, selection, unknown
 
@@ -81,53 +83,78 @@ def parsed() -> argparse.Namespace:
     return args
 
 
+def _selection(args: argparse.Namespace) -> Told:
+    numbers = selection.run(args.data, args.measured)
+    if args.out is not None:
+        args.out.write_text(json.dumps(numbers, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return numbers, selection.table(numbers), _indented
+
+
+def _live(args: argparse.Namespace) -> Told:
+    numbers = live.measure(args.clip, args.images, rounds=args.rounds, seconds=args.seconds)
+    return numbers, live.table(numbers), _indented
+
+
+def _once(args: argparse.Namespace) -> Told:
+    numbers = at_once.measure(args.data, runs=args.runs, only=args.only, tree=args.tree)
+    return numbers, at_once.table(numbers), _indented
+
+
+def _gate(args: argparse.Namespace) -> Told:
+    numbers = gate.measure(args.data, args.state, side=args.side, retrains=args.retrains, workers=args.workers)
+    return numbers, "\n".join([gate.table(numbers), "", *gate.sentences(numbers)]), gate.encode
+
+
+def _unknown(args: argparse.Namespace) -> Told:
+    numbers = unknown.measure(args.data, args.side)
+    return numbers, "\n".join([*unknown.table(numbers), "", *unknown.sentences(numbers)]), _indented
+
+
+def _calibration(args: argparse.Namespace) -> Told:
+    numbers = calibration.measure(args.data, args.state, side=args.side, seeds=args.seeds)
+    return numbers, "\n".join([calibration.table(numbers), "", *calibration.sentences(numbers)]), calibration.encode
+
+
+def _retrain(args: argparse.Namespace) -> Told:
+    numbers = retrain.measure(
+        args.images,
+        backbones=args.backbones,
+        models=args.models,
+        rates=args.rates,
+        seeds=args.seeds,
+        keras=args.keras,
+        weights=args.weights,
+        uncached=args.uncached,
+    )
+    if args.into is not None:
+        retrain.add_to(args.into, numbers)
+        args.into = None
+    return numbers, retrain.table(numbers), _indented
+
+
+def _indented(numbers: Any) -> str:
+    return json.dumps(numbers, indent=1) + "\n"
+
+
+Told = tuple[Any, str, Callable[[Any], str]]
+"""The numbers of a measurement, what a person reads of them, and how they are written to a file."""
+RUN: dict[str, Callable[[argparse.Namespace], Told]] = {
+    "selection": _selection,
+    "live": _live,
+    "once": _once,
+    "gate": _gate,
+    "unknown": _unknown,
+    "calibration": _calibration,
+    "retrain": _retrain,
+}
+
+
 def main() -> int:
     """Measure, print a table or JSON."""
     args = parsed()
-    if args.command == "selection":
-        numbers = selection.run(args.data, args.measured)
-        table = selection.table(numbers)
-        if args.out is not None:
-            args.out.write_text(json.dumps(numbers, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    elif args.command == "live":
-        numbers = live.measure(args.clip, args.images, rounds=args.rounds, seconds=args.seconds)
-        table = live.table(numbers)
-        if args.into is not None:
-            args.into.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
-    elif args.command == "once":
-        numbers = at_once.measure(args.data, runs=args.runs, only=args.only, tree=args.tree)
-        table = at_once.table(numbers)
-        if args.into is not None:
-            args.into.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
-    elif args.command == "gate":
-        numbers = gate.measure(args.data, args.state, side=args.side, retrains=args.retrains, workers=args.workers)
-        table = "\n".join([gate.table(numbers), "", *gate.sentences(numbers)])
-        if args.into is not None:
-            args.into.write_text(gate.encode(numbers), encoding="utf-8")
-    elif args.command == "unknown":
-        numbers = unknown.measure(args.data, args.side)
-        table = "\n".join([*unknown.table(numbers), "", *unknown.sentences(numbers)])
-        if args.into is not None:
-            args.into.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
-    elif args.command == "calibration":
-        numbers = calibration.measure(args.data, args.state, side=args.side, seeds=args.seeds)
-        table = "\n".join([calibration.table(numbers), "", *calibration.sentences(numbers)])
-        if args.into is not None:
-            args.into.write_text(calibration.encode(numbers), encoding="utf-8")
-    else:
-        numbers = retrain.measure(
-            args.images,
-            backbones=args.backbones,
-            models=args.models,
-            rates=args.rates,
-            seeds=args.seeds,
-            keras=args.keras,
-            weights=args.weights,
-            uncached=args.uncached,
-        )
-        table = retrain.table(numbers)
-        if args.into is not None:
-            retrain.add_to(args.into, numbers)
+    numbers, table, encode = RUN[args.command](args)
+    if getattr(args, "into", None) is not None:
+        args.into.write_text(encode(numbers), encoding="utf-8")
     print(json.dumps(numbers, indent=1) if args.json else table)
     return 0
 
