@@ -1,0 +1,184 @@
+"""Labels that look wrong: what each image looks like to all others, and how likely its label is wrong. Pure numpy.
+
+Every image is judged by a classifier that was made of all images but it and its near duplicates. That is kernel ridge
+regression, which gives all of these classifiers with one inverse of a matrix. Then two numbers are fitted to what they
+say: how much their scores mean, and the share of wrong labels. They turn a score into a probability, so that a set
+without wrong labels has few doubtful images, however hard its labels are to tell apart.
+
+It finds more of the labels that were changed on photos than heads of `comparison` do, than nearest neighbours, and than
+confident learning (Northcutt, Jiang, Chuang 2021) with such heads: `tools/bench doubtful`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edged.learning.comparison import places
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edged.vision.quantization import Affine
+
+NAMED = 0.5
+"""An image is named if its label is more likely wrong than right."""
+_MOST_AT_ONCE = 2500
+"""More images are divided into parts, each judged by itself: the matrix would need the memory that a camera needs."""
+_WIDTH = 0.7
+"""Of the Gaussian: its squared distances count in units of the typical one times this."""
+_RIDGE = 0.6
+"""Weight of the classifier's norm beside an image's squared error. This and the width are chosen on the photos of the
+develop side; a factor of two of either changes the share of wrong labels that are found by less than a point."""
+_GREATEST_WEIGHT = 20.0
+"""Of an image of a rare label, so that single precision is enough."""
+_GREATEST_SHARE = 0.3
+"""Of wrong labels: where labels are hard to tell apart at all, more of them would only seem to be wrong."""
+_SCALES = np.geomspace(0.1, 100.0, 61)
+_ROUNDS = 60
+_HALF = 0.5
+"""Images of either kind that are taken to have been seen before any: the share is never quite 0 (Jeffreys)."""
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """What is doubtful about n labels.
+
+    Attributes:
+        wrong: (n,) float64: the probability that the label is wrong, 0..1; 0 of those that are known to be right.
+        looks_like: (n,) index of the label that the image looks like most, other than its own.
+        odds: (n, classes) float64: probability of each label if one of them is right, rows add up to 1.
+        share: Share of wrong labels, estimated, 0..1.
+    """
+
+    wrong: NDArray[np.float64]
+    looks_like: NDArray[np.intp]
+    odds: NDArray[np.float64]
+    share: float
+
+    def ranked(self) -> NDArray[np.intp]:
+        """Return the numbers of all images, the most doubtful first."""
+        return np.argsort(-self.wrong, kind="stable")
+
+    @property
+    def named(self) -> int:
+        """How many labels are more likely wrong than right."""
+        return int(np.count_nonzero(self.wrong > NAMED))
+
+
+def judge_each(
+    features: NDArray[np.uint8] | NDArray[np.int8],
+    labels: NDArray[np.integer[Any]],
+    groups: Sequence[str],
+    *,
+    classes: int,
+    affine: Affine,
+) -> NDArray[np.float32]:
+    """Return how much each image looks like each label, as a classifier says that was not made of it.
+
+    One-against-all kernel ridge regression, each label with the same weight: α = (K + λ W⁻¹)⁻¹ (Y − mean). Without the
+    images of a group the residuals of the group are ((K + λ W⁻¹)⁻¹ of the group)⁻¹ α of the group (R. Rifkin, R.
+    Lippert, "Notes on regularized least squares", MIT-CSAIL-TR-2007-025, there for groups of one).
+
+    Args:
+        features: (n, d) bytes of bottlenecks.
+        labels: (n,) 0..classes − 1.
+        groups: n ids, sha256 as 64 hex digits; near duplicates have the same one, and do not judge each other.
+        classes: Number of labels.
+        affine: Scale and zero point of the bytes.
+
+    Returns:
+        (n, classes): about 1 for a label that an image surely has, about 0 for others.
+    """
+    points = _on_sphere(affine.dequantize(features))
+    ids = np.unique(np.array(groups, object), return_inverse=True)[1]
+    parts = -(-len(labels) // _MOST_AT_ONCE)
+    part = np.minimum(np.floor(places(groups, 1) * parts).astype(np.intp), parts - 1) if parts > 1 else 0 * ids
+    scores = np.zeros((len(labels), classes), np.float32)
+    for number in range(parts):
+        own = np.flatnonzero(part == number)
+        if len(own):
+            scores[own] = _judge_part(points[own], labels[own], ids[own], classes)
+    return scores
+
+
+def _on_sphere(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return features as points at the distance 1: their square roots, so that a few strong ones do not decide."""
+    roots = np.sign(features) * np.sqrt(np.abs(features))
+    return np.asarray(roots / np.maximum(np.linalg.norm(roots, axis=1, keepdims=True), 1e-9), np.float32)
+
+
+def _judge_part(
+    points: NDArray[np.float32], labels: NDArray[np.integer[Any]], ids: NDArray[np.intp], classes: int
+) -> NDArray[np.float32]:
+    count = len(labels)
+    matrix = points @ points.T
+    np.clip(2 - 2 * matrix, 0, None, out=matrix)  # squared distances
+    typical = float(np.median(matrix[~np.eye(count, dtype=bool)])) if count > 1 else 0.0
+    np.exp(matrix * (-1 / (_WIDTH * typical if typical > 0 else 1.0)), out=matrix)
+    of_label = np.bincount(labels, minlength=classes)
+    weights = np.minimum(count / (np.count_nonzero(of_label) * np.maximum(of_label, 1)), _GREATEST_WEIGHT)[labels]
+    matrix[np.diag_indices(count)] += (_RIDGE / weights).astype(np.float32)
+    targets = np.eye(classes, dtype=np.float32)[labels]
+    mean = (weights @ targets / weights.sum()).astype(np.float32)
+    inverse = np.linalg.inv(matrix)
+    alpha = inverse @ (targets - mean)
+    residuals = alpha / np.diag(inverse)[:, np.newaxis]
+    for group in np.flatnonzero(np.bincount(ids) > 1):
+        members = np.flatnonzero(ids == group)
+        residuals[members] = np.linalg.solve(inverse[np.ix_(members, members)], alpha[members])
+    return np.asarray(targets - residuals, np.float32)
+
+
+def doubt(
+    scores: NDArray[np.float32], labels: NDArray[np.integer[Any]], right: NDArray[np.bool_] | None = None
+) -> Doubts:
+    """Return how likely each label is wrong, and what its image looks like.
+
+    A label is drawn by softmax(scale · scores), or with the probability `share` any other label is. Scale and share are
+    those that make the labels most likely, by expectation maximisation for each scale. Hard labels lead to a small
+    scale, wrong ones to a large share: a wrong label is one that the scores rule out.
+
+    Args:
+        scores: (n, classes) of `judge_each`.
+        labels: (n,) indices, two classes at least.
+        right: (n,) those that a person has looked at and found right; None: none.
+    """
+    count, classes = scores.shape
+    rows = np.arange(count)
+    unsure = np.ones(count, bool) if right is None else ~right
+    fitted = (_fit_share(_softmax(scale * scores), labels, unsure) for scale in _SCALES)
+    _, share, odds = max(fitted, key=lambda one: one[0])
+    own = odds[rows, labels]
+    wrong = np.where(unsure, _wrong(own, share, classes), 0.0)
+    others = odds.copy()
+    others[rows, labels] = -1.0
+    return Doubts(wrong, others.argmax(axis=1), odds, share)
+
+
+def _fit_share(
+    odds: NDArray[np.float64], labels: NDArray[np.integer[Any]], unsure: NDArray[np.bool_]
+) -> tuple[float, float, NDArray[np.float64]]:
+    """Return the log-likelihood of the labels, the share of wrong ones, and the odds as they were given."""
+    count, classes = odds.shape
+    own = odds[np.arange(count), labels]
+    share = 0.05
+    for _ in range(_ROUNDS):  # what is known to be right is not wrong, but how it looks says nothing of the others
+        share = min((_wrong(own[unsure], share, classes).sum() + _HALF) / (count + 2 * _HALF), _GREATEST_SHARE)
+    mixed = (1 - share) * own[unsure] + share * (1 - own[unsure]) / (classes - 1)
+    told = np.log(np.maximum(mixed, 1e-300)).sum() + _HALF * np.log(share * (1 - share))
+    return float(told), float(share), odds
+
+
+def _wrong(own: NDArray[np.float64], share: float, classes: int) -> NDArray[np.float64]:
+    """Return the probability that labels are wrong whose odds are `own`."""
+    wrong = share * (1 - own) / (classes - 1)
+    return np.asarray(wrong / np.maximum((1 - share) * own + wrong, 1e-300))
+
+
+def _softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

@@ -1,0 +1,138 @@
+"""Labels that look wrong, on Gaussians whose labels are known."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edged.learning import doubtful
+from edged.learning.doubtful import doubt, judge_each
+from edged.vision.quantization import Affine
+
+AFFINE = Affine(0.02, 3)
+CLASSES, EACH, WIDTH = 4, 40, 48
+
+Labels = NDArray[np.intp]
+
+
+def photos(seed: int = 0, *, each: int = EACH, apart: float = 1.0) -> tuple[NDArray[np.uint8], Labels, list[str]]:
+    """Return features, right labels and groups of their own: blobs of bytes as a rectified network gives them."""
+    random = np.random.default_rng(seed)
+    centres = np.abs(random.normal(0, apart, (CLASSES, WIDTH)))
+    labels = np.repeat(np.arange(CLASSES), each)
+    real = np.maximum(centres[labels] + random.normal(0, 0.7, (len(labels), WIDTH)), 0)
+    groups = [hashlib.sha256(bytes([seed, number // 256, number % 256])).hexdigest() for number in range(len(labels))]
+    return np.clip(np.rint(real / AFFINE.scale) + AFFINE.zero_point, 0, 255).astype(np.uint8), labels, groups
+
+
+def spoiled(labels: Labels, share: float, seed: int = 1) -> tuple[Labels, Labels]:
+    """Return labels of which a share is another one, and which these are."""
+    random = np.random.default_rng(seed)
+    wrong = random.permutation(len(labels))[: round(share * len(labels))]
+    given = labels.copy()
+    given[wrong] = (labels[wrong] + random.integers(1, CLASSES, len(wrong))) % CLASSES
+    return given, wrong
+
+
+def test_wrong_labels_come_first_with_the_label_that_they_look_like() -> None:
+    features, labels, groups = photos()
+    given, wrong = spoiled(labels, 0.05)
+    doubts = doubt(judge_each(features, given, groups, classes=CLASSES, affine=AFFINE), given)
+    assert set(doubts.ranked()[: len(wrong)]) == set(wrong)
+    assert (doubts.looks_like[wrong] == labels[wrong]).all()
+    assert doubts.named == len(wrong)
+    assert doubts.share == pytest.approx(0.05, abs=0.01)
+    assert (doubts.looks_like != given).all()
+
+
+@pytest.mark.parametrize("apart", [1.0, 0.5])
+def test_a_clean_set_has_hardly_any_doubtful_image_however_hard_its_labels_are(apart: float) -> None:
+    features, labels, groups = photos(apart=apart)
+    scores = judge_each(features, labels, groups, classes=CLASSES, affine=AFFINE)
+    if apart < 1:
+        assert (scores.argmax(axis=1) != labels).mean() > 0.1  # they are hard to tell apart
+    doubts = doubt(scores, labels)
+    assert doubts.named <= 1
+    assert doubts.share < 0.03
+
+
+def test_no_image_judges_itself() -> None:
+    """Labels that say nothing cannot be told by the others; whoever has seen the label itself could tell it."""
+    features, _, groups = photos(apart=0.0)
+    labels = np.random.default_rng(2).permutation(np.arange(CLASSES * EACH) % CLASSES)
+    scores = judge_each(features, labels, groups, classes=CLASSES, affine=AFFINE)
+    assert (scores.argmax(axis=1) == labels).mean() < 0.4
+
+
+def test_every_score_is_that_of_a_classifier_made_without_the_image_and_its_near_duplicates() -> None:
+    """Beside the closed form: the same classifier made anew without the group, for each group."""
+    features, labels, groups = photos(each=8)
+    groups[3] = groups[2]
+    groups[9] = groups[30]
+    scores = judge_each(features, labels, groups, classes=CLASSES, affine=AFFINE)
+    points = np.sqrt(AFFINE.dequantize(features).astype(np.float64))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    distances = np.square(points[:, np.newaxis] - points).sum(axis=2)
+    kernel = np.exp(-distances / (0.7 * np.median(distances[~np.eye(len(points), dtype=bool)])))
+    targets = np.eye(CLASSES)[labels]
+    for group in set(groups):
+        left_out = np.array([one == group for one in groups])
+        own = kernel[~left_out][:, ~left_out] + 0.6 * np.eye(int((~left_out).sum()))
+        alpha = np.linalg.solve(own, targets[~left_out] - targets.mean(axis=0))
+        expected = kernel[left_out][:, ~left_out] @ alpha + targets.mean(axis=0)
+        assert scores[left_out] == pytest.approx(expected, abs=1e-3)
+
+
+def test_near_duplicates_do_not_vouch_for_each_other() -> None:
+    features, labels, groups = photos()
+    burst = [0, 1, 2, 3, 4, 5]
+    features[burst] = features[0]
+    given = labels.copy()
+    given[burst] = 2
+    apart = doubt(judge_each(features, given, groups, classes=CLASSES, affine=AFFINE), given)
+    for number in burst:
+        groups[number] = groups[0]
+    together = doubt(judge_each(features, given, groups, classes=CLASSES, affine=AFFINE), given)
+    assert set(together.ranked()[: len(burst)]) == set(burst)
+    assert (together.looks_like[burst] == 0).all()
+    assert not set(apart.ranked()[: len(burst)]) & set(burst)
+
+
+def test_what_a_person_found_right_is_not_doubtful_and_the_others_still_are() -> None:
+    features, labels, groups = photos()
+    given, wrong = spoiled(labels, 0.05)
+    scores = judge_each(features, given, groups, classes=CLASSES, affine=AFFINE)
+    before = doubt(scores, given)
+    right = np.zeros(len(given), bool)
+    right[wrong[:4]] = True
+    after = doubt(scores, given, right)
+    assert (after.wrong[right] == 0).all()
+    assert 0 < after.share < before.share
+    assert set(after.ranked()[:4]) == set(wrong[4:])
+
+
+def test_images_of_a_rare_label_are_not_doubted_for_being_few() -> None:
+    features, labels, groups = photos()
+    few = np.flatnonzero((labels != 3) | (np.arange(len(labels)) >= len(labels) - 5))
+    features, labels, groups = features[few], labels[few], [groups[number] for number in few]
+    doubts = doubt(judge_each(features, labels, groups, classes=CLASSES, affine=AFFINE), labels)
+    assert doubts.named == 0
+
+
+def test_many_images_are_judged_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doubtful, "_MOST_AT_ONCE", 60)
+    features, labels, groups = photos()
+    given, wrong = spoiled(labels, 0.05)
+    doubts = doubt(judge_each(features, given, groups, classes=CLASSES, affine=AFFINE), given)
+    assert len(set(doubts.ranked()[: len(wrong)]) & set(wrong)) >= 0.75 * len(wrong)
+
+
+def test_the_same_image_again_and_again_and_a_label_without_images_are_no_trouble() -> None:
+    features, labels, groups = photos(each=3)
+    features[:] = features[0]
+    scores = judge_each(features, labels, groups, classes=CLASSES + 1, affine=AFFINE)
+    assert np.isfinite(scores).all()
+    assert np.isfinite(doubt(scores, labels).wrong).all()
