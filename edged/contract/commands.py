@@ -131,7 +131,11 @@ class ImagesGetArgs(Args):
 
 
 class ImagesLabelArgs(Args):
-    """`cmd/images_label`: label an image, or with `last` what the camera sees now; the image is the job's report."""
+    """`cmd/images_label`: label an image, or with `last` what the camera sees now; the image is the job's report.
+
+    `confirmed`: somebody has looked at the image and found the label right, so that `images_doubtful` does not ask
+    again; false takes this back; left out: it stays as it is with the same label, and is false with another one.
+    """
 
     command = "images_label"
 
@@ -139,6 +143,7 @@ class ImagesLabelArgs(Args):
     last: bool = False
     label: str
     camera: str | None = None
+    confirmed: bool | None = None
 
 
 class ImagesUnlabelArgs(Args):
@@ -155,6 +160,18 @@ class ImagesRemoveArgs(Args):
     command = "images_remove"
 
     id: ImageId
+
+
+class ImagesDoubtfulArgs(Args):
+    """`cmd/images_doubtful`: labels that look wrong, judged by all other images, without a training.
+
+    Bottlenecks that are not there yet are computed first. `limit`: so many, also those that are more likely right;
+    left out: those that are more likely wrong. The job's report is a `reports.DoubtfulLabels`.
+    """
+
+    command = "images_doubtful"
+
+    limit: int | None = Field(default=None, ge=1, le=500)
 
 
 class RetrainArgs(Args, Hyperparameters):
@@ -311,6 +328,7 @@ COMMANDS: dict[str, type[Args]] = {
         ImagesLabelArgs,
         ImagesUnlabelArgs,
         ImagesRemoveArgs,
+        ImagesDoubtfulArgs,
         RetrainArgs,
         ProfileArgs,
         CancelArgs,

@@ -453,6 +453,55 @@ class WorstImage(ReportPart):
     score: float | None = None
 
 
+class NearDuplicate(ReportPart):
+    """An image that shows nearly the same as a doubtful one, under another label."""
+
+    id: str | None = None
+    label: str | None = None
+
+
+class DoubtfulImage(ReportPart):
+    """An image whose label looks wrong.
+
+    Attributes:
+        id: The image's id on the device.
+        file: Name of its file.
+        label: Its label.
+        looks_like: The label that it likely should have.
+        confidence: Probability that its label is wrong, 0..1; None where its label has too few images to tell.
+        near: Images that show nearly the same under another label, three at most; absent without any.
+    """
+
+    id: str | None = None
+    file: str | None = None
+    label: str | None = None
+    looks_like: str | None = None
+    confidence: Share | None = None
+    near: tuple[NearDuplicate, ...] = ()
+
+
+class DoubtfulLabels(ReportPart):
+    """Labels that the other images contradict: the report of `cmd/images_doubtful`, and a part of a training's.
+
+    Attributes:
+        images: Photos of one thing under two labels, then the others, the most doubtful first; as many as asked for.
+        number: How many images there are whose label is more likely wrong than right.
+        share: Estimated share of wrong labels among the judged ones, 0..1; absent where none was judged.
+        judged: Number of images that were judged by all others.
+        right: Images that a person has looked at and found right; these are not named again.
+        left_out: Label whose images could not be judged → why.
+        unreadable: Images that could not be read.
+    """
+
+    images: tuple[DoubtfulImage, ...] = ()
+    number: int | None = None
+    share: Share | None = None
+    judged: int | None = None
+    right: int | None = None
+    left_out: dict[str, str] = {}
+    unreadable: int | None = None
+
+
 class Decision(ReportPart):
     """Whether the new model may answer, and why.
 
@@ -574,6 +623,7 @@ class TrainingReport(ReportPart):
         classes: Label → how good the new model is on it.
         confused: Pairs of labels, most confused first.
         worst: Test images, the furthest from their label first.
+        doubtful: Images of all sides whose label looks wrong, 20 at most, and how many there are.
         spot_checks: Images on which the whole exported model and its head alone gave the same scores.
         decision: Whether the new model may answer.
         calibration: How far scores can be taken for probabilities; absent where no image was left out to tell.
@@ -596,6 +646,7 @@ class TrainingReport(ReportPart):
     classes: dict[str, ClassAccuracy] = {}
     confused: tuple[ConfusedPair, ...] = ()
     worst: tuple[WorstImage, ...] = ()
+    doubtful: DoubtfulLabels | None = None
     spot_checks: int | None = None
     decision: Decision | None = None
     calibration: Calibration | None = None

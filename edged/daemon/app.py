@@ -28,6 +28,7 @@ from edged.daemon.profiling import Profiling
 from edged.daemon.publisher import Publisher
 from edged.daemon.rehearsal import Rehearsal
 from edged.daemon.results import ResultFilter
+from edged.daemon.reviewing import Reviewing
 from edged.daemon.selection import SelectingEngine
 from edged.daemon.statistics import Statistics
 from edged.daemon.storage import Storage
@@ -136,6 +137,7 @@ class Daemon:
         switch = ModelSwitch(settings, self.store, self.loop, rehearsal, self._model_changed)
         self.jobs = JobRunner(self.link.job)
         self.training = Training(settings, self.store, switch, self.jobs)
+        self.reviewing = Reviewing(settings, self.store, lambda: switch.running, self.jobs)
         self.profiling = Profiling(settings, self.store, lambda: switch.running, self.jobs)
         self.job_commands = JobCommands(self.jobs, self.link)
         self.model_commands = ModelCommands(settings, self.store, switch)
@@ -155,6 +157,7 @@ class Daemon:
         handlers.add(contract.ImagesLabelArgs, self.image_commands.label)
         handlers.add(contract.ImagesUnlabelArgs, self.image_commands.unlabel)
         handlers.add(contract.ImagesRemoveArgs, self.image_commands.remove)
+        handlers.add(contract.ImagesDoubtfulArgs, self.reviewing.doubtful)
         handlers.add(contract.RetrainArgs, self.training.retrain)
         handlers.add(contract.ProfileArgs, self.profiling.profile)
         handlers.add(contract.CancelArgs, self.job_commands.cancel)

@@ -101,7 +101,7 @@ class ImageCommands:
         if args.last == (args.id is not None) or (args.camera is not None and not args.last):
             raise CommandError("images_label: give id, or last = true (and camera where there are several)")
         if args.id is not None:
-            return describe(self._store.label(args.id, args.label))
+            return describe(self._store.label(args.id, args.label, confirmed=args.confirmed))
         newest = dict(self._observer.newest)
         if args.camera is not None:
             newest = {name: seen for name, seen in newest.items() if name == args.camera}
@@ -146,6 +146,7 @@ def describe(image: StoredImage) -> dict[str, Any]:
         "reason": image.reason,
         "predicted": image.predicted,
         "score": image.score,
+        "confirmed": True if image.confirmed else None,
     }
     return {key: value for key, value in said.items() if value is not None}
 

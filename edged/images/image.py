@@ -84,6 +84,7 @@ class LabeledImage:
         width, height: Pixels, before any EXIF rotation.
         bytes: Size of the file.
         kept: Whether it is a frame that the device kept, with the bottleneck that the live network gave.
+        confirmed: Whether somebody has looked at it again and found the label right.
     """
 
     sha256: str
@@ -96,6 +97,7 @@ class LabeledImage:
     height: int
     bytes: int
     kept: bool = False
+    confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class StoredImage:
         labeled_by: E.g. "push", "label", "file" (found in a label's folder).
         reason: Why a frame was kept.
         predicted: What the model said of it then, with this score.
+        confirmed: 1: somebody has looked at it again and found the label right; 0: nobody has.
     """
 
     sha256: str
@@ -125,6 +128,7 @@ class StoredImage:
     reason: str | None
     predicted: str | None
     score: float | None
+    confirmed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

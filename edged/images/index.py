@@ -1,7 +1,8 @@
 """The index of the labeled images: the SQLite file beside them, and all of its SQL.
 
 The daemon, its trainer and `edged retrain` have it open at the same time. It can be made anew from the files, but for
-who labeled an image and when, what the model said of a kept frame, and embeddings, which cost an inference each.
+who labeled an image, when, and who found that right later, what the model said of a kept frame, and embeddings, which
+cost an inference each.
 """
 
 from __future__ import annotations
@@ -48,11 +49,12 @@ CREATE TABLE embeddings (
 CREATE UNIQUE INDEX embeddings_key ON embeddings (backbone_sha256, variant, sha256);
 CREATE INDEX embeddings_sha256 ON embeddings (sha256);
 """
-MIGRATIONS = (_VERSION_1,)
+_CONFIRMED = "ALTER TABLE images ADD COLUMN confirmed INTEGER NOT NULL DEFAULT 0"
+MIGRATIONS = (_VERSION_1, _CONFIRMED)
 """Script n leads from schema version n to n + 1; the file's version is SQLite's `user_version`."""
 _COLUMNS = (
     "sha256, path, label, split, group_id, width, height, bytes, added_at, labeled_by, labeled_at, "
-    "reason, predicted, score"
+    "reason, predicted, score, confirmed"
 )
 
 
@@ -128,13 +130,15 @@ class ImageIndex:
     def labeled(self) -> list[LabeledImage]:
         """Return every labeled image, sorted by label, then sha256."""
         rows = self._rows(
-            "SELECT sha256, path, label, split, group_id, width, height, bytes, reason IS NOT NULL FROM images "
+            "SELECT sha256, path, label, split, group_id, width, height, bytes, reason IS NOT NULL, confirmed FROM images "
             "WHERE label IS NOT NULL ORDER BY label, sha256"
         )
         path = self._layout.path
         return [
-            LabeledImage(sha256, sha256[:16], path(stored), label, split, group, width, height, size, bool(kept))
-            for sha256, stored, label, split, group, width, height, size, kept in rows
+            LabeledImage(
+                sha256, sha256[:16], path(stored), label, split, group, width, height, size, bool(kept), bool(sure)
+            )
+            for sha256, stored, label, split, group, width, height, size, kept, sure in rows
         ]
 
     def newest(self, label: str | None, *, unlabeled: bool, limit: int) -> list[StoredImage]:
@@ -205,7 +209,7 @@ class ImageIndex:
             )  # fmt: skip
 
     def place(self, sha256: str, *, path: str, label: str | None, by: str | None) -> None:
-        """Give a known image another place; who labeled it and when changes only with the label."""
+        """Give a known image another place; who labeled it, when, and whether that is right change with the label."""
         if label is None:
             by = labeled_at = None
         else:
@@ -213,9 +217,15 @@ class ImageIndex:
         with self._writing() as database:
             database.execute(
                 "UPDATE images SET path = ?, labeled_by = CASE WHEN label IS ? THEN labeled_by ELSE ? END, "
-                "labeled_at = CASE WHEN label IS ? THEN labeled_at ELSE ? END, label = ? WHERE sha256 = ?",
-                (path, label, by, label, labeled_at, label, sha256),
+                "labeled_at = CASE WHEN label IS ? THEN labeled_at ELSE ? END, "
+                "confirmed = CASE WHEN label IS ? THEN confirmed ELSE 0 END, label = ? WHERE sha256 = ?",
+                (path, label, by, label, labeled_at, label, label, sha256),
             )
+
+    def confirm(self, sha256: str, *, confirmed: bool) -> None:
+        """Note that somebody has looked at an image again and found its label right, or take that back."""
+        with self._writing() as database:
+            database.execute("UPDATE images SET confirmed = ? WHERE sha256 = ?", (int(confirmed), sha256))
 
     def delete(self, shas: Iterable[str]) -> None:
         """Delete images and what was computed from them; their files' rows stay, see `forget_files`."""

@@ -185,14 +185,25 @@ class ImageStore:
         self._put(data, photo, None, "", kept)
         return photo.sha256
 
-    def label(self, id_prefix: str, label: str, *, by: str = "label") -> StoredImage:
+    def label(self, id_prefix: str, label: str, *, by: str = "label", confirmed: bool | None = None) -> StoredImage:
         """Give an image a label, or another one; its file moves into the label's folder.
+
+        Args:
+            id_prefix: The first digits of its id.
+            label: The label.
+            by: Who gave it.
+            confirmed: Whether somebody has looked at the image again and found this label right; None: that stays as
+                it is with the same label, and nobody has with another one.
 
         Raises:
             CommandError: No such image, or no label.
             StorageError: The disk fails.
         """
-        return self._move(self.get(id_prefix), check_label(label), by)
+        image = self._move(self.get(id_prefix), check_label(label), by)
+        if confirmed is None:
+            return image
+        self._index.confirm(image.sha256, confirmed=confirmed)
+        return self.get(image.sha256)
 
     def unlabel(self, id_prefix: str) -> StoredImage:
         """Take an image's label away; its file moves to the frames. Raises as `label`."""

@@ -6,10 +6,11 @@ stages: `dataset` (which images take part), `bottlenecks` (what the network belo
 other images), `acceptance` (whether the new model may answer: `comparison` makes heads without the images that they
 judge, `incumbent` is the model that answers now, `gate` decides), `calibration` (the temperature that makes scores mean
 something, found by these heads), `export` (a quantized file and its bundle), `evaluation` (accuracy, recall of each
-class, confusions), `judging` (runs the exported file), `learning_curve` (what more images would bring), `report` (what
-is told of it), `tensorboard` (curves and graph).
+class, confusions), `judging` (runs the exported file), `learning_curve` (what more images would bring), `review` with
+`doubtful` (labels that look wrong; `reviewer` is the child process of a review without a training), `report` (what is
+told of it), `tensorboard` (curves and graph).
 Pure numpy, without files, clocks and threads: `softmax_regression`, `standardisation`, `recipe`, `evaluation`,
-`calibration`, `comparison`, `gate` and `learning_curve`.
+`calibration`, `comparison`, `gate`, `doubtful` and `learning_curve`.
 
 The port is what asks for a training and what a training says, and the modules of its parts that the lab takes up, each
 by its own name, because they load numpy: a trainer limits its threads before.
@@ -22,11 +23,13 @@ networks to start from (`edged.lab`).
 from edged.learning.request import (
     AUTO,
     CHOOSING_TRAINER,
+    REVIEWER,
     TRAINER,
     Choice,
     Limits,
     Outcome,
     Progress,
+    ReviewRequest,
     Stage,
     TrainingRequest,
     candidates,
@@ -36,11 +39,13 @@ from edged.learning.request import (
 __all__ = [
     "AUTO",
     "CHOOSING_TRAINER",
+    "REVIEWER",
     "TRAINER",
     "Choice",
     "Limits",
     "Outcome",
     "Progress",
+    "ReviewRequest",
     "Stage",
     "TrainingRequest",
     "bottlenecks",

@@ -182,3 +182,48 @@ def _wrong(own: NDArray[np.float64], share: float, classes: int) -> NDArray[np.f
 def _softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """An image that shows nearly the same as others under another label.
+
+    Attributes:
+        image: Its number.
+        looks_like: The label of these others, which is more likely the right one.
+        near: Their numbers.
+    """
+
+    image: int
+    looks_like: int
+    near: tuple[int, ...]
+
+
+def contradictions(
+    labels: NDArray[np.integer[Any]], groups: Sequence[str], odds: NDArray[np.float64], right: NDArray[np.bool_]
+) -> list[Contradiction]:
+    """Return the images whose near duplicates have another label that is more likely right.
+
+    Args:
+        labels: (n,) indices.
+        groups: n ids; near duplicates have the same one.
+        odds: (n, labels) of `Doubts.odds`; zeros for an image or a label that was not judged.
+        right: (n,) those that a person has looked at and found right; their label is that of the group.
+    """
+    members: dict[str, list[int]] = {}
+    for number, group in enumerate(groups):
+        members.setdefault(group, []).append(number)
+    found = []
+    for group_ in members.values():
+        given = labels[group_]
+        if len(np.unique(given)) < 2:
+            continue
+        sure = {int(labels[number]) for number in group_ if right[number]}
+        likely = odds[group_].mean(axis=0)
+        among = sure or {int(label) for label in given}
+        best = max(sorted(among), key=lambda label: (likely[label], np.count_nonzero(given == label)))
+        for number in group_:
+            if not right[number] and int(labels[number]) not in (sure or {best}):
+                near = tuple(other for other in group_ if labels[other] == best)
+                found.append(Contradiction(number, best, near))
+    return found

@@ -24,6 +24,7 @@ from edged.learning.incumbent import Incumbent, earlier_points
 from edged.learning.learning_curve import CurvePoint, LearningCurve, learning_curve
 from edged.learning.recipe import Made, Recipe, make_head
 from edged.learning.request import Outcome, Progress, Stage, TrainingRequest
+from edged.learning.review import doubtful_labels
 from edged.learning.softmax_regression import EpochReport, Fitted
 from edged.learning.tensorboard import Curves
 from edged.store import Bundle, Store, read_bundle
@@ -98,6 +99,7 @@ class _Training:
         # Beside the next stages: it needs none of them, and a second core may be idle.
         beside = self._stack.enter_context(ThreadPoolExecutor(1))
         curve = beside.submit(self._learning_curve, made.chosen, splits, backbone, selection)
+        doubted = beside.submit(doubtful_labels, selection.images, kept, backbone)
         with stage("comparison"):
             incumbent = self._incumbent(store, everything, selection, backbone, kept)
             crossed = self._cross_validate(kept, selection, backbone, made.recipe, incumbent)
@@ -118,7 +120,7 @@ class _Training:
             held_out = evaluate(made.chosen.logits(validation.features, backbone.affine), validation.labels)
             accepted = judge(Candidate(model, crossed, test, scores, logits), incumbent, request.hyperparameters)
         with stage("learning curve"):
-            learned = curve.result()
+            learned, doubtful = curve.result(), doubted.result()
             checked = check.result()
         told = TrainingReport(
             run=request.run,
@@ -133,6 +135,7 @@ class _Training:
             classes=report.classes(judged, selection.labels),
             confused=report.confused(judged, selection.labels),
             worst=report.worst(judged, test, scores, selection.labels),
+            doubtful=report.doubtful(doubtful),
             spot_checks=checked,
             decision=report.decision(accepted, accept=request.accept),
             learning_curve=report.curve(learned),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_CONFUSED = 10
 WORST = 10
+MOST_DOUBTFUL = 20
 MOST_SKIPPED = 200
 """The longest that these lists of a report become: the report is published as one message."""
 
@@ -68,6 +69,11 @@ def worst(
         )
         for index in evaluation.worst[:WORST]
     )
+
+
+def doubtful(labels: reports.DoubtfulLabels) -> reports.DoubtfulLabels:
+    """Return the labels that look wrong, the most doubtful ones."""
+    return labels.model_copy(update={"images": labels.images[:MOST_DOUBTFUL]})
 
 
 def curve(learned: LearningCurve) -> reports.LearningCurve:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edged.contract.hyperparameters import Hyperparameters
-from edged.contract.reports import TrainingReport
+from edged.contract.reports import DoubtfulLabels, TrainingReport
 from edged.errors import ModelError, RefusedError
 from edged.jobs.process import Child
 
@@ -186,3 +186,29 @@ def choose_backbone(store: Store, current: Bundle, name: str | None) -> Bundle:
 TRAINER = Child("edged.learning.trainer", "trainer", TrainingRequest, Progress, Outcome)
 CHOOSING_TRAINER = Child("edged.lab.trainer", "trainer", TrainingRequest, Progress, Outcome)
 """The trainer of a request with candidates: it ranks them first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewRequest:
+    """A review of the labels of the device's images. Attributes as `TrainingRequest`, and:
+
+    Attributes:
+        limit: So many images are named; None: those whose label is more likely wrong than right.
+    """
+
+    state_dir: Path
+    backbone: Path
+    images_max_mb: float = 512.0
+    runtime: Literal["auto", "litert", "tflite_runtime"] = "auto"
+    workers: int = 0
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewOutcome:
+    """What came out of a review."""
+
+    report: DoubtfulLabels
+
+
+REVIEWER = Child("edged.learning.reviewer", "review of the labels", ReviewRequest, Progress, ReviewOutcome)

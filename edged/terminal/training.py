@@ -43,6 +43,7 @@ def report_tables(report: TrainingReport) -> list[RenderableType]:
         *_classes(report),
         *_confused(report),
         *_worst(report),
+        *_doubtful(report),
         *_reliability(report),
         *_lines(report),
     ]
@@ -117,6 +118,24 @@ def _worst(report: TrainingReport) -> list[RenderableType]:
     return [table]
 
 
+def _doubtful(report: TrainingReport) -> list[RenderableType]:
+    if report.doubtful is None or not report.doubtful.number:
+        return []
+    table = _table(
+        "labels that look wrong", ("file", "left"), ("id", "left"), ("label", "left"), ("looks like", "left"),
+        ("sure", "right"),
+    )  # fmt: skip
+    for image in report.doubtful.images[: min(5, report.doubtful.number)]:
+        table.add_row(
+            _plain(image.file),
+            _plain(None if image.id is None else image.id[:_ID_SHOWN]),
+            _plain(image.label),
+            _plain(image.looks_like),
+            _UNKNOWN if image.confidence is None else f"{image.confidence:.0%}",
+        )
+    return [table]
+
+
 def _reliability(report: TrainingReport) -> list[RenderableType]:
     """Draw the reliability diagram: a bar is as long as the accuracy, and ends at its mark where scores are exact."""
     calibration = report.calibration
@@ -164,6 +183,10 @@ def _calibration(calibration: Calibration) -> str:
 
 def _lines(report: TrainingReport) -> list[RenderableType]:
     lines: list[str] = []
+    if report.doubtful is not None and report.doubtful.number:
+        number = report.doubtful.number
+        looks = "label looks" if number == 1 else "labels look"
+        lines.append(f"{number} {looks} wrong: `edgectl images doubtful` shows them and puts them right")
     if report.choice is not None:
         lines.append(f"backbone: {report.choice.chosen}: {report.choice.reason}")
     training = report.training

@@ -18,6 +18,7 @@ import pytest
 
 from edged.errors import CommandError, StorageError
 from edged.images import Embedding, ImageStore, Kept, variant
+from edged.images.store import INDEX
 from tests.conftest import MADE_AND_REAL, SHARED_DATA
 from tests.photos import photo
 from tests.pinned import Pins
@@ -438,3 +439,34 @@ def test_different_photos_have_no_false_groups(tmp_path: Path, kind: str) -> Non
     splits = Counter((image.label, image.split) for image in images)
     assert all(splits[label, "train"] > splits[label, "test"] > 0 for label in ("roses", "tulips"))
     store.close()
+
+
+def test_a_label_that_somebody_found_right_is_so_until_it_is_another_one(store: ImageStore, tmp_path: Path) -> None:
+    sha256 = store.add(photo(1), "roses")
+    assert not store.labeled()[0].confirmed
+    assert store.label(sha256, "roses", confirmed=True).confirmed
+    store.add(photo(1), "roses")  # pushed again
+    store.scan(settle_s=0)
+    assert store.labeled()[0].confirmed
+    assert not store.label(sha256, "tulips").confirmed
+    assert not store.label(sha256, "roses").confirmed
+    assert store.label(sha256, "tulips", confirmed=True).confirmed
+    assert not store.label(sha256, "tulips", confirmed=False).confirmed
+    store.label(sha256, "tulips", confirmed=True)
+    path = store.get(sha256).path
+    moved = tmp_path / "images" / "roses" / path.name
+    path.rename(moved)  # by hand
+    store.scan(settle_s=0)
+    assert (store.get(sha256).label, store.labeled()[0].confirmed) == ("roses", False)
+
+
+def test_an_index_of_the_version_before_keeps_what_it_has(tmp_path: Path) -> None:
+    with closing(ImageStore(tmp_path, images_max_mb=10)) as store:
+        store.add(photo(1), "roses")
+        index = tmp_path / INDEX
+    with closing(sqlite3.connect(index)) as database:
+        database.execute("ALTER TABLE images DROP COLUMN confirmed")
+        database.execute("PRAGMA user_version = 1")
+        database.commit()
+    with closing(ImageStore(tmp_path, images_max_mb=10)) as store:
+        assert [(image.label, image.confirmed) for image in store.labeled()] == [("roses", False)]

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edged.learning import doubtful
-from edged.learning.doubtful import doubt, judge_each
+from edged.learning.doubtful import contradictions, doubt, judge_each
 from edged.vision.quantization import Affine
 
 AFFINE = Affine(0.02, 3)
@@ -136,3 +136,20 @@ def test_the_same_image_again_and_again_and_a_label_without_images_are_no_troubl
     scores = judge_each(features, labels, groups, classes=CLASSES + 1, affine=AFFINE)
     assert np.isfinite(scores).all()
     assert np.isfinite(doubt(scores, labels).wrong).all()
+
+
+def test_of_one_thing_under_two_labels_the_less_likely_one_is_named() -> None:
+    groups = ["a", "a", "b", "c", "c", "c", "d", "d"]
+    labels = np.array([0, 1, 0, 2, 2, 1, 0, 1])
+    odds = np.full((8, 3), 0.1)
+    odds[[0, 1], 1] = 0.8  # the first two look like 1
+    nobody = np.zeros(8, bool)
+    found = {one.image: (one.looks_like, one.near) for one in contradictions(labels, groups, odds, nobody)}
+    assert found == {0: (1, (1,)), 5: (2, (3, 4)), 7: (0, (6,))}  # without a difference the more frequent, the first
+
+
+def test_of_one_thing_under_two_labels_what_a_person_found_right_is_right() -> None:
+    groups, labels, odds = ["a", "a", "b", "b"], np.array([0, 1, 0, 1]), np.full((4, 2), [0.1, 0.9])
+    right = np.array([True, False, True, True])
+    found = [(one.image, one.looks_like, one.near) for one in contradictions(labels, groups, odds, right)]
+    assert found == [(1, 0, (0,))]

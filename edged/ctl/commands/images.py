@@ -1,4 +1,4 @@
-"""Labeled images to train on: push, list, get, label, unlabel, remove.
+"""Labeled images to train on: push, list, get, label, unlabel, remove, doubtful.
 
 The photos that a device trains on, and the frames that it kept for a label.
 
@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.ctl.commands import image_push
+from edged.ctl.commands import image_doubtful, image_push
 from edged.ctl.options import open_client
 from edged.errors import ConfigError
 from edged.terminal.options import count
@@ -48,6 +48,7 @@ def register(commands: Commands) -> None:
     for name, run in (("unlabel", run_unlabel), ("remove", run_remove)):
         parser = family.add(name, run)
         parser.add_argument("id", metavar="ID", help="the image's id, or its first digits")
+    image_doubtful.register(family)
 
 
 def run_list(args: argparse.Namespace) -> int:

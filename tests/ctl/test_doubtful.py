@@ -1,0 +1,82 @@
+"""`edgectl images doubtful`: what an answer means, and devices that answer otherwise."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edged.contract.commands import CommandMessage
+from edged.contract.messages import Ack
+from edged.contract.reports import DoubtfulImage
+from edged.ctl.relabeling import chosen
+from tests.ctl.conftest import Edgectl
+from tests.ctl.device import ScriptedDevice
+
+IMAGE = DoubtfulImage(id="a" * 16, file="x.jpg", label="daisy", looks_like="roses", confidence=0.9)
+
+
+@pytest.mark.parametrize(
+    ("line", "label"),
+    [
+        ("", "daisy"), ("r", "roses"), ("roses", "roses"), ("1", "daisy"), ("3", "tulips"), ("4", None), ("0", None),
+        ("-1", None), ("²", None), ("asters", None), ("=asters", "asters"), ("= asters ", "asters"), ("=", None),
+    ],
+)  # fmt: skip
+def test_what_an_answer_means(line: str, label: str | None) -> None:
+    assert chosen(line, IMAGE, ["daisy", "roses", "tulips"]) == label
+
+
+def test_a_label_that_is_a_number_goes_before_the_number_of_a_label() -> None:
+    assert chosen("1", IMAGE, ["0", "1", "2"]) == "1"
+
+
+class OlderDevice(ScriptedDevice):
+    """Does not know the command, as a device of an older version says it."""
+
+    def _answer(self, kind: str, command: CommandMessage, message: object) -> None:
+        refused = Ack(id=command.id, status="rejected", error="images_doubtful: unknown command; known here: cancel")
+        super()._answer("ack", command, refused)
+
+    def _do_images_doubtful(self, command: CommandMessage) -> None:
+        """Do nothing: it was refused."""
+
+
+class FindingDevice(ScriptedDevice):
+    """Has two doubtful images, and a newer edged's field."""
+
+    def _do_images_doubtful(self, command: CommandMessage) -> None:
+        near = [{"id": "c" * 16, "label": "ro\x1b[31mses"}]
+        images = [
+            {"id": "b" * 16, "file": "y.jpg", "label": "tulips", "looks_like": "roses", "near": near},
+            IMAGE.to_json(),
+        ]
+        report = {"images": images[: command.args.get("limit", 2)], "number": 2, "judged": 40, "share": 0.051, "new": 1}
+        self._job(command, "succeeded", "images_doubtful", report=report)
+
+
+def test_an_older_device_is_one_line(broker_port: int, edgectl: Edgectl) -> None:
+    with OlderDevice(broker_port):
+        done = edgectl("images", "doubtful")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "edgectl: tx2-01 does not know images_doubtful: its edged is older than this edgectl\n"
+
+
+def test_a_pipe_gets_a_table_and_no_question(broker_port: int, edgectl: Edgectl) -> None:
+    with FindingDevice(broker_port) as device:
+        done = edgectl("images", "doubtful", COLUMNS="100")
+        few = edgectl("images", "doubtful", "-n", "1", COLUMNS="100")
+        machine = edgectl("images", "doubtful", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert "cccccccc ro[31mses" in done.stdout
+    assert "90%" in done.stdout
+    assert "2 labels of 40 look wrong (about 5.1% are)" in done.stdout
+    assert "these are 1" in few.stdout
+    assert json.loads(machine.stdout)["images"][1]["id"] == IMAGE.id
+    assert [name for name, _ in device.commands] == ["images_doubtful"] * 3
+
+
+def test_wrong_usage_is_2(edgectl: Edgectl) -> None:
+    done = edgectl("images", "doubtful", "-n", "0")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
