@@ -70,9 +70,10 @@ class Relabeling:
         while len(self._answers) < len(self._images):
             image = self._images[len(self._answers)]
             near = "".join(f", shows the same as {(one.id or '')[:_ID_SHOWN]} {one.label}" for one in image.near)
+            name = f"{(image.id or '')[:_ID_SHOWN]} {file_of(image)}".strip()
             print_line(
-                f"{len(self._answers) + 1} of {len(self._images)}: {(image.id or '')[:_ID_SHOWN]} {image.file}: "
-                f"{image.label}, looks like {image.looks_like}{near}"
+                f"{len(self._answers) + 1} of {len(self._images)}: {name}: {image.label}, looks like "
+                f"{image.looks_like}{near}"
             )
             line = self._read(f"[{_HELP.format(looks_like=image.looks_like)}]")
             if line is None or line == "q":
@@ -154,6 +155,12 @@ class Relabeling:
             parts.append(f"{left} not answered")
         hint = "; `edgectl retrain` learns from it" if done["relabeled"] or done["removed"] else ""
         return f"{self._device}: {', '.join(parts) or 'nothing to answer'}{hint}"
+
+
+def file_of(image: DoubtfulImage) -> str:
+    """Return the name of an image's file where it says more than its id; a pushed image has its id for a name."""
+    name = image.file or ""
+    return "" if image.id and name.startswith(image.id) else name
 
 
 def chosen(line: str, image: DoubtfulImage, labels: Sequence[str]) -> str | None:

@@ -130,15 +130,13 @@ class ImageIndex:
     def labeled(self) -> list[LabeledImage]:
         """Return every labeled image, sorted by label, then sha256."""
         rows = self._rows(
-            "SELECT sha256, path, label, split, group_id, width, height, bytes, reason IS NOT NULL, confirmed FROM images "
-            "WHERE label IS NOT NULL ORDER BY label, sha256"
+            "SELECT sha256, path, label, split, group_id, width, height, bytes, reason IS NOT NULL, confirmed "
+            "FROM images WHERE label IS NOT NULL ORDER BY label, sha256"
         )
         path = self._layout.path
         return [
-            LabeledImage(
-                sha256, sha256[:16], path(stored), label, split, group, width, height, size, bool(kept), bool(sure)
-            )
-            for sha256, stored, label, split, group, width, height, size, kept, sure in rows
+            LabeledImage(sha256, sha256[:16], path(stored), label, split, group, *size, bool(kept), bool(confirmed))
+            for sha256, stored, label, split, group, *size, kept, confirmed in rows
         ]
 
     def newest(self, label: str | None, *, unlabeled: bool, limit: int) -> list[StoredImage]:

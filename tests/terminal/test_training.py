@@ -23,6 +23,10 @@ REPORT = {
     "worst": [
         {"id": "d7a0046af2867774", "file": "IMG_0815.jpg", "label": "[red]roses", "predicted": "daisy", "score": 0.004}
     ],
+    "doubtful": {
+        "images": [{"id": "c3" * 8, "file": "IMG_7.jpg", "label": "roses", "looks_like": "daisy", "confidence": 0.97}],
+        "number": 14,
+    },
     "training": {"epochs": 33, "best_epoch": 23, "validation_loss": 0.29, "stopped": "patience"},
     "calibration": {
         "temperature": 0.7123,
@@ -54,7 +58,8 @@ def shown(report: dict[str, object]) -> str:
 def test_everything_a_person_asks_for_is_there() -> None:
     text = shown(REPORT)
     for part in ("87.4%", "80.0%", "754", "daisy", "633", "89.4%", "d7a0046a", "IMG_0815.jpg", "645 images 86.7%",
-                 "less than 0.1 points of accuracy", "accepted",
+                 "less than 0.1 points of accuracy", "accepted", "c3c3c3c3", "IMG_7.jpg", "97%",
+                 "14 labels look wrong: `edgectl images doubtful` shows them",
                  "total 2.50", "168 MB", "rare", "images/9.jpg", "2 more"):  # fmt: skip
         assert part in text
     assert "0.0003" not in text, "an estimate is not that precise"
@@ -101,6 +106,11 @@ def test_one_image_is_no_images() -> None:
 def test_parts_that_an_older_device_does_not_send_are_passed_over(part: str) -> None:
     assert shown({name: value for name, value in REPORT.items() if name != part})
     assert shown({part: REPORT[part]}) or part in ("counts",)
+
+
+def test_without_a_doubtful_label_nothing_is_said_of_them() -> None:
+    assert shown({"doubtful": {"images": [{"label": "roses"}], "number": 0}}) == ""
+    assert "1 label looks wrong" in shown({"doubtful": {"images": [{}], "number": 1}})
 
 
 def test_what_a_part_does_not_say_is_a_dash() -> None:

@@ -1,4 +1,4 @@
-"""`tools/bench live|retrain|once|selection|gate|unknown|calibration`."""
+"""`tools/bench live|retrain|once|selection|gate|unknown|calibration|doubtful`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import at_once, calibration, gate, live, retrain, selection, unknown
+from benchmarks import at_once, calibration, doubtful, gate, live, retrain, selection, unknown
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -72,6 +72,11 @@ def parsed() -> argparse.Namespace:
     six.add_argument("--seeds", type=int, default=20, help="retrains of each set and size (20)")
     _add_side(six)
 
+    seven = commands.add_parser("doubtful", help="are labels that look wrong the wrong ones? on real photos")
+    seven.add_argument("--state", type=Path, default=Path.home() / ".cache" / "edged-doubtful", help="bottlenecks")
+    seven.add_argument("--seeds", type=int, default=10, help="sets of each kind and size (10)")
+    _add_side(seven)
+
     args = parser.parse_args()
     # Both are known now, not after an hour of measuring.
     for file in (getattr(args, name, None) for name in ("into", "out", "measured")):
@@ -115,6 +120,11 @@ def _calibration(args: argparse.Namespace) -> Told:
     return numbers, "\n".join([calibration.table(numbers), "", *calibration.sentences(numbers)]), calibration.encode
 
 
+def _doubtful(args: argparse.Namespace) -> Told:
+    numbers = doubtful.measure(args.data, args.state, side=args.side, seeds=args.seeds)
+    return numbers, "\n".join([doubtful.table(numbers), "", *doubtful.sentences(numbers)]), doubtful.encode
+
+
 def _retrain(args: argparse.Namespace) -> Told:
     numbers = retrain.measure(
         args.images,
@@ -145,6 +155,7 @@ RUN: dict[str, Callable[[argparse.Namespace], Told]] = {
     "gate": _gate,
     "unknown": _unknown,
     "calibration": _calibration,
+    "doubtful": _doubtful,
     "retrain": _retrain,
 }
 

@@ -110,7 +110,7 @@ def summary(report: DoubtfulLabels) -> str:
     if shown > number:
         parts.append(f"the other {shown - number} of the list are more likely right")
     if report.right:
-        parts.append(f"{report.right} kept as right are not asked again")
+        parts.append(f"{report.right} that you have looked at are not asked again")
     if report.unreadable:
         parts.append(f"{counted(report.unreadable, 'image')} could not be read")
     return "; ".join(parts)
@@ -118,21 +118,24 @@ def summary(report: DoubtfulLabels) -> str:
 
 def table(images: tuple[DoubtfulImage, ...]) -> Table:
     """Lay doubtful images out, one per line, within 80 columns."""
+    from edged.ctl.relabeling import file_of
     from edged.terminal.tables import device_table, text
     from edged.terminal.text import UNKNOWN
 
     laid = device_table()
-    for heading in ("id", "file", "label", "looks like"):
+    files = any(file_of(image) for image in images)
+    for heading in ("id", *(["file"] if files else []), "label", "looks like"):
         laid.add_column(heading, overflow="fold", no_wrap=heading == "id")
     laid.add_column("sure", justify="right", no_wrap=True)
-    laid.add_column("shows the same as", overflow="fold")
+    near = any(image.near for image in images)
+    if near:
+        laid.add_column("shows the same as", overflow="fold")
     for image in images:
-        laid.add_row(
-            text((image.id or UNKNOWN)[:_ID_SHOWN]),
-            text(image.file or UNKNOWN),
-            text(image.label or UNKNOWN),
-            text(image.looks_like or UNKNOWN, "bold"),
-            text(UNKNOWN if image.confidence is None else f"{image.confidence:.0%}"),
-            text(", ".join(f"{(one.id or UNKNOWN)[:_ID_SHOWN]} {one.label}" for one in image.near)),
-        )
+        cells = [text((image.id or UNKNOWN)[:_ID_SHOWN])]
+        cells += [text(file_of(image))] if files else []
+        cells += [text(image.label or UNKNOWN), text(image.looks_like or UNKNOWN, "bold")]
+        cells.append(text(UNKNOWN if image.confidence is None else f"{image.confidence:.0%}"))
+        if near:
+            cells.append(text(", ".join(f"{(one.id or UNKNOWN)[:_ID_SHOWN]} {one.label}" for one in image.near)))
+        laid.add_row(*cells)
     return laid
