@@ -19,7 +19,7 @@ from typing import Any
 
 from edged.database import DatabaseFile, has_room, is_full, why_full
 from edged.errors import StorageError
-from edged.images.image import Embedding, Kept, LabeledImage, Photo, StoredImage, split_of
+from edged.images.image import UNKNOWN, Embedding, Kept, LabeledImage, Photo, StoredImage, split_of
 from edged.images.layout import Layout, Stamp
 from edged.images.near_duplicates import Fingerprint, Neighbours
 
@@ -135,8 +135,10 @@ class ImageIndex:
         )
         path = self._layout.path
         return [
-            LabeledImage(sha256, sha256[:16], path(stored), label, split, group, *size, bool(kept), bool(confirmed))
-            for sha256, stored, label, split, group, *size, kept, confirmed in rows
+            LabeledImage(
+                sha256, sha256[:16], path(stored), label, split, group, wide, high, size, bool(kept), bool(right)
+            )
+            for sha256, stored, label, split, group, wide, high, size, kept, right in rows
         ]
 
     def newest(self, label: str | None, *, unlabeled: bool, limit: int) -> list[StoredImage]:
@@ -181,8 +183,9 @@ class ImageIndex:
         return int(total), int(labeled)
 
     def oldest_unlabeled(self) -> list[tuple[str, str, int]]:
-        """Return (sha256, stored path, bytes) of every image without a label, oldest first."""
-        return self._rows("SELECT sha256, path, bytes FROM images WHERE label IS NULL ORDER BY added_at, seq")
+        """Return (sha256, stored path, bytes) of every image without a label: oldest first, the unknown ones last."""
+        query = "SELECT sha256, path, bytes FROM images WHERE label IS NULL ORDER BY reason IS ?, added_at, seq"
+        return self._rows(query, UNKNOWN)
 
     def group_of(self, photo: Photo) -> str:
         """Return the id of a new image's group: that of the nearest near duplicate, else its own sha256."""
@@ -297,6 +300,14 @@ class ImageIndex:
         """Return image sha256 → bottleneck bytes, of all that were put."""
         query = "SELECT sha256, data FROM embeddings WHERE backbone_sha256 = ? AND variant = ?"
         return dict(self._rows(query, backbone_sha256, variant))
+
+    def plain_embeddings(self, backbone_sha256: str, rather: str) -> dict[str, bytes]:
+        """Return image sha256 → bottleneck bytes of a view that was only cropped; `rather` the variant of that name."""
+        query = (
+            "SELECT sha256, data FROM embeddings WHERE backbone_sha256 = ? AND instr(variant, ',') = 0 "
+            "ORDER BY variant = ?, variant"  # of several the last one stays
+        )
+        return dict(self._rows(query, backbone_sha256, rather))
 
     def embedded(self, backbone_sha256: str, variant: str) -> set[str]:
         """Return the sha256 of every image that has an embedding; reads no data."""

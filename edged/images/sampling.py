@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from edged.images.image import UNKNOWN
+
 if TYPE_CHECKING:
     from edged.types import Vector
 
-Reason = Literal["low score", "close call", "new prediction", "random"]
+Reason = Literal["unknown", "low score", "close call", "new prediction", "random"]
 
 LOW_SCORE = 0.5
 """A best score below it leaves the network more wrong than right."""
@@ -20,6 +22,8 @@ CLOSE_MARGIN = 0.15
 """Best and second score that are nearer than this could as well stand the other way round."""
 DUPLICATE_DISTANCE = 0.05
 """Cosine distance of two embeddings under which the frames show nearly the same."""
+RESERVED = 0.25
+"""Share of the hour's frames that only those may use that show something unknown: they are to be kept first."""
 REMEMBERED = 64
 """Kept embeddings per camera that a new frame is compared with."""
 
@@ -41,7 +45,8 @@ class FrameKeeper:
 
     Args:
         interval_s: Least time between two kept frames of one camera, seconds.
-        per_hour: How many frames of one camera may be kept in an hour (a token bucket, which starts full).
+        per_hour: How many frames of one camera may be kept in an hour (a token bucket, which starts full). What is
+            unknown finds a part of it untouched, see `RESERVED`.
         random_s: Mean time between frames that are kept at random, so that the set also has easy ones, seconds.
         seed: Of the random numbers that choose those.
     """
@@ -61,7 +66,9 @@ class FrameKeeper:
             track.label = None
             track.kept = None
 
-    def consider(self, camera: str, scores: Vector, embedding: Vector, now_s: float) -> Reason | None:
+    def consider(
+        self, camera: str, scores: Vector, embedding: Vector, now_s: float, *, familiar: bool | None = None
+    ) -> Reason | None:
         """Return why a frame should be kept; None: it should not. One that should counts as kept from now on.
 
         Args:
@@ -69,6 +76,7 @@ class FrameKeeper:
             scores: (classes,) probabilities.
             embedding: (features,) float32.
             now_s: Monotonic clock, seconds.
+            familiar: Whether the frame shows something that the model was taught; None: nobody can tell.
         """
         track = self._tracks.get(camera)
         if track is None:
@@ -76,7 +84,10 @@ class FrameKeeper:
         elapsed_s, track.seen_at = now_s - track.seen_at, now_s
         track.budget = min(self._per_hour, track.budget + elapsed_s * self._per_hour / 3600)
         reason = self._reason(track, scores, elapsed_s)
-        if reason is None or now_s - track.kept_at < self._interval_s or track.budget < 1:
+        reserved = RESERVED * self._per_hour
+        if familiar is False:
+            reason, reserved = UNKNOWN, 0.0
+        if reason is None or now_s - track.kept_at < self._interval_s or track.budget < 1 + reserved:
             return None
         direction = embedding / max(float(np.linalg.norm(embedding)), 1e-12)
         if track.kept is None or track.kept.shape[1] != len(direction):

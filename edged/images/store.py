@@ -52,8 +52,8 @@ class ImageStore:
 
     Args:
         state_dir: The folder; made if need be.
-        images_max_mb: How much all images may occupy, 10^6 bytes. Beyond, the oldest unlabeled frames are deleted;
-            labeled images never are, but no more are taken.
+        images_max_mb: How much all images may occupy, 10^6 bytes. Beyond, the oldest unlabeled frames are deleted,
+            those of something unknown last; labeled images never are, but no more are taken.
         folder: Labeled images that lie elsewhere; None: `<state_dir>/images`.
 
     Raises:
@@ -228,6 +228,17 @@ class ImageStore:
         """Return image sha256 → bottleneck bytes, of those that were put; `shas` None: of all images."""
         found = self._index.embeddings(backbone_sha256, variant)
         return found if shas is None else {sha256: found[sha256] for sha256 in shas if sha256 in found}
+
+    def plain_embeddings(self, backbone_sha256: str, rather: str) -> dict[str, bytes]:
+        """Return image sha256 → bottleneck bytes of a view that was only cropped, of whatever crop.
+
+        A frame was seen with the crop of the model that answered then; a training looks at all of an image.
+
+        Args:
+            backbone_sha256: Of the network that has made them.
+            rather: Which variant is taken where there are several.
+        """
+        return self._index.plain_embeddings(backbone_sha256, rather)
 
     def embedded(self, backbone_sha256: str, variant: str) -> set[str]:
         """Return the sha256 of every image that has an embedding."""

@@ -80,3 +80,21 @@ def test_a_trickle_of_random_frames_and_the_same_with_the_same_seed() -> None:
 
 def test_a_blank_embedding_is_no_error() -> None:
     assert keeper().consider("main", scores(0.3, 0.3), np.zeros(8, np.float32), 0.0) == "low score"
+
+
+def test_what_is_unknown_is_kept_however_sure_the_network_is() -> None:
+    keep = keeper()
+    assert keep.consider("main", SURE, fresh(0), 10.0, familiar=False) == "unknown"
+    assert keep.consider("main", SURE, fresh(1), 20.0, familiar=True) is None
+    assert keep.consider("main", scores(0.4, 0.3, 0.3), fresh(2), 30.0, familiar=False) == "unknown"
+    assert keep.consider("main", scores(0.4, 0.3, 0.3), fresh(3), 40.0, familiar=None) == "low score"
+    assert keep.consider("main", SURE, fresh(0), 50.0, familiar=False) is None  # it shows what was kept already
+
+
+def test_the_unknown_finds_room_after_hours_of_doubt_about_the_known() -> None:
+    keep = keeper(interval_s=0.0, per_hour=60)
+    unsure = scores(0.4, 0.3, 0.3)
+    doubtful = [keep.consider("main", unsure, fresh(at), at / 10, familiar=True) for at in range(3000)]
+    assert 49 <= doubtful.count("low score") <= 50  # three quarters of the hour's, and what came in five minutes
+    unknown = [keep.consider("main", unsure, fresh(5000 + at), 300 + at / 10, familiar=False) for at in range(100)]
+    assert 15 <= unknown.count("unknown") <= 17

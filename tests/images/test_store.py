@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from edged.errors import CommandError, StorageError
-from edged.images import Embedding, ImageStore, Kept, variant
+from edged.images import UNKNOWN, Embedding, ImageStore, Kept, variant
 from edged.images.store import INDEX
 from tests.conftest import MADE_AND_REAL, SHARED_DATA
 from tests.photos import photo
@@ -257,6 +257,20 @@ def test_only_unlabeled_frames_make_room_the_oldest_first(tmp_path: Path) -> Non
     store.close()
 
 
+def test_frames_of_something_unknown_make_room_last(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path, images_max_mb=3.5 * len(photo(0)) / 1e6)
+    unknown = [store.keep(photo(seed), Kept(UNKNOWN)) for seed in range(2)]
+    store.keep(photo(2), Kept("random"))
+    newer = store.keep(photo(3), Kept("low score"))
+    assert {image.sha256 for image in store.newest(unlabeled=True)} == {*unknown, newer}
+    store.keep(photo(4), Kept(UNKNOWN))
+    newest = store.keep(photo(5), Kept(UNKNOWN))
+    left = [image.sha256 for image in store.newest(unlabeled=True)]
+    assert newest in left
+    assert unknown[0] not in left
+    store.close()
+
+
 def test_a_frame_that_cannot_be_deleted_leaves_the_next_one_to_make_room(tmp_path: Path, pins: Pins) -> None:
     size = len(photo(0))
     store = ImageStore(tmp_path, images_max_mb=3.5 * size / 1e6)
@@ -340,6 +354,20 @@ def test_embeddings_are_per_backbone_and_view(store: ImageStore) -> None:
     assert store.embeddings(BACKBONE, variant(0.875), shas[1:]) == {shas[1]: bytes([1]) * 64}
     assert store.embeddings(BACKBONE, variant(1.0)) == {}
     assert store.embeddings("c" * 64, variant(0.875)) == {}
+
+
+def test_the_plain_view_of_whatever_crop(store: ImageStore) -> None:
+    """A frame was seen with the live model's crop, a training looks at all of it; augmented views are others."""
+    one, two, three = (store.add(photo(seed), "roses") for seed in range(3))
+    store.put_embeddings(
+        [
+            embedding(one, 1, "crop=0.875"), embedding(one, 2, "crop=1"), embedding(one, 3, "crop=1,flip"),
+            embedding(two, 4, "crop=0.875"), embedding(three, 5, "crop=1,flip"),
+        ]
+    )  # fmt: skip
+    assert store.plain_embeddings(BACKBONE, "crop=1") == {one: bytes([2]) * 64, two: bytes([4]) * 64}
+    assert store.plain_embeddings(BACKBONE, "crop=0.875") == {one: bytes([1]) * 64, two: bytes([4]) * 64}
+    assert store.plain_embeddings("c" * 64, "crop=1") == {}
 
 
 def test_what_a_crash_left_between_file_and_row_is_healed(store: ImageStore, tmp_path: Path) -> None:

@@ -1,0 +1,100 @@
+"""Groups of frames that show the same kind of thing: clusters of points, and the textbook's merging done slowly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edged.images import group_alike
+from edged.images.clustering import average_linkage, directions
+
+WIDTH = 48
+
+
+def kinds(count: int, each: int, *, seed: int = 0, noise: float = 0.5, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return bottlenecks, never below 0, of `each` frames of `count` kinds, and their kinds, shuffled."""
+    centres = np.random.default_rng(99).gamma(1.0, 1.0, (first + count, WIDTH))[first:]
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.repeat(np.arange(count), each))
+    return np.abs(centres[labels] + random.normal(0, noise, (len(labels), WIDTH))).astype(np.float32), labels
+
+
+def by_hand(similarity: np.ndarray, least: float) -> set[frozenset[int]]:
+    """Merge the two clusters whose pairs are most alike on average, until none are alike enough: n⁴ steps."""
+    clusters = [[row] for row in range(len(similarity))]
+    while len(clusters) > 1:
+        pairs = [(i, j) for j in range(len(clusters)) for i in range(j)]
+        means = [float(similarity[np.ix_(clusters[i], clusters[j])].mean()) for i, j in pairs]
+        best = int(np.argmax(means))
+        if means[best] < least:
+            break
+        i, j = pairs[best]
+        clusters[i] += clusters.pop(j)
+    return {frozenset(cluster) for cluster in clusters}
+
+
+@pytest.mark.parametrize("least", [-1.0, 0.0, 0.2, 0.5, 0.9, 2.0])
+def test_average_linkage_is_the_textbook_s(least: float) -> None:
+    random = np.random.default_rng(3)
+    pointing = directions(random.normal(0, 1, (40, 6)).astype(np.float32), np.zeros(6, np.float32))
+    similarity = pointing @ pointing.T
+    found = average_linkage(similarity, least)
+    assert {frozenset(rows.tolist()) for rows in found} == by_hand(similarity, least)
+    assert all((np.diff(rows) > 0).all() for rows in found)
+
+
+def test_one_kind_each_is_one_group_each() -> None:
+    taught, labels = kinds(3, 20)
+    strangers, truth = kinds(2, 12, seed=1, first=3)
+    groups = group_alike(strangers, taught, labels)
+    assert [len(rows) for rows in groups] == [12, 12]
+    assert [len(set(truth[rows])) for rows in groups] == [1, 1]
+    assert sorted(np.concatenate(groups).tolist()) == list(range(24))
+
+
+def test_what_is_alike_enough_follows_from_what_is_taught() -> None:
+    """Two kinds that differ no more than pairs of one taught label do are one group: the model could not tell them."""
+    random = np.random.default_rng(4)
+    base, apart = random.gamma(1.0, 1.0, WIDTH), random.normal(0, 0.35, WIDTH)
+    near = np.concatenate([base + sign * apart + random.normal(0, 0.2, (10, WIDTH)) for sign in (-1, 1)])
+    strangers = np.abs(near).astype(np.float32)
+    wide, wide_labels = kinds(4, 15, noise=0.2)
+    assert len(group_alike(strangers, wide, wide_labels)) == 1
+    fine = np.concatenate([strangers + random.normal(0, 0.02, strangers.shape), strangers]).astype(np.float32)
+    assert len(group_alike(strangers, fine, np.tile(np.repeat([0, 1], 10), 2))) >= 2
+
+
+def test_the_central_one_comes_first_and_the_odd_one_last() -> None:
+    random = np.random.default_rng(5)
+    centre = random.gamma(1.0, 1.0, WIDTH)
+    around = [centre + spread * random.normal(0, 1, WIDTH) for spread in (0.3, 0.3, 0.05, 0.3, 0.3, 0.6)]
+    others = random.gamma(1.0, 1.0, (30, WIDTH))
+    strangers = np.abs(np.array(around)).astype(np.float32)
+    (rows,) = group_alike(strangers, others.astype(np.float32), np.arange(30))
+    assert (rows[0], rows[-1]) == (2, 5)
+
+
+def test_the_same_frames_in_another_order_are_the_same_groups() -> None:
+    taught, labels = kinds(3, 10)
+    strangers, _ = kinds(3, 9, seed=2, first=3)
+    order = np.random.default_rng(0).permutation(len(strangers))
+    one = {frozenset(rows.tolist()) for rows in group_alike(strangers, taught, labels)}
+    other = {frozenset(order[rows].tolist()) for rows in group_alike(strangers[order], taught, labels)}
+    assert one == other
+
+
+def test_nothing_one_and_equal_frames() -> None:
+    taught, labels = kinds(2, 5)
+    assert group_alike(taught[:0], taught, labels) == []
+    assert [rows.tolist() for rows in group_alike(taught[:1], taught, labels)] == [[0]]
+    equal = np.repeat(taught[:1], 4, axis=0)
+    assert [rows.tolist() for rows in group_alike(equal, taught, labels)] == [[0, 1, 2, 3]]
+    assert [rows.tolist() for rows in group_alike(np.zeros((3, WIDTH), np.float32))] in ([[0], [1], [2]], [[0, 1, 2]])
+
+
+def test_without_anything_taught_there_are_groups_all_the_same() -> None:
+    strangers, truth = kinds(3, 10)
+    groups = group_alike(strangers)
+    assert sum(len(rows) for rows in groups) == 30
+    assert all(len(set(truth[rows])) == 1 for rows in groups)
+    assert len(groups) < 10

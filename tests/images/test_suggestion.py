@@ -1,0 +1,117 @@
+"""Which frames are suggested for a label: points on a few blobs, and doubt by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edged.images import Suggestion, suggest
+from tests.images.test_clustering import kinds
+
+
+def rows(found: list[Suggestion]) -> list[int]:
+    return [one.row for one in found]
+
+
+def sure_of(labels: np.ndarray, classes: int, *, margin: float = 0.98) -> np.ndarray:
+    """Return probabilities that are right with this margin over the next one, (n, classes)."""
+    scores = np.full((len(labels), classes), 0.0, np.float32)
+    scores[np.arange(len(labels)), labels] = (1 + margin) / 2
+    scores[np.arange(len(labels)), (labels + 1) % classes] = (1 - margin) / 2
+    return scores
+
+
+def test_of_frames_that_are_alike_the_doubtful_ones_come_first() -> None:
+    pool, truth = kinds(4, 15)
+    taught, _ = kinds(4, 2, seed=7)
+    scores = sure_of(truth, 4)
+    doubtful = truth == 2
+    scores[doubtful] = [0.05, 0.05, 0.47, 0.43]
+    found = suggest(pool, 5, taught=taught, scores=scores)
+    assert (truth[rows(found)] == 2).all()
+    assert {one.why for one in found} == {"uncertain"}
+
+
+def test_without_a_model_each_kind_is_named_before_any_twice() -> None:
+    pool, truth = kinds(5, 12, noise=0.3)
+    found = suggest(pool, 5)
+    assert sorted(truth[rows(found)]) == [0, 1, 2, 3, 4]
+    assert {one.why for one in found} == {"typical"}
+
+
+def test_a_kind_that_has_labels_can_wait() -> None:
+    pool, truth = kinds(5, 12, noise=0.3)
+    taught, of = kinds(5, 4, seed=7, noise=0.3)
+    found = suggest(pool, 2, taught=taught[of < 3])
+    assert sorted(truth[rows(found)]) == [3, 4]
+
+
+def test_a_frame_that_stands_for_many_is_worth_more_than_one_that_stands_alone() -> None:
+    crowd, _ = kinds(1, 30, noise=0.3)
+    alone, _ = kinds(6, 1, first=1)
+    pool = np.concatenate([alone, crowd])
+    assert suggest(pool, 1)[0].row >= len(alone)
+
+
+def test_doubt_about_others_is_a_reason_too() -> None:
+    """The one that is sure, in the middle of a doubtful crowd, is typical of it; it is not itself uncertain."""
+    crowd, _ = kinds(1, 20, noise=0.6)
+    middle = crowd.mean(axis=0, keepdims=True)
+    away, _ = kinds(3, 10, seed=3, first=1)
+    pool = np.concatenate([middle, crowd, away])
+    scores = np.full((len(pool), 2), 0.5, np.float32)
+    scores[0] = scores[21:] = [0.99, 0.01]
+    (found,) = suggest(pool, 1, scores=scores)
+    assert found == Suggestion(0, "typical")
+
+
+def test_near_duplicates_are_not_suggested() -> None:
+    pool, _ = kinds(6, 4, noise=1.0)
+    random = np.random.default_rng(1)
+    again = np.abs(pool[:10] * (1 + random.normal(0, 0.01, (10, pool.shape[1])))).astype(np.float32)
+    everything = np.concatenate([pool, again])
+    found = rows(suggest(everything, 100))
+    assert len(found) == len(set(found)) == len(pool)
+    assert {row if row < len(pool) else row - len(pool) for row in found} == set(range(len(pool)))
+    assert set(rows(suggest(everything, 100, taught=pool[:8]))) <= set(range(8, len(everything))) - {
+        24 + n for n in range(8)
+    }
+    assert suggest(pool, 5, taught=pool) == []
+
+
+def test_strangers_come_first_and_take_half_while_there_are_others() -> None:
+    pool, truth = kinds(4, 15, noise=1.0)
+    strange = truth == 3
+    taught, of = kinds(3, 5, seed=7)
+    assert set(of) == {0, 1, 2}
+    found = suggest(pool, 10, taught=taught, scores=sure_of(truth, 4, margin=0.3), strange=strange)
+    assert [one.why == "stranger" for one in found] == [True] * 5 + [False] * 5
+    assert strange[rows(found)].tolist() == [True] * 5 + [False] * 5
+    everything = suggest(pool, 1000, strange=strange)
+    assert [one.why == "stranger" for one in everything] == sorted((strange[rows(everything)]).tolist(), reverse=True)
+    assert sorted(rows(everything)) == list(range(60))
+    only = suggest(pool[strange], 10, strange=np.ones(15, bool))
+    assert [one.why for one in only] == ["stranger"] * 10
+
+
+def test_frames_that_no_training_learns_from_are_not_suggested_but_their_doubt_counts() -> None:
+    crowd, _ = kinds(1, 20, noise=0.3)
+    alone, _ = kinds(3, 3, seed=2, first=1)
+    pool = np.concatenate([alone, crowd])
+    teaching = np.ones(len(pool), bool)
+    teaching[len(alone) : -1] = False
+    assert suggest(pool, 1, teaching=teaching)[0].row == len(pool) - 1
+    assert set(rows(suggest(pool, 100, teaching=teaching))) == set(np.flatnonzero(teaching))
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 50])
+def test_as_many_as_were_asked_for(count: int) -> None:
+    pool, _ = kinds(3, 4)
+    found = suggest(pool, count, scores=np.ones((12, 1), np.float32))
+    assert len(found) == len(set(rows(found))) == min(count, 12)
+
+
+def test_an_empty_pool_and_blank_frames() -> None:
+    pool, _ = kinds(2, 3)
+    assert suggest(pool[:0], 5, taught=pool) == []
+    assert len(suggest(np.zeros((3, 4), np.float32), 5)) >= 1
