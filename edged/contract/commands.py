@@ -131,7 +131,10 @@ class ImagesGetArgs(Args):
 
 
 class ImagesLabelArgs(Args):
-    """`cmd/images_label`: label an image, or with `last` what the camera sees now; the image is the job's report.
+    """`cmd/images_label`: label an image, with `last` what the camera sees now, or with `group` all frames of a group.
+
+    The image is the job's report. Of a group: `group`, `label`, `images` [id], and `skipped`, how many are gone or have
+    a label by now. A group has the members that the device named when it last answered `images_groups`.
 
     `confirmed`: somebody has looked at the image and found the label right, so that `images_doubtful` does not ask
     again; false takes this back; left out: it stays as it is with the same label, and is false with another one.
@@ -141,9 +144,36 @@ class ImagesLabelArgs(Args):
 
     id: ImageId | None = None
     last: bool = False
+    group: ImageId | None = None
     label: str
     camera: str | None = None
     confirmed: bool | None = None
+
+
+class ImagesSuggestArgs(Args):
+    """`cmd/images_suggest`: the kept frames whose labels would help most, those that show something unknown first.
+
+    The job's report: `images`, as in `images_list`, each with `why` (stranger, uncertain or typical) and `likely`
+    [{label, score}], what the model that answers makes of it now; `unlabeled`, a number; `considered`: how many of
+    these have a bottleneck of this model's network, the newest ones.
+    """
+
+    command = "images_suggest"
+
+    count: int = Field(default=20, ge=1, le=200)
+
+
+class ImagesGroupsArgs(Args):
+    """`cmd/images_groups`: kept frames that show something unknown, in groups of the same kind, the largest first.
+
+    The job's report: `groups` [{id, size, images [id], likely [{label, score}]}], where a group's id is that of its
+    most central frame, the first of `images`, and `likely` what the model that answers makes of that one; `all`: how
+    many groups there are; `strangers`: how many frames are in them; `unlabeled`: how many frames wait for a label.
+    """
+
+    command = "images_groups"
+
+    limit: int = Field(default=20, ge=1, le=200)
 
 
 class ImagesUnlabelArgs(Args):
@@ -326,6 +356,8 @@ COMMANDS: dict[str, type[Args]] = {
         ImagesListArgs,
         ImagesGetArgs,
         ImagesLabelArgs,
+        ImagesSuggestArgs,
+        ImagesGroupsArgs,
         ImagesUnlabelArgs,
         ImagesRemoveArgs,
         ImagesDoubtfulArgs,

@@ -32,6 +32,7 @@ from edged.daemon.reviewing import Reviewing
 from edged.daemon.selection import SelectingEngine
 from edged.daemon.statistics import Statistics
 from edged.daemon.storage import Storage
+from edged.daemon.suggestions import Suggestions
 from edged.daemon.switching import ModelSwitch, open_engine
 from edged.daemon.telemetry import TelemetryThread
 from edged.daemon.training import Training
@@ -130,7 +131,8 @@ class Daemon:
         keeps = settings.retrain.keep_frames and settings.selection.strategy != "premodel"
         observer = FrameObserver(FrameKeeper() if keeps else None, self.kept_frames)
         self.publisher.observers.append(observer)
-        self.image_commands = ImageCommands(self.images, observer, self.link)
+        self.suggestions = Suggestions(self.images, lambda: switch.running, settings.model)
+        self.image_commands = ImageCommands(self.images, observer, self.suggestions, self.link)
         self.publisher.observers.append(self._watch_drift)
         rehearsal = Rehearsal()
         self.publisher.observers.append(rehearsal)
@@ -155,6 +157,8 @@ class Daemon:
         handlers.add(contract.ImagesListArgs, self.image_commands.list_)
         handlers.add(contract.ImagesGetArgs, self.image_commands.get)
         handlers.add(contract.ImagesLabelArgs, self.image_commands.label)
+        handlers.add(contract.ImagesSuggestArgs, self.suggestions.suggest)
+        handlers.add(contract.ImagesGroupsArgs, self.suggestions.groups)
         handlers.add(contract.ImagesUnlabelArgs, self.image_commands.unlabel)
         handlers.add(contract.ImagesRemoveArgs, self.image_commands.remove)
         handlers.add(contract.ImagesDoubtfulArgs, self.reviewing.doubtful)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ImagesUnlabelArgs,
     )
     from edged.daemon.kept_frames import FrameObserver
+    from edged.daemon.suggestions import Suggestions
     from edged.images import ImageStore, StoredImage
     from edged.mqtt.link import Link
 
@@ -39,12 +40,14 @@ class ImageCommands:
     Args:
         store: The images.
         observer: Knows what the cameras see now.
+        suggestions: Knows which frames are in which group.
         link: Where files go.
     """
 
-    def __init__(self, store: ImageStore, observer: FrameObserver, link: Link) -> None:
+    def __init__(self, store: ImageStore, observer: FrameObserver, suggestions: Suggestions, link: Link) -> None:
         self._store = store
         self._observer = observer
+        self._suggestions = suggestions
         self._link = link
 
     def receive(self, command: Command[ImageArgs]) -> None:
@@ -96,10 +99,13 @@ class ImageCommands:
         return {**describe(image), "suffix": image.path.suffix}
 
     def label(self, command: Command[ImagesLabelArgs]) -> dict[str, Any]:
-        """Label an image, or what the camera sees now."""
+        """Label an image, a group of frames, or what the camera sees now."""
         args = command.args
-        if args.last == (args.id is not None) or (args.camera is not None and not args.last):
-            raise CommandError("images_label: give id, or last = true (and camera where there are several)")
+        ways = args.last + (args.id is not None) + (args.group is not None)
+        if ways != 1 or (args.camera is not None and not args.last):
+            raise CommandError("images_label: give id, group, or last = true (and camera where there are several)")
+        if args.group is not None:
+            return self._label_group(args.group, args.label)
         if args.id is not None:
             return describe(self._store.label(args.id, args.label, confirmed=args.confirmed))
         newest = dict(self._observer.newest)
@@ -116,6 +122,13 @@ class ImageCommands:
         sha256 = self._store.add(encode_jpeg(seen.frame.image), args.label, by="last", kept=seen.kept("last"))
         self._store.put_embeddings([seen.embedding(sha256)])
         return {**describe(self._store.get(sha256)), "camera": seen.frame.camera, "seq": seen.frame.seq}
+
+    def _label_group(self, group: str, label: str) -> dict[str, Any]:
+        central, members = self._suggestions.members(group)
+        waiting = [sha256 for sha256, given in self._store.labels_of(members).items() if given is None]
+        done = [self._store.label(sha256, label, by="group").id for sha256 in waiting]
+        log.info("group %s: %d frames labeled %s", central, len(done), label)
+        return {"group": central, "label": label, "images": done, "skipped": len(members) - len(done)}
 
     def unlabel(self, command: Command[ImagesUnlabelArgs]) -> dict[str, Any]:
         """Take an image's label away."""

@@ -70,6 +70,19 @@ class AlbumDevice(ScriptedDevice):
         report = {"images": images, "counts": {"roses": 300}, "unlabeled": 12, "skipped": skipped}
         self._job(command, "succeeded", "images_list", report=report)
 
+    def _do_images_suggest(self, command: CommandMessage) -> None:
+        likely = [{"label": "ro\x1b[31mses", "score": 0.41}, {"label": "tulips", "score": 0.4}]
+        images = [{"id": f"{digit}" * 16, "why": why, "likely": likely[: 3 - digit]} for digit, why in
+                  enumerate(("stranger", "uncertain", "typical", "something newer"))]  # fmt: skip
+        report = {"images": [*images, {}], "unlabeled": 40, "considered": 30, "asked": command.args}
+        self._job(command, "succeeded", "images_suggest", report=report)
+
+    def _do_images_groups(self, command: CommandMessage) -> None:
+        group = {"id": "a" * 16, "size": 6, "images": [f"{digit}" * 16 for digit in range(6)]}
+        likely = [{"label": "ro\x1b[31mses", "score": 0.41}]
+        report = {"groups": [group | {"likely": likely}, {}], "all": 5, "strangers": 9, "unlabeled": 40}
+        self._job(command, "succeeded", "images_groups", report=report)
+
 
 @pytest.fixture
 def album(tmp_path: Path) -> Path:
@@ -187,12 +200,40 @@ def test_list_says_when_it_is_cut(broker_port: int, edgectl: Edgectl) -> None:
         assert json.loads(edgectl("images", "list", "--json").stdout)["matching"] == 312
 
 
+def test_suggestions_say_why_in_harmless_text(broker_port: int, edgectl: Edgectl) -> None:
+    with AlbumDevice(broker_port) as device:
+        done = edgectl("images", "suggest", COLUMNS="80")
+        machine = edgectl("images", "suggest", "-n", "500", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    for said in ("unlike anything taught", "uncertain between ro[31mses and tulips", "like many without a label",
+                 "something newer", "ro[31mses 0.41", "tx2-01: 5 of 40 frames", "10 were not considered"):  # fmt: skip
+        assert said in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert [command.args for _, command in device.commands] == [{"count": 20}, {"count": 200}]
+    assert json.loads(machine.stdout)["considered"] == 30
+
+
+def test_groups_in_harmless_text(broker_port: int, edgectl: Edgectl) -> None:
+    with AlbumDevice(broker_port):
+        done = edgectl("images", "groups", COLUMNS="80")
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert "11111111 22222222 33333333 and 2 more" in " ".join(done.stdout.split())
+    assert "first 2 of 5 groups; --limit 5 shows more" in done.stdout
+    assert "tx2-01: 9 of 40 frames without a label show something unknown" in done.stdout
+    assert "edgectl images label --group GROUP LABEL" in done.stdout
+
+
 @pytest.mark.parametrize(
     "args",
     [
         ("push",), ("push", "/nonexistent"), ("label",), ("label", "abc"), ("label", "xyz", "roses"), ("get", "g"),
         ("label", "abc", "roses", "--last", "x"), ("label", "abc", "roses", "--camera", "c"), ("remove", ""),
         ("list", "--label", "a", "--unlabeled"), ("list", "--limit", "0"), ("get", "abc", "def"),
+        ("label", "--group", "abc"), ("label", "--group", "xyz", "roses"), ("label", "--group", "abc", "def", "roses"),
+        ("label", "--group", "abc", "--last", "x"), ("label", "--group", "abc", "roses", "--camera", "c"),
+        ("suggest", "-n", "0"), ("suggest", "more"), ("groups", "--limit", "none"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_2_in_one_line(edgectl: Edgectl, args: tuple[str, ...]) -> None:
@@ -202,7 +243,7 @@ def test_wrong_usage_is_2_in_one_line(edgectl: Edgectl, args: tuple[str, ...]) -
 
 def test_help_is_a_page_without_numpy(edgectl: Edgectl) -> None:
     page = edgectl("images").stderr
-    for name in ("push", "list", "get", "label", "unlabel", "remove"):
+    for name in ("push", "suggest", "groups", "list", "get", "label", "unlabel", "remove"):
         assert f"  {name} " in page
     script = (
         "import sys; import edged.ctl.push, edged.ctl.photos, edged.ctl.commands.images\n"

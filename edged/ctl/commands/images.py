@@ -1,10 +1,11 @@
-"""Labeled images to train on: push, list, get, label, unlabel, remove, doubtful.
+"""Labeled images to train on: push, list, get, label, suggest, groups, unlabel, remove, doubtful.
 
 The photos that a device trains on, and the frames that it kept for a label.
 
 Examples:
   edgectl images push flowers/
   edgectl images label --last roses
+  edgectl images suggest
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.ctl.commands import image_doubtful, image_push
+from edged.ctl.commands import image_doubtful, image_push, image_suggestions
 from edged.ctl.options import open_client
 from edged.errors import ConfigError
+from edged.plural import counted
 from edged.terminal.options import count
 from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
@@ -45,6 +47,8 @@ def register(commands: Commands) -> None:
     label.add_argument("given", metavar="ID LABEL", nargs="*", help="an image's id, or its first digits, and its label")
     label.add_argument("--last", metavar="LABEL", help="label the newest frame of the camera")
     label.add_argument("--camera", metavar="C", help="which camera --last is for (else the only one)")
+    label.add_argument("--group", metavar="G", help="label all frames of a group, as `images groups` shows them")
+    image_suggestions.register(family)
     for name, run in (("unlabel", run_unlabel), ("remove", run_remove)):
         parser = family.add(name, run)
         parser.add_argument("id", metavar="ID", help="the image's id, or its first digits")
@@ -127,21 +131,24 @@ def run_get(args: argparse.Namespace) -> int:
 
 
 def run_label(args: argparse.Namespace) -> int:
-    """Label a kept frame, or what the camera sees now.
+    """Label a kept frame, a group of them, or what the camera sees now.
 
     Examples:
       edgectl images label 1a5cde41 roses
+      edgectl images label --group 1a5cde41 dandelions
       edgectl images label --last tulips --camera door
     """
     from edged.ctl.jobs import answer, ask_each
 
-    if args.last is not None and not args.given:
+    if args.group is not None and args.last is None and len(args.given) == 1 and args.camera is None:
+        wanted: dict[str, Any] = {"group": _id(args.group), "label": args.given[0]}
+    elif args.group is None and args.last is not None and not args.given:
         wanted = {"last": True, "label": args.last, "camera": args.camera}
-    elif args.last is None and len(args.given) == 2 and args.camera is None:
+    elif args.group is None and args.last is None and len(args.given) == 2 and args.camera is None:
         wanted = {"id": _id(args.given[0]), "label": args.given[1]}
     else:
-        raise ConfigError("images label: give ID LABEL, or --last LABEL [--camera C]")
-    return ask_each(args, "images_label", wanted, answer(args, _described))
+        raise ConfigError("images label: give ID LABEL, --group G LABEL, or --last LABEL [--camera C]")
+    return ask_each(args, "images_label", wanted, answer(args, _labeled))
 
 
 def run_unlabel(args: argparse.Namespace) -> int:
@@ -190,6 +197,14 @@ def table(images: list[dict[str, Any]]) -> Table:
             text(why),
         )
     return laid
+
+
+def _labeled(report: dict[str, Any]) -> str:
+    if "group" not in report:
+        return _described(report)
+    images, skipped = len(report.get("images") or []), int(report.get("skipped") or 0)
+    rest = f"; {skipped} gone or labeled already" if skipped else ""
+    return f"{report['group']}  {report.get('label')}, {counted(images, 'frame')}{rest}"
 
 
 def _described(report: dict[str, Any], verb: str = "") -> str:

@@ -1,0 +1,159 @@
+"""Frames that the device kept, over a real broker: which to label next, which belong together, and a group's label."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edged.codec import decode
+from edged.images import Embedding, ImageStore, Kept, variant
+from edged.store import read_bundle
+from edged.vision.network import Network
+from tests.albums import LABELS, make_album, picture
+from tests.conftest import REPOSITORY
+from tests.daemon.process import Daemon
+from tests.waiting import PATIENCE_S
+
+Edgectl = Callable[..., "subprocess.Popen[str]"]
+RETRAIN = "[retrain]\nkeep_frames = false\nbatch = 16\nmin_accuracy = 0.4\ntolerance = 0.2\n"
+KNOWN, STRANGER = ("checks", "stripes"), "discs"
+
+
+def keep_frames(state_dir: Path, frames: Mapping[bytes, str]) -> dict[str, str]:
+    """Put frames, content → reason, into a device's store as it keeps them itself; return id → reason."""
+    bundle = read_bundle(REPOSITORY / "models" / "mobilenet_v2")
+    crop = bundle.manifest.input.crop
+    network = Network(bundle.read_model(), crop=crop)
+    scale, zero_point = network.bottleneck_affine
+    kept = {}
+    with closing(ImageStore(state_dir, images_max_mb=100)) as store:
+        for data, reason in frames.items():
+            sha256 = store.keep(data, Kept(reason, "something", 0.3))
+            assert sha256 is not None
+            bottleneck = network.embed(network.prepare(decode(data)))
+            dtype: Any = str(bottleneck.dtype)
+            row = Embedding(
+                sha256, bundle.manifest.backbone_sha256, variant(crop), bottleneck.tobytes(), dtype, scale, zero_point
+            )
+            store.put_embeddings([row])
+            kept[sha256[:16]] = reason
+    return kept
+
+
+@pytest.fixture
+def told(edgectl: Edgectl) -> Callable[..., dict[str, Any]]:
+    """Run `edgectl images … --json`; return what it told."""
+
+    def call(*args: str) -> dict[str, Any]:
+        out, err = edgectl(*args, "--json").communicate(timeout=PATIENCE_S)
+        assert err == ""
+        return dict(json.loads(out))
+
+    return call
+
+
+def said(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=PATIENCE_S)
+    return process.returncode, out, err
+
+
+def test_strangers_come_first_and_a_group_gets_a_name(
+    daemon: Callable[..., Daemon], edgectl: Edgectl, told: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    state_dir = tmp_path / "state"
+    make_album(state_dir / "images", 12, KNOWN)
+    frames = {picture(STRANGER, seed): "unknown" for seed in range(12)}
+    frames |= {picture(label, seed): "low score" for label in KNOWN for seed in range(100, 104)}
+    kept = keep_frames(state_dir, frames)
+    device = daemon(RETRAIN)
+
+    before = told("images", "suggest", "-n", "10")
+    assert (before["unlabeled"], before["considered"]) == (20, 20)
+    assert [image["why"] for image in before["images"]] == ["stranger"] * 5 + ["typical"] * 5
+    assert [kept[image["id"]] for image in before["images"]] == ["unknown"] * 5 + ["low score"] * 5
+    assert told("retrain", "--wait")["status"] == "succeeded"
+
+    after = told("images", "suggest", "-n", "200")
+    assert len({image["id"] for image in after["images"]}) == len(after["images"])
+    whys = [image["why"] for image in after["images"]]
+    assert set(whys) == {"stranger", "uncertain", "typical"} or set(whys) == {"stranger", "typical"}
+    for image in after["images"]:
+        first, second = image["likely"]
+        assert {first["label"], second["label"]} == set(KNOWN)
+        assert (first["score"] - second["score"] < 0.5) == (image["why"] == "uncertain") or image["why"] == "stranger"
+    code, out, err = said(edgectl("images", "suggest", "-n", "3"))
+    assert (code, err) == (0, "")
+    assert "unlike anything taught" in out
+    assert "dut: 3 of 20 frames without a label" in out
+    assert "edgectl images label ID LABEL" in out
+
+    found = told("images", "groups")
+    assert (found["strangers"], found["all"]) == (12, len(found["groups"]))
+    members = [member for group in found["groups"] for member in group["images"]]
+    assert sorted(members) == sorted(frame for frame, reason in kept.items() if reason == "unknown")
+    sizes = [group["size"] for group in found["groups"]]
+    assert sizes == sorted(sizes, reverse=True) == [len(group["images"]) for group in found["groups"]]
+    assert all(group["id"] == group["images"][0] for group in found["groups"])
+    code, out, _ = said(edgectl("images", "groups", "--limit", "1"))
+    assert (code, found["groups"][0]["id"] in out) == (0, True)
+
+    # One frame gets a label by itself, one goes; a group's label reaches the others, and only those that were listed.
+    largest = found["groups"][0]
+    assert largest["size"] >= 3
+    assert said(edgectl("images", "label", largest["images"][1], "bubbles"))[0] == 0
+    assert said(edgectl("images", "remove", largest["images"][2]))[0] == 0
+    done = told("images", "label", "--group", largest["id"][:8], STRANGER)
+    assert (done["group"], done["label"], done["skipped"]) == (largest["id"], STRANGER, 2)
+    assert sorted(done["images"]) == sorted(set(largest["images"]) - set(largest["images"][1:3]))
+    rest = f"{largest['size']} gone or labeled already"
+    again = said(edgectl("images", "label", "--group", largest["id"], STRANGER))
+    assert again == (0, f"dut: {largest['id']}  {STRANGER}, 0 frames; {rest}\n", "")
+    for group in found["groups"][1:]:
+        assert said(edgectl("images", "label", "--group", group["id"], STRANGER))[0] == 0
+    counts = told("images", "list")["counts"]
+    assert counts == {"bubbles": 1, "checks": 12, STRANGER: 10, "stripes": 12}
+    assert told("images", "groups")["groups"] == []
+
+    report = told("retrain", "--wait")["report"]
+    assert report["counts"] == {"checks": 12, STRANGER: 10, "stripes": 12}
+    assert device.stop() == 0
+    assert "Traceback" not in device.log
+
+
+def test_near_duplicates_of_labeled_images_are_not_suggested(
+    daemon: Callable[..., Daemon], told: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """A frame whose twin got a label tells nothing new; neither do twins among the frames themselves."""
+    state_dir = tmp_path / "state"
+    kept = keep_frames(state_dir, {picture(label, seed): "low score" for label in LABELS for seed in range(4)})
+    device = daemon(RETRAIN)
+    some, *others = kept
+    sha256 = told("images", "list", "--unlabeled")["images"][0]["sha256"]
+    assert sha256[:16] in kept
+    for frame in others[:3]:
+        told("images", "label", frame, "x")
+    suggested = {image["id"] for image in told("images", "suggest", "-n", "100")["images"]}
+    assert some in suggested
+    assert suggested == {some, *others[3:]}
+    assert device.stop() == 0
+
+
+def test_what_there_is_to_say_without_any_frame(
+    daemon: Callable[..., Daemon], edgectl: Edgectl, told: Callable[..., dict[str, Any]]
+) -> None:
+    device = daemon(RETRAIN)
+    assert said(edgectl("images", "suggest")) == (0, "dut: 0 of 0 frames without a label\n", "")
+    none = "dut: 0 of 0 frames without a label show something unknown\n"
+    assert said(edgectl("images", "groups")) == (0, none, "")
+    code, out, err = said(edgectl("images", "label", "--group", "abc", "discs"))
+    assert (code, out) == (1, "")
+    assert "none that was listed begins so; ask for the groups again" in err
+    assert err.count("\n") == 1
+    assert told("images", "suggest")["images"] == []
+    assert device.stop() == 0
