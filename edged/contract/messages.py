@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -43,7 +43,7 @@ class ResultLatency(BaseModel):
     total: float
 
 
-UNKNOWN = "unknown"
+UNKNOWN: Final = "unknown"
 """In place of a label: the frame shows nothing that the network was taught."""
 
 

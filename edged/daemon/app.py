@@ -129,7 +129,7 @@ class Daemon:
         self.kept_frames = FrameWriter(self.images)
         # A premodel's networks give embeddings that cannot be compared with each other; a cascade's first sees all.
         keeps = settings.retrain.keep_frames and settings.selection.strategy != "premodel"
-        observer = FrameObserver(FrameKeeper() if keeps else None, self.kept_frames)
+        observer = FrameObserver(FrameKeeper() if keeps else None, self.kept_frames, settings.model.unknown)
         self.publisher.observers.append(observer)
         self.suggestions = Suggestions(self.images, lambda: switch.running, settings.model)
         self.image_commands = ImageCommands(self.images, observer, self.suggestions, self.link)

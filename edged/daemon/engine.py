@@ -81,20 +81,18 @@ def load_engine(bundle: Bundle, settings: ModelSettings) -> Engine:
         network.runtime,
         (time.monotonic() - begin) * 1e3,
     )
-    return Engine(bundle, network, read_familiarity(bundle, network) if settings.unknown else None)
+    return Engine(bundle, network, read_familiarity(bundle, network.features) if settings.unknown else None)
 
 
-def read_familiarity(bundle: Bundle, network: Network) -> Familiarity | None:
+def read_familiarity(bundle: Bundle, features: int) -> Familiarity | None:
     """Return what tells how alike a frame is to what a network was taught; what is damaged is told and left out."""
     data = bundle.read_familiarity()
     if data is None:
         return None
     try:
         known = Familiarity.decode(data)
-        if known.exemplars.shape[1] != network.features:
-            raise ModelError(
-                f"its bottlenecks have {known.exemplars.shape[1]} features, the model's {network.features}"
-            )
+        if known.exemplars.shape[1] != features:
+            raise ModelError(f"its bottlenecks have {known.exemplars.shape[1]} features, the model's {features}")
     except ModelError as error:
         log.error("%s: %s; no frame will be called unknown", bundle.path / FAMILIARITY, error)
         return None

@@ -64,12 +64,14 @@ class FrameObserver:
     Args:
         keeper: Decides; None: keep none.
         writer: Encodes and stores.
+        unknown: A familiarity below it says that a frame shows nothing taught.
     """
 
-    def __init__(self, keeper: FrameKeeper | None, writer: FrameWriter) -> None:
+    def __init__(self, keeper: FrameKeeper | None, writer: FrameWriter, unknown: float) -> None:
         self.newest: dict[str, Seen] = {}
         self._keeper = keeper
         self._writer = writer
+        self._unknown = unknown
         self._engine: Engine | None = None
 
     def __call__(self, frame: Frame, inference: Inference, engine: Engine) -> None:
@@ -80,7 +82,13 @@ class FrameObserver:
         if engine is not self._engine:
             self._engine = engine
             self._keeper.reset()
-        reason = self._keeper.consider(frame.camera, inference.scores, inference.embedding, frame.captured_ns / 1e9)
+        reason = self._keeper.consider(
+            frame.camera,
+            inference.scores,
+            inference.embedding,
+            frame.captured_ns / 1e9,
+            familiar=None if inference.familiarity is None else inference.familiarity >= self._unknown,
+        )
         if reason is not None:
             self._writer.put(seen, reason)
 

@@ -124,7 +124,7 @@ class Selection:
             index: Engine(
                 replace(member.bundle, labels=common_labels(member.bundle.labels)),
                 member.network,
-                read_familiarity(member.bundle, member.network) if unknown else None,
+                read_familiarity(member.bundle, member.network.features) if unknown else None,
             )
             for index, member in members.items()
         }

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from edged.contract.messages import UNKNOWN
+from edged.daemon.engine import read_familiarity
 from edged.daemon.images import describe
 from edged.errors import CommandError
-from edged.images import UNKNOWN, group_alike, suggest, variant
+from edged.images import group_alike, suggest, variant
 from edged.vision.graph import Graph
 from edged.vision.network import HeadNetwork
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from edged.settings import ModelSettings
     from edged.store import Bundle
     from edged.types import Vector
+    from edged.vision.familiarity import Familiarity
     from edged.vision.network import Bottlenecks
     from edged.vision.quantization import Affine
 
@@ -42,6 +45,8 @@ class _Reader:
     affine: Affine
     dtype: Literal["uint8", "int8"]
     features: int
+    familiarity: Familiarity | None
+    unknown: float
 
     @classmethod
     def of(cls, bundle: Bundle, settings: ModelSettings) -> _Reader:
@@ -49,12 +54,21 @@ class _Reader:
         graph = Graph(model)
         dtype: Literal["uint8", "int8"] = "uint8" if graph.bottleneck_dtype == "uint8" else "int8"
         head = HeadNetwork(model, runtime=settings.runtime)
-        return cls(bundle, head, graph.bottleneck_quantization, dtype, graph.head.features)
+        features = graph.head.features
+        known = read_familiarity(bundle, features) if settings.unknown else None
+        return cls(bundle, head, graph.bottleneck_quantization, dtype, features, known, settings.unknown)
 
     def array(self, rows: Sequence[bytes]) -> Bottlenecks:
         joined = b"".join(rows)
         array: Bottlenecks = np.frombuffer(joined, np.dtype(self.dtype)).reshape(len(rows), self.features)
         return array
+
+    def strange(self, bottlenecks: Vector, images: Sequence[StoredImage]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Return whether frames show something unknown: now, or where the model cannot tell, when they were kept."""
+        if self.familiarity is None:
+            return np.array([image.reason == UNKNOWN for image in images], bool)
+        scores = self.familiarity.scores(bottlenecks)
+        return np.array([self.familiarity.familiarity(float(score)) < self.unknown for score in scores], bool)
 
 
 @dataclass(frozen=True)
@@ -181,13 +195,14 @@ class Suggestions:
             [image for image in self._store.newest(unlabeled=True, limit=CONSIDERED) if image.sha256 in kept], labeled
         )
         rows = reader.array([kept[image.sha256] for image in images])
+        bottlenecks = reader.affine.dequantize(rows)
         _, labels = np.unique([image.label for image in taught], return_inverse=True)
         return _Frames(
             reader,
             images,
-            reader.affine.dequantize(rows),
+            bottlenecks,
             reader.head.scores(rows),
-            np.array([image.reason == UNKNOWN for image in images], bool),
+            reader.strange(bottlenecks, images),
             np.array([image.split != "test" for image in images], bool),
             reader.affine.dequantize(reader.array([kept[image.sha256] for image in taught])),
             labels.astype(np.intp),

@@ -14,7 +14,7 @@ images (`edged.learning`), and the commands about images (`edged.daemon.images`,
 """
 
 from edged.images.clustering import group_alike
-from edged.images.image import SPLITS, UNKNOWN, Embedding, Kept, LabeledImage, Split, StoredImage, variant
+from edged.images.image import SPLITS, Embedding, Kept, LabeledImage, Split, StoredImage, variant
 from edged.images.layout import Skipped
 from edged.images.sampling import FrameKeeper
 from edged.images.scan import SETTLE_S, ScanReport
@@ -24,7 +24,6 @@ from edged.images.suggestion import Suggestion, suggest
 __all__ = [
     "SETTLE_S",
     "SPLITS",
-    "UNKNOWN",
     "Embedding",
     "FrameKeeper",
     "ImageStore",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Literal, get_args
 
 from edged.codec import decode, read_header
 from edged.images.near_duplicates import Fingerprint, fingerprint
@@ -129,10 +129,6 @@ class StoredImage:
     predicted: str | None
     score: float | None
     confirmed: int = 0
-
-
-UNKNOWN: Final = "unknown"
-"""Why a frame was kept that showed nothing of what the model was taught."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from edged.contract.messages import UNKNOWN
 from edged.database import DatabaseFile, has_room, is_full, why_full
 from edged.errors import StorageError
-from edged.images.image import UNKNOWN, Embedding, Kept, LabeledImage, Photo, StoredImage, split_of
+from edged.images.image import Embedding, Kept, LabeledImage, Photo, StoredImage, split_of
 from edged.images.layout import Layout, Stamp
 from edged.images.near_duplicates import Fingerprint, Neighbours
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from edged.images.image import UNKNOWN
+from edged.contract.messages import UNKNOWN
 
 if TYPE_CHECKING:
     from edged.types import Vector

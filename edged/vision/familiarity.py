@@ -157,12 +157,16 @@ class Familiarity:
         Args:
             bottleneck: (features,) float32.
         """
-        cosines = self._directions @ directions(bottleneck, self.common)
+        return float(self.scores(bottleneck[np.newaxis])[0])
+
+    def scores(self, bottlenecks: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `score`, for bottlenecks (n, features): (n,)."""
+        cosines = directions(bottlenecks, self.common) @ self._directions.T
         similarity = self.similarity.standardise(nearest(cosines))
         if self.head is None:
-            return float(similarity)
-        logits = self.head.weights @ bottleneck + self.head.bias
-        return float(soft_minimum(similarity, self.head.energy.standardise(energies(logits))))
+            return similarity
+        logits = bottlenecks @ self.head.weights.T + self.head.bias
+        return soft_minimum(similarity, self.head.energy.standardise(energies(logits)))
 
     def familiarity(self, score: float) -> float:
         """Return the share of held-out taught images that are no more alike than a frame with this score, 0..1."""

@@ -26,8 +26,8 @@ def daemon(broker: Mosquitto, tmp_path: Path) -> Iterator[Callable[..., Daemon]]
     """A factory of running daemons; each is the only one."""
     made: list[Daemon] = []
 
-    def factory(more: str = "", *, fps: float = 5) -> Daemon:
-        made.append(Daemon(tmp_path, broker.url, more, fps=fps))
+    def factory(more: str = "", *, fps: float = 5, source: str = "pattern") -> Daemon:
+        made.append(Daemon(tmp_path, broker.url, more, fps=fps, source=source))
         return made[-1].start()
 
     yield factory

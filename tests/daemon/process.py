@@ -15,23 +15,24 @@ from tests.waiting import PATIENCE_S, wait_until
 
 
 class Daemon:
-    """`edged run` on the pattern camera with the shipped model.
+    """`edged run` on one camera with the shipped model.
 
     Args:
         folder: For its configuration, state and log.
         url: The broker's.
         more: Lines of TOML after the others.
         fps: Of the camera; 0: it waits for the network, and no frame is dropped on a slow machine.
+        source: Of the camera.
     """
 
-    def __init__(self, folder: Path, url: str, more: str = "", *, fps: float = 5) -> None:
+    def __init__(self, folder: Path, url: str, more: str = "", *, fps: float = 5, source: str = "pattern") -> None:
         self.state_dir = folder / "state"
         self.log_file = folder / "edged.log"
         self._url = url
         self._config = folder / "edged.toml"
         self._config.write_text(
             f'[device]\nid = "dut"\n[mqtt]\nurl = "{url}"\n[storage]\nstate_dir = "{self.state_dir}"\n'
-            f'[cameras.main]\nsource = "pattern"\nfps = {fps}\n[model]\nthreads = 1\n{more}'
+            f'[cameras.main]\nsource = "{source}"\nfps = {fps}\n[model]\nthreads = 1\n{more}'
         )
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 from collections.abc import Callable, Mapping
@@ -13,15 +14,16 @@ import pytest
 
 from edged.codec import decode
 from edged.images import Embedding, ImageStore, Kept, variant
-from edged.store import read_bundle
+from edged.store import Store, read_bundle
 from edged.vision.network import Network
-from tests.albums import LABELS, make_album, picture
-from tests.conftest import REPOSITORY
+from tests.albums import LABELS, make_album, picture, put
+from tests.conftest import REPOSITORY, SHARED_DATA
 from tests.daemon.process import Daemon
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_until
 
 Edgectl = Callable[..., "subprocess.Popen[str]"]
-RETRAIN = "[retrain]\nkeep_frames = false\nbatch = 16\nmin_accuracy = 0.4\ntolerance = 0.2\n"
+RETRAIN = "unknown = 0\n[retrain]\nkeep_frames = false\nbatch = 16\nmin_accuracy = 0.4\ntolerance = 0.2\n"
+"""In `[model]`: what is strange follows from why a frame was kept, so that pictures may be drawn."""
 KNOWN, STRANGER = ("checks", "stripes"), "discs"
 
 
@@ -56,6 +58,13 @@ def told(edgectl: Edgectl) -> Callable[..., dict[str, Any]]:
         return dict(json.loads(out))
 
     return call
+
+
+def photos_of_dogs() -> list[Path]:
+    """Return ImageNet's photos of the classes 151 to 268."""
+    with (SHARED_DATA / "imagenet" / "labels.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if 151 <= int(row["class_index"]) <= 268]
+    return [SHARED_DATA / "imagenet" / row["file"] for row in rows]
 
 
 def said(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -122,6 +131,46 @@ def test_strangers_come_first_and_a_group_gets_a_name(
 
     report = told("retrain", "--wait")["report"]
     assert report["counts"] == {"checks": 12, STRANGER: 10, "stripes": 12}
+    assert device.stop() == 0
+    assert "Traceback" not in device.log
+
+
+@pytest.mark.skipif(not (SHARED_DATA / "imagenet").is_dir(), reason="needs the photos of flowers and of ImageNet")
+def test_a_stranger_becomes_a_class(
+    daemon: Callable[..., Daemon], told: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """Taught four kinds of flowers, the camera sees dogs: kept as unknown, grouped, named, taught, recognised."""
+    state_dir = tmp_path / "state"
+    for kind in ("daisy", "roses", "sunflowers", "tulips"):
+        for file in sorted((SHARED_DATA / "flowers" / kind).glob("*.jpg"))[:40]:
+            put(state_dir / "images" / kind / file.name, file.read_bytes())
+    dogs = photos_of_dogs()
+    for file in dogs[:60]:
+        put(tmp_path / "seen" / file.name, file.read_bytes())
+    device = daemon(source=f"dir://{tmp_path / 'seen'}")
+    assert told("retrain", "--wait")["report"]["decision"]["promote"]
+
+    def unknown() -> int:
+        frames = told("images", "list", "--unlabeled", "--limit", "500")["images"]
+        return sum(frame["reason"] == "unknown" for frame in frames)
+
+    wait_until(lambda: unknown() >= 10, what="frames kept because they are unknown")
+    assert told("images", "suggest", "-n", "5")["images"][0]["why"] == "stranger"
+    found = told("images", "groups")
+    assert found["strangers"] >= 10
+    assert found["groups"][0]["size"] >= 5
+    for group in found["groups"]:
+        told("images", "label", "--group", group["id"], "dogs")
+    assert told("images", "list")["counts"]["dogs"] == found["strangers"]
+
+    report = told("retrain", "--wait", "--accept")["report"]
+    assert report["decision"]["promote"]
+    assert told("images", "groups")["strangers"] <= 3
+    bundle = Store(state_dir).current("mobilenet_v2")
+    network = Network(bundle.read_model(), crop=bundle.manifest.input.crop)
+    fresh = [network.infer(network.prepare(decode(file.read_bytes()))).scores for file in dogs[60:]]
+    named = [bundle.labels[int(scores.argmax())] for scores in fresh]
+    assert named.count("dogs") >= 0.9 * len(named) > 30
     assert device.stop() == 0
     assert "Traceback" not in device.log
 

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from edged.contract.messages import UNKNOWN
 from edged.errors import CommandError, StorageError
-from edged.images import UNKNOWN, Embedding, ImageStore, Kept, variant
+from edged.images import Embedding, ImageStore, Kept, variant
 from edged.images.store import INDEX
 from tests.conftest import MADE_AND_REAL, SHARED_DATA
 from tests.photos import photo

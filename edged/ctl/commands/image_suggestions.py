@@ -67,8 +67,8 @@ def run_suggest(args: argparse.Namespace) -> int:
 def run_groups(args: argparse.Namespace) -> int:
     """Kept frames that show something unknown, in groups of the same kind.
 
-    A group is named by its most central frame: look at it with `edgectl images get ID`. `edgectl images label --group ID
-    LABEL` labels all of the group; after the next training the stranger has a name.
+    A group is named by its most central frame: look at it with `edgectl images get ID`. `edgectl images label --group
+    ID LABEL` labels all of the group; after the next training the stranger has a name.
 
     Examples:
       edgectl images groups
