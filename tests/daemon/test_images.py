@@ -231,7 +231,7 @@ def test_frames_worth_a_label_are_kept_with_their_embedding(
         ).fetchall()
     assert len(rows) == len(list(frames.glob("*.jpg")))
     assert {size for _, _, size in rows} == {1280}
-    assert {reason for reason, _, _ in rows} <= {"low score", "close call", "new prediction", "random"}
+    assert {reason for reason, _, _ in rows} <= {"unknown", "low score", "close call", "new prediction", "random"}
     assert all(predicted for _, predicted, _ in rows)
 
 
