@@ -21,6 +21,31 @@ def sure_of(labels: np.ndarray, classes: int, *, margin: float = 0.98) -> np.nda
     return scores
 
 
+def by_hand(pool: np.ndarray, taught: np.ndarray, doubt: np.ndarray, count: int) -> list[int]:
+    """Choose one after another, each time the frame that covers most of the doubt that is left: all gains anew."""
+    origin = np.concatenate([pool, taught]).mean(axis=0)
+    pointing = [(rows - origin) / np.linalg.norm(rows - origin, axis=1, keepdims=True) for rows in (pool, taught)]
+    covering = np.maximum(pointing[0] @ pointing[0].T, 0) ** 2
+    covered = (np.maximum(pointing[1] @ pointing[0].T, 0) ** 2).max(axis=0)
+    chosen: list[int] = []
+    for _ in range(count):
+        gains = [-1 if row in chosen else doubt @ np.maximum(covering[row] - covered, 0) for row in range(len(pool))]
+        chosen.append(int(np.argmax(gains)))
+        covered = np.maximum(covered, covering[chosen[-1]])
+    return chosen
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_each_is_the_one_that_covers_most_of_the_doubt_that_is_left(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    pool, _ = kinds(6, 12, seed=seed, noise=1.2)
+    taught, _ = kinds(6, 1, seed=seed + 50, noise=1.2)
+    scores = random.dirichlet([0.5, 0.5, 0.5], len(pool)).astype(np.float32)
+    best = np.sort(scores, axis=1)
+    expected = by_hand(pool, taught, 1 - (best[:, -1] - best[:, -2]), 25)
+    assert rows(suggest(pool, 25, taught=taught, scores=scores)) == expected
+
+
 def test_of_frames_that_are_alike_the_doubtful_ones_come_first() -> None:
     pool, truth = kinds(4, 15)
     taught, _ = kinds(4, 2, seed=7)
