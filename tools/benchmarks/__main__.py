@@ -1,4 +1,4 @@
-"""`tools/bench live|retrain|once|selection|gate|unknown|calibration|doubtful`."""
+"""`tools/bench live|retrain|once|selection|gate|unknown|calibration|doubtful|suggest`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import at_once, calibration, doubtful, gate, live, retrain, selection, unknown
+from benchmarks import at_once, calibration, doubtful, gate, live, retrain, selection, suggestion, unknown
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -77,6 +77,14 @@ def parsed() -> argparse.Namespace:
     seven.add_argument("--seeds", type=int, default=10, help="sets of each kind and size (10)")
     _add_side(seven)
 
+    eight = commands.add_parser(
+        "suggest", help="how many labels suggestions save, and how pure groups of strangers are"
+    )
+    eight.add_argument("--state", type=Path, default=Path.home() / ".cache" / "edged-suggest", help="keeps bottlenecks")
+    eight.add_argument("--seeds", type=int, default=12, help="runs of each way (12)")
+    eight.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    _add_side(eight)
+
     args = parser.parse_args()
     # Both are known now, not after an hour of measuring.
     for file in (getattr(args, name, None) for name in ("into", "out", "measured")):
@@ -125,6 +133,13 @@ def _doubtful(args: argparse.Namespace) -> Told:
     return numbers, "\n".join([doubtful.table(numbers), "", *doubtful.sentences(numbers)]), doubtful.encode
 
 
+def _suggest(args: argparse.Namespace) -> Told:
+    numbers = suggestion.measure(args.data, args.state, side=args.side, seeds=args.seeds, workers=args.workers)
+    if args.into is not None:
+        suggestion.draw(numbers, args.into.parent)
+    return numbers, "\n".join([suggestion.table(numbers), "", *suggestion.sentences(numbers)]), suggestion.encode
+
+
 def _retrain(args: argparse.Namespace) -> Told:
     numbers = retrain.measure(
         args.images,
@@ -156,6 +171,7 @@ RUN: dict[str, Callable[[argparse.Namespace], Told]] = {
     "unknown": _unknown,
     "calibration": _calibration,
     "doubtful": _doubtful,
+    "suggest": _suggest,
     "retrain": _retrain,
 }
 

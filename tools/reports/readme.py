@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import calibration, doubtful, gate, unknown
+from benchmarks import calibration, doubtful, gate, suggestion, unknown
 from benchmarks.keras_recipes import LONG, Share
 from benchmarks.live import table
 from benchmarks.retrain import keras_table
@@ -51,6 +51,7 @@ def main() -> int:
     strange = json.loads((HERE / "unknown.json").read_text(encoding="utf-8"))
     calibrated = json.loads((HERE / "calibration.json").read_text(encoding="utf-8"))
     doubted = json.loads((HERE / "doubtful.json").read_text(encoding="utf-8"))
+    suggested = json.loads((HERE / "suggest.json").read_text(encoding="utf-8"))
     parts = {
         "retrain": retrain(runs),
         "keras": keras(runs),
@@ -59,6 +60,7 @@ def main() -> int:
         "unknown": [*unknown.table(strange), "", *unknown.sentences(strange)],
         "calibration": [calibration.table(calibrated), "", *calibration.sentences(calibrated)],
         "doubtful": [doubtful.table(doubted), "", *doubtful.sentences(doubted)],
+        "suggest": [suggestion.table(suggested), "", *suggestion.sentences(suggested)],
     }
     text = README.read_text(encoding="utf-8")
     for name, lines in parts.items():
