@@ -57,7 +57,8 @@ def test_readme_s_tables_are_made_of_their_json(tmp_path: Path) -> None:
     assert readme.count("<!-- end of ") == 8
 
 
-def test_the_curves_of_suggestions_are_drawn_of_their_json(tmp_path: Path) -> None:
+def test_the_curves_of_suggestions_are_drawn_of_their_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(REPOSITORY / "tools"))
     from benchmarks import suggestion
 
     numbers = json.loads((REPORTS / "suggest.json").read_text(encoding="utf-8"))

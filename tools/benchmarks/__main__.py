@@ -23,6 +23,42 @@ def _add_side(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--into", type=Path, metavar="FILE", help="write the numbers there too")
 
 
+def _add_set_aside(commands: Any) -> None:
+    """Add the measurements on photos that were set aside."""
+    gate_ = commands.add_parser("gate", help="does the gate tell better from worse? simulated retrains on real photos")
+    gate_.add_argument("--state", type=Path, default=Path.home() / ".cache" / "edged-gate", help="keeps bottlenecks")
+    gate_.add_argument("--retrains", type=int, default=1000)
+    gate_.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    _add_side(gate_)
+
+    unknown_ = commands.add_parser(
+        "unknown", help="does a device know what it was not taught? needs scikit-learn's digits"
+    )
+    _add_side(unknown_)
+
+    calibration_ = commands.add_parser("calibration", help="do scores mean what they say? retrains on real photos")
+    calibration_.add_argument(
+        "--state", type=Path, default=Path.home() / ".cache" / "edged-calibration", help="bottlenecks"
+    )
+    calibration_.add_argument("--seeds", type=int, default=20, help="retrains of each set and size (20)")
+    _add_side(calibration_)
+
+    doubtful_ = commands.add_parser("doubtful", help="are labels that look wrong the wrong ones? on real photos")
+    doubtful_.add_argument("--state", type=Path, default=Path.home() / ".cache" / "edged-doubtful", help="bottlenecks")
+    doubtful_.add_argument("--seeds", type=int, default=10, help="sets of each kind and size (10)")
+    _add_side(doubtful_)
+
+    suggest_ = commands.add_parser(
+        "suggest", help="how many labels suggestions save, and how pure groups of strangers are"
+    )
+    suggest_.add_argument(
+        "--state", type=Path, default=Path.home() / ".cache" / "edged-suggest", help="keeps bottlenecks"
+    )
+    suggest_.add_argument("--seeds", type=int, default=12, help="runs of each way (12)")
+    suggest_.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    _add_side(suggest_)
+
+
 def parsed() -> argparse.Namespace:
     """Return what was typed."""
     parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
@@ -58,33 +94,7 @@ def parsed() -> argparse.Namespace:
     three.add_argument("--out", type=Path, metavar="FILE.json", help="write all numbers there")
     three.add_argument("--json", action="store_true")
 
-    four = commands.add_parser("gate", help="does the gate tell better from worse? simulated retrains on real photos")
-    four.add_argument("--state", type=Path, default=Path.home() / ".cache" / "edged-gate", help="keeps bottlenecks")
-    four.add_argument("--retrains", type=int, default=1000)
-    four.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
-    _add_side(four)
-
-    five = commands.add_parser("unknown", help="does a device know what it was not taught? needs scikit-learn's digits")
-    _add_side(five)
-
-    six = commands.add_parser("calibration", help="do scores mean what they say? retrains on real photos")
-    six.add_argument("--state", type=Path, default=Path.home() / ".cache" / "edged-calibration", help="bottlenecks")
-    six.add_argument("--seeds", type=int, default=20, help="retrains of each set and size (20)")
-    _add_side(six)
-
-    seven = commands.add_parser("doubtful", help="are labels that look wrong the wrong ones? on real photos")
-    seven.add_argument("--state", type=Path, default=Path.home() / ".cache" / "edged-doubtful", help="bottlenecks")
-    seven.add_argument("--seeds", type=int, default=10, help="sets of each kind and size (10)")
-    _add_side(seven)
-
-    eight = commands.add_parser(
-        "suggest", help="how many labels suggestions save, and how pure groups of strangers are"
-    )
-    eight.add_argument("--state", type=Path, default=Path.home() / ".cache" / "edged-suggest", help="keeps bottlenecks")
-    eight.add_argument("--seeds", type=int, default=12, help="runs of each way (12)")
-    eight.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
-    _add_side(eight)
-
+    _add_set_aside(commands)
     args = parser.parse_args()
     # Both are known now, not after an hour of measuring.
     for file in (getattr(args, name, None) for name in ("into", "out", "measured")):
