@@ -584,6 +584,18 @@ class Calibration(ReportPart):
     bins: tuple[ReliabilityBin, ...] = ()
 
 
+class TaughtExamples(ReportPart):
+    """What the bundle keeps of the taught images, to tell how alike a frame is to them.
+
+    Attributes:
+        exemplars: Bottlenecks that frames are compared with.
+        held_out: Taught images whose likeness to the others a frame's is ranked among.
+    """
+
+    exemplars: int | None = None
+    held_out: int | None = None
+
+
 class CurvePoint(ReportPart):
     """Test accuracy of the head, 0..1, after training on `images` images; None without test images."""
 
@@ -627,6 +639,7 @@ class TrainingReport(ReportPart):
         spot_checks: Images on which the whole exported model and its head alone gave the same scores.
         decision: Whether the new model may answer.
         calibration: How far scores can be taken for probabilities; absent where no image was left out to tell.
+        familiarity: What frames will be compared with; absent where too few images could be held out.
         learning_curve: What more images would bring.
         model: Id of the new bundle; absent where it was refused.
         seconds: Stage → what it took; "total" too.
@@ -650,6 +663,7 @@ class TrainingReport(ReportPart):
     spot_checks: int | None = None
     decision: Decision | None = None
     calibration: Calibration | None = None
+    familiarity: TaughtExamples | None = None
     learning_curve: LearningCurve | None = None
     model: str | None = None
     seconds: dict[str, float] = {}

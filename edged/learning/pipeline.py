@@ -32,6 +32,7 @@ from edged.store import Bundle, Store, read_bundle
 if TYPE_CHECKING:
     from edged.images import ImageStore, LabeledImage
     from edged.learning.request import Choose
+    from edged.types import Vector
     from edged.vision.familiarity import Familiarity
 
 Tell = Callable[[Progress], None]
@@ -107,6 +108,7 @@ class _Training:
             calibration = crossed.calibration()
             head = made.head if calibration is None else made.head.divided(calibration.temperature)
             model = export(backbone.model, head, splits.train.features)
+            strange = beside.submit(self._familiarity, selection, kept, backbone, head, crossed.logits(calibration))
             self._curves.add_graph(model)
             if calibration is not None:
                 self._curves.add_reliability(calibration.bins)
@@ -121,7 +123,7 @@ class _Training:
             accepted = judge(Candidate(model, crossed, test, scores, logits), incumbent, request.hyperparameters)
         with stage("learning curve"):
             learned, doubtful = curve.result(), doubted.result()
-            checked = check.result()
+            checked, familiarity = check.result(), strange.result()
         told = TrainingReport(
             run=request.run,
             hyperparameters=request.hyperparameters.model_dump(),
@@ -140,22 +142,11 @@ class _Training:
             decision=report.decision(accepted, accept=request.accept),
             learning_curve=report.curve(learned),
         )
-        if calibration is not None:
-            told = told.model_copy(update={"calibration": report.calibration(calibration)})
-        if self._choice is not None:
-            told = told.model_copy(update={"choice": self._choice})
+        told = report.with_what_is_known(told, calibration, familiarity, self._choice)
         if told.decision is None or not told.decision.promote:
             return Outcome("rejected", self._costs(told), accepted.verdict.reason)
         with stage("writing"):
             told = told.model_copy(update={"model": hashlib.sha256(model).hexdigest()[:12]})
-            familiarity = familiarity_of(
-                kept.array(selection.images),
-                backbone.affine,
-                [image.group_id for image in selection.images],
-                common_to(backbone),
-                (head.weights, head.bias),
-                crossed.logits(calibration),
-            )
             bundle = self._write(model, selection, backbone, self._costs(told), familiarity, crossed.left_out)
         return Outcome("succeeded", self._costs(told), bundle=bundle.path)
 
@@ -277,6 +268,18 @@ class _Training:
             hyperparameters=request.hyperparameters,
             earlier=earlier,
         )
+
+    def _familiarity(
+        self,
+        selection: Selection,
+        kept: KeptBottlenecks,
+        backbone: Backbone,
+        head: Fitted,
+        left_out: Vector | None,
+    ) -> Familiarity | None:
+        groups = [image.group_id for image in selection.images]
+        bottlenecks, common = kept.array(selection.images), common_to(backbone)
+        return familiarity_of(bottlenecks, backbone.affine, groups, common, (head.weights, head.bias), left_out)
 
     def _write(
         self,

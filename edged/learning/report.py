@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edged.learning.learning_curve import LearningCurve
     from edged.learning.softmax_regression import EpochReport, Fitted
     from edged.types import Vector
+    from edged.vision.familiarity import Familiarity
 
 MOST_CONFUSED = 10
 WORST = 10
@@ -149,6 +150,23 @@ def calibration(found: Calibration) -> reports.Calibration:
             for one in found.bins
         ),
     )
+
+
+def with_what_is_known(
+    told: reports.TrainingReport,
+    calibrated: Calibration | None,
+    known: Familiarity | None,
+    choice: reports.BackboneChoice | None,
+) -> reports.TrainingReport:
+    """Return the report with what not every training can tell; the rest stays absent."""
+    more: dict[str, Any] = {}
+    if calibrated is not None:
+        more["calibration"] = calibration(calibrated)
+    if known is not None:
+        more["familiarity"] = reports.TaughtExamples(exemplars=len(known.exemplars), held_out=len(known.held_out))
+    if choice is not None:
+        more["choice"] = choice
+    return told.model_copy(update=more)
 
 
 def _quality(one: Quality) -> reports.ScoreQuality:

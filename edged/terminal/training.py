@@ -181,6 +181,16 @@ def _calibration(calibration: Calibration) -> str:
     )
 
 
+def _scores(report: TrainingReport) -> list[str]:
+    """Say what scores and familiarities rest on."""
+    lines = [] if report.calibration is None else [_calibration(report.calibration)]
+    if (taught := report.familiarity) is not None and taught.exemplars and taught.held_out:
+        lines.append(
+            f"familiarity: frames are compared with {_images(taught.exemplars)} and ranked among {taught.held_out}"
+        )
+    return lines
+
+
 def _lines(report: TrainingReport) -> list[RenderableType]:
     lines: list[str] = []
     if report.doubtful is not None and report.doubtful.number:
@@ -195,8 +205,7 @@ def _lines(report: TrainingReport) -> list[RenderableType]:
             f"epochs: {training.epochs}, best {training.best_epoch} "
             f"(validation loss {training.validation_loss}); ended by {training.stopped}"
         )
-    if report.calibration is not None:
-        lines.append(_calibration(report.calibration))
+    lines += _scores(report)
     curve = report.learning_curve
     if curve is not None and curve.points:
         steps = ", ".join(f"{_images(point.images)} {_percent(point.accuracy)}" for point in curve.points)

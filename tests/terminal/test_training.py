@@ -39,6 +39,7 @@ REPORT = {
             {"images": 3630, "score": 0.95, "accuracy": 1.0},
         ],
     },
+    "familiarity": {"exemplars": 300, "held_out": 3670},
     "learning_curve": {"points": [{"images": 645, "accuracy": 0.867}], "gain_per_100": 0.0003},
     "seconds": {"scan": 0.1, "total": 2.5},
     "peak_memory_mb": 167.6,
@@ -60,6 +61,7 @@ def test_everything_a_person_asks_for_is_there() -> None:
     for part in ("87.4%", "80.0%", "754", "daisy", "633", "89.4%", "d7a0046a", "IMG_0815.jpg", "645 images 86.7%",
                  "less than 0.1 points of accuracy", "accepted", "c3c3c3c3", "IMG_7.jpg", "97%",
                  "14 labels look wrong: `edgectl images doubtful` shows them",
+                 "compared with 300 images and ranked among 3670",
                  "total 2.50", "168 MB", "rare", "images/9.jpg", "2 more"):  # fmt: skip
         assert part in text
     assert "0.0003" not in text, "an estimate is not that precise"
