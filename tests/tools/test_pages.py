@@ -29,7 +29,8 @@ def render(script: str, *arguments: str | Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "arguments"), [("profiling.py", ["--render"]), ("finetuning.py", []), ("mutants.py", [])]
+    ("script", "arguments"),
+    [("profiling.py", ["--render"]), ("finetuning.py", []), ("mutants.py", []), ("taught.py", [])],
 )
 def test_a_page_and_its_pictures_are_made_of_their_json(script: str, arguments: list[str], tmp_path: Path) -> None:
     render(script, *arguments, "--out", tmp_path)
@@ -54,19 +55,7 @@ def test_readme_s_tables_are_made_of_their_json(tmp_path: Path) -> None:
     render("readme.py", "--out", tmp_path / "README.md")
     readme = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert (REPOSITORY / "README.md").read_text(encoding="utf-8") == readme, "run tools/reports/readme.py again"
-    assert readme.count("<!-- end of ") == 8
-
-
-def test_the_curves_of_suggestions_are_drawn_of_their_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(REPOSITORY / "tools"))
-    from benchmarks import suggestion
-
-    numbers = json.loads((REPORTS / "suggest.json").read_text(encoding="utf-8"))
-    suggestion.draw(numbers, tmp_path)
-    drawn = sorted(path.name for path in tmp_path.iterdir())
-    assert drawn == sorted(path.name for path in REPORTS.glob("suggest-*.svg"))
-    for name in drawn:
-        assert (REPORTS / name).read_bytes() == (tmp_path / name).read_bytes()
+    assert readme.count("<!-- end of ") == 5
 
 
 def test_another_number_in_the_json_is_another_page(tmp_path: Path) -> None:

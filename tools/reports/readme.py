@@ -19,7 +19,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import calibration, doubtful, gate, suggestion, unknown
+import taught
+
+from benchmarks import gate
 from benchmarks.keras_recipes import LONG, Share
 from benchmarks.live import table
 from benchmarks.retrain import keras_table
@@ -48,19 +50,12 @@ def main() -> int:
     runs = json.loads((HERE / "retrain.json").read_text(encoding="utf-8"))
     live = json.loads((HERE / "live.json").read_text(encoding="utf-8"))
     gated = json.loads((HERE / "gate.json").read_text(encoding="utf-8"))
-    strange = json.loads((HERE / "unknown.json").read_text(encoding="utf-8"))
-    calibrated = json.loads((HERE / "calibration.json").read_text(encoding="utf-8"))
-    doubted = json.loads((HERE / "doubtful.json").read_text(encoding="utf-8"))
-    suggested = json.loads((HERE / "suggest.json").read_text(encoding="utf-8"))
     parts = {
         "retrain": retrain(runs),
         "keras": keras(runs),
         "live": table(live).splitlines(),
         "gate": [gate.table(gated), "", *gate.sentences(gated)],
-        "unknown": [*unknown.table(strange), "", *unknown.sentences(strange)],
-        "calibration": [calibration.table(calibrated), "", *calibration.sentences(calibrated)],
-        "doubtful": [doubtful.table(doubted), "", *doubtful.sentences(doubted)],
-        "suggest": [suggestion.table(suggested), "", *suggestion.sentences(suggested)],
+        "taught": taught.summary(taught.read()),
     }
     text = README.read_text(encoding="utf-8")
     for name, lines in parts.items():

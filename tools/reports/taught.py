@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""Writes tools/reports/taught.md and its curves: what a device knows of its labels, and of what has none.
+
+    .venv/bin/python tools/reports/taught.py [--out DIR]
+
+unknown.json, calibration.json, doubtful.json and suggest.json come from `tools/bench NAME --into
+tools/reports/NAME.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import calibration, doubtful, suggestion, unknown
+
+HERE = Path(__file__).resolve().parent
+SETS = ("flowers", "kinds", "handwriting")
+FAR = {
+    "flowers": ("ImageNet", "digits", "drawings"),
+    "kinds": ("flowers", "digits", "drawings"),
+    "handwriting": ("ImageNet", "flowers", "drawings"),
+}
+TASKS = {"flowers": ("flowers",), "kinds": ("groups", "kinds"), "handwriting": ("handwriting",)}
+"""Set → the tasks of suggest.json."""
+
+
+def main() -> int:
+    """Read, draw, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=HERE, help="where page and curves go (default: beside this script)")
+    args = parser.parse_args()
+    numbers = read()
+    args.out.mkdir(parents=True, exist_ok=True)
+    suggestion.draw(numbers["suggest"], args.out)
+    page = (HERE / "taught.template.md").read_text(encoding="utf-8")
+    for name, lines in {
+        "summary": summary(numbers),
+        "unknown": [*unknown.table(numbers["unknown"]), "", *unknown.sentences(numbers["unknown"])],
+        "calibration": [calibration.table(numbers["calibration"]), "", *calibration.sentences(numbers["calibration"])],
+        "doubtful": [doubtful.table(numbers["doubtful"]), "", *doubtful.sentences(numbers["doubtful"])],
+        "suggest": [suggestion.table(numbers["suggest"]), "", *suggestion.sentences(numbers["suggest"])],
+    }.items():
+        page = page.replace("{{" + name + "}}", "\n".join(lines))
+    (args.out / "taught.md").write_text(page, encoding="utf-8")
+    return 0
+
+
+def read() -> dict[str, Any]:
+    """Return name → the numbers of a measurement."""
+    return {
+        name: json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("unknown", "calibration", "doubtful", "suggest")
+    }
+
+
+def summary(numbers: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a table of what was asked for and what was measured, by set."""
+    yield f"| | asked | {' | '.join(SETS)} |"
+    yield f"|---|---|{'---|' * len(SETS)}"
+    strange, limits = numbers["unknown"], [str(limit) for limit in unknown.LIMITS]
+    least = min(unknown.PHOTOS)
+
+    def far(name: str, limit: str, who: str | None) -> float:
+        rows = [row for row in strange["far"] if (row["set"], row["photos"], row["way"]) == (name, least, "edged")]
+        return float(np.mean([row["false_alarms"][limit] if who is None else row["pass"][who][limit] for row in rows]))
+
+    for limit in limits:
+        share = float(limit)
+        alarms = [f"{far(name, limit, None):.1%}" for name in SETS]
+        asked = f"{share - 0.01:.0%} to {share + 0.01:.0%}"
+        yield f"| frames of taught things that `unknown = {limit}` calls unknown | {asked} | {' | '.join(alarms)} |"
+        cells = [", ".join(f"{who} {far(name, limit, who):.1%}" for who in FAR[name]) for name in SETS]
+        yield f"| strangers of another kind that pass it | ≤ 5% | {' | '.join(cells)} |"
+    near = [
+        [_mean(row["auroc"] for row in strange["near"] if (row["set"], row["way"]) == (name, way)) for way in _WAYS]
+        for name in SETS
+    ]
+    cells = [f"{edged:.2f} (similarity {alike:.2f}, energy {energy:.2f})" for edged, alike, energy in near]
+    yield f"| AUROC for a label that was left out | more than either measure alone | {' | '.join(cells)} |"
+    scored = numbers["calibration"]
+    cells = [", ".join(_calibrated(scored["rows"], name)) for name in SETS]
+    yield f"| expected calibration error, 30 photos a label, and all | ≤ {scored['asked']:.0%} | {' | '.join(cells)} |"
+    doubted = numbers["doubtful"]
+    cells = [f"{_doubted(doubted['rows'], name):.0%}" for name in SETS]
+    yield (
+        f"| wrong ones among the first n named, of n = {doubtful.USUAL:.0%} wrong labels | ≥ {doubted['asked']:.0%} "
+        f"| {' | '.join(cells)} |"
+    )
+    cells = ["; ".join(_saved(numbers["suggest"]["tasks"][task], task) for task in TASKS[name]) for name in SETS]
+    yield f"| labels that `images suggest` needs, of those that random choice needs | ≤ 50% | {' | '.join(cells)} |"
+    cost = strange["ms"]["p50"]
+    yield f"| cost of a frame's familiarity, {strange['exemplars']} exemplars | ≤ 0.3 ms | {cost:.2f} ms | | |"
+
+
+_WAYS = ("edged", "similarity", "energy")
+
+
+def _mean(values: Iterator[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def _calibrated(rows: Sequence[Mapping[str, Any]], name: str) -> Iterator[str]:
+    for size in (30, None):
+        found = [row for row in rows if (row["set"], row["size"]) == (name, size)]
+        error, chance = (_mean(row["after"][what] for row in found) for what in ("error", "chance"))
+        yield f"{error:.1%} (chance alone {chance:.1%})"
+
+
+def _doubted(rows: Sequence[Mapping[str, Any]], name: str) -> float:
+    (row,) = [
+        row
+        for row in rows
+        if (row["set"], row["per_label"], row["share"], row["changed"]) == (name, 0, doubtful.USUAL, "random")
+    ]
+    return float(row["edged"][0])
+
+
+def _saved(task: Mapping[str, Any], name: str) -> str:
+    reached, goal = task["reached"]["images suggest"], task["goal"]["labels"]
+    told = (
+        f"over {task['curves']['images suggest']['labels'][-1] / goal:.0%}"
+        if reached is None
+        else f"{reached / goal:.0%}"
+    )
+    return f"{told} of {goal}" + (" (3 groups)" if name == "groups" else "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
