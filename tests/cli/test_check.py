@@ -81,7 +81,7 @@ def test_prints_what_is_in_effect(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert re.search(r"# model: mobilenet_v2 \([0-9a-f]{12}\), 1000 classes, on ", output)
     printed = tomllib.loads(output)
     assert printed["cameras"]["front.1"]["source"] == "rtsp://me:***@cam/1"
-    assert printed["model"] == {"name": "mobilenet_v2", "runtime": "auto", "threads": 2, "top": 5}
+    assert printed["model"] == {"name": "mobilenet_v2", "runtime": "auto", "threads": 2, "top": 5, "unknown": 0.02}
 
 
 def test_what_is_printed_is_a_configuration(tmp_path: Path) -> None:
