@@ -17,6 +17,7 @@ from edged.learning.acceptance import Candidate, CrossValidation, cross_validate
 from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.comparison import LeftOut
 from edged.learning.dataset import KeptBottlenecks, Selection, Splits, select, views_of
+from edged.learning.doubtful import QUICKLY
 from edged.learning.evaluation import evaluate
 from edged.learning.exemplars import common_to, familiarity_of
 from edged.learning.export import check_folder, export, new_manifest, write_bundle
@@ -100,7 +101,7 @@ class _Training:
         # Beside the next stages: it needs none of them, and a second core may be idle.
         beside = self._stack.enter_context(ThreadPoolExecutor(1))
         curve = beside.submit(self._learning_curve, made.chosen, splits, backbone, selection)
-        doubted = beside.submit(doubtful_labels, selection.images, kept, backbone)
+        doubted = beside.submit(doubtful_labels, selection.images, kept, backbone, at_once=QUICKLY)
         with stage("comparison"):
             incumbent = self._incumbent(store, everything, selection, backbone, kept)
             crossed = self._cross_validate(kept, selection, backbone, made.recipe, incumbent)

@@ -15,7 +15,7 @@ from edged.errors import RefusedError
 from edged.images import open_images
 from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.dataset import MIN_IMAGES, KeptBottlenecks
-from edged.learning.doubtful import NAMED, contradictions, doubt, judge_each
+from edged.learning.doubtful import MOST_AT_ONCE, NAMED, contradictions, doubt, judge_each
 from edged.learning.report import rounded
 from edged.learning.request import Progress, ReviewRequest
 from edged.plural import counted
@@ -70,7 +70,12 @@ def review(request: ReviewRequest, tell: Callable[[Progress], None]) -> Doubtful
 
 
 def doubtful_labels(
-    images: Sequence[LabeledImage], kept: KeptBottlenecks, backbone: Backbone, *, limit: int | None = None
+    images: Sequence[LabeledImage],
+    kept: KeptBottlenecks,
+    backbone: Backbone,
+    *,
+    limit: int | None = None,
+    at_once: int = MOST_AT_ONCE,
 ) -> DoubtfulLabels:
     """Return the labels that the other images contradict.
 
@@ -79,6 +84,7 @@ def doubtful_labels(
         kept: The bottlenecks.
         backbone: The network that has made them.
         limit: So many images are told of, also those whose label is more likely right; None: those that are not.
+        at_once: More images than this are judged in parts, see `doubtful.judge_each`.
     """
     counts = Counter(image.label for image in images)
     labels = sorted(counts)
@@ -93,7 +99,12 @@ def doubtful_labels(
         given = np.searchsorted(learned, label_of[own])
         features = kept.array([images[number] for number in own])
         scores = judge_each(
-            features, given, [groups[number] for number in own], classes=len(learned), affine=backbone.affine
+            features,
+            given,
+            [groups[number] for number in own],
+            classes=len(learned),
+            affine=backbone.affine,
+            at_once=at_once,
         )
         doubts = doubt(scores, given, right[own])
         odds[own[:, np.newaxis], learned] = doubts.odds

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edged.learning import doubtful
 from edged.learning.doubtful import contradictions, doubt, judge_each
 from edged.vision.quantization import Affine
 
@@ -122,11 +121,14 @@ def test_images_of_a_rare_label_are_not_doubted_for_being_few() -> None:
     assert doubts.named == 0
 
 
-def test_many_images_are_judged_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doubtful, "_MOST_AT_ONCE", 60)
+def test_many_images_are_judged_in_parts() -> None:
     features, labels, groups = photos()
     given, wrong = spoiled(labels, 0.05)
-    doubts = doubt(judge_each(features, given, groups, classes=CLASSES, affine=AFFINE), given)
+    whole, parts = (
+        judge_each(features, given, groups, classes=CLASSES, affine=AFFINE, at_once=most) for most in (len(labels), 60)
+    )
+    assert not np.allclose(whole, parts)
+    doubts = doubt(parts, given)
     assert len(set(doubts.ranked()[: len(wrong)]) & set(wrong)) >= 0.75 * len(wrong)
 
 
