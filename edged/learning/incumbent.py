@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _RENAMED = 0.9
 """A label is taken to have another name now if so many of its images carry the same new one."""
 _STILL_THERE = 0.9
-"""A model is made again if so many of the images that it was made of are still there."""
+"""A model is made again if, of the images of the labels that both know, so many that it was made of are still there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +106,11 @@ class Incumbent:
             (image for image in everything if image.id in taught),
             key=lambda image: (taught[image.id], image.sha256),
         )
+        outputs = {current.labels[output] for output in self._shared.old}
+        needed = sum(label in outputs for label in taught.values())
+        there = sum(taught[image.id] in outputs for image in self._made_of)
         self.made_again = (
-            self._taught is not None
-            and self._recipe is not None
-            and not tuned
-            and len(self._made_of) >= _STILL_THERE * len(self._taught)
+            self._taught is not None and self._recipe is not None and not tuned and there >= _STILL_THERE * needed
         )
         known = set(self._shared.names)
         self._judged = [

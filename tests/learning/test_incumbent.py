@@ -200,6 +200,20 @@ def test_a_model_is_made_again_where_nine_tenths_of_its_images_are_still_there(
     assert incumbent.made_again is made_again
 
 
+def test_images_of_a_removed_label_may_be_gone(device: Device) -> None:
+    """Whoever no longer wants a label deletes its folder: nothing else is missing that the comparison needs."""
+    current = device.model(device.selection)
+    selection = without(device.selection, LABELS[1])
+    incumbent = Incumbent(current, selection, selection.images, device.store, device.backbone, device.kept)
+    assert (incumbent.made_again, incumbent.outputs) == (True, (0, 1))
+    compared = incumbent.compare(always(selection, 0), incumbent.predict(ALL))
+    assert len(compared.old) == 40, "all that is left judges, not the test side alone"
+    assert compared.old.mean() > 0.75
+    assert compared.old_free.mean() > 0.75, "the removed label is not named"
+    fewer = Incumbent(current, selection, selection.images[5:], device.store, device.backbone, device.kept)
+    assert not fewer.made_again, "more than a tenth of the others is gone too"
+
+
 def test_images_that_one_model_alone_could_judge_count_for_neither(device: Device) -> None:
     """The current model's heads are made for two folds only, so that the others are not judged by it."""
     incumbent = device.incumbent(device.model(device.selection))
