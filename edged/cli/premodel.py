@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edged.cli.options import add_config, write_drawing
 from edged.errors import ConfigError
+from edged.terminal.options import seed
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def register(commands: Commands) -> None:
     train = family.add("train", _train)
     train.add_argument("--images", type=Path, required=True, metavar="DIR", help="the photos")
     train.add_argument("--folds", type=int, default=10, metavar="K", help="of the cross-validation (%(default)s)")
-    train.add_argument("--seed", type=int, default=0, metavar="N", help="of the folds (%(default)s)")
+    train.add_argument("--seed", type=seed, default=0, metavar="N", help="of the folds (%(default)s)")
     report = family.add("report", _report)
     report.add_argument(
         "--images", type=Path, metavar="DIR", help="measure on these photos (default: cross-validated on the training)"

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.cli.options import add_album, add_config, add_workers
+from edged.cli.options import add_album, add_config, add_workers, check_album
 from edged.terminal.options import add_accept, add_hyperparameters, add_limits, given_hyperparameters
 from edged.terminal.registry import Commands
 
@@ -52,8 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.backbone != "auto" and (args.within or args.memory):
         raise ConfigError("--within and --memory choose among networks: they need --backbone auto")
-    if not args.images.is_dir():
-        raise ConfigError(f"--images {args.images}: no such folder; one with a folder per label is needed")
+    check_album(args.images)
 
     limit_threads()
     flags = given_hyperparameters(args)

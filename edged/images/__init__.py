@@ -17,12 +17,11 @@ from edged.images.clustering import group_alike
 from edged.images.image import SPLITS, Embedding, Kept, LabeledImage, Split, StoredImage, variant
 from edged.images.layout import Skipped
 from edged.images.sampling import FrameKeeper
-from edged.images.scan import SETTLE_S, ScanReport
+from edged.images.scan import ScanReport
 from edged.images.store import ImageStore, open_images
 from edged.images.suggestion import Suggestion, suggest
 
 __all__ = [
-    "SETTLE_S",
     "SPLITS",
     "Embedding",
     "FrameKeeper",

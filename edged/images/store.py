@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -98,6 +99,21 @@ class ImageStore:
         """
         with self._scanning:
             return scan(self._index, self._layout, settle_s=settle_s, workers=workers)
+
+    def scan_settled(self) -> ScanReport:
+        """Scan for somebody who looks once: files that were put there just now are waited for, and looked at again.
+
+        Returns:
+            The last scan, with what the first one has skipped.
+        """
+        first = self.scan()
+        if not first.deferred:
+            return first
+        time.sleep(SETTLE_S)
+        report = self.scan()
+        again = {one.file for one in report.skipped}
+        report.skipped[:0] = [one for one in first.skipped if one.file not in again]
+        return report
 
     def labeled(self) -> list[LabeledImage]:
         """Return every labeled image, sorted by label, then sha256: always in the same order."""

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from edged.contract.reports import BackboneChoice, SkippedImage, TrainingReport
-from edged.images import SETTLE_S, open_images
+from edged.images import open_images
 from edged.learning import judging, report
 from edged.learning.acceptance import Candidate, CrossValidation, cross_validate, judge
 from edged.learning.bottlenecks import Backbone, complete
@@ -158,12 +158,8 @@ class _Training:
         request = self._request
         store = open_images(request.state_dir, request.images, request.images_max_mb)
         self._stack.callback(store.close)
-        scanned = store.scan()
+        scanned = store.scan_settled()  # whoever copies a folder and trains at once means these files too
         skipped = {one.file: one.reason for one in scanned.skipped}
-        if scanned.deferred:  # just put there: whoever copies a folder and trains at once means these files too
-            time.sleep(SETTLE_S)
-            scanned = store.scan()
-            skipped |= {one.file: one.reason for one in scanned.skipped}
         self._skipped += [
             SkippedImage(file=file, reason=reason) for file, reason in list(skipped.items())[: report.MOST_SKIPPED]
         ]

@@ -35,6 +35,13 @@ def count(text: str) -> int:
     return int(text)
 
 
+def seed(text: str) -> int:
+    """Parse a seed: a whole number from 0 that fits into 63 bits (an argparse type)."""
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2^63 - 1")
+    return int(text)
+
+
 def counts(text: str) -> list[int]:
     """Parse whole numbers from 1, separated by commas (an argparse type)."""
     return [count(part.strip()) for part in text.split(",")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,6 @@ def test_more_images_are_raced_over(
     [
         (LABELS, False, "edged: nothing to choose from: 1 backbone is installed (mobilenet_v2); `edged models list` "),
         (LABELS[:1], True, "edged: training needs at least two labels of 5 images or more each; there are: checks 8\n"),
-        ((), True, "album: no such folder; one with a folder per label is needed\n"),
     ],
 )
 def test_mistakes_get_one_line(
@@ -92,6 +92,39 @@ def test_mistakes_get_one_line(
     told = capsys.readouterr().err
     assert error in told
     assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["sources", "rank"], ["retrain"], ["finetune"]])
+def test_a_folder_that_is_not_there_is_wrong_usage(
+    config: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    assert main([*command, "--images", "nowhere", "--config", str(config)]) == 2
+    told = capsys.readouterr().err
+    assert told == "edged: --images nowhere: no such folder; one with a folder per label is needed\n"
+
+
+@pytest.mark.parametrize("command", [["sources", "rank"], ["premodel", "train"], ["finetune"]])
+@pytest.mark.parametrize("seed", ["-1", str(2**63), "one"])
+def test_a_seed_that_is_none_is_wrong_usage(
+    config: Path, capsys: pytest.CaptureFixture[str], command: list[str], seed: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--images", ".", "--seed", seed, "--config", str(config)])
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert f"edged: argument --seed: '{seed}' is not a whole number from 0 to 2^63 - 1 " in told
+    assert told.count("\n") == 1
+
+
+def test_photos_that_were_copied_just_now_take_part(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install_second(tmp_path)
+    album = make_album(tmp_path / "album", 8)
+    for file in album.rglob("*.*"):
+        os.utime(file)
+    assert main(["sources", "rank", "--images", str(album), "--workers", "1", "--json", "--config", str(config)]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] > 8
 
 
 def test_limits_leave_out_what_the_device_cannot_afford(

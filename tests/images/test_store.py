@@ -129,6 +129,18 @@ def test_files_that_are_being_written_wait(store: ImageStore, tmp_path: Path) ->
     assert store.scan().added == 1
 
 
+def test_who_looks_once_waits_for_what_was_put_there_just_now(store: ImageStore, tmp_path: Path) -> None:
+    os.utime(put(tmp_path, "roses", "a.jpg", photo(1)))
+    report = store.scan_settled()
+    assert (report.added, report.deferred) == (1, [])
+    broken = put(tmp_path, "roses", "b.jpg", b"no image")
+    os.utime(put(tmp_path, "roses", "c.jpg", photo(2)))
+    os.utime(broken, (1e9, 1e9))
+    report = store.scan_settled()
+    assert [one.file for one in report.skipped] == ["images/roses/b.jpg"], "once, though both scans have seen it"
+    assert store.counts() == {"roses": 2}
+
+
 def test_unusable_files_are_named_once_read_and_read_again_when_they_change(store: ImageStore, tmp_path: Path) -> None:
     whole = photo(1)
     bad = put(tmp_path, "roses", "cut.jpg", whole[:300])

@@ -118,7 +118,7 @@ def _step(progress: Progress) -> Step:
 def _select(training: TrainingRequest) -> Selection:
     store = open_images(training.state_dir, training.images, training.images_max_mb)
     try:
-        store.scan()
+        store.scan_settled()
         return select(store.labeled())
     finally:
         store.close()

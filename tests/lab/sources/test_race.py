@@ -65,7 +65,7 @@ def groups():
 
 
 def test_help_tells_how_few_images_are_seen_by_all_networks():
-    assert f"Fewer than {FEW} images are seen by all" in str(rank.__doc__)
+    assert f"fewer than {FEW} others are seen by all networks" in str(rank.__doc__)
 
 
 def test_the_best_one_wins_in_a_quarter_of_the_time():
