@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 
 SHARE = 0.25
 """Of the time that cross-validating every network on all images would take, a race takes at most so much, unless the
-images are so few that its first round alone takes more."""
+images are so few that its first round alone takes more, or that it takes no more than `LITTLE_S`."""
 FEW = 200
 """With fewer images there is no race: every network sees all of them. On the develop side of the photos half of the
 images in every network left a mean regret of 2.1 ± 0.7 points on sets of 143 to 160, and 0.5 ± 0.1 on sets of 300 to
 333: a quarter of the time cannot know it on the former, and all of it is not long."""
+LITTLE_S = 4.0
+"""A race may take so many seconds whatever its share is. Where bottlenecks are kept from an earlier one passes cost
+nothing, so that a part of their time is none, and the fewest images of a first round would decide."""
 _AIM = 0.95
 """So much of the share is planned with: what a pass costs is an estimate from few images."""
 _FIRST = 0.4
@@ -141,7 +144,7 @@ class _Race:
     ) -> None:
         self._runners, self._labels, self._groups = runners, labels, groups
         self._clock, self._seed, self._progress = clock, seed, progress
-        self._budget_s = 0.0
+        self._budget_s = LITTLE_S
         self._order = stratified_order(labels, groups, seed)
         self._unreadable: set[int] = set()
         self._began = clock()
@@ -156,8 +159,9 @@ class _Race:
         alive = list(range(len(self._runners)))
         for runner in alive:
             self._warm_up(runner)
-        self._budget_s = budget_s = _AIM * share * self._exact_s()
-        seen, number = self._first(budget_s), 0
+        share_s = _AIM * share * self._exact_s()
+        self._budget_s = budget_s = max(share_s, LITTLE_S)
+        seen, number = self._first(share_s), 0
         places: list[Place] = []
         while True:
             number += 1
@@ -227,7 +231,7 @@ class _Race:
         )
         self._head_s[runner] = (self._clock() - passed) / len(images)
         self._spent_s[runner] += self._clock() - began
-        self._progress(min(self._used_s() / self._budget_s, 1.0) if self._budget_s > 0 else 1.0)
+        self._progress(min(self._used_s() / self._budget_s, 1.0))
         return result
 
     def _warm_up(self, runner: int) -> None:
