@@ -231,8 +231,11 @@ class Incumbent:
 
     def _may_judge(self, image: LabeledImage) -> bool:
         """Whether an image can judge this model: it was not made of it, or is made again without it."""
-        if self._taught is None:  # what came with edged saw none of them; another one perhaps all but the test side
-            return self._current.manifest.training is None or image.split == "test"
+        if self._taught is None:
+            # What comes with edged, and says how accurate it is on which photos, saw none of them; another one perhaps
+            # all but the test side.
+            known = self._current.manifest.training is None and self._current.manifest.accuracy is not None
+            return known or image.split == "test"
         label = self._taught.get(image.id)
         if self.made_again:
             return label is not None and self.renamed.get(label, label) == image.label

@@ -297,6 +297,19 @@ def test_a_model_from_elsewhere_judges_the_test_side_with_its_file(device: Devic
     assert len(compared.old) == len(device.selection.of("test"))
 
 
+def test_only_a_model_that_says_what_it_was_measured_on_is_judged_by_every_image(device: Device) -> None:
+    added = device.model(device.selection, known=False)
+    bare = replace(added, manifest=added.manifest.model_copy(update={"training": None}))
+    measured = replace(
+        added, manifest=bare.manifest.model_copy(update={"accuracy": {"quantized": {"top1": 0.8}, "images": 1849}})
+    )
+    judges = {}
+    for name, model in (("bare", bare), ("measured", measured)):
+        incumbent = device.incumbent(model)
+        judges[name] = len(incumbent.compare(always(device.selection, 0), incumbent.predict(ALL)).old)
+    assert judges == {"bare": len(device.selection.of("test")), "measured": len(device.selection.images)}
+
+
 def test_a_new_label_and_a_removed_one_are_compared_on_what_both_know(device: Device) -> None:
     current = device.model(without(device.selection, LABELS[2]))
     incumbent = device.incumbent(current, without(device.selection, LABELS[0]))
