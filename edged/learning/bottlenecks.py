@@ -202,6 +202,7 @@ def complete(
     *,
     workers: int,
     tell: Callable[[int, int], None],
+    idle: list[Network] | None = None,
 ) -> list[Unreadable]:
     """Compute and keep the bottlenecks that are missing.
 
@@ -212,6 +213,7 @@ def complete(
         backbone: The network that makes the bottlenecks.
         workers: Number of threads.
         tell: Called with the number of images that are done, and of all.
+        idle: Networks of this backbone that are open; more are opened as needed, and all of them are there afterwards.
 
     Returns:
         Images that could not be read.
@@ -228,7 +230,7 @@ def complete(
     tell(done, len(images))
     told = 0.0
     try:
-        for result in extract(tasks, backbone, workers=workers):
+        for result in extract(tasks, backbone, workers=workers, idle=idle):
             done += 1
             if isinstance(result, Unreadable):
                 unreadable.append(result)
@@ -266,11 +268,13 @@ def missing(
     return [task for task in wanted if task.views]
 
 
-def extract(tasks: Sequence[Task], backbone: Backbone, *, workers: int) -> Iterator[list[Embedding] | Unreadable]:
+def extract(
+    tasks: Sequence[Task], backbone: Backbone, *, workers: int, idle: list[Network] | None = None
+) -> Iterator[list[Embedding] | Unreadable]:
     """Yield the bottlenecks of every task, in the order in which they are ready.
 
     Decoding and invoking release the interpreter's lock, so threads are enough. Closing the generator ends them after
-    the image at hand.
+    the image at hand. `idle` is that of `complete`.
 
     Raises:
         ModelError: The network cannot be made, or fails.
@@ -282,14 +286,18 @@ def extract(tasks: Sequence[Task], backbone: Backbone, *, workers: int) -> Itera
     ended = threading.Event()
 
     def work() -> None:
+        one = None
         try:
-            one = _Worker(backbone)
+            one = _Worker(backbone, idle)
             while not ended.is_set():
                 done.put(one.bottlenecks(todo.get_nowait()))
         except queue.Empty:
             done.put(None)
         except BaseException as error:  # noqa: BLE001 - the top of a thread; raised again by the consumer
             done.put(error)
+        finally:
+            if idle is not None and one is not None:
+                idle.append(one.network)
 
     threads = [
         threading.Thread(target=work, name=f"bottlenecks-{number}", daemon=True)
@@ -314,14 +322,17 @@ def extract(tasks: Sequence[Task], backbone: Backbone, *, workers: int) -> Itera
 
 
 class _Worker:
-    """A thread's own network."""
+    """A thread and the network that is its own meanwhile."""
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, idle: list[Network] | None) -> None:
         self._backbone = backbone
-        self._network = backbone.network()
+        try:
+            self.network = (idle or []).pop()  # a list's own pop: two threads never get the same one
+        except IndexError:
+            self.network = backbone.network()
 
     def bottlenecks(self, task: Task) -> list[Embedding] | Unreadable:
-        network, backbone = self._network, self._backbone
+        network, backbone = self.network, self._backbone
         try:
             crop = backbone.smallest_crop(task.views)
             image = decode(read_file(task.path), (network.width, network.height), crop=crop)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from edged.images import ImageStore, LabeledImage, Split
     from edged.learning import Limits
     from edged.store import Bundle
-    from edged.vision.network import Bottlenecks, Runtime
+    from edged.vision.network import Bottlenecks, Network, Runtime
 
 Tell = Callable[[str, int, int], None]
 """Told which network's bottlenecks are computed, how many images are done, and of how many."""
@@ -269,7 +269,7 @@ class Ranker:
             warning=warning,
         )
 
-    def _pass(self, backbone: Backbone, images: Sequence[LabeledImage]) -> set[str]:
+    def _pass(self, backbone: Backbone, images: Sequence[LabeledImage], idle: list[Network] | None = None) -> set[str]:
         """Complete a network's bottlenecks of some images; return the hashes of those that cannot be read."""
         unreadable = complete(
             self._store,
@@ -278,6 +278,7 @@ class Ranker:
             backbone,
             workers=self._workers,
             tell=lambda done, of: self._tell(backbone.bundle.name, done, of),
+            idle=idle,
         )
         return {one.task.sha256 for one in unreadable}
 
@@ -343,6 +344,8 @@ class _Runner:
     def __init__(self, ranker: Ranker, bundle: Bundle) -> None:
         self._ranker, self._bundle = ranker, bundle
         self._opened: Backbone | None = None
+        # They stay open from round to round: opening one takes as long as some passes, and is paid once.
+        self._networks: list[Network] = []
         source = read_known_sources().of(bundle)
         self.prior = source.accuracy if source is not None and source.dataset == IMAGENET else None
 
@@ -359,7 +362,9 @@ class _Runner:
 
     def look(self, images: NDArray[np.intp]) -> NDArray[np.intp]:
         """Pass images through the network that have no bottleneck yet; return those that cannot be read."""
-        lost = self._ranker._pass(self._backbone, [self._ranker._images[image] for image in images])
+        if not self._networks:
+            self._networks = [self._backbone.network() for _ in range(max(self._ranker._workers, 1))]
+        lost = self._ranker._pass(self._backbone, [self._ranker._images[image] for image in images], self._networks)
         return np.array([image for image in images if self._ranker._images[image].sha256 in lost], np.intp)
 
     def features(self, images: NDArray[np.intp]) -> Bottlenecks:

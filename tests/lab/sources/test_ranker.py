@@ -17,6 +17,7 @@ from edged.lab.sources.racing import stratified_order
 from edged.lab.sources.transferability import p2l
 from edged.lab.trainer import choose
 from edged.learning import Limits, TrainingRequest, candidates, choose_backbone
+from edged.learning.bottlenecks import Backbone
 from edged.learning.dataset import select
 from edged.learning.pipeline import train
 from edged.store import Store, read_bundle, read_labels
@@ -290,3 +291,20 @@ def test_estimates_are_ranked_by_their_score(store, shared_data, tmp_path):
         standings = one.estimate().standings
     assert [standing.bundle.name for standing in standings] == ["mobilenet_v2", "a_worse_one", "other"]
     assert standings[0].score > standings[1].score
+
+
+def test_a_race_opens_each_network_once_a_thread_however_many_rounds_it_has(two, tmp_path, monkeypatch):
+    store, bundles = two
+    opened = []
+    network = Backbone.network
+
+    def counted(backbone):
+        opened.append(backbone.bundle.name)
+        return network(backbone)
+
+    monkeypatch.setattr(Backbone, "network", counted)
+    monkeypatch.setattr("edged.lab.sources.ranker.FEW", 10)
+    with ranker(store, make_album(tmp_path / "album", 30), bundles) as one:
+        ranking = one.race()
+    assert ranking.rounds >= 1
+    assert sorted(opened) == ["a_shallow", "deep"], "the first look, the warm-up and the rounds share one"
