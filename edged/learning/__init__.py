@@ -5,12 +5,12 @@ stages: `dataset` (which images take part), `bottlenecks` (what the network belo
 `softmax_regression` with `standardisation` (the training itself), `recipe` (how a head is made, and made again of
 other images), `acceptance` (whether the new model may answer: `comparison` makes heads without the images that they
 judge, `incumbent` is the model that answers now, `gate` decides), `calibration` (the temperature that makes scores mean
-something, found by these heads), `export` (a quantized file and its bundle), `evaluation` (accuracy, recall of each
-class, confusions), `judging` (runs the exported file), `learning_curve` (what more images would bring), `review` with
-`doubtful` (labels that look wrong; `reviewer` is the child process of a review without a training), `report` (what is
-told of it), `tensorboard` (curves and graph).
+something, found by these heads), `export` (a quantized file and its bundle), `exemplars` (what frames will be compared
+with), `evaluation` (accuracy, recall of each class, confusions), `judging` (runs the exported file), `learning_curve`
+(what more images would bring), `review` with `doubtful` (labels that look wrong; `reviewer` is the child process of a
+review without a training), `report` (what is told of it), `tensorboard` (curves and graph).
 Pure numpy, without files, clocks and threads: `softmax_regression`, `standardisation`, `recipe`, `evaluation`,
-`calibration`, `comparison`, `gate`, `doubtful` and `learning_curve`.
+`calibration`, `comparison`, `gate`, `doubtful`, `exemplars` and `learning_curve`.
 
 The port is what asks for a training and what a training says, and the modules of its parts that the lab takes up, each
 by its own name, because they load numpy: a trainer limits its threads before.

@@ -35,6 +35,13 @@ if TYPE_CHECKING:
     from edged.vision.quantization import Affine
 
 
+LEAST_HELD_OUT = 20
+"""With fewer held-out images nothing can be said of one frame in twenty."""
+_CANDIDATES = 1000
+"""So many taught images, drawn at random, are looked at for the choice of exemplars: the cost grows with its square."""
+_ROWS = 512
+
+
 def common_to(backbone: Backbone) -> Vector:
     """Return the common direction of a network's bottlenecks, (features,); see `familiarity.common_direction`.
 
@@ -46,13 +53,6 @@ def common_to(backbone: Backbone) -> Vector:
         with suppress(ModelError):
             return Familiarity.decode(known).common
     return common
-
-
-LEAST_HELD_OUT = 20
-"""With fewer held-out images nothing can be said of one frame in twenty."""
-_CANDIDATES = 1000
-"""So many taught images, drawn at random, are looked at for the choice of exemplars: the cost grows with its square."""
-_ROWS = 512
 
 
 def choose(ready: NDArray[np.float32], seed: int = 0) -> NDArray[np.intp]:
