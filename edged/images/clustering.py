@@ -20,6 +20,8 @@ AS_ALIKE = 0.95
 """Frames are of one group if they are more alike than this share of the pairs of taught images of different labels."""
 WITHOUT_TAUGHT = 0.2
 """Cosine that stands for it where nothing is taught: about what it is for most sets of photos."""
+_COMPARED = 1000
+"""So many taught images tell it, spread evenly over all: the memory goes with the square of the number."""
 _LEAST_LENGTH = 1e-12
 
 
@@ -103,7 +105,11 @@ def average_linkage(similarity: Vector, least: float) -> list[NDArray[np.intp]]:
 
 
 def _likeness_of_others(pointing: Vector, labels: NDArray[np.integer[Any]]) -> float:
-    """Return the cosine that `AS_ALIKE` of the pairs of different labels stay below."""
+    """Return the cosine that `AS_ALIKE` of the pairs of different labels stay below; there are two labels or more."""
+    if len(labels) > _COMPARED:
+        by_label = np.argsort(labels, kind="stable")  # so that each label keeps its share, and a rare one a place
+        some = by_label[np.linspace(0, len(labels) - 1, _COMPARED).astype(np.intp)]
+        pointing, labels = pointing[some], labels[some]
     cosines = pointing @ pointing.T
     return float(np.quantile(cosines[labels[:, np.newaxis] != labels], AS_ALIKE))
 
