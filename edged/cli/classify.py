@@ -114,7 +114,7 @@ def _open_model(
     known = None
     if found.familiarity is not None and settings.unknown:
         try:
-            known = Familiarity.decode(found.familiarity)
+            known = Familiarity.decode(found.familiarity, network.features)
         except ModelError as error:
             note("edged", f"{FAMILIARITY} of {found.name}: {error}; nothing will be called unknown")
     return found.id or found.name, network, labels, known

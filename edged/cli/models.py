@@ -12,9 +12,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edged.cli.bundles import available, origin, print_fields, print_table, row
 from edged.cli.options import add_config
@@ -158,13 +157,12 @@ def _use(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    """Recompute hashes and run each network once.
+    """Recompute hashes, run each network once, and read what tells it unknown things.
 
     Examples:
       edged models verify
     """
     from edged.terminal.text import note
-    from edged.zoo import verify
 
     configuration, store = _open(args, changes=False)
     folders = store.folders() if args.name is None else [store.find(args.name).path]
@@ -173,18 +171,20 @@ def _verify(args: argparse.Namespace) -> int:
     failed = 0
     for folder in folders:
         try:
-            print(_verified(folder, verify, configuration))
+            print(_verified(folder, configuration))
         except EdgedError as error:
             failed += 1
             note("edged", str(error))
     return 1 if failed else 0
 
 
-def _verified(folder: Path, verify: Callable[..., Any], configuration: Settings) -> str:
+def _verified(folder: Path, configuration: Settings) -> str:
     from edged.store import read_bundle
+    from edged.zoo import check_familiarity, verify
 
     bundle = read_bundle(folder)
     network, inference = verify(bundle, configuration.model.runtime)
+    check_familiarity(bundle, network)
     return (
         f"{bundle.name} ({bundle.id}): sound; {network.width}×{network.height}, {network.classes} classes, "
         f"{network.features} features, {inference.invoke_ms:.1f} ms on {network.runtime}"

@@ -90,10 +90,7 @@ def read_familiarity(bundle: Bundle, features: int) -> Familiarity | None:
     if data is None:
         return None
     try:
-        known = Familiarity.decode(data)
-        if known.exemplars.shape[1] != features:
-            raise ModelError(f"its bottlenecks have {known.exemplars.shape[1]} features, the model's {features}")
+        return Familiarity.decode(data, features)
     except ModelError as error:
         log.error("%s: %s; no frame will be called unknown", bundle.path / FAMILIARITY, error)
         return None
-    return known

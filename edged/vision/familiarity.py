@@ -191,11 +191,15 @@ class Familiarity:
         return file.getvalue()
 
     @classmethod
-    def decode(cls, data: bytes) -> Familiarity:
+    def decode(cls, data: bytes, features: int | None = None) -> Familiarity:
         """Read the content of a familiarity.npz.
 
+        Args:
+            data: The content.
+            features: Of the network that it shall be used with; None: of any.
+
         Raises:
-            ModelError: It is damaged, or of a version that this edged does not know.
+            ModelError: It is damaged, of another network, or of a version that this edged does not know.
         """
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
@@ -224,6 +228,8 @@ class Familiarity:
         except Exception as error:  # numpy and zipfile raise whatever a damaged file leads them to
             raise ModelError(f"damaged: {error or type(error).__name__}") from error
         read._check()
+        if features is not None and len(read.common) != features:
+            raise ModelError(f"its bottlenecks have {len(read.common)} features, the model's {features}")
         return read
 
     def _check(self) -> None:
@@ -240,7 +246,10 @@ class Familiarity:
         if not fits:
             raise ModelError("damaged: its arrays do not fit each other")
         real = [self.common, self.held_out, *([] if self.head is None else [self.head.weights, self.head.bias])]
-        if not all(np.isfinite(one).all() for one in real) or (np.diff(self.held_out) < 0).any():
+        spreads = [self.similarity, *([] if self.head is None else [self.head.energy])]
+        real.append(np.array([[one.mean, one.deviation] for one in spreads] + [[self.affine.scale, 0.0]], np.float32))
+        sane = all(np.isfinite(one).all() for one in real) and all(one.deviation > 0 for one in spreads)
+        if not sane or (np.diff(self.held_out) < 0).any():
             raise ModelError("damaged: its numbers make no sense")
 
 

@@ -5,12 +5,13 @@ Where models lie and which one runs is `edged.store`'s.
 
 from edged.zoo.catalogue import Entry, Source, read_catalogue
 from edged.zoo.fetch import Progress
-from edged.zoo.install import install, name_from_file, pull, verify
+from edged.zoo.install import check_familiarity, install, name_from_file, pull, verify
 
 __all__ = [
     "Entry",
     "Progress",
     "Source",
+    "check_familiarity",
     "install",
     "name_from_file",
     "pull",

@@ -14,6 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from edged.contract.topics import TopicLevel
 from edged.errors import ConfigError, ModelError, first_mistake
+from edged.store import FAMILIARITY
+from edged.vision.familiarity import Familiarity
 from edged.vision.graph import Graph
 from edged.vision.network import Network, Runtime
 from edged.zoo.archive import extract
@@ -127,6 +129,21 @@ def verify(bundle: Bundle, runtime: Runtime = "auto") -> tuple[Network, Inferenc
             f"{bundle.path}: the manifest says {told.width}×{told.height} pixels, the model {real[0]}×{real[1]}"
         )
     return network, inference
+
+
+def check_familiarity(bundle: Bundle, network: Network) -> None:
+    """Read what tells unknown things, where the bundle has it: a network runs without, and calls nothing unknown.
+
+    Raises:
+        ModelError: One line that names the file and what is wrong.
+    """
+    data = bundle.read_familiarity()
+    if data is None:
+        return
+    try:
+        Familiarity.decode(data, network.features)
+    except ModelError as error:
+        raise ModelError(f"{bundle.path / FAMILIARITY}: {error}; nothing will be called unknown") from error
 
 
 def name_from_file(path: Path) -> str:

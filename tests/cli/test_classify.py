@@ -121,6 +121,21 @@ def test_a_damaged_familiarity_costs_only_the_familiarity(
     assert "damaged" in told.err
 
 
+def test_a_familiarity_of_another_network_costs_only_the_familiarity(
+    config: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(SHIPPED, folder)
+    with np.load(SHIPPED / "familiarity.npz") as file:
+        arrays = {name: file[name] for name in file.files}
+    narrower = {name: arrays[name][..., :-1] for name in ("exemplars", "common", "weights") if name in arrays}
+    np.savez(folder / "familiarity.npz", **{**arrays, **narrower})
+    assert edged(config, "--json", "--model", folder, photo) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["label"] != "unknown"
+    assert "its bottlenecks have 1279 features, the model's 1280" in told.err
+
+
 @pytest.mark.parametrize("model", ["mobilenet_v2", "id", "folder"])
 def test_ways_to_name_a_model(config: Path, photo: Path, capsys: pytest.CaptureFixture[str], model: str) -> None:
     identity = json.loads((SHIPPED / "manifest.json").read_text())["sha256"][:12]

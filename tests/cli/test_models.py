@@ -76,6 +76,23 @@ def test_add_verify_remove(config: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert edged(config, "verify", "my_net") == 1
 
 
+def test_verify_tells_of_a_familiarity_that_is_damaged(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add = ("add", SHIPPED / "model.tflite", "--labels", SHIPPED / "labels.txt", "--name", "mine")
+    assert edged(config, *add) == 0
+    known = tmp_path / "state" / "models" / "mine" / "familiarity.npz"
+    known.write_bytes((SHIPPED / "familiarity.npz").read_bytes())
+    assert edged(config, "verify", "mine") == 0
+    known.write_bytes((SHIPPED / "familiarity.npz").read_bytes()[:9999])
+    capsys.readouterr()
+    assert edged(config, "verify", "mine") == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"edged: {known}: damaged: ")
+    assert told.err.endswith("; nothing will be called unknown\n")
+
+
 @pytest.mark.parametrize(
     ("file", "labels", "message"),
     [

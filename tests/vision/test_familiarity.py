@@ -135,6 +135,9 @@ def _change(name: str, to: Callable[[np.ndarray], np.ndarray]) -> Callable[[byte
         pytest.param(_change("held_out", lambda old: old * np.nan), id="held out that are no numbers"),
         pytest.param(_change("weights", lambda old: old[:1]), id="weights without a bias"),
         pytest.param(_change("affine", lambda old: old[:1]), id="half a scale"),
+        pytest.param(_change("affine", lambda old: old * [np.inf, 1]), id="a scale without end"),
+        pytest.param(_change("spreads", lambda old: old * np.nan), id="spreads that are no numbers"),
+        pytest.param(_change("spreads", lambda old: old * [1, 0]), id="images that do not differ"),
     ],
 )
 def test_a_damaged_file_is_one_error(damage: Callable[[bytes], bytes]) -> None:
@@ -143,6 +146,13 @@ def test_a_damaged_file_is_one_error(damage: Callable[[bytes], bytes]) -> None:
     whole = taught(head=(weights, np.ones(2, np.float32)), left_out=(real @ weights.T)[np.newaxis]).encode()
     with pytest.raises(ModelError):
         Familiarity.decode(damage(whole))
+
+
+def test_one_of_another_network_is_one_error() -> None:
+    data = taught().encode()
+    assert Familiarity.decode(data, FEATURES).common.shape == (FEATURES,)
+    with pytest.raises(ModelError, match=f"have {FEATURES} features, the model's {FEATURES + 1}"):
+        Familiarity.decode(data, FEATURES + 1)
 
 
 def test_the_network_that_ships_finds_noise_and_an_empty_picture_strange_but_no_photo() -> None:
