@@ -168,7 +168,8 @@ class ImagesGroupsArgs(Args):
 
     The job's report: `groups` [{id, size, images [id], likely [{label, score}]}], where a group's id is that of its
     most central frame, the first of `images`, and `likely` what the model that answers makes of that one; `all`: how
-    many groups there are; `strangers`: how many frames are in them; `unlabeled`: how many frames wait for a label.
+    many groups there are; `strangers`: how many frames are in them; `unlabeled`: how many frames wait for a label;
+    `considered`: how many of these were looked at, as in `images_suggest`.
     """
 
     command = "images_groups"

@@ -162,6 +162,7 @@ class Suggestions:
             "all": len(found),
             "strangers": len(strangers),
             "unlabeled": frames.waiting,
+            "considered": len(frames.images),
         }
 
     def members(self, group: str) -> tuple[str, list[str]]:

@@ -80,7 +80,8 @@ class AlbumDevice(ScriptedDevice):
     def _do_images_groups(self, command: CommandMessage) -> None:
         group = {"id": "a" * 16, "size": 6, "images": [f"{digit}" * 16 for digit in range(6)]}
         likely = [{"label": "ro\x1b[31mses", "score": 0.41}]
-        report = {"groups": [group | {"likely": likely}, {}], "all": 5, "strangers": 9, "unlabeled": 40}
+        report = {"groups": [group | {"likely": likely}, {}], "all": 5, "strangers": 9, "unlabeled": 40,
+                  "considered": 33}  # fmt: skip
         self._job(command, "succeeded", "images_groups", report=report)
 
 
@@ -222,6 +223,7 @@ def test_groups_in_harmless_text(broker_port: int, edgectl: Edgectl) -> None:
     assert "11111111 22222222 33333333 and 2 more" in " ".join(done.stdout.split())
     assert "first 2 of 5 groups; --limit 5 shows more" in done.stdout
     assert "tx2-01: 9 of 40 frames without a label show something unknown" in done.stdout
+    assert "7 were not considered: near duplicates, older, or seen by another network" in done.stdout
     assert "edgectl images label --group GROUP LABEL" in done.stdout
 
 

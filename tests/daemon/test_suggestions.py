@@ -104,6 +104,7 @@ def test_strangers_come_first_and_a_group_gets_a_name(
 
     found = told("images", "groups")
     assert (found["strangers"], found["all"]) == (12, len(found["groups"]))
+    assert (found["unlabeled"], found["considered"]) == (20, 20)
     members = [member for group in found["groups"] for member in group["images"]]
     assert sorted(members) == sorted(frame for frame, reason in kept.items() if reason == "unknown")
     sizes = [group["size"] for group in found["groups"]]

@@ -55,9 +55,8 @@ def run_suggest(args: argparse.Namespace) -> int:
                 )
             print_part(screen, table)
         screen.print(text(f"{device}: {len(images)} of {waiting} frames without a label", "bold"))
-        if (left := waiting - int(report.get("considered") or 0)) > 0:
-            why = "near duplicates, older, or seen by another network"
-            screen.print(text(f"{left} were not considered: {why}", "yellow"))
+        if note := _left(report):
+            screen.print(text(note, "yellow"))
         if images:
             screen.print("label one: edgectl images label ID LABEL")
 
@@ -106,10 +105,20 @@ def run_groups(args: argparse.Namespace) -> int:
             screen.print(text(f"first {len(groups)} of {all_} groups; --limit {min(all_, _MOST)} shows more", "yellow"))
         waiting = int(report.get("unlabeled") or 0)
         screen.print(text(f"{device}: {strangers} of {waiting} frames without a label show something unknown", "bold"))
+        if note := _left(report):
+            screen.print(text(note, "yellow"))
         if groups:
             screen.print("label a whole group: edgectl images label --group GROUP LABEL")
 
     return ask_each(args, "images_groups", {"limit": min(args.limit, _MOST)}, show)
+
+
+def _left(report: dict[str, Any]) -> str:
+    """Say how many frames were not looked at; "" where all were, or an older device does not tell."""
+    if (considered := report.get("considered")) is None:
+        return ""
+    left = int(report.get("unlabeled") or 0) - int(considered)
+    return f"{left} were not considered: near duplicates, older, or seen by another network" if left > 0 else ""
 
 
 def _reason(image: dict[str, Any]) -> str:
