@@ -288,7 +288,9 @@ class Daemon:
 
     def _watch_drift(self, frame: Frame, inference: Inference, engine: Engine) -> None:
         """Remember how alike a frame is to what was taught."""
-        self.drift.add(frame.camera, engine.bundle.id, inference.familiarity, frame.captured_ns / 1e9)
+        # A familiarity is a rank: that of one network of a selection may stand beside that of another.
+        model = engine.bundle.id if inference.network is None else self.loop.engine.bundle.id
+        self.drift.add(frame.camera, model, inference.familiarity, frame.captured_ns / 1e9)
 
     def _drift_state(self) -> dict[str, Drift]:
         """Return what telemetry says of the drift, and let the alert follow it."""

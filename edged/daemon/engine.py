@@ -88,6 +88,7 @@ def read_familiarity(bundle: Bundle, features: int) -> Familiarity | None:
     """Return what tells how alike a frame is to what a network was taught; what is damaged is told and left out."""
     data = bundle.read_familiarity()
     if data is None:
+        log.info("model %s (%s) does not know what it was taught: it calls no frame unknown", bundle.name, bundle.id)
         return None
     try:
         return Familiarity.decode(data, features)

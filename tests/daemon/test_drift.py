@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,10 +15,12 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edged.codec import read_image
+from edged.daemon.app import Daemon
 from edged.daemon.drift import DriftWatch, Strange, measure
 from edged.learning.bottlenecks import Backbone
 from edged.learning.exemplars import common_to, familiarity_of
 from edged.store import read_bundle
+from edged.types import Inference
 from tests.conftest import HAS_SHARED_DATA, REPOSITORY, SHARED_DATA
 from tests.daemon.running import PHOTOS, Running, Watcher
 from tests.mosquitto import Mosquitto
@@ -106,6 +110,21 @@ def test_another_model_begins_anew_and_one_that_knows_nothing_says_nothing() -> 
     assert watch.state(now, 0.0)[1] is not None
     watch.add("main", "another", None, now)
     assert watch.state(now, 0.0) == ({}, None)
+
+
+def test_networks_that_take_turns_are_watched_as_one() -> None:
+    def engine(name: str) -> Any:
+        return SimpleNamespace(bundle=SimpleNamespace(id=name))
+
+    daemon: Any = SimpleNamespace(drift=DriftWatch(HOUR), loop=SimpleNamespace(engine=engine("first")))
+    for number in range(240):
+        frame: Any = SimpleNamespace(camera="main", captured_ns=number * 5 * 10**9)
+        name = ("first", "other")[number % 2]
+        inference = Inference(np.ones(1, np.float32), np.ones(1, np.float32), 1.0, name, familiarity=0.001)
+        Daemon._watch_drift(daemon, frame, inference, engine(name))
+    known, strange = daemon.drift.state(240 * 5.0, 0.0)
+    assert known["main"].frames == 240
+    assert strange is not None
 
 
 def test_a_camera_that_looks_at_noise_raises_the_alert_until_it_sees_photos_again(
