@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Verb = Literal["kept", "relabeled", "removed"]
 _ID_SHOWN = 8
+_LAST = "all are answered; Enter: done, u: undo, q: stop"
 _HELP = "Enter: keep, r: {looks_like}, d: remove, a label or its number, v: fetch to look at, u: undo, q: stop"
 
 
@@ -67,7 +68,21 @@ class Relabeling:
         """Ask for one image after another; return a line that says what was done."""
         labels = self._labels()
         print_line("labels: " + ", ".join(f"{number} {label}" for number, label in enumerate(labels, 1)))
-        while len(self._answers) < len(self._images):
+        try:
+            self._ask_for_all(labels)
+        except KeyboardInterrupt:
+            print_line("\n" + self._told())  # what was answered is done
+            raise
+        return self._told()
+
+    def _ask_for_all(self, labels: Sequence[str]) -> None:
+        """Ask until all are answered or the person stops."""
+        while self._images:
+            if len(self._answers) == len(self._images):
+                if self._read(f"[{_LAST}]") != "u":
+                    return
+                self._undo()
+                continue
             image = self._images[len(self._answers)]
             near = "".join(f", shows the same as {(one.id or '')[:_ID_SHOWN]} {one.label}" for one in image.near)
             name = f"{(image.id or '')[:_ID_SHOWN]} {file_of(image)}".strip()
@@ -77,14 +92,13 @@ class Relabeling:
             )
             line = self._read(f"[{_HELP.format(looks_like=image.looks_like)}]")
             if line is None or line == "q":
-                break
+                return
             if line == "u":
                 self._undo()
             elif line == "v":
                 self._view(image)
             elif (answer := self._carry_out(image, line, labels)) is not None:
                 self._answers.append(answer)
-        return self._told()
 
     def _labels(self) -> list[str]:
         job = ask(self._client, self._device, "images_list", {"limit": 0})
@@ -97,7 +111,8 @@ class Relabeling:
             return self._remove(image)
         label = chosen(line, image, labels)
         if label is None:
-            print_line(f"{line!r} is no answer and no label; ={line} makes it one")
+            hint = "a label's name comes after =" if line.startswith("=") else f"={line} makes it one"
+            print_line(f"{line!r} is no answer and no label; {hint}")
             return None
         if not self._label(image, label, confirmed=True):
             return None

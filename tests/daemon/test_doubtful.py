@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from edged.contract.reports import DoubtfulLabels
 from edged.ctl.client import Client
+from edged.ctl.relabeling import Relabeling
 from edged.mqtt.broker import broker as broker_of
 from edged.settings import MqttSettings
 from tests.albums import make_album, picture, put
@@ -106,10 +108,15 @@ def test_wrong_labels_are_found_put_right_and_learned_from(
     before = call(client, "retrain")
     assert before["doubtful"]["number"] == len(found)
     # A removal, taken back; a name that is no label; a number (2: discs); the label that it looks like; the rest kept.
-    answers = ["d", "u", "nonsense", "r"] + ["r" if name.startswith("wrong") else "" for name in list(found)[1:]]
+    # The last answer of all can be taken back, too.
+    rest = ["r" if name.startswith("wrong") else "" for name in list(found)[1:]]
+    answers = ["d", "u", "nonsense", "=", "r", *rest, "u", rest[-1], ""]
     screen = in_terminal(broker, "images", "doubtful", answers=answers)
     assert "labels: 1 checks, 2 discs, 3 lonely, 4 stripes" in screen
-    assert "'nonsense' is no answer and no label" in screen
+    assert "'nonsense' is no answer and no label; =nonsense makes it one" in screen
+    assert "'=' is no answer and no label; a label's name comes after =" in screen
+    assert screen.count(f"{len(found)} of {len(found)}: ") == 2
+    assert screen.count("all are answered") == 2
     assert "dut: 4 relabeled" in screen
     for shown, seed in SWAPPED.values():
         assert (images / shown / f"wrong-{seed}.jpg").exists()
@@ -135,6 +142,24 @@ def test_what_is_kept_is_not_asked_again_until_its_label_changes(
     assert call(client, "images_label", id=first[0]["id"], label="lonely")["label"] == "lonely"
     call(client, "images_label", id=first[0]["id"], label=first[0]["label"])
     assert first[0]["id"] in [image["id"] for image in call(client, "images_doubtful")["images"]]
+
+
+def test_an_interrupt_tells_what_was_done_already(
+    daemon: Callable[..., Daemon], client: Client, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon("[retrain]\nkeep_frames = false\n")
+    found = DoubtfulLabels.model_validate(call(client, "images_doubtful")).images
+
+    def read(_: str) -> str:
+        """Keep the first one, then press Ctrl-C."""
+        if "2 of " in capsys.readouterr().out:
+            raise KeyboardInterrupt
+        return ""
+
+    with pytest.raises(KeyboardInterrupt):
+        Relabeling(client, "dut", found, read).run()
+    assert f"dut: 1 kept, {len(found) - 1} not answered" in capsys.readouterr().out
+    assert call(client, "images_doubtful")["right"] == 1
 
 
 def test_without_labeled_images_there_is_one_clear_line(daemon: Callable[..., Daemon], edgectl: Edgectl) -> None:
