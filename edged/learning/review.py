@@ -91,7 +91,9 @@ def doubtful_labels(
     label_of = np.array([labels.index(image.label) for image in images], np.intp)
     groups = [image.group_id for image in images]
     right = np.array([image.confirmed for image in images], bool)
-    learned = np.array([number for number, label in enumerate(labels) if counts[label] >= MIN_IMAGES], np.intp)
+    bursts = {label for label in labels if len({image.group_id for image in images if image.label == label}) < 2}
+    told_apart = [counts[label] >= MIN_IMAGES and label not in bursts for label in labels]
+    learned = np.flatnonzero(told_apart)
     own = np.flatnonzero(np.isin(label_of, learned)) if len(learned) > 1 else np.empty(0, np.intp)
     odds, share = np.zeros((len(images), len(labels))), None
     wrong, looks_like = np.zeros(len(images)), np.zeros(len(images), np.intp)
@@ -133,8 +135,10 @@ def doubtful_labels(
         right=int(right.sum()),
         left_out={
             label: f"{counted(counts[label], 'image')}; at least {MIN_IMAGES} of two labels are needed"
+            if counts[label] < MIN_IMAGES or label not in bursts
+            else f"{counted(counts[label], 'image')}, all of them near duplicates; none can judge another"
             for label in labels
-            if counts[label] < MIN_IMAGES or not len(own)
+            if label not in {labels[number] for number in learned} or not len(own)
         },
     )
     return report if share is None else report.model_copy(update={"share": rounded(share)})

@@ -56,6 +56,16 @@ def test_wrong_labels_are_named_with_the_right_ones(tmp_path: Path, images: Path
     assert confidence[len(found)] <= 0.5
 
 
+def test_a_label_with_one_burst_of_photos_is_not_judged(tmp_path: Path, images: Path) -> None:
+    """Without its near duplicates nothing is left of the label, so that each of them would look like another one."""
+    for number in range(8):
+        put(images / "burst" / f"{number}.jpg", picture("checks", 777) + bytes(number))  # the same pixels
+    report, _ = reviewed(tmp_path)
+    assert "burst" not in {image.label for image in report.images}
+    assert report.left_out == {"burst": "8 images, all of them near duplicates; none can judge another"}
+    assert report.judged == 47
+
+
 def test_what_is_confirmed_is_named_no_more(tmp_path: Path, store: ImageStore) -> None:
     first, _ = reviewed(tmp_path)
     (wrong,) = [image for image in first.images if image.file == "wrong-1.jpg"]
