@@ -116,7 +116,7 @@ def run_push(args: argparse.Namespace) -> int:
     from edged.ctl.fleet import addressed
     from edged.ctl.jobs import ask
     from edged.ctl.upload import upload
-    from edged.terminal.text import print_json, print_line
+    from edged.terminal.text import note, print_json, print_line
 
     model, wanted = _read_source(args)
     worst = DONE
@@ -134,6 +134,8 @@ def run_push(args: argparse.Namespace) -> int:
                     f"{device}: {report.get('name')} ({report.get('id')}) installed; "
                     f"`edgectl models use {report.get('name')}` lets it answer"
                 )
+    if (args.source / "familiarity.npz").exists():
+        note("edgectl", "familiarity.npz is not sent: the model will call nothing unknown there until it is retrained")
     return worst
 
 
