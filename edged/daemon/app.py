@@ -293,9 +293,13 @@ class Daemon:
         self.drift.add(frame.camera, model, inference.familiarity, frame.captured_ns / 1e9)
 
     def _drift_state(self) -> dict[str, Drift]:
-        """Return what telemetry says of the drift, and let the alert follow it."""
+        """Return what telemetry says of the drift, and let the alert follow it.
+
+        A network as it was installed knows nothing of this camera: that its photos were others is no news.
+        """
         found, strange = self.drift.state(time.monotonic(), time.time())
-        self.announcements.alert("drift", strange)
+        taught_here = self.loop.engine.bundle.manifest.training is not None
+        self.announcements.alert("drift", strange if taught_here else None)
         return found
 
     def _camera_changed(self, name: str, state: CameraState) -> None:

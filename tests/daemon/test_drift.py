@@ -19,10 +19,13 @@ from edged.daemon.app import Daemon
 from edged.daemon.drift import DriftWatch, Strange, measure
 from edged.learning.bottlenecks import Backbone
 from edged.learning.exemplars import common_to, familiarity_of
-from edged.store import read_bundle
+from edged.learning.pipeline import train
+from edged.store import Store, read_bundle
 from edged.types import Inference
+from tests.albums import LABELS, make_album
 from tests.conftest import HAS_SHARED_DATA, REPOSITORY, SHARED_DATA
 from tests.daemon.running import PHOTOS, Running, Watcher
+from tests.learning.conftest import request_for
 from tests.mosquitto import Mosquitto
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -127,18 +130,26 @@ def test_networks_that_take_turns_are_watched_as_one() -> None:
     assert strange is not None
 
 
-def test_a_camera_that_looks_at_noise_raises_the_alert_until_it_sees_photos_again(
-    broker: Mosquitto, run: Callable[..., Running], watch: Callable[..., Watcher], tmp_path: Path
-) -> None:
-    seen, folder = watch(broker), tmp_path / "photos"
+def noise(folder: Path) -> str:
+    """Put pictures of noise into a folder; return the camera that shows it."""
     folder.mkdir()
     for number in range(8):
-        noise = np.random.default_rng(number).integers(0, 256, (240, 320, 3)).astype(np.uint8)
-        cv2.imwrite(str(folder / f"{number}.png"), noise)
-    camera = f'[cameras.main]\nsource = "dir://{folder}"\nfps = 50'
-    device = run(broker.url, cameras=camera, telemetry="drift_s = 6")
+        picture = np.random.default_rng(number).integers(0, 256, (240, 320, 3)).astype(np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), picture)
+    return f'[cameras.main]\nsource = "dir://{folder}"\nfps = 50'
+
+
+def test_a_camera_that_looks_at_noise_raises_the_alert_until_it_sees_what_was_taught_again(
+    broker: Mosquitto, run: Callable[..., Running], watch: Callable[..., Watcher], tmp_path: Path
+) -> None:
+    state = tmp_path / "taught"
+    outcome = train(request_for(state, images=30, epochs=30), lambda _: None)
+    assert outcome.bundle is not None
+    Store(state).promote(read_bundle(outcome.bundle), "mobilenet_v2")
+    seen, folder = watch(broker), tmp_path / "photos"
+    device = run(broker.url, cameras=noise(folder), telemetry="drift_s = 6", state_dir=state)
     wait_until(lambda: any(seen.of("alert/drift")), what="an alert")
-    told = json.loads(seen.of("alert/drift")[-1])
+    told = json.loads(next(payload for payload in seen.of("alert/drift") if payload))
     assert told["name"] == "drift"
     assert "camera main" in told["reason"]
     late = watch(broker)
@@ -147,13 +158,29 @@ def test_a_camera_that_looks_at_noise_raises_the_alert_until_it_sees_photos_agai
     telemetry = next(one for one in reversed(seen.decoded("telemetry")) if "drift" in one)
     assert telemetry["drift"]["main"]["statistic"] > 0.9
     assert "unknown" in {result["label"] for result in seen.decoded("result/main")}
-    for photo in sorted(PHOTOS.glob("*.jpg")):
-        (folder / photo.name).write_bytes(photo.read_bytes())
-    for noise in folder.glob("*.png"):
-        noise.unlink()
+    make_album(folder, 10, first=500)
+    for label in LABELS:
+        for picture in (folder / label).iterdir():
+            picture.rename(folder / f"{label}{picture.name}")
+    for picture in folder.glob("*.png"):
+        picture.unlink()
     wait_until(lambda: seen.of("alert/drift")[-1] == b"", what="the end of the alert")
     assert device.stop() == 0
     assert "drift is over" in device.log
+
+
+def test_a_network_as_it_was_installed_raises_no_alert(
+    broker: Mosquitto, run: Callable[..., Running], watch: Callable[..., Watcher], tmp_path: Path
+) -> None:
+    seen = watch(broker)
+    run(broker.url, cameras=noise(tmp_path / "photos"), telemetry="drift_s = 6")
+
+    def strange() -> bool:
+        told = [one["drift"]["main"]["statistic"] for one in seen.decoded("telemetry") if "drift" in one]
+        return len(told) > 3 and min(told) > 0.9
+
+    wait_until(strange, what="a high drift in telemetry")
+    assert not any(seen.of("alert/drift")), "its photos were never those of this camera"
 
 
 def test_an_alert_from_before_a_restart_does_not_stay(
