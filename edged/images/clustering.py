@@ -54,7 +54,7 @@ def group_alike(
     if len(strangers) == 0:
         return []
     known = taught if taught is not None and len(taught) else strangers[:0]
-    origin = np.concatenate([strangers, known]).mean(axis=0)
+    origin = np.asarray(np.concatenate([strangers, known]).mean(axis=0), np.float32)
     pointing = directions(strangers, origin)
     alike = WITHOUT_TAUGHT
     if labels is not None and len(np.unique(labels)) > 1:

@@ -101,7 +101,7 @@ class _Cover:
     """How well each frame of the pool is covered by what is taught and by what was chosen."""
 
     def __init__(self, pool: Vector, taught: Vector) -> None:
-        origin = (pool.sum(axis=0) + taught.sum(axis=0)) / (len(pool) + len(taught))
+        origin = np.asarray((pool.sum(axis=0) + taught.sum(axis=0)) / (len(pool) + len(taught)), np.float32)
         pointing = directions(pool, origin)
         self._covering = _coverage(pointing, pointing)
         self._covered = np.zeros(len(pool), np.float32)

@@ -99,7 +99,7 @@ def doubtful_labels(
     wrong, looks_like = np.zeros(len(images)), np.zeros(len(images), np.intp)
     if len(own):
         given = np.searchsorted(learned, label_of[own])
-        features = kept.array([images[number] for number in own])
+        features = kept.array([images[int(number)] for number in own])
         scores = judge_each(
             features,
             given,
