@@ -112,15 +112,15 @@ class Announcements:
             since = None if strange is None else strange.since
             if name in self._alerts and self._alerts[name] == since:
                 return
-            begins, ends = since is not None, self._alerts.get(name) is not None
+            stood = self._alerts.get(name) is not None
             self._alerts[name] = since
             payload = b""
             if strange is not None:
                 payload = Alert(name=name, since=timestamp(strange.since), reason=strange.reason).encode()
             self._link.retained(f"alert/{name}", payload)
-        if strange is not None and begins:
+        if strange is not None:
             log.warning("%s: %s", name, strange.reason)
-        elif ends:
+        elif stood:
             log.info("%s is over", name)
 
     def model(self) -> ModelInfo:

@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 HAND_OVER_S = 5.0
 """How long a change waits for the frame loop to take the new engine: it does between two frames."""
-PROBATION_S = 0.1
-"""How long a change waits for the end of the new engine's probation on live frames: for the first few. It has
-classified the newest ones before; one that fails later is still taken back, and the log and `model` say so."""
+PROBATION_S = 0.5
+"""How long a change waits for the end of the new engine's probation on live frames. It has classified the newest ones
+before; where live ones are rare, one that fails later is still taken back, and the log and `model` say so."""
 _TICK_S = 0.01
 
 

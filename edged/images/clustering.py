@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edged.vision.familiarity import unit
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -22,7 +24,6 @@ WITHOUT_TAUGHT = 0.2
 """Cosine that stands for it where nothing is taught: about what it is for most sets of photos."""
 _COMPARED = 1000
 """So many taught images tell it, spread evenly over all: the memory goes with the square of the number."""
-_LEAST_LENGTH = 1e-12
 
 
 def directions(bottlenecks: Vector, origin: Vector) -> Vector:
@@ -30,9 +31,7 @@ def directions(bottlenecks: Vector, origin: Vector) -> Vector:
 
     Bottlenecks are never below 0, so that all of them point the same way from 0 and their cosines tell little.
     """
-    offsets = bottlenecks - origin
-    lengths = np.maximum(np.linalg.norm(offsets, axis=1, keepdims=True), _LEAST_LENGTH)
-    return np.asarray(offsets / lengths, np.float32)
+    return unit(bottlenecks - origin)
 
 
 def group_alike(

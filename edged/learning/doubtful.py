@@ -29,8 +29,8 @@ NAMED = 0.5
 MOST_AT_ONCE = 2500
 """More images are divided into parts, each judged by itself: the matrix would need the memory that a camera needs."""
 QUICKLY = 1000
-"""The same for a training, which must not wait for this: the time grows with the square of a part. On the flower photos
-of the develop side parts of half as many images find four points fewer of the wrong labels."""
+"""The same for a training, which must not wait for this: the time grows with the square of a part. Parts find somewhat
+fewer of the wrong labels; `edgectl images doubtful` looks at more at once."""
 _WIDTH = 0.7
 """Of the Gaussian: its squared distances count in units of the typical one times this."""
 _RIDGE = 0.6
