@@ -13,11 +13,6 @@ import pytest
 from tests.conftest import REPOSITORY
 
 
-@pytest.fixture(autouse=True)
-def _tools(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(REPOSITORY / "tools"))
-
-
 @pytest.mark.skipif(not (Path(sys.prefix) / "edged-1.sha256").is_file(), reason="not the environment of tools/test")
 def test_files_are_taken_from_where_the_caller_stands_and_missed_before_anything_is_measured(tmp_path: Path) -> None:
     """`here/numbers.json` names a folder of the caller's, so that the clip is the first thing that is missing."""

@@ -13,11 +13,6 @@ from edged.vision.graph import Graph
 from tests.conftest import REPOSITORY
 
 
-@pytest.fixture(autouse=True)
-def _tools(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(REPOSITORY / "tools"))
-
-
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     """Clouds of bottlenecks in place of photos: 60 a label, four views of each that hardly differ."""

@@ -5,15 +5,6 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import pytest
-
-from tests.conftest import REPOSITORY
-
-
-@pytest.fixture(autouse=True)
-def _tools(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(REPOSITORY / "tools"))
-
 
 def test_images_that_come_later_are_of_each_label_in_turn_and_not_taught_first(tmp_path: Path) -> None:
     from benchmarks.at_once import Album, put
