@@ -31,8 +31,8 @@ from edged.lab.profiling import runtimes
 from edged.lab.profiling.costs import arena_bytes, costs
 from edged.lab.profiling.endtoend import profile_end_to_end
 from edged.lab.profiling.layers import profile_layers
-from edged.lab.profiling.tasks import available_bytes
 from edged.lab.profiling.worker import run_task
+from edged.memory import available_bytes
 from edged.vision.flatbuffer import unpack
 from edged.vision.graph import Graph
 from edged.vision.network import Network

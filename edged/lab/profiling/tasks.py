@@ -6,8 +6,6 @@ Imports neither OpenCV nor the rest of edged: what such a process weighs is the 
 from __future__ import annotations
 
 import math
-import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 from edged.errors import ModelError
 from edged.lab.profiling.cutting import with_free_batch
 from edged.lab.profiling.runtimes import Runner, version
+from edged.memory import peak_mb
 
 _WARM = 3
 _NO_GPU = "no GPU here"
@@ -137,30 +136,6 @@ def measure(once: Callable[[int], float], count: int, seconds: float) -> list[fl
     while len(times) < count and time.monotonic() < deadline:
         times.append(once(len(times)))
     return times
-
-
-def peak_mb() -> float:
-    """Return the most memory that this process has had resident, megabytes (10^6 bytes): VmHWM of /proc."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return round(int(found[1]) * 1024 / 1e6, 1) if found else 0.0
-
-
-def available_bytes() -> int:
-    """Return what this process may still take: MemAvailable, or less where its control group or limits say so."""
-    found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
-    free = int(found[1]) * 1024 if found else os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min([free, *_group_free()])
-
-
-def _group_free() -> list[int]:
-    """What the version 2 control group leaves, where it has a limit."""
-    line = Path("/proc/self/cgroup").read_text().partition("0::")[2].strip()
-    group = Path("/sys/fs/cgroup") / line.lstrip("/")
-    try:
-        limit, used = (group / "memory.max").read_text().strip(), (group / "memory.current").read_text()
-    except OSError:
-        return []
-    return [] if limit == "max" else [max(0, int(limit) - int(used))]
 
 
 TASKS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -130,41 +129,3 @@ def test_rounded_times_are_in_milliseconds() -> None:
     assert found == {
         "images": 3, "total_ms": 7.037, "mean_ms": 2.3457, "p50_ms": 2.3457, "p95_ms": 3.4568, "p99_ms": 3.4568
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(("limit", "used", "free"), [("max", 5, 10**9), (10**6, 4 * 10**5, 6 * 10**5), (100, 200, 0)])
-def test_what_may_be_taken_is_what_is_free_or_the_group_leaves(
-    limit: object, used: int, free: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = {
-        "/proc/meminfo": "MemTotal: 9 kB\nMemAvailable:  976562 kB\n",
-        "/proc/self/cgroup": "1:cpu:/other\n0::/a/b\n",
-        "/sys/fs/cgroup/a/b/memory.max": f"{limit}\n",
-        "/sys/fs/cgroup/a/b/memory.current": f"{used}\n",
-    }
-    monkeypatch.setattr(Path, "read_text", lambda path: files[str(path)])
-    assert tasks.available_bytes() == (976562 * 1024 if limit == "max" else free)
-
-
-def test_without_a_control_group_what_is_free_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    files = {"/proc/meminfo": "MemAvailable:  1000 kB\n", "/proc/self/cgroup": "0::/\n"}
-
-    def read(path: Path) -> str:
-        if str(path) not in files:
-            raise FileNotFoundError(path)
-        return files[str(path)]
-
-    monkeypatch.setattr(Path, "read_text", read)
-    assert tasks.available_bytes() == 1_024_000
-    files["/proc/meminfo"] = "of an old kernel"
-    monkeypatch.setattr(tasks.os, "sysconf", {"SC_AVPHYS_PAGES": 7, "SC_PAGE_SIZE": 4096}.__getitem__)
-    assert tasks.available_bytes() == 7 * 4096
-
-
-def test_the_peak_is_in_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        tasks, "Path", lambda _: SimpleNamespace(read_text=lambda: "VmPeak: 1 kB\nVmHWM:\t 123456 kB\n")
-    )
-    assert tasks.peak_mb() == 126.4
-    monkeypatch.setattr(tasks, "Path", lambda _: SimpleNamespace(read_text=lambda: "nothing"))
-    assert tasks.peak_mb() == 0.0
