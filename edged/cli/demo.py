@@ -24,6 +24,10 @@ def run(args: argparse.Namespace) -> int:
       edged demo --seconds 20
       edged demo --retrain
     """
+    from edged.process import limit_threads
+
+    limit_threads()  # as the daemon does, before numpy is imported
+
     from edged.demo import demonstrate
 
     return demonstrate(seconds=args.seconds, retrain=args.retrain)

@@ -32,9 +32,10 @@ def run(args: argparse.Namespace) -> int:
     from edged import settings, tracing
     from edged.cli.state import service_beside
     from edged.logs import configure_logging
-    from edged.process import keep_frame_memory
+    from edged.process import keep_frame_memory, limit_threads
 
     keep_frame_memory()
+    limit_threads()  # before numpy is imported: BLAS threads would wait for the next frame's familiarity by spinning
     configuration = settings.load(args.config)
     configure_logging(args.verbose)
     if service_beside(args.config) is not None:

@@ -26,6 +26,26 @@ def golden(name: str) -> dict[str, Any]:
     return dict(json.loads((GOLDEN / f"{name}.json").read_text()))
 
 
+def test_no_thread_of_a_matrix_library_waits_for_frames(broker: Mosquitto, run: Run, watch: Watch) -> None:
+    """One that waits spins: it takes a whole processor core, where each frame needs a millisecond of it."""
+
+    def started(**variables: str) -> Running:
+        seen = watch(broker)
+        device = run(broker.url, environment=variables)
+        seen.wait("result/main", 3)
+        return device
+
+    def threads(device: Running) -> int:
+        assert device.process is not None
+        return len(list(Path(f"/proc/{device.process.pid}/task").iterdir()))
+
+    without = started(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
+    expected = threads(without)
+    without.stop()
+    device = started()
+    wait_until(lambda: threads(device) == expected, what=f"{expected} threads, not {threads(device)}")
+
+
 def test_photos_go_in_and_the_contract_comes_out(broker: Mosquitto, run: Run, watch: Watch) -> None:
     seen = watch(broker)
     device = run(broker.url, cameras=f'[cameras.photos]\nsource = "dir://{PHOTOS}"')

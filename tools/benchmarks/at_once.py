@@ -191,6 +191,8 @@ class Device:
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _hear(self, message: paho.MQTTMessage, at: float) -> None:
+        if message.retain:  # of the device before this one, which is gone
+            return
         self._heard.put((message.topic.removeprefix("edged/bench/"), at, json.loads(message.payload)))
 
     def _send(self, command: str, args: dict[str, Any]) -> str:
