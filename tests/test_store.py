@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
 import multiprocessing
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,6 +21,7 @@ import pytest
 
 from edged.errors import ConfigError, ModelError
 from edged.store import Bundle, Manifest, Store, durable, parse_labels, read_bundle
+from edged.store.history import LONGEST
 from tests.conftest import REPOSITORY
 from tests.pinned import Pins
 from tests.waiting import PATIENCE_S
@@ -48,8 +51,8 @@ def write_bundle(folder: Path, model: bytes, name: str, **more: Any) -> Bundle:
     return read_bundle(folder)
 
 
-def promote(store: Store, model: bytes) -> Bundle:
-    return store.promote(store.write_version(model, LABELS, manifest(model)), "main")
+def promote(store: Store, model: bytes, *, answers: bool = False) -> Bundle:
+    return store.promote(store.write_version(model, LABELS, manifest(model)), "main", answers=answers)
 
 
 def bundle_id_of(model: bytes) -> str:
@@ -334,9 +337,26 @@ class TestCurrent:
         promote(store, B)
         promote(store, C)
         promote(store, B)
-        assert [model_of(store.current("main")), model_of(store.rollback("main"))] == [B, C]
-        assert store.rollback("main").read_model() == A
+        assert store.current("main").read_model() == B
+        assert [store.rollback("main").read_model() for _ in range(3)] == [C, B, A]
         assert store.previous("main") is None
+
+    def test_a_retrained_one_stays_on_the_way_back_when_the_old_one_was_used_again(self, store: Store) -> None:
+        promote(store, B)
+        store.promote(store.find("main"), "main")
+        assert [store.rollback("main").read_model() for _ in range(2)] == [B, A]
+
+    def test_a_rollback_never_takes_what_runs(self, store: Store) -> None:
+        for model in (B, C, B):
+            promote(store, model)
+        (store.path / "versions" / bundle_id_of(C) / "model.tflite").write_bytes(b"")
+        assert store.rollback("main").read_model() == A
+
+    def test_only_so_many_changes_are_remembered(self, store: Store) -> None:
+        for _ in range(LONGEST):
+            promote(store, B)
+            promote(store, C)
+        assert len(json.loads((store.path / "history.json").read_bytes())["ids"]) == LONGEST
 
     def test_promoting_what_runs_changes_nothing(self, store: Store) -> None:
         promote(store, B)
@@ -383,24 +403,40 @@ class TestCurrent:
         assert store.current("main").path == tmp_path / "shipped" / "main"
         assert promote(store, D).read_model() == D  # written anew
 
-    def test_a_damaged_history_counts_as_none(
-        self, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    @pytest.mark.parametrize("damage", ["cut", "empty", "gone", "a folder"])
+    def test_what_runs_survives_the_loss_of_the_history(
+        self, store: Store, damage: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         promote(store, B)
-        (tmp_path / "state" / "history.json").write_text("{")
+        promote(store, C)
+        history = store.path / "history.json"
+        content = history.read_bytes()
+        history.unlink()
+        if damage == "a folder":
+            history.mkdir()
+        elif damage != "gone":
+            history.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
         for _ in range(2):
-            assert store.current("main").read_model() == A
-        assert caplog.text.count("history.json: damaged; it counts as empty") == 1
+            assert store.current("main").read_model() == C
+        assert caplog.text.count("history.json: damaged; what ran before") == 1
+        assert store.previous("main") is None
+        if damage != "a folder":
+            promote(store, D)
+            assert [store.rollback("main").read_model()] == [C]
 
-    def test_a_history_or_a_link_alone_counts_as_none(self, store: Store) -> None:
+    def test_what_ran_last_survives_the_loss_of_the_link(self, store: Store) -> None:
         promote(store, B)
-        history = (store.path / "history.json").read_bytes()
-        (store.path / "history.json").unlink()
-        assert store.current("main").read_model() == A
-        (store.path / "history.json").write_bytes(history)
-        assert store.current("main").read_model() == B
+        promote(store, C)
         (store.path / "current").unlink()
-        assert store.current("main").read_model() == A
+        assert store.current("main").read_model() == C
+        assert store.rollback("main").read_model() == B
+
+    def test_a_link_that_the_history_lacks_comes_after_it(self, store: Store) -> None:
+        promote(store, B)
+        older = (store.path / "history.json").read_bytes()
+        promote(store, C)
+        (store.path / "history.json").write_bytes(older)
+        assert [store.current("main").read_model(), store.rollback("main").read_model()] == [C, B]
 
     def test_what_is_promoted_again_is_the_newest_version(self, store: Store) -> None:
         first = promote(store, B)
@@ -522,6 +558,111 @@ class TestCurrent:
             store.rollback("main")
         assert f"model main ({version.id}) is current" in caplog.text
         assert f"model rolled back to main ({bundle_id_of(A)})" in caplog.text
+
+
+class TestTrial:
+    """`begin` is called when a daemon starts; one that ends in order says `paused`."""
+
+    def test_nothing_is_on_trial_as_installed(self, store: Store) -> None:
+        assert store.begin("main") == []
+        store.paused()
+        assert not (store.path / "trial.json").exists()
+
+    def test_a_version_that_ends_the_device_is_given_up_at_the_next_start(
+        self, store: Store, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        first = promote(store, B, answers=True)
+        store.proved(first.id)
+        store.settled(first.id)
+        failing = promote(store, C, answers=True)
+        assert store.begin("main") == [first.id, bundle_id_of(A)]
+        assert store.current("main").id == first.id
+        told = store.fallback
+        assert told is not None
+        assert (told.id, told.reason) == (failing.id, "the daemon ended while it was on trial")
+        assert f"model {failing.id} is given up" in caplog.text
+        assert store.begin("main") == [first.id, bundle_id_of(A)]
+        assert store.fallback == told, "until somebody changes the model"
+        promote(store, D)
+        assert store.fallback is None
+
+    def test_what_was_promoted_without_a_daemon_gets_its_start(self, store: Store) -> None:
+        new = promote(store, B)
+        assert store.begin("main")[0] == new.id
+        assert store.begin("main") == [bundle_id_of(A)], "the first start did not end in order"
+
+    def test_an_end_in_order_is_held_against_nobody(self, store: Store) -> None:
+        new = promote(store, B, answers=True)
+        for _ in range(3):
+            store.paused()
+            assert store.begin("main")[0] == new.id
+
+    def test_one_that_is_proven_may_fail_twice_and_not_thrice(self, store: Store) -> None:
+        new = promote(store, B, answers=True)
+        store.proved(new.id)
+        assert [store.begin("main")[0] for _ in range(3)] == [new.id, new.id, bundle_id_of(A)]
+        assert store.fallback is not None
+        assert store.fallback.reason == "the daemon ended 3 times soon after it began to answer"
+
+    def test_one_that_has_settled_is_never_blamed(self, store: Store) -> None:
+        new = promote(store, B, answers=True)
+        store.proved(new.id)
+        store.settled(new.id)
+        assert {store.begin("main")[0] for _ in range(10)} == {new.id}
+
+    def test_another_version_proves_nothing(self, store: Store) -> None:
+        new = promote(store, B, answers=True)
+        store.proved(bundle_id_of(A))
+        store.settled(bundle_id_of(A))
+        assert store.begin("main")[0] != new.id
+
+    def test_what_runs_and_is_promoted_again_is_not_tried_again(self, store: Store) -> None:
+        new = promote(store, B, answers=True)
+        store.proved(new.id)
+        store.settled(new.id)
+        promote(store, B, answers=True)
+        assert store.begin("main")[0] == new.id
+
+    def test_what_a_rollback_brings_is_on_trial_too(self, store: Store) -> None:
+        promote(store, B)
+        older = store.rollback("main", answers=True)
+        assert store.begin("main") == []
+        assert store.fallback is not None
+        assert store.fallback.id == older.id
+        assert store.current("main").path == store.find("main").path
+
+    def test_without_a_version_before_it_the_installed_model_runs(self, store: Store) -> None:
+        new = promote(store, B)
+        shutil.rmtree(store.path / "versions" / bundle_id_of(A))
+        store.give_up(new.id, [bundle_id_of(A)], "main", "no reason")
+        assert store.current("main").path == store.find("main").path
+        assert store.begin("main") == []
+        assert store.previous("main") is None
+
+    @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"id": 3}'])
+    def test_a_damaged_trial_blames_nobody(self, store: Store, content: bytes) -> None:
+        new = promote(store, B, answers=True)
+        (store.path / "trial.json").write_bytes(content)
+        assert store.begin("main")[0] == new.id
+        store.proved(new.id)
+
+    @pytest.mark.parametrize("content", [b"", b"{", b'{"id": "x"}'])
+    def test_a_damaged_fallback_tells_nothing(self, store: Store, content: bytes) -> None:
+        promote(store, B)
+        (store.path / "fallback.json").write_bytes(content)
+        assert store.fallback is None
+
+    def test_a_disk_that_takes_nothing_keeps_no_daemon_from_starting(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        promote(store, B, answers=True)
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(durable, "write_file", full)
+        assert store.begin("main") == [bundle_id_of(A)]
+        assert "is on trial, which cannot be kept" in caplog.text
 
 
 def model_of(bundle: Bundle | None) -> bytes | None:

@@ -26,8 +26,11 @@ from edged.codec import read_image
 from edged.errors import ConfigError, ModelError
 from edged.store import Store
 from edged.vision.network import Network
-from edged.zoo import Progress, fetch, install, name_from_file, pull, read_catalogue, verify
+from edged.zoo import fetch
 from edged.zoo.archive import extract
+from edged.zoo.catalogue import read_catalogue
+from edged.zoo.fetch import Progress
+from edged.zoo.install import install, name_from_file, pull, verify
 from tests.networks import KINDS, made
 from tests.photos import shipped_photos
 from tests.waiting import PATIENCE_S, wait_until
@@ -367,7 +370,10 @@ class TestInstall:
             path, labels = made(name).write(tmp_path, name)
             words = labels.read_text(encoding="utf-8").splitlines()
             bundle = install(store, path.read_bytes(), words, name=name_from_file(path), origin=str(path))
-            network, _ = verify(bundle)
+            seen = verify(bundle)
+            network = Network(bundle.read_model(), outputs=bundle.manifest.outputs)
+            assert (seen.width, seen.height) == (network.width, network.height)
+            assert (seen.classes, seen.features) == (network.classes, network.features)
             assert bundle.name == name
             assert network.height == network.width == kind.size
             for photo in shipped_photos():
@@ -387,7 +393,8 @@ class TestInstall:
             labels = (folder / file).read_text(encoding="utf-8").splitlines()[1 if without_first else 0 :]
             path = folder / entry["file"]
             bundle = install(store, path.read_bytes(), labels, name=name_from_file(path), origin=str(path))
-            network, _ = verify(bundle)
+            verify(bundle)
+            network = Network(bundle.read_model(), outputs=bundle.manifest.outputs)
             inference = network.infer(network.prepare(parrot))
             assert bundle.name == path.stem
             assert [network.height, network.width] == entry["input"][1:3]

@@ -14,7 +14,7 @@ from edged.errors import ModelError
 if TYPE_CHECKING:
     from edged.settings import Settings
     from edged.store import Bundle, Store
-    from edged.zoo import Entry
+    from edged.zoo.catalogue import Entry
 
 
 @dataclass(frozen=True)

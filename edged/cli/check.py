@@ -125,11 +125,11 @@ def _check_state(folder: Path) -> str:
 
 def _check_model(configuration: Settings) -> str:
     from edged.store import Store
-    from edged.zoo import verify
+    from edged.zoo.install import verify
 
     try:
         bundle = Store(configuration.storage.state_dir).current(configuration.model.name)
-        network, _ = verify(bundle, configuration.model.runtime)
+        examined = verify(bundle, configuration.model.runtime)
     except ModelError as error:
         raise ConfigError(f"model.name = {configuration.model.name!r}: {error}") from error
-    return f"{bundle.name} ({bundle.id}), {network.classes} classes, on {network.runtime}: {bundle.path}"
+    return f"{bundle.name} ({bundle.id}), {examined.classes} classes, on {examined.runtime}: {bundle.path}"

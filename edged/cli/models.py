@@ -80,7 +80,7 @@ def _list(args: argparse.Namespace) -> int:
       edged models list
       edged models list --json
     """
-    from edged.zoo import read_catalogue
+    from edged.zoo.catalogue import read_catalogue
 
     configuration, store = _open(args, changes=False)
     running = _current_path(configuration, store)
@@ -103,7 +103,7 @@ def _show(args: argparse.Namespace) -> int:
     Examples:
       edged models show mobilenet_v2
     """
-    from edged.zoo import read_catalogue
+    from edged.zoo.catalogue import read_catalogue
 
     configuration, store = _open(args, changes=False)
     try:
@@ -127,7 +127,7 @@ def _pull(args: argparse.Namespace) -> int:
       edged models pull inception_v3
     """
     from edged.terminal.progress import progress
-    from edged.zoo import pull
+    from edged.zoo.install import pull
 
     _, store = _open(args, changes=True)
     before = {bundle.path: bundle.id for bundle in store.installed()}
@@ -146,7 +146,7 @@ def _use(args: argparse.Namespace) -> int:
       edged models use 7acac0195403
     """
     from edged.cli.promotion import describe_current, make_current, without_daemon
-    from edged.zoo import verify
+    from edged.zoo.install import verify
 
     configuration, store = _open(args, changes=True)
     bundle = store.find(args.name)
@@ -180,14 +180,14 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _verified(folder: Path, configuration: Settings) -> str:
     from edged.store import read_bundle
-    from edged.zoo import check_familiarity, verify
+    from edged.zoo.install import check_familiarity, verify
 
     bundle = read_bundle(folder)
-    network, inference = verify(bundle, configuration.model.runtime)
-    check_familiarity(bundle, network)
+    examined = verify(bundle, configuration.model.runtime)
+    check_familiarity(bundle, examined.features)
     return (
-        f"{bundle.name} ({bundle.id}): sound; {network.width}×{network.height}, {network.classes} classes, "
-        f"{network.features} features, {inference.invoke_ms:.1f} ms on {network.runtime}"
+        f"{bundle.name} ({bundle.id}): sound; {examined.width}×{examined.height}, {examined.classes} classes, "
+        f"{examined.features} features, {examined.invoke_ms:.1f} ms on {examined.runtime}"
     )
 
 
@@ -198,7 +198,7 @@ def _add(args: argparse.Namespace) -> int:
       edged models add birds.tflite --labels birds.txt --name birds
     """
     from edged.store import read_labels
-    from edged.zoo import install, name_from_file
+    from edged.zoo.install import install, name_from_file
 
     model, labels = _read_model_file(args.file), read_labels(args.labels)  # as whoever named them
     _, store = _open(args, changes=True)

@@ -306,7 +306,7 @@ class ModelsChunkArgs(Args):
 
 
 class ModelsAddArgs(Args):
-    """`cmd/models_add`: install the model whose parts were sent, after it has classified one image.
+    """`cmd/models_add`: install the model whose parts were sent, after it has classified images in a child process.
 
     `manifest`: what its bundle's `manifest.json` says, where it has one; backbone, parent, training and the like are
     kept. `replace`: take the place of an installed model of this name.

@@ -127,6 +127,16 @@ class Info(Message):
     """What does not work as it should, a line each: "camera door: no frame for 5 s", "storage: …"."""
 
 
+class Fallback(BaseModel):
+    """Why a bundle answers that was not the last to be chosen."""
+
+    id: str
+    """Of the bundle that was given up."""
+    reason: str
+    since: str
+    """RFC 3339, UTC."""
+
+
 class ModelInfo(Message):
     """`model`, QoS 1, retained: the bundle that answers now."""
 
@@ -136,6 +146,8 @@ class ModelInfo(Message):
     labels: list[str]
     accuracy: float | None = None
     previous: str | None = None
+    fallback: Fallback | None = None
+    """There until the next change of model."""
 
 
 class Alert(Message):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edged import __version__
 from edged.contract.commands import COMMANDS
-from edged.contract.messages import Alert, CameraInfo, Info, ModelInfo, timestamp
+from edged.contract.messages import Alert, CameraInfo, Fallback, Info, ModelInfo, timestamp
 
 if TYPE_CHECKING:
     from edged.camera import Cameras, CameraState
@@ -91,6 +91,8 @@ class Announcements:
                 for name, camera in cameras.items()
                 if camera.state == "degraded"
             ]
+            if (fallback := self._store.fallback) is not None:
+                degraded.append(f"model {fallback.id} was given up: {fallback.reason}")
             if (disk := self._storage.degraded) is not None:
                 degraded.append(disk)
             info = Info(
@@ -126,7 +128,7 @@ class Announcements:
     def model(self) -> ModelInfo:
         """Publish which bundle answers."""
         bundle = self._loop.engine.bundle
-        previous = self._store.previous(self._settings.model.name)
+        previous, failed = self._store.previous(self._settings.model.name), self._store.fallback
         model = ModelInfo(
             id=bundle.id,
             name=bundle.name,
@@ -134,6 +136,9 @@ class Announcements:
             labels=list(bundle.labels),
             accuracy=bundle.accuracy,
             previous=None if previous is None else previous.id,
+            fallback=None
+            if failed is None
+            else Fallback(id=failed.id, reason=failed.reason, since=timestamp(failed.since.timestamp())),
         )
         self._link.retained("model", model.encode())
         return model

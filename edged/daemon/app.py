@@ -33,10 +33,9 @@ from edged.daemon.selection import SelectingEngine
 from edged.daemon.statistics import Statistics
 from edged.daemon.storage import Storage
 from edged.daemon.suggestions import Suggestions
-from edged.daemon.switching import ModelSwitch, open_engine
+from edged.daemon.switching import ModelSwitch, open_first
 from edged.daemon.telemetry import TelemetryThread
 from edged.daemon.training import Training
-from edged.errors import ConfigError, ModelError
 from edged.images import FrameKeeper, ImageStore
 from edged.instance import claim
 from edged.jobs.runner import JobRunner
@@ -84,10 +83,12 @@ class Daemon:
         self._began = time.monotonic()
         self._ready = self._classifying = False
         self._watchdog = supervision.Watchdog()
+        for number in (signal.SIGTERM, signal.SIGINT):  # from here on a stop is in order: no model is to blame for it
+            signal.signal(number, self._on_signal)
 
         self._claim = claim(settings.storage.state_dir)
         self.store = Store(settings.storage.state_dir)
-        engine = self._first_engine()
+        engine = open_first(settings, self.store)
         self.statistics = Statistics()
         self.sensors = open_sensors()
         self.link = open_link(settings, on_command=self._accept)
@@ -136,7 +137,7 @@ class Daemon:
         self.publisher.observers.append(self._watch_drift)
         rehearsal = Rehearsal()
         self.publisher.observers.append(rehearsal)
-        switch = ModelSwitch(settings, self.store, self.loop, rehearsal, self._model_changed)
+        self.switch = switch = ModelSwitch(settings, self.store, self.loop, rehearsal, self._model_changed)
         self.jobs = JobRunner(self.link.job)
         self.training = Training(settings, self.store, switch, self.jobs)
         self.reviewing = Reviewing(settings, self.store, lambda: switch.running, self.jobs)
@@ -175,29 +176,18 @@ class Daemon:
         handlers.check()
         return handlers
 
-    def _first_engine(self) -> Engine:
-        name, strategy = self._settings.model.name, self._settings.selection.strategy
-        key = f"model.name = {name!r}"
-        try:
-            current = self.store.current(name)
-            if strategy != "none":
-                key = f"selection.strategy = {strategy!r}"
-            return open_engine(current, self._settings, self.store)
-        except ModelError as error:  # starting again would not heal it
-            raise ConfigError(f"{key}: {error}") from error
-
     def run(self, *, seconds: float | None = None) -> int:
         """Classify until SIGTERM or SIGINT (twice: at once), or for so many seconds; return the exit code."""
         deadline = None if seconds is None else time.monotonic() + seconds
         with ExitStack() as stop:
             stop.callback(self._end)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._on_signal)
             self._start(stop)
             while not self._signals and not self._failed.is_set():
                 self.loop.step()
                 if deadline is not None and time.monotonic() >= deadline:
                     break
+            if not self._failed.is_set():
+                self.switch.end()
         return 1 if self._failed.is_set() else 0
 
     def _start(self, stop: ExitStack) -> None:
@@ -230,6 +220,7 @@ class Daemon:
         self.publisher.start()
         stop.callback(self.cameras.stop)
         self.cameras.start()
+        self.switch.begin()
         favour_main_thread()
 
     def _end(self) -> None:
@@ -267,6 +258,7 @@ class Daemon:
 
     def _model_changed(self) -> None:
         self.announcements.model()
+        self.announcements.info()  # names the runtime, and a model that was given up
         if self._ready:
             supervision.notify_status(self._status())
 

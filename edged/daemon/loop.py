@@ -66,7 +66,7 @@ class FrameLoop:
         self._on_step = on_step
         self._lock = threading.Lock()
         self._pending: Swap | None = None
-        self._probation: tuple[Engine, Swap] | None = None
+        self._probation: tuple[Engine | None, Swap] | None = None
         self._probation_left = 0
         self._failures = 0
 
@@ -75,6 +75,13 @@ class FrameLoop:
         self._cameras.set_prepare(swap.engine.prepare)  # the next captured frame comes prepared for it
         with self._lock:
             self._pending = swap
+
+    def watch(self, on_proof: Callable[[], None]) -> None:
+        """Call `on_proof`, on the main thread, when the engine of the start has answered as many frames as a new one.
+
+        For the main thread. There is nothing to go back to where it fails.
+        """
+        self._probation, self._probation_left = (None, Swap(self.engine, lambda _: None, on_proof)), PROBATION_FRAMES
 
     def step(self) -> None:
         """Classify the next frame, if there is one in time.
@@ -123,8 +130,9 @@ class FrameLoop:
 
     def _failed(self, frame: Frame, error: ModelError) -> bool:
         """Go back to the old engine while the new one is on probation, and classify the frame with that one."""
-        if self._probation is not None:
-            (self.engine, swap), self._probation = self._probation, None
+        before, swap = self._probation or (None, None)
+        if before is not None and swap is not None:
+            self.engine, self._probation = before, None
             self._cameras.set_prepare(self.engine.prepare)
             log.error("model %s fails (%s); going back to %s", swap.engine.bundle.id, error, self.engine.bundle.id)
             swap.on_failure(error)

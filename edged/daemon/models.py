@@ -130,7 +130,7 @@ class ModelCommands:
 
     def add(self, command: Command[ModelsAddArgs]) -> dict[str, Any]:
         """Install the model that was sent."""
-        from edged.zoo import install  # with what downloads: a daemon seldom needs it
+        from edged.zoo.install import install  # with what downloads: a daemon seldom needs it
 
         args = command.args
         path = self._upload(args.sha256)

@@ -44,6 +44,10 @@ class Rehearsal:
         # reads it just now sees parts of two pictures, which will do.
         frames.append(_small(frame.image, into=frames.popleft() if len(frames) == KEPT else None))
 
+    def frames(self) -> list[Image]:
+        """Return the kept frames, RGB; empty where no camera has delivered one yet."""
+        return [image for frames in list(self._frames.values()) for image in list(frames)]
+
     def run(self, engine: Engine) -> None:
         """Let an engine that answers no frame yet classify the kept ones, in turn, as often as a probation is long.
 
@@ -54,7 +58,7 @@ class Rehearsal:
             ModelError: An invocation has failed.
         """
         engine.invoke(np.full((engine.network.height, engine.network.width, 3), 127, np.uint8))
-        kept = [image for frames in list(self._frames.values()) for image in list(frames)]
+        kept = self.frames()
         for image in islice(cycle(kept), PROBATION_FRAMES if kept else 0):
             engine.invoke(engine.prepare(image), image)
 

@@ -1,4 +1,10 @@
-"""Which bundle answers: the store's link and the frame loop's engine, changed together."""
+"""Which bundle answers: the store's link and the frame loop's engine, changed together; at the start and later.
+
+A new model passes four doors. A child process classifies the newest frames with it (`zoo.examination`); so does an
+engine in this process that answers none yet (`rehearsal`); the first live frames are watched, and the old engine waits
+(`loop`); and until a minute has passed, what is on disk says that it is on trial (`store.trial`), so that an end of
+this process is told from its proof.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +16,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edged.daemon.engine import Engine, load_engine
-from edged.daemon.loop import FrameLoop, Swap
-from edged.errors import EdgedError, ModelError
+from edged.daemon.loop import PROBATION_FRAMES, FrameLoop, Swap
+from edged.errors import ConfigError, EdgedError, ModelError
+from edged.store import MODEL
 
 if TYPE_CHECKING:
     from edged.daemon.rehearsal import Rehearsal
@@ -25,6 +32,8 @@ HAND_OVER_S = 5.0
 PROBATION_S = 0.5
 """How long a change waits for the end of the new engine's probation on live frames. It has classified the newest ones
 before; where live ones are rare, one that fails later is still taken back, and the log and `model` say so."""
+SETTLED_S = 60.0
+"""How long a version that has proved itself must have answered to be believed in whatever happens to the daemon."""
 _TICK_S = 0.01
 
 
@@ -56,6 +65,17 @@ class ModelSwitch:
         self._rehearsal = rehearsal
         self._publish_model = publish_model
         self._lock = threading.Lock()
+        self._settling: threading.Timer | None = None
+
+    def begin(self) -> None:
+        """Watch the first frames of the engine that the daemon has started with, in case its version is on trial."""
+        self._loop.watch(lambda: self._proved(self.running.id))
+
+    def end(self) -> None:
+        """Note that the daemon ends in order, for the sake of a version that is on trial."""
+        if self._settling is not None:
+            self._settling.cancel()
+        self._keep_trial(self._store.paused)
 
     @property
     def running(self) -> Bundle:
@@ -63,12 +83,18 @@ class ModelSwitch:
         return self._loop.engine.bundle
 
     def use(
-        self, bundle: Bundle, *, patience_s: float = PROBATION_S, enough: Callable[[], bool] = lambda: False
+        self,
+        bundle: Bundle,
+        *,
+        made_here: bool = False,
+        patience_s: float = PROBATION_S,
+        enough: Callable[[], bool] = lambda: False,
     ) -> Bundle:
         """Make a bundle current and let it answer.
 
         Args:
             bundle: Which.
+            made_here: The trainer has made it just now and has classified images with it, which is its examination.
             patience_s: How long this waits for the end of the new model's probation on live frames.
             enough: Asked many times a second meanwhile; True ends the wait.
 
@@ -82,11 +108,13 @@ class ModelSwitch:
         name = self._settings.model.name
         with self._lock:
             before = self._store.current(name)
+            if not made_here:
+                self._examine(bundle)
             engine = self._load(bundle)
-            version = self._store.promote(bundle, name)
+            version = self._store.promote(bundle, name, answers=True)
             if version.path != bundle.path:
                 engine = replace(engine, bundle=replace(version, labels=engine.bundle.labels))
-            self._swap(engine, lambda: self._back_to(before, version), patience_s, enough)
+            self._swap(engine, lambda reason: self._back_to(before, version, reason), patience_s, enough)
             if not enough():  # else the caller may yet go back, and an older version would be gone for nothing
                 self._prune()
         return version
@@ -104,9 +132,32 @@ class ModelSwitch:
             if previous is None:
                 raise ModelError(f"nothing to roll back to: {failing.name} ({failing.id}) has no version before it")
             engine = self._load(previous)
-            self._store.rollback(name)
-            self._swap(engine, lambda: self._back_to(failing, previous))
+            self._store.rollback(name, answers=True)
+            self._swap(engine, lambda reason: self._back_to(failing, previous, reason))
         return previous
+
+    def _examine(self, bundle: Bundle) -> None:
+        """Let a child process classify the newest frames with a bundle's model.
+
+        Raises:
+            ModelError: It failed.
+        """
+        from edged.zoo.examination import examine  # only who changes models needs it
+
+        model, frames = self._settings.model, self._rehearsal.frames()
+        bundle.read_model()  # damage on the disk has an error of its own
+        try:
+            examine(
+                bundle.path / MODEL,
+                runtime=model.runtime,
+                threads=model.threads,
+                crop=bundle.manifest.input.crop,
+                outputs=bundle.manifest.outputs,
+                frames=frames,
+                count=PROBATION_FRAMES if frames else 2,
+            )
+        except ModelError as error:
+            raise ModelError(f"model {bundle.id} fails ({error}); the old one goes on") from error
 
     def _load(self, bundle: Bundle) -> Engine:
         engine = open_engine(bundle, self._settings, self._store)
@@ -119,7 +170,7 @@ class ModelSwitch:
     def _swap(
         self,
         engine: Engine,
-        undo: Callable[[], None],
+        undo: Callable[[str], None],
         patience_s: float = PROBATION_S,
         enough: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -131,9 +182,13 @@ class ModelSwitch:
             failure.append(error)
             decided.set()
             # The main thread has frames to classify; and it must not wait for our lock.
-            threading.Thread(target=self._undo, args=(undo,), name="model-undo").start()
+            threading.Thread(target=self._undo, args=(undo, str(error)), name="model-undo").start()
 
-        self._loop.swap(Swap(engine, on_failure, decided.set))
+        def on_proof() -> None:
+            decided.set()
+            self._proved(engine.bundle.id)
+
+        self._loop.swap(Swap(engine, on_failure, on_proof))
         began = time.monotonic()
         while self._loop.engine is not engine and not decided.is_set() and time.monotonic() - began < HAND_OVER_S:
             time.sleep(_TICK_S)
@@ -146,25 +201,36 @@ class ModelSwitch:
         if failure:
             raise ModelError(f"model {engine.bundle.id} fails ({failure[0]}); the old one is back")
 
-    def _undo(self, undo: Callable[[], None]) -> None:
+    def _proved(self, version: str) -> None:
+        """Begin to trust a version that has classified live frames; called on the main thread, and returns at once."""
+        threading.Thread(
+            target=self._keep_trial, args=(lambda: self._store.proved(version),), name="model-proof"
+        ).start()
+        if self._settling is not None:
+            self._settling.cancel()
+        self._settling = threading.Timer(SETTLED_S, self._keep_trial, [lambda: self._store.settled(version)])
+        self._settling.daemon = True
+        self._settling.start()
+
+    def _keep_trial(self, keep: Callable[[], None]) -> None:
+        try:
+            keep()
+        except ModelError as error:
+            log.warning("what is known of the trial of the current model cannot be kept: %s", error)
+
+    def _undo(self, undo: Callable[[str], None], reason: str) -> None:
         with self._lock:
             try:
-                undo()
+                undo(reason)
             except EdgedError as error:
                 log.error("the store still names the failed model as current: %s", error)
             finally:
                 self._publish_model()
 
-    def _back_to(self, before: Bundle, failed: Bundle) -> None:
+    def _back_to(self, before: Bundle, failed: Bundle, reason: str) -> None:
         """Make the store agree with the frame loop, which has gone back already."""
-        name = self._settings.model.name
-        if self._store.current(name).id != failed.id:
-            return  # something newer is current
-        previous = self._store.previous(name)
-        if previous is not None and previous.id == before.id:
-            self._store.rollback(name)
-        else:
-            self._store.promote(before, name)
+        if before.id != failed.id:
+            self._store.give_up(failed.id, [before.id], self._settings.model.name, reason)
 
     def _prune(self) -> None:
         try:
@@ -176,6 +242,47 @@ class ModelSwitch:
                 log.info("old versions removed: %s", ", ".join(removed))
 
 
+def open_first(settings: Settings, store: Store) -> Engine:
+    """Make what answers when the daemon starts.
+
+    A version whose trial is lost, or that cannot be opened for whatever reason, gives way to the newest one before it
+    that can, and at last to the installed model.
+
+    Raises:
+        ConfigError: The installed model cannot be opened either, or `[selection]` cannot be used: starting again would
+            not heal it.
+    """
+    name = settings.model.name
+    failures: list[tuple[str, str]] = []
+    versions = store.begin(name)
+    for place, version in enumerate(versions):
+        try:
+            engine = open_engine(store.version(version), settings, store)
+        except ModelError as error:
+            failures.append((version, str(error)))
+            continue
+        _give_up(store, name, failures, versions[place:])
+        return engine
+    try:
+        engine = open_engine(store.find(name), settings, store)
+    except ModelError as error:
+        raise ConfigError(f"model.name = {name!r}: {error}") from error
+    _give_up(store, name, failures, [])
+    return engine
+
+
+def _give_up(store: Store, name: str, failures: list[tuple[str, str]], instead: list[str]) -> None:
+    """Let the store agree with what could be opened; a disk that cannot be written keeps nobody from starting."""
+    if not failures:
+        return
+    for version, reason in failures:
+        log.error("model %s cannot answer: %s", version, reason)
+    try:
+        store.give_up(failures[0][0], instead, name, failures[0][1])
+    except ModelError as error:
+        log.error("the store still names %s as current: %s", failures[0][0], error)
+
+
 def open_engine(bundle: Bundle, settings: Settings, store: Store) -> Engine:
     """Make what answers frames while a bundle is current: at the start and after every change of model.
 
@@ -184,12 +291,16 @@ def open_engine(bundle: Bundle, settings: Settings, store: Store) -> Engine:
         bundle's network alone.
 
     Raises:
-        ConfigError: `[selection]` names what is not fitted or not installed.
-        ModelError: A bundle or the fitted files are damaged.
+        ConfigError: `[selection]` names what is not fitted, not installed, or damaged.
+        ModelError: The bundle is damaged.
     """
-    if settings.selection.strategy != "none":
+    if (strategy := settings.selection.strategy) != "none":
         from edged.daemon.selection import open_selection  # most devices have no use for it, nor for its memory
 
-        if (engine := open_selection(settings, store, bundle)) is not None:
+        try:
+            engine = open_selection(settings, store, bundle)
+        except ModelError as error:
+            raise ConfigError(f"selection.strategy = {strategy!r}: {error}") from error
+        if engine is not None:
             return engine
     return load_engine(bundle, settings.model)

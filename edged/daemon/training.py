@@ -116,7 +116,7 @@ class Training:
         swapped = time.monotonic()
         before, new = self._switch.running, read_bundle(outcome.bundle)
         try:
-            self._switch.use(new, enough=job.cancelled.is_set)
+            self._switch.use(new, made_here=True, enough=job.cancelled.is_set)
         except EdgedError as error:
             return End("failed", outcome.report.to_json(), str(error))
         if not job.decide():

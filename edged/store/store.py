@@ -5,6 +5,8 @@
 <state_dir>/versions/<id>/     what was trained or promoted
 <state_dir>/current            link to versions/<id>: what runs
 <state_dir>/history.json       what ran before
+<state_dir>/trial.json         whether what runs has proved itself
+<state_dir>/fallback.json      which version failed, so that an older one runs
 <state_dir>/store.lock         one writer at a time
 """
 
@@ -14,7 +16,7 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from edged.store.bundle import (
 from edged.store.history import History
 from edged.store.library import Library
 from edged.store.lock import Lock, aside
+from edged.store.trial import Fallback, Trial
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,8 @@ class Store:
         self._versions = state_dir / "versions"
         self._current = state_dir / "current"
         self._history = state_dir / "history.json"
+        self._trial = state_dir / "trial.json"
+        self._fallback = state_dir / "fallback.json"
         self._library = Library(self._shipped, self._models, self._versions)
         self._lock = Lock(state_dir, (self._models, self._versions))
         if self._lock.interrupted() and self._lock.is_ours():
@@ -191,10 +196,18 @@ class Store:
     def previous(self, configured: str) -> Bundle | None:
         """Return what `rollback` would go back to, None where there is nothing."""
         with self._lock.reading():
-            return self._read_previous(configured)
+            history = self._read_history(configured)
+            place = self._previous(history)
+            return None if history is None or place is None else self._library.version(history.ids[place])
 
-    def promote(self, bundle: Bundle, configured: str) -> Bundle:
-        """Make a bundle the current one. An installed bundle is copied, so that it outlives upgrades and removals.
+    def promote(self, bundle: Bundle, configured: str, *, answers: bool = False) -> Bundle:
+        """Make a bundle the current one, on trial. An installed one is copied: it outlives upgrades and removals.
+
+        Args:
+            bundle: Which.
+            configured: `settings.model.name`.
+            answers: A daemon lets it answer at once: a start that finds it still on trial goes back. False: the next
+                start tries it.
 
         Returns:
             The version that runs from now on.
@@ -210,26 +223,129 @@ class Store:
             version = self._keep(bundle)
             if history is None:
                 history = History(configured, ())
-            after = history.promoted(version.id)
-            durable.write_file(self._history, history.encode(then=version.id))
+            if version.id not in history.ids[-1:]:  # what runs already has proved itself, or is on trial
+                self._put_on_trial(version.id, answers)
+            durable.write_file(self._history, history.promoted(version.id).encode())
             durable.link(self._current, f"versions/{version.id}")
-            durable.write_file(self._history, after.encode())
+            self._fallback.unlink(missing_ok=True)
         log.info("model %s (%s) is current", version.name, version.id)
         return version
 
-    def rollback(self, configured: str) -> Bundle:
-        """Make the version before the current one current again.
+    def rollback(self, configured: str, *, answers: bool = False) -> Bundle:
+        """Make the version before the current one current again; the arguments are those of `promote`.
 
         Raises:
             ModelError: There is none, or the link cannot be written.
         """
         with self._lock.writing():
-            previous = self._read_previous(configured)
-            if previous is None:
+            history = self._read_history(configured)
+            place = self._previous(history)
+            if history is None or place is None:
                 raise ModelError(f"nothing to roll back to: {configured} runs as it was installed")
-            durable.link(self._current, f"versions/{previous.id}")
+            previous = self._library.version(history.ids[place])
+            self._put_on_trial(previous.id, answers)
+            self._go_back(history, place)
+            self._fallback.unlink(missing_ok=True)
         log.info("model rolled back to %s (%s)", previous.name, previous.id)
         return previous
+
+    # -- the trial of a version ----------------------------------------------------------------------------------------
+
+    def begin(self, configured: str) -> list[str]:
+        """Let a daemon start: give up a version whose trial is lost, and count this start where one is on trial.
+
+        A disk that cannot be written keeps nobody from starting: then nothing is counted.
+
+        Returns:
+            Ids of the versions to try, the best first; after them comes the installed model.
+        """
+        with self._lock.reading():
+            history = self._read_history(configured)
+            trial = self._read_trial()
+        ids = [*dict.fromkeys(reversed(history.ids))] if history is not None else []
+        if history is None or trial is None or trial.id != history.ids[-1]:
+            return ids
+        try:
+            if trial.lost:
+                self.give_up(trial.id, ids[1:], configured, trial.verdict)
+                return ids[1:]
+            with self._lock.writing():
+                durable.write_file(self._trial, trial.model_copy(update={"starts": trial.starts + 1}).encode())
+        except ModelError as error:
+            log.warning("%s is on trial, which cannot be kept: %s", trial.id, error)
+        return ids[1:] if trial.lost else ids
+
+    def version(self, id_: str) -> Bundle:
+        """Read a version and compare it with its hash.
+
+        Raises:
+            ModelError: It is not there, or damaged.
+        """
+        with self._lock.reading():
+            return self._library.version(id_)
+
+    def give_up(self, failed: str, instead: Sequence[str], configured: str, reason: str) -> None:
+        """Let an older version be current because one has failed; `fallback` tells of it until the next change.
+
+        Args:
+            failed: Id of the version that failed.
+            instead: Ids of the versions that may take its place, the best first; the first intact one does. None is:
+                the installed model runs, and no version is current.
+            configured: `settings.model.name`.
+            reason: One line for people.
+
+        Raises:
+            ModelError: It cannot be written.
+        """
+        with self._lock.writing():
+            history = self._read_history(configured)
+            if history is None or history.ids[-1] != failed:
+                return  # something else is current by now
+            kept = next(filter(self._library.is_intact, instead), None)
+            told = Fallback(id=failed, reason=reason, since=datetime.now(timezone.utc))
+            durable.write_file(self._fallback, told.encode())
+            if kept is None:
+                self._history.unlink(missing_ok=True)
+                self._current.unlink(missing_ok=True)
+                durable.sync_folder(self.path)
+            else:
+                before = [place for place, id_ in enumerate(history.ids) if id_ == kept]
+                history = history if before else History(configured, (*history.ids[:-1], kept))
+                self._go_back(history, before[-1] if before else len(history.ids) - 1)
+            self._trial.unlink(missing_ok=True)
+        log.error("model %s is given up: %s; %s runs", failed, reason, kept or f"{configured} as it was installed")
+
+    def proved(self, version: str) -> None:
+        """Note that a version on trial has classified live frames.
+
+        Raises:
+            ModelError: It cannot be written.
+        """
+        self._change_trial(version, {"proven": True})
+
+    def paused(self) -> None:
+        """Note that the daemon ends in order: nothing can be held against the version that is on trial.
+
+        Raises:
+            ModelError: It cannot be written.
+        """
+        self._change_trial(None, {"starts": 0})
+
+    def settled(self, version: str) -> None:
+        """End the trial of a version that has answered for long.
+
+        Raises:
+            ModelError: It cannot be written.
+        """
+        self._change_trial(version, None)
+
+    @property
+    def fallback(self) -> Fallback | None:
+        """Which version has failed, so that an older one runs; None: none has since the last change."""
+        try:
+            return Fallback.model_validate_json(self._fallback.read_bytes())
+        except (OSError, ValueError):
+            return None
 
     def discard(self, version: str) -> None:
         """Remove a version that nobody wants; the current one, and the one that a rollback would take, stay.
@@ -239,7 +355,7 @@ class Store:
         """
         path = self._versions / version
         with self._lock.writing():
-            if path in self._library.version_folders() and version not in self._intact(self._read_history(None)):
+            if path in self._library.version_folders() and version not in self._needed():
                 durable.remove_folder(path)
 
     def remove_version(self, version: str, *, previous: bool = False) -> None:
@@ -256,7 +372,7 @@ class Store:
         with self._lock.writing():
             if path not in self._library.version_folders():
                 raise ModelError(f"there is no version {version}")
-            kept = self._intact(self._read_history(None))
+            kept = self._needed()
             if version in kept[:1]:
                 raise ModelError(f"version {version} is current and stays; let another model answer first")
             if version in kept and not previous:
@@ -276,7 +392,7 @@ class Store:
         """
         removed = []
         with self._lock.writing():
-            protected = self._intact(self._read_history(None))
+            protected = self._needed()
             newest_first = sorted(self._library.version_folders(), key=lambda path: path.name not in protected)
             doomed = [path for path in newest_first[max(keep, 0) :] if path.name not in protected]
             for path in doomed:
@@ -318,14 +434,15 @@ class Store:
 
     def _read_history(self, configured: str | None) -> History | None:
         """History up to the current version; None where none was promoted under this setting (None: any)."""
-        if not self._current.is_symlink() or not self._history.is_file():
-            return None
+        current = self._current.readlink().name if self._current.is_symlink() else None
         try:
-            history = History.read(self._history.read_bytes(), self._current.readlink().name)
-        except ValueError:
-            self._library.tell_once(f"{self._history}: damaged; it counts as empty")
-            return None
-        return history if history is not None and configured in (None, history.configured) else None
+            history = History.read(self._history.read_bytes(), current)
+        except (OSError, ValueError) as error:
+            if current is None and isinstance(error, FileNotFoundError):
+                return None
+            self._library.tell_once(f"{self._history}: damaged; what ran before {current or 'it'} is not known")
+            return None if current is None else History(configured or "", (current,))
+        return history if configured in (None, history.configured) else None
 
     def _read_current(self, configured: str) -> Bundle:
         history = self._read_history(configured)
@@ -336,11 +453,50 @@ class Store:
                 self._library.tell_once(f"{error}; falling back to the model before it")
         return self._library.find(configured)
 
-    def _intact(self, history: History | None) -> list[str]:
-        """Ids of the history's last two undamaged versions: what runs, and what a rollback would take."""
-        ids = history.ids if history is not None else ()
-        return list(islice(filter(self._library.is_intact, reversed(ids)), 2))
+    def _current_place(self, history: History | None) -> int | None:
+        """Return the index in the history of the version that runs: the newest undamaged one; None: none."""
+        places = range(len(history.ids)) if history is not None else range(0)
+        return next((at for at in reversed(places) if history and self._library.is_intact(history.ids[at])), None)
 
-    def _read_previous(self, configured: str) -> Bundle | None:
-        older = self._intact(self._read_history(configured))[1:]
-        return self._library.version(older[0]) if older else None
+    def _previous(self, history: History | None) -> int | None:
+        """Return the index in the history of what a rollback takes: undamaged, and another than runs; None: none."""
+        current = self._current_place(history)
+        if history is None or current is None:
+            return None
+        older = (at for at in reversed(range(current)) if history.ids[at] != history.ids[current])
+        return next((at for at in older if self._library.is_intact(history.ids[at])), None)
+
+    def _needed(self) -> list[str]:
+        """Return the ids of what runs and of what a rollback would take."""
+        history = self._read_history(None)
+        places = [self._current_place(history), self._previous(history)]
+        return [history.ids[at] for at in places if history is not None and at is not None]
+
+    def _go_back(self, history: History, place: int) -> None:
+        durable.link(self._current, f"versions/{history.ids[place]}")
+        durable.write_file(self._history, history.back_to(place).encode())
+
+    def _put_on_trial(self, version: str, answers: bool) -> None:
+        durable.write_file(self._trial, Trial(id=version, starts=int(answers)).encode())
+
+    def _read_trial(self) -> Trial | None:
+        try:
+            return Trial.model_validate_json(self._trial.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            self._library.tell_once(f"{self._trial}: damaged; the current version counts as proven")
+            return None
+
+    def _change_trial(self, version: str | None, values: Mapping[str, Any] | None) -> None:
+        """Change what is kept of the trial of this version (None: of any); with no values, end the trial."""
+        if not self._trial.exists():
+            return
+        with self._lock.writing():
+            trial = self._read_trial()
+            if trial is None or version not in (None, trial.id):
+                return
+            if values is None:
+                self._trial.unlink(missing_ok=True)
+            else:
+                durable.write_file(self._trial, trial.model_copy(update=dict(values)).encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -37,6 +37,15 @@ def _interpreter_class(runtime: Runtime) -> tuple[str, Any]:
         except (ImportError, OSError) as error:  # OSError: the wheel is there, its shared library does not load
             failures.append(f"{name} ({error})")
     raise ModelError(f"no TFLite runtime can be imported: {'; '.join(failures)}; pip install ai-edge-litert")
+
+
+def import_runtime(runtime: Runtime) -> Runtime:
+    """Import what a network needs, which else its first one does; return the runtime that it will run on.
+
+    Raises:
+        ModelError: It cannot be imported.
+    """
+    return cast("Runtime", _interpreter_class(runtime)[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,10 @@
 """Models that can be had: the catalogue of `configs/zoo.toml`, pulling from it, and installing what a user brings.
 
+`catalogue` says what can be pulled, `install` pulls, installs and verifies, `examination` lets a child process
+(`examiner`) be the first to open a file. The port are these modules and `fetch`, each by its own name: the child needs
+next to nothing of them, and is waited for.
+
 Where models lie and which one runs is `edged.store`'s.
 """
 
-from edged.zoo.catalogue import Entry, Source, read_catalogue
-from edged.zoo.fetch import Progress
-from edged.zoo.install import check_familiarity, install, name_from_file, pull, verify
-
-__all__ = [
-    "Entry",
-    "Progress",
-    "Source",
-    "check_familiarity",
-    "install",
-    "name_from_file",
-    "pull",
-    "read_catalogue",
-    "verify",
-]
+__all__ = ["catalogue", "examination", "fetch", "install"]

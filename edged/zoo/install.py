@@ -9,22 +9,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from edged.contract.topics import TopicLevel
 from edged.errors import ConfigError, ModelError, first_mistake
-from edged.store import FAMILIARITY
+from edged.store import FAMILIARITY, MODEL
 from edged.vision.familiarity import Familiarity
-from edged.vision.graph import Graph
-from edged.vision.network import Network, Runtime
 from edged.zoo.archive import extract
 from edged.zoo.catalogue import Entry, read_catalogue
+from edged.zoo.examination import Examined, examine
 from edged.zoo.fetch import Progress, fetch
 
 if TYPE_CHECKING:
     from edged.store import Bundle, Store
-    from edged.types import Inference
+    from edged.types import Image
+    from edged.vision.network import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -60,22 +59,20 @@ def install(
     if not 0 < crop <= 1:
         raise ConfigError(f"crop = {crop}: use a fraction above 0 and at most 1, e.g. 0.875")
     try:
-        outputs = Graph(model).outputs
-        network = Network(model, crop=crop)
-        _infer_grey(network)
+        examined = examine(model, crop=crop)
     except ModelError as error:
         raise ModelError(f"{origin}: {error}") from error
-    _count_labels(origin, network.classes, len(labels))
+    _count_labels(origin, examined.classes, len(labels))
     return store.add(
         model,
         labels,
         name=name,
-        width=network.width,
-        height=network.height,
+        width=examined.width,
+        height=examined.height,
         crop=crop,
         source=source,
         licence=licence,
-        lineage={**(lineage or {}), "outputs": outputs},
+        lineage={**(lineage or {}), "outputs": examined.outputs},
         replace=replace,
     )
 
@@ -107,31 +104,36 @@ def pull(name: str, store: Store, progress: Progress | None = None, catalogue: P
     return install(store, model, labels, name=name, origin=name, crop=entry.crop, source=source, licence=entry.licence)
 
 
-def verify(bundle: Bundle, runtime: Runtime = "auto") -> tuple[Network, Inference]:
-    """Recompute a bundle's hash, run one inference, count labels.
+def verify(bundle: Bundle, runtime: Runtime = "auto", frames: Sequence[Image] = ()) -> Examined:
+    """Recompute a bundle's hash, let a child process classify images with it, count labels.
+
+    Args:
+        bundle: Which.
+        runtime: On which interpreter.
+        frames: RGB images of any size, beside a grey one and one of noise.
 
     Returns:
-        The network, and what it said about a grey image.
+        What the child has seen of it.
 
     Raises:
         ModelError: One line that names the bundle and what is wrong.
     """
-    model = bundle.read_model()  # its errors name the file
+    bundle.read_model()  # its errors name the file
+    told = bundle.manifest.input
     try:
-        network = Network(model, runtime=runtime, crop=bundle.manifest.input.crop)
-        inference = _infer_grey(network)
+        examined = examine(bundle.path / MODEL, runtime=runtime, crop=told.crop, frames=frames)
     except ModelError as error:
         raise ModelError(f"{bundle.path}: {error}") from error
-    _count_labels(str(bundle.path), network.classes, len(bundle.labels))
-    told, real = bundle.manifest.input, (network.width, network.height)
-    if (told.width, told.height) != real:
+    _count_labels(str(bundle.path), examined.classes, len(bundle.labels))
+    if (told.width, told.height) != (examined.width, examined.height):
         raise ModelError(
-            f"{bundle.path}: the manifest says {told.width}×{told.height} pixels, the model {real[0]}×{real[1]}"
+            f"{bundle.path}: the manifest says {told.width}×{told.height} pixels, the model "
+            f"{examined.width}×{examined.height}"
         )
-    return network, inference
+    return examined
 
 
-def check_familiarity(bundle: Bundle, network: Network) -> None:
+def check_familiarity(bundle: Bundle, features: int) -> None:
     """Read what tells unknown things, where the bundle has it: a network runs without, and calls nothing unknown.
 
     Raises:
@@ -141,7 +143,7 @@ def check_familiarity(bundle: Bundle, network: Network) -> None:
     if data is None:
         return
     try:
-        Familiarity.decode(data, network.features)
+        Familiarity.decode(data, features)
     except ModelError as error:
         raise ModelError(f"{bundle.path / FAMILIARITY}: {error}; nothing will be called unknown") from error
 
@@ -156,13 +158,6 @@ def _checked_name(name: str) -> str:
         return TypeAdapter(TopicLevel).validate_python(name)
     except ValidationError as error:
         raise ConfigError(f"name {name!r}: {first_mistake(error).text}") from error
-
-
-def _infer_grey(network: Network) -> Inference:
-    inference = network.infer(np.full((network.height, network.width, 3), 128, np.uint8))
-    if not (np.isfinite(inference.scores).all() and np.isfinite(inference.embedding).all()):
-        raise ModelError("answers a grey image with values that are not finite")
-    return inference
 
 
 def _count_labels(origin: str, outputs: int, labels: int) -> None:

@@ -12,7 +12,7 @@ from edged import resources
 from edged.cli import main
 from edged.lab.sources import ranker
 from edged.store import Store, read_bundle
-from edged.zoo import install
+from edged.zoo.install import install
 from tests.albums import LABELS, make_album
 from tests.networks import made
 

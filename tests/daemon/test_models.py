@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -158,7 +159,11 @@ def test_a_version_that_was_damaged_gives_way_to_the_one_before(broker: Mosquitt
     wait_until(lambda: seen.decoded("model")[-1]["id"] == first, what="the one before")
     assert device.stop() == 0
     assert "damaged" in device.log
-    assert "falling back to the model before it" in device.log
+    assert "is given up" in device.log
+    told = seen.decoded("model")[-1]["fallback"]
+    assert told["id"] == hashlib.sha256(model).hexdigest()[:12]
+    assert "damaged" in told["reason"]
+    assert seen.decoded("info")[-1]["state"] == "degraded"
 
 
 def test_systemd_is_told_which_model_answers(broker: Mosquitto, run: Run, watch: Watch, systemd: Systemd) -> None:

@@ -19,7 +19,7 @@ from edged.daemon.loop import PROBATION_FRAMES
 from edged.mqtt.broker import broker as broker_of
 from edged.settings import MqttSettings
 from edged.store import Store, read_bundle
-from edged.zoo import install
+from edged.zoo.install import install
 from tests.albums import LABELS, make_album, picture, put
 from tests.conftest import REPOSITORY
 from tests.daemon.process import Daemon

@@ -12,7 +12,7 @@ from edged.contract.hyperparameters import Hyperparameters
 from edged.jobs.process import ChildProcess
 from edged.learning import CHOOSING_TRAINER, Limits, TrainingRequest, candidates
 from edged.store import Store, read_bundle
-from edged.zoo import install
+from edged.zoo.install import install
 from tests.albums import make_album
 from tests.waiting import PATIENCE_S
 

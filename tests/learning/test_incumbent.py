@@ -21,7 +21,7 @@ from edged.learning.incumbent import Incumbent, earlier_points, recipe_of, renam
 from edged.learning.learning_curve import CurvePoint
 from edged.learning.recipe import make_head
 from edged.store import Bundle, Store, read_bundle
-from edged.zoo import install
+from edged.zoo.install import install
 from tests.albums import LABELS, make_album
 from tests.learning.conftest import SHIPPED
 from tests.networks import Kind, make

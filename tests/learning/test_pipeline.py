@@ -23,7 +23,7 @@ from edged.learning.softmax_regression import Fitted, fit
 from edged.store import Store, read_bundle
 from edged.vision.graph import Graph
 from edged.vision.network import Network
-from edged.zoo import install
+from edged.zoo.install import install
 from tests.albums import LABELS, make_album, picture, put
 from tests.learning.conftest import SHIPPED, request_for
 from tests.networks import KINDS, made

@@ -10,7 +10,7 @@ import pytest
 from edged.errors import RefusedError
 from edged.learning import Limits, candidates, choose_backbone
 from edged.store import Store, read_bundle
-from edged.zoo import install
+from edged.zoo.install import install
 from tests.conftest import REPOSITORY
 
 SHIPPED = REPOSITORY / "models" / "mobilenet_v2"

@@ -62,7 +62,7 @@ def install(state: Path, backbone: str, models: Path) -> Path:
 
     store = Store(state)
     if backbone not in {bundle.name for bundle in store.installed()}:
-        from edged.zoo import install as install_model
+        from edged.zoo.install import install as install_model
 
         labels = (models / "imagenet_labels.txt").read_text(encoding="utf-8").splitlines()
         content = next(models.glob(f"{backbone}*.tflite")).read_bytes()

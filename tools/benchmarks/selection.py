@@ -187,7 +187,7 @@ def power_budgets() -> dict[str, Any]:
 def install(models: Path, state_dir: Path) -> None:
     """Install the networks with their labels; those of 1000 classes have no background."""
     from edged.vision.graph import Graph
-    from edged.zoo import install as install_model
+    from edged.zoo.install import install as install_model
 
     labels = (models / "imagenet_labels.txt").read_text(encoding="utf-8").splitlines()
     for name, file in NETWORKS.items():

@@ -21,7 +21,7 @@ from edged.learning.bottlenecks import Backbone
 from edged.learning.dataset import select
 from edged.learning.pipeline import train
 from edged.store import Store, read_bundle, read_labels
-from edged.zoo import install
+from edged.zoo.install import install
 from tests.albums import make_album
 from tests.networks import KINDS, make
 
