@@ -6,6 +6,7 @@ Written to only while the broker is away (or slow), so that a healthy link does 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import sqlite3
 import time
@@ -72,11 +73,11 @@ class Outbox:
         """Messages dropped for the bound since the process started."""
         self._max_bytes = int(max_mb * 1e6)
         self._memory: deque[Stored] = deque()
-        self._acknowledged: list[int] = []
+        self._acknowledged: set[int] = set()
         self._count = self._bytes = 0
         self._next_id = 1
         self._failure = ""
-        self._retry_at = 0.0
+        self._retry_at = self._remove_at = 0.0
         self._report_at = 0.0
         self._reported = 0
         self._file = DatabaseFile(path, self._prepare, shrinks=True)
@@ -116,22 +117,25 @@ class Outbox:
         return [message.id for message in new]
 
     def after(self, id_: int, limit: int) -> Sequence[Stored]:
-        """Return up to `limit` messages with ids greater than `id_`, oldest first."""
+        """Return up to `limit` messages with ids greater than `id_`, oldest first, without acknowledged ones."""
         found: list[Stored] = []
         try:
             rows = self._database.execute(
-                "SELECT id, topic, payload, retain FROM outbox WHERE id > ? ORDER BY id LIMIT ?", (id_, limit)
+                "SELECT id, topic, payload, retain FROM outbox WHERE id > ? ORDER BY id", (id_,)
             )
-            found = [Stored(row[0], row[1], row[2], bool(row[3])) for row in rows]
+            with contextlib.closing(rows):
+                left = (row for row in rows if row[0] not in self._acknowledged)
+                found = [Stored(row[0], row[1], row[2], bool(row[3])) for row in itertools.islice(left, limit)]
         except sqlite3.Error as error:
             self._failed(error)
         if len(found) < limit and self._memory and self._memory[-1].id > id_:
-            found += [message for message in self._memory if message.id > id_][: limit - len(found)]
+            in_memory = (one for one in self._memory if one.id > id_ and one.id not in self._acknowledged)
+            found += itertools.islice(in_memory, limit - len(found))
         return found
 
     def acknowledge(self, id_: int) -> None:
         """Note that a message arrived; `commit` removes it."""
-        self._acknowledged.append(id_)
+        self._acknowledged.add(id_)
 
     @property
     def uncommitted(self) -> int:
@@ -139,16 +143,22 @@ class Outbox:
         return len(self._acknowledged)
 
     def commit(self) -> None:
-        """Remove what was acknowledged, in one commit; an emptied file gives its space back."""
+        """Remove what was acknowledged, in one commit; an emptied file gives its space back.
+
+        What a failing disk keeps is not read again, and removed as soon as the disk can be written.
+        """
         if not self._acknowledged:
             return
-        done, self._acknowledged = self._acknowledged, []
-        if self._memory:
-            gone = set(done)
+        if self._memory and max(self._acknowledged) >= self._memory[0].id:
+            gone = {message.id for message in self._memory if message.id in self._acknowledged}
             self._memory = deque(message for message in self._memory if message.id not in gone)
+            self._acknowledged -= gone
+        if not self._acknowledged or time.monotonic() < self._remove_at:
+            return
         try:
             with self._database:
-                sizes = [size for id_ in done if (size := self._remove(id_)) is not None]
+                sizes = [size for id_ in self._acknowledged if (size := self._remove(id_)) is not None]
+            self._acknowledged.clear()
             self._count -= len(sizes)
             self._bytes -= sum(sizes)
             if self._count == 0:
@@ -156,7 +166,11 @@ class Outbox:
                 self._database.executescript("PRAGMA incremental_vacuum")
                 self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
+            self._remove_at = time.monotonic() + RETRY_S
             self._failed(error)
+        else:
+            if not self._memory:  # a full disk may still give room back and take none
+                self._works_again()
 
     def reopen(self) -> bool:
         """Go back to a disk that was full from the start and has room again.
@@ -189,6 +203,7 @@ class Outbox:
 
     def close(self) -> None:
         """Write what can be written and close the file."""
+        self._remove_at = 0.0  # the last chance, however short ago it failed
         self.commit()
         self.reopen()
         with contextlib.closing(self._database):
@@ -220,6 +235,10 @@ class Outbox:
         self._count += len(self._memory)
         self._bytes += sum(message.size for message in self._memory)
         self._memory.clear()
+        self._works_again()
+
+    def _works_again(self) -> None:
+        """Note that the disk was written."""
         if self._retry_at:
             self._retry_at = 0.0
             self._failure = ""
@@ -235,6 +254,7 @@ class Outbox:
             except (OSError, sqlite3.Error) as again:
                 error = again if isinstance(again, sqlite3.Error) else error
             else:
+                self._acknowledged.intersection_update(message.id for message in self._memory)
                 return
         if not self._retry_at:
             log.error("%s: cannot be written (%s); unacknowledged messages stay in memory", self.path, error)

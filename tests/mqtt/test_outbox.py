@@ -397,7 +397,9 @@ def test_a_single_message_in_memory_is_read(path):
     outbox.close()
 
 
-def test_an_acknowledgement_that_cannot_be_written_is_said_and_the_message_stays(path, caplog):
+def test_an_acknowledgement_that_cannot_be_written_is_said_and_not_forgotten(path, caplog, monkeypatch):
+    caplog.set_level("INFO")
+    clock = set_clock(monkeypatch, "outbox")
     outbox = Outbox(path, 1)
     outbox.append(messages(0, 2))
     outbox._database.execute("PRAGMA busy_timeout = 1")
@@ -407,7 +409,53 @@ def test_an_acknowledgement_that_cannot_be_written_is_said_and_the_message_stays
         outbox.commit()
         holder.execute("ROLLBACK")
     assert "cannot be written (database is locked)" in caplog.text
-    assert (kept(outbox), len(outbox)) == ([0, 1], 2), "sent twice rather than never"
+    assert (kept(outbox), len(outbox), on_disk(path)) == ([1], 1, [0, 1]), "it is not sent again"
+    clock.pass_s(RETRY_S - 1)
+    outbox.commit()
+    assert on_disk(path) == [0, 1], "a failing disk is tried now and then only"
+    clock.pass_s(1)
+    outbox.commit()
+    assert (kept(outbox), len(outbox), on_disk(path)) == ([1], 1, [1])
+    assert "can be written again" in caplog.text
+    outbox.append(messages(2, 3))
+    assert (on_disk(path), outbox.in_memory) == ([1, 2], None)
+    outbox.close()
+
+
+def test_closing_tries_once_more_to_forget_what_arrived(path):
+    outbox = Outbox(path, 1)
+    outbox.append(messages(0, 2))
+    outbox._database.execute("PRAGMA busy_timeout = 1")
+    acknowledge(outbox, range(1))
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        outbox.commit()
+        holder.execute("ROLLBACK")
+    outbox.close()
+    assert on_disk(path) == [1]
+
+
+def test_a_connection_that_is_lost_while_the_disk_fails_sends_nothing_twice(path):
+    outbox = Outbox(path, 1)
+    outbox.append(messages(0, 3))
+    outbox._database.execute("PRAGMA busy_timeout = 1")
+    delivery = Delivery(outbox)
+    sent = []
+
+    def send(topic, payload, retain):
+        sent.append(int(payload))
+        return len(sent)
+
+    delivery.pump(send, 5, None)
+    assert delivery.acknowledged(1, None)
+    assert delivery.acknowledged(3, None)
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        delivery.lost()
+        holder.execute("ROLLBACK")
+    sent.clear()
+    delivery.pump(send, 5, None)
+    assert (sent, delivery.backlog) == ([1], 1)
     outbox.close()
 
 
