@@ -13,8 +13,9 @@ from edged.mqtt.outbox import OLDEST, Outbox, Stored
 
 log = logging.getLogger(__name__)
 
-STALL_S = 5.0
-"""A broker that owes an acknowledgement for longer is treated as away: memory goes to disk."""
+STALL_S = 0.5
+"""A message that was taken so long ago and is not acknowledged, sent or not, goes to disk, with all that follows it: a
+process that dies while a broker stalls loses no more than this. A broker that answers sooner costs the disk nothing."""
 MEMORY_BYTES = 8_000_000
 """So is one that lets this much pile up."""
 SPILL_S = 0.1
@@ -35,6 +36,7 @@ class Pending:
     topic: str
     payload: bytes
     retain: bool
+    taken_at: float
     row: int | None = None
     sent_at: float = 0.0
 
@@ -72,9 +74,10 @@ class Delivery:
         """Messages handed to the connection and not yet acknowledged."""
         return len(self._inflight)
 
-    def add(self, topic: str, payload: bytes, retain: bool) -> None:
-        """Take a message."""
-        self._waiting.append(Pending(topic, payload, retain))
+    def add(self, topic: str, payload: bytes, retain: bool, taken_at: float | None = None) -> None:
+        """Take a message, or one that was taken from its sender at `taken_at`, monotonic clock; None: now."""
+        at = time.monotonic() if taken_at is None else taken_at
+        self._waiting.append(Pending(topic, payload, retain, at))
         self._waiting_bytes += len(topic) + len(payload)
         self._count()
 
@@ -116,7 +119,7 @@ class Delivery:
         now = time.monotonic()
         if self._outbox.trouble is not None and now >= self._reopen_at:
             self._reopen(now)
-        while send is not None and len(self._inflight) < window and (pending := self._next()) is not None:
+        while send is not None and len(self._inflight) < window and (pending := self._next(now)) is not None:
             if max_bytes is not None and len(pending.topic) + len(pending.payload) + 16 > max_bytes:
                 log.error("%s: %d bytes are more than the broker takes; given up", pending.topic, len(pending.payload))
                 if pending.row is not None:
@@ -141,7 +144,12 @@ class Delivery:
 
     def pause_s(self) -> float:
         """How soon `pump` wants to run again although nothing happened, seconds."""
-        return SPILL_S if self._waiting else COMMIT_S
+        if self._waiting:
+            return SPILL_S
+        oldest = self._oldest_in_memory()
+        if oldest is None:
+            return COMMIT_S
+        return min(COMMIT_S, max(0.0, max(oldest + STALL_S, self._spilled_at + SPILL_S) - time.monotonic()))
 
     def _count(self) -> None:
         self.backlog = len(self._outbox) + self._memory_inflight + len(self._waiting)
@@ -155,7 +163,7 @@ class Delivery:
             self._cursor, self._more_on_disk = OLDEST, True
             self._sent = frozenset(pending.row for pending in self._inflight.values())
 
-    def _next(self) -> Pending | None:
+    def _next(self, now: float) -> Pending | None:
         while self._page or self._more_on_disk:
             if not self._page:
                 self._page.extend(self._outbox.after(self._cursor, 200))
@@ -164,7 +172,7 @@ class Delivery:
             stored = self._page.popleft()
             self._cursor = stored.id
             if stored.id not in self._sent:
-                return Pending(stored.topic, stored.payload, stored.retain, stored.id)
+                return Pending(stored.topic, stored.payload, stored.retain, now, stored.id)
         if self._waiting:
             pending = self._waiting.popleft()
             self._waiting_bytes -= len(pending.topic) + len(pending.payload)
@@ -178,8 +186,14 @@ class Delivery:
             return True
         if self._waiting and (self._page or self._more_on_disk):
             return True
-        oldest = next(iter(self._inflight.values()), None)
-        return oldest is not None and now - oldest.sent_at > STALL_S
+        oldest = self._oldest_in_memory()
+        return oldest is not None and now >= oldest + STALL_S
+
+    def _oldest_in_memory(self) -> float | None:
+        """When the oldest message that is not on disk was taken; None: all are."""
+        if self._memory_inflight:  # what is in flight is older than what waits
+            return next(pending.taken_at for pending in self._inflight.values() if pending.row is None)
+        return self._waiting[0].taken_at if self._waiting else None
 
     def _spill(self) -> None:
         """Write memory to disk, in the order of publishing: in flight before waiting."""

@@ -32,8 +32,8 @@ FAREWELL_S = 2.0
 REMIND_S = 600.0
 """How often the same error is logged."""
 
-Outgoing = tuple[str, bytes, int, bool]
-"""Topic below the device, payload, QoS, retain."""
+Outgoing = tuple[str, bytes, int, bool, float]
+"""Topic, payload, QoS (-1: retained state, see `Link.retained`), retain, and when it was handed to us."""
 
 
 class Link:
@@ -140,13 +140,13 @@ class Link:
         if qos == 1:
             with self._counting:
                 self._queued += 1
-        self._inbox.put((self._base + topic, payload, qos, retain))
+        self._inbox.put((self._base + topic, payload, qos, retain, time.monotonic()))
 
     def retained(self, topic: str, payload: bytes) -> None:
         """Publish state, retained, QoS 1: only the newest per topic is kept, and published again on every connect."""
         if not topic or "+" in topic or "#" in topic:
             raise ValueError(f"topic = {topic!r}: not empty, without + and #")
-        self._inbox.put((self._base + topic, payload, -1, True))
+        self._inbox.put((self._base + topic, payload, -1, True, time.monotonic()))
 
     def job(self, job: Job) -> None:
         """Publish the state of a job on `job/<id>`, and remember it for redeliveries.
@@ -257,10 +257,10 @@ class Link:
             self._closed(event)
 
     def _outgoing(self, message: Outgoing) -> None:
-        topic, payload, qos, retain = message
+        topic, payload, qos, retain, taken_at = message
         if qos == 1:
             with self._counting:  # whoever asks for the backlog meanwhile is told of it once, and not of none
-                self._delivery.add(topic, payload, retain)
+                self._delivery.add(topic, payload, retain, taken_at)
                 self._queued -= 1
         elif qos == 0:
             if self.connected and self._connection is not None:

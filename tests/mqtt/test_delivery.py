@@ -17,7 +17,7 @@ from tests.full_disk import fill_up
 from tests.mqtt.clock import Clock, set_clock
 
 # What is promised; written down here too, so that it is not changed by a slip.
-STALL_S, SPILL_S, REOPEN_S, COMMIT_S, COMMIT_ROWS = 5.0, 0.1, 2.0, 1.0, 100
+STALL_S, SPILL_S, REOPEN_S, COMMIT_S, COMMIT_ROWS = 0.5, 0.1, 2.0, 1.0, 100
 HEADER = 16
 """What a packet may need beside its topic and payload."""
 
@@ -227,7 +227,7 @@ def test_a_broker_that_owes_an_answer_for_too_long_sends_memory_to_disk(
     line = Line()
     add(delivery, 0, 4)
     delivery.pump(line, 2, None)
-    clock.pass_s(STALL_S)
+    clock.pass_s(STALL_S - 0.001)
     delivery.pump(line, 2, None)
     assert on_disk(outbox) == []
     clock.pass_s(0.001)
@@ -238,6 +238,63 @@ def test_a_broker_that_owes_an_answer_for_too_long_sends_memory_to_disk(
     drain(delivery, line, 2)
     assert line.numbers == [0, 1, 2, 3], "what is in flight already is not sent again"
     assert (delivery.backlog, on_disk(outbox)) == (0, [])
+
+
+def test_what_waits_behind_a_full_window_counts_from_when_it_was_taken(
+    delivery: Delivery, outbox: Outbox, clock: Clock
+) -> None:
+    """A broker that answers just in time for what is in flight, and too late for what has waited to be."""
+    line = Line()
+    add(delivery, 0, 3)
+    for mid in (1, 2):
+        delivery.pump(line, 1, None)
+        clock.pass_s(0.6 * STALL_S)
+        if mid == 1:
+            assert delivery.acknowledged(mid, None)
+    delivery.pump(line, 1, None)
+    assert line.numbers == [0, 1], "sent 0.3 s ago, and taken 0.6 s ago"
+    assert on_disk(outbox) == [1, 2]
+
+
+def test_what_waited_for_the_link_itself_counts_from_when_it_was_handed_over(
+    delivery: Delivery, outbox: Outbox, clock: Clock
+) -> None:
+    delivery.add("t", b"0", False, clock.now - STALL_S)
+    delivery.pump(Line(), 1, None)
+    assert on_disk(outbox) == [0]
+
+
+def test_a_broker_that_answers_in_time_costs_the_disk_nothing(
+    delivery: Delivery, outbox: WatchedOutbox, clock: Clock
+) -> None:
+    """Ten minutes of thirty results a second, each acknowledged just before it would go to disk."""
+    line, answered, due = Line(), 0, []
+    for number in range(600 * 30):
+        add(delivery, number, number + 1)
+        delivery.pump(line, 100, None)
+        due.append(clock.now + STALL_S - 0.01)
+        clock.pass_s(1 / 30)
+        while answered < len(due) and due[answered] <= clock.now:
+            answered += 1
+            assert delivery.acknowledged(answered, None)
+    assert (len(line.sent), outbox.written, outbox.commits) == (18_000, [], 0)
+    assert on_disk(outbox) == []
+
+
+def test_a_stall_is_over_when_the_broker_answers_again(delivery: Delivery, outbox: WatchedOutbox, clock: Clock) -> None:
+    line = Line()
+    add(delivery, 0, 3)
+    delivery.pump(line, 5, None)
+    clock.pass_s(STALL_S)
+    delivery.pump(line, 5, None)
+    assert outbox.written == [3]
+    for mid in (1, 2, 3):
+        assert delivery.acknowledged(mid, None)
+    add(delivery, 3, 6)
+    drain(delivery, line, 5, answered=3)
+    clock.pass_s(1.5 * STALL_S)
+    delivery.pump(line, 5, None)
+    assert (outbox.written, on_disk(outbox), delivery.backlog) == ([3], [], 0)
 
 
 def test_messages_in_flight_alone_go_to_disk_too(delivery: Delivery, outbox: Outbox, clock: Clock) -> None:
@@ -314,12 +371,18 @@ def test_without_a_connection_many_messages_are_one_commit(
     assert line.numbers == [0, 1, 2, 3, 4]
 
 
-def test_it_asks_to_be_called_soon_while_something_waits(delivery: Delivery) -> None:
+def test_it_asks_to_be_called_soon_while_something_waits(delivery: Delivery, clock: Clock) -> None:
     assert delivery.pause_s() == COMMIT_S
     add(delivery, 0, 1)
     assert delivery.pause_s() == SPILL_S
     delivery.pump(Line(), 5, None)
-    assert delivery.pause_s() == COMMIT_S
+    assert delivery.pause_s() == STALL_S, "then it goes to disk"
+    clock.pass_s(0.25)
+    assert delivery.pause_s() == STALL_S - 0.25
+    clock.pass_s(1.0)
+    assert delivery.pause_s() == 0.0
+    delivery.pump(Line(), 5, None)
+    assert delivery.pause_s() == COMMIT_S, "it is there"
 
 
 def test_acknowledged_rows_leave_the_disk_together(delivery: Delivery, outbox: WatchedOutbox, clock: Clock) -> None:
@@ -403,7 +466,7 @@ def test_a_disk_that_was_full_at_the_start_gives_back_what_it_holds(
     line = Line()
     add(delivery, 100, 106)
     delivery.pump(line, 2, None)
-    clock.pass_s(STALL_S + 1)
+    clock.pass_s(REOPEN_S + STALL_S)
     delivery.pump(line, 2, None)
     assert delivery.acknowledged(1, None)
     delivery.pump(line, 2, None)
