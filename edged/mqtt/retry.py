@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 
@@ -11,15 +12,24 @@ HANDSHAKE_S = 15.0
 FIRST_S = 3.0
 FIRST_LOCAL_S = 0.5
 QUICK_S = 5.0
-"""MQTT 3.1.1 cannot say why it hangs up; a connection shorter than this…"""
+"""A connection shorter than this is no reason to begin anew with short delays."""
 QUICK_LIMIT = 3
-"""…this many times in a row looks like two clients that throw each other out."""
+"""After so many short connections in a row, the error names a rival as what may be behind it: in MQTT 3.1.1 a broker
+cannot say why it hangs up, and in MQTT 5 not each does (Mosquitto 2.0.11 does not). Nothing else follows: it may be a
+broker that comes and goes."""
+RECENT_S = 60.0
+"""A broker that let us in no longer ago than this…"""
+RECENT_LONGEST_S = 4.0
+"""…is tried again at least this often: it restarts, and will be back soon."""
 STABLE_S = 300.0
-"""A connection that held this long ends the suspicion."""
+"""A connection that held this long ends the fear of a rival."""
 
 
 class Retry:
     """Backoff with jitter, the choice between MQTT 5 and 3.1.1, and patience with a rival of the same device id.
+
+    A rival is what the broker calls one, by the reason code "session taken over" of MQTT 5, and nothing else: whoever
+    takes a restarting broker for a rival stays away from it for minutes.
 
     Args:
         device: The device id, for the message.
@@ -51,7 +61,7 @@ class Retry:
         self._quick = 0
         self._silent = 0
         self._proven = False
-        self._opened_at = 0.0
+        self._opened_at = -math.inf
 
     def patience_s(self, host: str) -> float:
         """How long an attempt may take, TCP, TLS and CONNACK together.
@@ -79,7 +89,7 @@ class Retry:
             return self._after_open(now, end)
         if end.how in ("dropped", "refused") and self._other_protocol(end):
             return 0.0, end.error
-        return self._backoff(), end.error
+        return self._backoff(now), end.error
 
     def _after_open(self, now: float, end: Closed) -> tuple[float, str]:
         held_s = now - self._opened_at
@@ -90,18 +100,19 @@ class Retry:
             self._failures = 0
         self._quick = self._quick + 1 if held_s < QUICK_S else 0
         if end.how == "taken over":
-            error = f"another client uses device id {self._device!r}; give each device an id of its own (device.id)"
-        elif self._quick >= QUICK_LIMIT and end.code == 0x80:
-            error = (
-                f"hung up on {self._quick} times right after connecting: probably another client uses device id "
-                f"{self._device!r}; give each device an id of its own (device.id)"
+            self.warning = (
+                f"another client uses device id {self._device!r}; give each device an id of its own (device.id)"
             )
-        else:
-            return self._backoff(), end.error
-        self.warning = error
-        delay_s = self._rival_s * min(10, 2**self._rivals) * (1 + self._dice())
-        self._rivals += 1
-        return delay_s, error
+            delay_s = self._rival_s * min(10, 2**self._rivals) * (1 + self._dice())
+            self._rivals += 1
+            return delay_s, self.warning
+        error = end.error
+        if self._quick >= QUICK_LIMIT and end.code == 0x80:  # paho: the socket was closed without a word
+            error += (
+                f"; again and again right after connecting: the broker restarts, or another client uses device id "
+                f"{self._device!r}"
+            )
+        return self._backoff(now), error
 
     def _other_protocol(self, end: Closed) -> bool:
         """Change the protocol where that may be the cause; True: try it at once."""
@@ -115,7 +126,9 @@ class Retry:
         self._proven = False
         return self.protocol == "3.1.1" and self._failures == 0
 
-    def _backoff(self) -> float:
+    def _backoff(self, now: float) -> float:
         ceiling: float = min(self._longest_s, self._shortest_s * (1 << min(self._failures, 16)))
+        if now - self._opened_at < RECENT_S:
+            ceiling = min(ceiling, RECENT_LONGEST_S)
         self._failures += 1
         return ceiling * (0.5 + 0.5 * self._dice())

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 
 import pytest
 
@@ -134,16 +133,3 @@ def test_a_broker_that_only_knows_3_1_1(link, watch):
     finally:
         over.set()
         server.join(PATIENCE_S)
-
-
-def test_a_second_client_with_our_device_id_is_named_and_not_fought(mosquitto, link):
-    broker = mosquitto()
-    links = [link(broker.url), link(broker.url, state="other")]
-    named = "another client uses device id 'd1'"
-    # Whoever is thrown out while it writes may not get to read why, and comes back once or twice.
-    wait_for(lambda: any(named in (one.last_error or "") for one in links), "the reason")
-    wait_for(lambda: sum(one.connected for one in links) == 1, "one is in")
-    logins = broker.log.count("as edged-d1")
-    time.sleep(1.5)  # at full speed they would throw each other out ten times
-    assert broker.log.count("as edged-d1") == logins
-    assert logins < 12
