@@ -1,15 +1,19 @@
-"""One daemon per state folder: two would write each other's outbox, commands and images."""
+"""One daemon per state folder: two would write each other's outbox, commands and images. And the name of this run."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from edged.database import is_full
 from edged.errors import ConfigError, EdgedError
+
+BOOT = uuid.uuid4().hex[:8]
+"""Names this start of the process: 8 hex digits. Results are numbered from 0 in each."""
 
 
 class InUseError(EdgedError):

@@ -51,6 +51,9 @@ class Result(Message):
     """`result/<camera>`, QoS 1: one classified frame."""
 
     seq: int
+    """Number of this result among those published for its camera since the daemon started, from 0, without a gap."""
+    boot: str | None = None
+    """Names that start, 8 hex digits; None: of a daemon that did not say it yet."""
     camera: str
     model: str
     label: str
@@ -98,6 +101,8 @@ class Telemetry(Message):
     frames: int
     dropped: int
     outbox: int
+    boot: str | None = None
+    """As in `Result`: that of the daemon that runs now."""
     selection: dict[str, Any] | None = None
     drift: dict[str, Drift] | None = None
     """Camera → how far its frames of the last hour (`telemetry.drift_s`) are from what was taught."""
@@ -117,6 +122,8 @@ class Info(Message):
     """`info`, QoS 1, retained."""
 
     device: str
+    boot: str | None = None
+    """As in `Result`: that of the daemon that runs now."""
     state: Literal["running", "degraded"]
     versions: dict[str, str]
     cameras: dict[str, CameraInfo]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edged import __version__
 from edged.contract.commands import COMMANDS
 from edged.contract.messages import Alert, CameraInfo, Fallback, Info, ModelInfo, timestamp
+from edged.instance import BOOT
 
 if TYPE_CHECKING:
     from edged.camera import Cameras, CameraState
@@ -97,6 +98,7 @@ class Announcements:
                 degraded.append(disk)
             info = Info(
                 device=self._settings.device.id,
+                boot=BOOT,
                 state="degraded" if degraded else "running",
                 versions=_versions(),
                 cameras=cameras,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from edged import tracing
 from edged.daemon.results import Likeness, ResultFilter, make_result
+from edged.instance import BOOT
 from edged.vision.scores import top_k
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class Publisher:
     ) -> None:
         self.top = top
         self.latest: dict[str, tuple[Frame, Result]] = {}
-        """Per camera the newest classified frame and its result, whether published or not."""
+        """Per camera the newest classified frame and its result, whether published or not: one that was not has the
+        number of the last one that was."""
         self.observers: list[Observer] = []
         self._link = link
         self._filter = results
@@ -58,6 +60,7 @@ class Publisher:
         self._on_failure = on_failure
         self._queue: queue.SimpleQueue[tuple[Frame, Outputs, Engine] | None] = queue.SimpleQueue()
         self._engine: Engine | None = None
+        self._numbers: dict[str, int] = {}
         self._thread = threading.Thread(target=self._run, name="publisher")
 
     def start(self) -> None:
@@ -94,10 +97,15 @@ class Publisher:
             likeness = Likeness(known.score(inference.embedding), known)
             inference = replace(inference, familiarity=known.familiarity(likeness.score))
         smoothed = self._filter.update(frame.camera, inference.scores, time.monotonic(), likeness)
+        # Frames that are not published, or were dropped before, leave no gap: one means that a result was lost.
+        seq = self._numbers.get(frame.camera, -1) + smoothed.publish
+        self._numbers[frame.camera] = seq
         result = make_result(
             frame,
             inference,
             top_k(smoothed.scores, engine.bundle.labels, self.top),
+            seq=seq,
+            boot=BOOT,
             model=engine.bundle.id,
             now_ns=time.monotonic_ns(),
             network=inference.network,

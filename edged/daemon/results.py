@@ -114,6 +114,8 @@ def make_result(
     inference: Inference,
     top: Sequence[LabelScore],
     *,
+    seq: int,
+    boot: str,
     model: str,
     now_ns: int,
     network: str | None = None,
@@ -126,6 +128,8 @@ def make_result(
         frame: The classified frame.
         inference: What the network gave.
         top: Best first, at least one.
+        seq: Number of this result.
+        boot: Names the run of the daemon in which it has that number.
         model: Bundle id.
         now_ns: Monotonic clock at hand-over to the broker, nanoseconds.
         network: Name of the network that answered, where several take turns.
@@ -134,7 +138,8 @@ def make_result(
     """
     return Result(
         ts=timestamp(frame.captured_at),
-        seq=frame.seq,
+        seq=seq,
+        boot=boot,
         camera=frame.camera,
         model=model,
         label=UNKNOWN if unknown else top[0].label,

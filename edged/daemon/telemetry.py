@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from edged.contract.messages import Telemetry
+from edged.instance import BOOT
 
 if TYPE_CHECKING:
     from edged.contract.messages import Drift
@@ -104,6 +105,7 @@ class TelemetryThread:
             frames=self._statistics.frames,
             dropped=self._dropped(),
             outbox=self._link.backlog,
+            boot=BOOT,
             selection=self._selection(reading),
             drift=self._drift() or None,
         )

@@ -13,18 +13,18 @@ TS = "2026-01-31T12:00:00.000Z"
 
 EXAMPLES: dict[str, m.BaseModel] = {
     "result": m.Result(
-        ts=TS, seq=7, camera="main", model="0123456789ab", label="tabby", score=0.81, familiarity=0.42,
+        ts=TS, seq=7, boot="5f0c91ab", camera="main", model="0123456789ab", label="tabby", score=0.81, familiarity=0.42,
         top=[m.Score(label="tabby", score=0.81), m.Score(label="tiger cat", score=0.11)],
         latency_ms=m.ResultLatency(capture=3.5, preprocess=1.25, invoke=7.5, total=14.0),
     ),
     "telemetry": m.Telemetry(
         ts=TS, power_mw={"VDD_IN": 4200}, temp_c={"CPU": 41.5}, load={"cpu": 0.25, "memory": 0.5}, throttled=False,
         latency_ms=m.Latency(p50=9.0, p95=11.0, p99=12.0, max=15.0), fps=28.5, frames=142, dropped=1, outbox=0,
-        drift={"main": m.Drift(statistic=0.52, p=0.31, frames=720)},
+        boot="5f0c91ab", drift={"main": m.Drift(statistic=0.52, p=0.31, frames=720)},
     ),
     "telemetry_without_sensors": m.Telemetry(ts=TS, fps=0.0, frames=0, dropped=0, outbox=12),
     "info": m.Info(
-        ts=TS, device="tx2-01", state="degraded", versions={"edged": "0.1.0"},
+        ts=TS, device="tx2-01", boot="5f0c91ab", state="degraded", versions={"edged": "0.1.0"},
         cameras={"main": m.CameraInfo(source="csi://0", state="degraded", error="no frame for 5 s")},
         runtime="litert", sensors="tegra", commands=["set", "snapshot", "status"],
         degraded=[

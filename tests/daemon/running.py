@@ -144,6 +144,10 @@ class Watcher:
     def wait_for_state(self, *states: str) -> None:
         wait_until(lambda: [s.decode() for s in self.of("state")][-len(states) :] == list(states), what=f"{states}")
 
+    def forget(self) -> None:
+        """Forget what has arrived so far."""
+        self._seen.clear()
+
     def retained(self) -> dict[str, bytes]:
         return {topic.removeprefix(self._base): payload for topic, payload, retain in list(self._seen) if retain}
 

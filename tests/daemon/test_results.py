@@ -78,7 +78,7 @@ def test_a_result_tells_what_the_contract_says() -> None:
     image = np.zeros((4, 4, 3), np.uint8)
     frame = Frame(
         camera="main",
-        seq=7,
+        seq=99,
         image=image,
         captured_ns=1_000_000_000,
         captured_at=1769860800.0,
@@ -88,19 +88,37 @@ def test_a_result_tells_what_the_contract_says() -> None:
     )
     inference = Inference(scores(0.81, 0.11), scores(0), 7.5)
     top = [LabelScore("tabby", 0.81), LabelScore("tiger cat", 0.11)]
-    result = make_result(frame, inference, top, model="0123456789ab", now_ns=1_014_000_000, familiarity=0.42)
+    result = make_result(
+        frame, inference, top, seq=7, boot="5f0c91ab", model="0123456789ab", now_ns=1_014_000_000, familiarity=0.42
+    )
     golden = json.loads((GOLDEN / "result.json").read_text())
     golden["ts"] = "2026-01-31T12:00:00.000Z"
     assert json.loads(result.encode()) == golden
     other = make_result(
-        frame, inference, top, model="0123456789ab", now_ns=1_014_000_000, familiarity=0.42, network="small"
+        frame,
+        inference,
+        top,
+        seq=7,
+        boot="5f0c91ab",
+        model="0123456789ab",
+        now_ns=1_014_000_000,
+        familiarity=0.42,
+        network="small",
     )
     assert json.loads(other.encode()) == {**golden, "network": "small"}
     strange = make_result(
-        frame, inference, top, model="0123456789ab", now_ns=1_014_000_000, familiarity=0.01, unknown=True
+        frame,
+        inference,
+        top,
+        seq=7,
+        boot="5f0c91ab",
+        model="0123456789ab",
+        now_ns=1_014_000_000,
+        familiarity=0.01,
+        unknown=True,
     )
     assert json.loads(strange.encode()) == {**golden, "label": "unknown", "familiarity": 0.01}, "top still says what"
-    silent = make_result(frame, inference, top, model="0123456789ab", now_ns=1_014_000_000)
+    silent = make_result(frame, inference, top, seq=7, boot="5f0c91ab", model="0123456789ab", now_ns=1_014_000_000)
     assert "familiarity" not in json.loads(silent.encode()), "what is not known is absent"
 
 

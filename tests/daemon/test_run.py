@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -123,7 +124,7 @@ def test_only_changes_and_a_heartbeat(broker: Mosquitto, run: Run, watch: Watch,
         mqtt='results = "changes"\nheartbeat_s = 2\nsmoothing = 0.5',
     )
     results = seen.wait("result/main", 3)[:3]
-    assert results[0]["seq"] == 0
+    assert [result["seq"] for result in results] == [0, 1, 2], "what is not published has no number"
     captured = [datetime.fromisoformat(result["ts"].replace("Z", "+00:00")).timestamp() for result in results]
     latency_s = [result["latency_ms"]["total"] / 1000 for result in results]
     # A frame is captured before its result is judged and made after that, however long a slow machine takes between.
@@ -221,6 +222,28 @@ def test_a_file_that_does_not_loop_ends_and_the_daemon_stays(broker: Mosquitto, 
     assert job is not None
     assert job["report"]["seq"] == 5
     assert device.stop() == 0
+
+
+def test_a_gap_in_seq_is_a_lost_result_and_a_new_boot_a_restart(broker: Mosquitto, run: Run, watch: Watch) -> None:
+    seen = watch(broker)
+    device = run(broker.url, cameras='[cameras.main]\nsource = "pattern"\nfps = 500')  # more than can be classified
+    boots = []
+    for _ in range(2):
+        wait_until(lambda: [one for one in seen.decoded("telemetry") if one["dropped"] > 0], what="dropped frames")
+        boots.append(seen.decoded("telemetry")[-1]["boot"])
+        assert seen.decoded("info")[-1]["boot"] == boots[-1]
+        count = len(seen.of("result/main"))
+        seen.wait("result/main", count + 20)
+        assert device.stop() == 0
+        seen.wait_for_state("online", "offline")
+        seqs = [result["seq"] for result in seen.decoded("result/main") if result["boot"] == boots[-1]]
+        assert seqs == list(range(len(seqs)))
+        assert len(seqs) >= 20
+        seen.forget()
+        device.start()
+    assert len(set(boots)) == 2
+    assert all(re.fullmatch("[0-9a-f]{8}", boot) for boot in boots)
+    device.kill()
 
 
 def test_killed_it_leaves_its_last_will(broker: Mosquitto, run: Run, watch: Watch) -> None:
