@@ -46,6 +46,7 @@ class Args(BaseModel):
         at_once: The command is done when its ack says accepted, and has no job. Such a command may run again after a
             crash: its effect must be the same.
         lasting: The job takes a while, and its newest state stands on the retained topic `job`.
+        urgent: It passes commands that wait, whoever sent them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,12 +55,14 @@ class Args(BaseModel):
     max_bytes: ClassVar[int] = 64 * 1024
     at_once: ClassVar[bool] = False
     lasting: ClassVar[bool] = False
+    urgent: ClassVar[bool] = False
 
 
 class StatusArgs(Args):
     """`cmd/status`: publish info, model and telemetry now. The job's report repeats them."""
 
     command = "status"
+    urgent = True
 
 
 class SnapshotArgs(Args):
@@ -240,6 +243,7 @@ class CancelArgs(Args):
     """`cmd/cancel`: end a training or a profile; without `job` the one that runs. Report: `job` and `cmd`."""
 
     command = "cancel"
+    urgent = True
 
     job: JobId | None = None
 
@@ -260,6 +264,7 @@ class RollbackArgs(Args):
     """`cmd/rollback`: let the version before the current one answer again."""
 
     command = "rollback"
+    urgent = True
 
 
 class ModelsListArgs(Args):

@@ -23,6 +23,8 @@ UNKNOWN_ID = "unknown"
 
 _HEAD_BYTES = 64 * 1024
 """Of a payload that is too large to be parsed, this much is searched for the id, which our own clients write first."""
+_SHORT_BYTES = 4096
+"""Of a payload that nobody has time to parse, this much is."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ID_IN_HEAD = re.compile(rb'"id"\s*:\s*"([A-Za-z0-9_-]{1,64})"')
 
@@ -81,6 +83,14 @@ def decode(topic: str, payload: bytes, registry: Mapping[str, type[Args]] = COMM
     if constants:
         return Document(name, id_, None, f"not JSON: {constants[0]} is not allowed")
     return Document(name, id_, content)
+
+
+def find_id(payload: bytes) -> str:
+    """Find a command's id, or "unknown", at little cost: a payload that is not short is not parsed. Never raises."""
+    if len(payload) <= _SHORT_BYTES:
+        return decode("", payload, {}).id
+    head = _ID_IN_HEAD.search(payload[:_SHORT_BYTES])
+    return head.group(1).decode() if head else UNKNOWN_ID
 
 
 def validate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import platform
 import threading
@@ -158,6 +159,7 @@ class Announcements:
         return report
 
 
+@functools.cache
 def _versions() -> dict[str, str]:
     """Versions that a person asks for first when something is wrong."""
     versions = {"edged": __version__, "python": platform.python_version()}

@@ -91,7 +91,7 @@ class Daemon:
         engine = open_first(settings, self.store)
         self.statistics = Statistics()
         self.sensors = open_sensors()
-        self.link = open_link(settings, on_command=self._accept)
+        self.link = open_link(settings, on_command=self._accept, has_room=self._has_room)
         self.cameras = Cameras(settings.cameras, engine.prepare, self._camera_changed)
         self.publisher = Publisher(
             self.link,
@@ -255,6 +255,9 @@ class Daemon:
 
     def _accept(self, command: Command[contract.Args]) -> None:
         self.commands.accept(command)
+
+    def _has_room(self, args: type[contract.Args]) -> bool:
+        return self.commands.has_room(args)
 
     def _model_changed(self) -> None:
         self.announcements.model()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from edged.contract.commands import COMMANDS, Args, Command
 from edged.contract.messages import Job
 from edged.errors import EdgedError
+from edged.mqtt import Turns
 
 if TYPE_CHECKING:
     from edged.mqtt.link import Link
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 A = TypeVar("A", bound=Args)
+WAITING = 128
+"""Accepted commands of one name that wait at most…"""
+WAITING_BYTES = 8 * 2**20
+"""…or so few that their payloads are no more than this."""
+
 Report = dict[str, Any] | None
 """A handler returns the job's report; None when the job goes on and publishes its own states, or there is no job."""
 
@@ -57,7 +62,7 @@ class Handlers:
 
 
 class CommandWorker:
-    """Carries commands out in the order in which they were accepted.
+    """Carries commands out in the order in which they were accepted; urgent ones pass.
 
     Args:
         link: Where job states go.
@@ -67,13 +72,17 @@ class CommandWorker:
     def __init__(self, link: Link, handlers: Handlers) -> None:
         self._link = link
         self._handlers = handlers
-        self._queue: queue.SimpleQueue[Command[Args] | None] = queue.SimpleQueue()
+        self._queue: Turns[Command[Args]] = Turns({name for name, args in COMMANDS.items() if args.urgent})
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="commands")
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
+
+    def has_room(self, args: type[Args]) -> bool:
+        """Whether one more of this command may be accepted."""
+        return args.at_once or self._queue.count(args.command) < max(4, min(WAITING, WAITING_BYTES // args.max_bytes))
 
     def accept(self, command: Command[Args]) -> None:
         """Carry out a command that is done with its ack on the caller's thread; queue any other and return at once.
@@ -84,12 +93,12 @@ class CommandWorker:
         if command.args.at_once:
             self._handlers(command)
         else:
-            self._queue.put(command)
+            self._queue.put(command.name, command)
 
     def stop(self) -> None:
         """Finish the command at hand and end the thread. The jobs of commands that still wait end as failed."""
         self._stopping.set()
-        self._queue.put(None)
+        self._queue.close()
         if self._thread.is_alive():
             self._thread.join()
 

@@ -2,7 +2,7 @@
 
 * `link`: what the daemon holds: publishes without waiting; `delivery` and `outbox` keep what is not acknowledged
 * `connection`: one connection, the only file of the device that knows paho; `retry`: when to connect again
-* `dispatcher` and `ledger`: received commands, each answered and run once
+* `dispatcher` and `ledger`: received commands, each answered and run once; `turns`: the queue in which they wait
 * `broker`: address, login and TLS; `session` and `probe`: those who connect once
 
 What messages say is declared in `edged.contract`.
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edged.mqtt.turns import Turns
+
 if TYPE_CHECKING:  # edgectl imports messages from here and must not pay for paho, SQLite and the settings
     from collections.abc import Callable
 
@@ -19,15 +21,21 @@ if TYPE_CHECKING:  # edgectl imports messages from here and must not pay for pah
     from edged.mqtt.link import Link
     from edged.settings import Settings
 
-__all__ = ["broker", "events", "link", "open_link", "probe", "session"]
+__all__ = ["Turns", "broker", "events", "link", "open_link", "probe", "session"]
 
 
-def open_link(settings: Settings, *, on_command: Callable[[Command[Args]], None]) -> Link:
+def open_link(
+    settings: Settings,
+    *,
+    on_command: Callable[[Command[Args]], None],
+    has_room: Callable[[type[Args]], bool] = lambda _: True,
+) -> Link:
     """Make the link of this device, with its outbox and ledger in `storage.state_dir`; `start` it to connect.
 
     Args:
         settings: The whole configuration.
         on_command: See `Link`.
+        has_room: See `Link`.
 
     Raises:
         ConfigError: `[mqtt]` or the folder cannot be used.
@@ -45,7 +53,12 @@ def open_link(settings: Settings, *, on_command: Callable[[Command[Args]], None]
         ledger = Ledger(folder / "commands.sqlite")
         undo.callback(ledger.close)
         link = Link(
-            settings=settings.mqtt, device=settings.device.id, outbox=outbox, ledger=ledger, on_command=on_command
+            settings=settings.mqtt,
+            device=settings.device.id,
+            outbox=outbox,
+            ledger=ledger,
+            on_command=on_command,
+            has_room=has_room,
         )
         undo.pop_all()  # from here on the link closes both
         return link

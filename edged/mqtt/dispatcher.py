@@ -3,20 +3,55 @@
 from __future__ import annotations
 
 import logging
-import queue
 import sqlite3
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from edged.contract.commands import Args, Command
 from edged.contract.messages import Ack, Job
-from edged.contract.parsing import UNKNOWN_ID, CommandRejectedError, decode, validate
+from edged.contract.parsing import UNKNOWN_ID, CommandRejectedError, Document, decode, find_id, validate
 from edged.errors import CommandError
 from edged.mqtt.events import Received
-from edged.mqtt.ledger import Ledger
+from edged.mqtt.ledger import Accepted, Ledger
+from edged.mqtt.turns import Turns
 
 log = logging.getLogger(__name__)
+
+WAITING = 200
+"""Received commands of one name that wait at most…"""
+WAITING_BYTES = 16 * 2**20
+"""…with so many bytes of payload, …"""
+ALL_WAITING_BYTES = 32 * 2**20
+"""…and so many of all names that are not urgent together."""
+BATCH = 64
+"""Commands that one write to the disk accepts, at most."""
+BUSY_PER_S = 200
+"""What does not fit is answered, `busy`, this often, so that these answers do not crowd out the others; the rest is
+dropped without an answer, and counted."""
+REPORT_S = 60.0
+"""How often the log tells how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A received message, or `document` alone, where it is too large to be kept."""
+
+    name: str
+    received: Received
+    document: Document | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A valid command that is about to be accepted; `done`: it has run."""
+
+    command: Command[Args]
+    ack: bytes
+    done: bool
 
 
 class Dispatcher:
@@ -27,6 +62,10 @@ class Dispatcher:
     cost a command (found by `Ledger.unfinished`) but never runs one twice. Rejections are not remembered: nothing ran.
     A command whose arguments say `at_once` runs before its ack, which so tells that it is done; there is no job.
 
+    What waits is bounded, by name, so that a flood of one command leaves room for the others, and urgent ones pass.
+    What does not fit is rejected as busy, and not remembered: its sender may send it again. Commands that wait together
+    are accepted by one write to the disk, which takes as long as that for a single one.
+
     Args:
         ledger: Where accepted ids live.
         registry: Command name → the class that declares it.
@@ -34,6 +73,7 @@ class Dispatcher:
         job: Publishes and remembers the state of a job.
         on_command: Gets each command once, on this thread; must be quick. A CommandError that it raises becomes a
             `rejected` job.
+        has_room: Whether `on_command` may get one more of this kind; a few more than it says may come.
     """
 
     def __init__(
@@ -44,13 +84,20 @@ class Dispatcher:
         publish: Callable[[str, bytes], None],
         job: Callable[[Job], None],
         on_command: Callable[[Command[Args]], None],
+        has_room: Callable[[type[Args]], bool] = lambda _: True,
     ) -> None:
         self._ledger = ledger
         self._registry = registry
         self._publish = publish
         self._job = job
         self._on_command = on_command
-        self._inbox: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
+        self._has_room = has_room
+        self._inbox: Turns[_Arrival] = Turns({name for name, args in registry.items() if args.urgent})
+        self._refused: deque[tuple[str, str]] = deque()
+        self._answering = threading.Lock()
+        self._second, self._answers = 0, 0
+        self._dropped = self._reported = 0
+        self._report_at = 0.0
         self._thread = threading.Thread(target=self._run, name="edged-mqtt-commands", daemon=True)
 
     def start(self) -> None:
@@ -58,54 +105,115 @@ class Dispatcher:
         self._thread.start()
 
     def deliver(self, received: Received) -> None:
-        """Enqueue a message; returns at once."""
-        self._inbox.put(received)
+        """Let a message wait, or answer that there is no room for it; returns at once."""
+        level = received.topic.rpartition("/")[2]
+        name = level if level in self._registry else ""  # the names that a sender thinks up are one
+        limit = self._registry.get(name, Args).max_bytes
+        arrival = _Arrival(name, received)
+        if len(received.payload) > limit:
+            document = decode(received.topic, received.payload, self._registry)
+            arrival = _Arrival(name, Received(received.topic, b"", received.retained), document)
+        size = len(arrival.received.payload)
+        full = self._inbox.count(name) >= WAITING or self._inbox.size(name) + size > WAITING_BYTES
+        urgent = self._registry.get(name, Args).urgent
+        if not full and (urgent or self._inbox.size() + size <= ALL_WAITING_BYTES):
+            self._inbox.put(name, arrival, size)
+        elif self._may_answer():
+            self._refused.append((level[:64], find_id(received.payload)))
 
     def stop(self, timeout_s: float) -> None:
         """Finish what was enqueued and end the thread, waiting at most `timeout_s`."""
-        self._inbox.put(None)
+        self._inbox.close()
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while (received := self._inbox.get()) is not None:
-            try:
-                self._handle(received)
-            except Exception:  # the top of a thread: the next command must find it alive
-                log.exception("command %s", received.topic)
+        while (first := self._inbox.get()) is not None:
+            batch = [first]
+            while len(batch) < BATCH and (another := self._inbox.get(wait=False)) is not None:
+                batch.append(another)
+            self._handle(batch)
+            self._refuse()
+            self._report()
+        self._refuse()
+        self._report(last=True)
 
-    def _handle(self, received: Received) -> None:
-        document = decode(received.topic, received.payload, self._registry)
+    def _handle(self, batch: list[_Arrival]) -> None:
+        taken: dict[str, _Taken] = {}
+        for arrival in batch:
+            try:
+                self._judge(arrival, taken)
+            except Exception:  # the top of a thread: the next command must find it alive
+                log.exception("command %s", arrival.received.topic)
+        try:
+            self._accept(taken)
+        except Exception:  # as above
+            log.exception("commands %s", ", ".join(taken))
+
+    def _judge(self, arrival: _Arrival, taken: dict[str, _Taken]) -> None:
+        """Answer a message that is known or wrong; add any other to those that will be accepted."""
+        received = arrival.received
+        document = arrival.document or decode(received.topic, received.payload, self._registry)
         id_ = document.id
-        known = self._ledger.answer(id_) if id_ != UNKNOWN_ID else None
-        if known is not None:
-            log.info("command %s %s came again; answered again", known.name, id_)
-            if known.ack is not None:
-                self._publish(f"ack/{id_}", known.ack)
-            if known.job is not None:
-                self._publish(f"job/{id_}", known.job)
+        if id_ in taken:  # it came twice, one soon after the other
+            self._accept(taken)
+        if self._answer_again(id_):
             return
         try:
             now = datetime.now(timezone.utc)
             command = validate(document, retained=received.retained, now=now, registry=self._registry)
-            at_once = command.args.at_once
-            if at_once:
+            if command.args.at_once:
+                self._accept(taken)  # what waits for its answer does not wait for this one
                 self._run_at_once(command)
-            ack = Ack(id=command.id, status="accepted").encode()
-            try:
-                self._ledger.accept(command.id, command.name, ack, finished=at_once)
-            except sqlite3.Error as error:
-                raise CommandRejectedError(
-                    command.id, f"{command.name}: cannot be remembered on disk: {error}"
-                ) from error
+            elif not self._has_room(type(command.args)):
+                if self._may_answer():
+                    self._refused.append((command.name, id_))
+                return
         except CommandRejectedError as error:
-            log.warning("command %s rejected: %s", error.id, error)
-            self._publish(f"ack/{error.id}", Ack(id=error.id, status="rejected", error=str(error)).encode())
+            self._reject(error)
             return
-        self._publish(f"ack/{command.id}", ack)
-        if at_once:  # there are thousands of them, and their effect is logged where it happens
-            log.debug("command %s %s done", command.name, command.id)
+        ack = Ack(id=id_, status="accepted").encode()
+        taken[id_] = _Taken(command, ack, command.args.at_once)
+        if command.args.at_once:
+            self._accept(taken)
+
+    def _answer_again(self, id_: str) -> bool:
+        """Answer an id that was accepted before; False: it was not."""
+        known = self._ledger.answer(id_) if id_ != UNKNOWN_ID else None
+        if known is None:
+            return False
+        log.info("command %s %s came again; answered again", known.name, id_)
+        if known.ack is not None:
+            self._publish(f"ack/{id_}", known.ack)
+        if known.job is not None:
+            self._publish(f"job/{id_}", known.job)
+        return True
+
+    def _reject(self, error: CommandRejectedError) -> None:
+        log.warning("command %s rejected: %s", error.id, error)
+        self._publish(f"ack/{error.id}", Ack(id=error.id, status="rejected", error=str(error)).encode())
+
+    def _accept(self, taken: dict[str, _Taken]) -> None:
+        """Write all of them to the disk together; then answer each, and let it run."""
+        if not taken:
             return
-        log.info("command %s %s accepted", command.name, command.id)
+        commands = list(taken.values())
+        taken.clear()
+        try:
+            self._ledger.accept_all(Accepted(one.command.id, one.command.name, one.ack, one.done) for one in commands)
+        except sqlite3.Error as error:
+            for one in commands:
+                why = f"{one.command.name}: cannot be remembered on disk: {error}"
+                self._reject(CommandRejectedError(one.command.id, why))
+            return
+        for one in commands:
+            self._publish(f"ack/{one.command.id}", one.ack)
+            if one.done:  # there are thousands of them, and their effect is logged where it happens
+                log.debug("command %s %s done", one.command.name, one.command.id)
+            else:
+                log.info("command %s %s accepted", one.command.name, one.command.id)
+                self._hand_over(one.command)
+
+    def _hand_over(self, command: Command[Args]) -> None:
         try:
             self._on_command(command)
         except CommandError as error:
@@ -115,6 +223,37 @@ class Dispatcher:
             self._job(
                 Job(id=command.id, cmd=command.name, status="failed", error="internal error; see the device's log")
             )
+
+    def _may_answer(self) -> bool:
+        """Whether what does not fit gets an answer; else it is counted as dropped."""
+        with self._answering:
+            second = int(time.monotonic())
+            if second != self._second:
+                self._second, self._answers = second, 0
+            self._answers += 1
+            if self._answers <= BUSY_PER_S:
+                return True
+            self._dropped += 1
+            return False
+
+    def _refuse(self) -> None:
+        """Answer what did not fit. It may be a copy of what was accepted: then as before."""
+        while self._refused:
+            name, id_ = self._refused.popleft()
+            try:
+                if not self._answer_again(id_):
+                    error = f"busy: too many {name} commands wait; send it again later"
+                    log.debug("command %s %s rejected: %s", name, id_, error)
+                    self._publish(f"ack/{id_}", Ack(id=id_, status="rejected", error=error).encode())
+            except Exception:  # as in `_handle`
+                log.exception("command %s %s", name, id_)
+
+    def _report(self, *, last: bool = False) -> None:
+        now, dropped = time.monotonic(), self._dropped  # which another thread counts on
+        if dropped > self._reported and (last or now >= self._report_at):
+            self._report_at = now + REPORT_S
+            log.warning("too many commands: %d were dropped unanswered", dropped - self._reported)
+            self._reported = dropped
 
     def _run_at_once(self, command: Command[Args]) -> None:
         try:

@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 KEEP_S = 30 * 86400.0
 KEEP_ROWS = 100_000
+PRUNE_ROWS = 10_000
+"""After so many commands the oldest are forgotten, as at the start."""
 PROGRESS_S = 10.0
 """A job that only progresses is written to disk this often; every change of its status at once."""
 
@@ -36,6 +38,16 @@ class Answer:
     name: str
     ack: bytes | None
     job: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A command to remember: its id, its name, the bytes of its `ack/<id>`; `finished`: it has run and has no job."""
+
+    id: str
+    name: str
+    ack: bytes
+    finished: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +78,7 @@ class Ledger:
         self._path = path
         self._file = DatabaseFile(path, _prepare)
         self._lock = threading.Lock()
+        self._unpruned = 0
         self._progress: dict[str, tuple[str, float, bytes]] = {}
         database = None
         try:
@@ -80,17 +93,26 @@ class Ledger:
             self._to_memory(database, error)
 
     def accept(self, id_: str, name: str, ack: bytes, *, finished: bool = False) -> None:
-        """Remember a command, durably, before it runs; `finished`: it has run and has no job.
+        """Remember one command, see `accept_all`."""
+        self.accept_all([Accepted(id_, name, ack, finished)])
+
+    def accept_all(self, commands: Iterable[Accepted]) -> None:
+        """Remember commands, durably, in one transaction, before they run.
 
         Raises:
-            sqlite3.Error: It cannot be remembered, so it must not run.
+            sqlite3.Error: None is remembered, so none may run.
         """
         now = time.time()
+        rows = [(one.id, one.name, now, now, one.ack, one.finished) for one in commands]
         with self._lock:
             self._write(
                 "INSERT OR IGNORE INTO command (id, name, received, updated, ack, finished) VALUES (?, ?, ?, ?, ?, ?)",
-                (id_, name, now, now, ack, finished),
+                rows,
             )
+            self._unpruned += len(rows)
+            if self._unpruned >= PRUNE_ROWS:
+                with contextlib.suppress(sqlite3.Error):  # these commands are remembered; the others can wait
+                    self._prune()
 
     def answer(self, id_: str) -> Answer | None:
         """Return what was answered to a command, None if the id is new."""
@@ -117,7 +139,7 @@ class Ledger:
                 "INSERT INTO command (id, name, received, updated, job, finished) VALUES (?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (id) DO UPDATE SET job = excluded.job, updated = excluded.updated, "
                 "finished = excluded.finished",
-                (job.id, job.cmd, now, now, payload, final),
+                [(job.id, job.cmd, now, now, payload, final)],
             )
             if final:
                 self._progress.pop(job.id, None)
@@ -200,17 +222,17 @@ class Ledger:
         except sqlite3.Error as error:
             log.error("%s: the progress of running jobs is not kept: %s", self._path, error)
 
-    def _write(self, statement: str, values: tuple[object, ...]) -> None:
+    def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         """Change the table, in one transaction; in memory where the disk is full."""
         try:
             with self._database:
-                self._database.execute(statement, values)
+                self._database.executemany(statement, rows)
         except sqlite3.Error as error:
             if self.trouble is not None or not is_full(error, self._path.parent):
                 raise
             self._to_memory(self._database, error)
             with self._database:
-                self._database.execute(statement, values)
+                self._database.executemany(statement, rows)
 
     def _to_memory(self, database: sqlite3.Connection | None, error: OSError | sqlite3.Error) -> None:
         """Go on with a copy in memory; an empty one where the file could not even be opened."""
@@ -222,6 +244,7 @@ class Ledger:
         self._database, self.trouble = memory, why_full(error)
 
     def _prune(self) -> None:
+        self._unpruned = 0
         with self._database:
             self._database.execute("DELETE FROM command WHERE finished AND updated < ?", (time.time() - KEEP_S,))
             self._database.execute(

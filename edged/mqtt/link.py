@@ -50,6 +50,7 @@ class Link:
         ledger: Where accepted commands live; the link owns and closes it.
         on_command: Called once per accepted command, on the link's command thread; must be quick. A CommandError that
             it raises becomes a `rejected` job.
+        has_room: Whether `on_command` may get one more of this kind; where not, the command is rejected as busy.
         registry: Command name → the class that declares it.
         client_id: MQTT client id; None: `edged-<device>`, so that the broker shows two daemons of one device id.
         retry: When to connect again; None: the defaults.
@@ -66,6 +67,7 @@ class Link:
         outbox: Outbox,
         ledger: Ledger,
         on_command: Callable[[Command[Args]], None],
+        has_room: Callable[[type[Args]], bool] = lambda _: True,
         registry: Mapping[str, type[Args]] = COMMANDS,
         client_id: str | None = None,
         retry: Retry | None = None,
@@ -84,7 +86,12 @@ class Link:
         self._retry = retry or Retry(device=device)
         self._lasting = {name for name, args in registry.items() if args.lasting}
         self._dispatcher = Dispatcher(
-            ledger=ledger, registry=registry, publish=self.publish, job=self.job, on_command=on_command
+            ledger=ledger,
+            registry=registry,
+            publish=self.publish,
+            job=self.job,
+            on_command=on_command,
+            has_room=has_room,
         )
         self._inbox: queue.SimpleQueue[Outgoing | Event | float] = queue.SimpleQueue()
         self._counting = threading.Lock()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edged.contract import parsing
 from edged.contract.commands import COMMANDS, Args, SnapshotArgs
-from edged.contract.parsing import CommandRejectedError, decode, validate
+from edged.contract.parsing import CommandRejectedError, decode, find_id, validate
 from edged.errors import CommandError
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
@@ -105,3 +105,17 @@ def test_every_command_is_declared_once():
     own = [one for one in Args.__subclasses__() if one.__module__.startswith("edged.")]  # tests may declare more
     assert len(COMMANDS) == len(own)
     assert all(args.command == name and args.__doc__ for name, args in COMMANDS.items())
+
+
+@pytest.mark.parametrize(
+    ("payload", "id_"),
+    [
+        (b'{"args": {"id": "inner"}, "id": "outer"}', "outer"),
+        (b'{"id": "first", "args": {"jpeg": "' + b"x" * 10_000 + b'"}}', "first"),
+        (b'{"args": {"jpeg": "' + b"x" * 10_000 + b'"}, "id": "late"}', "unknown"),
+        (b"{", "unknown"),
+        (b"", "unknown"),
+    ],
+)
+def test_the_id_of_what_nobody_has_time_to_parse(payload, id_):
+    assert find_id(payload) == id_

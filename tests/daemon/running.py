@@ -151,6 +151,14 @@ class Watcher:
     def retained(self) -> dict[str, bytes]:
         return {topic.removeprefix(self._base): payload for topic, payload, retain in list(self._seen) if retain}
 
+    def starting(self, topic: str) -> list[bytes]:
+        """Everything on topics that begin so."""
+        return [payload for at, payload, _ in list(self._seen) if at.startswith(self._base + topic)]
+
+    def send(self, name: str, id_: str, **args: Any) -> None:
+        """Send a command without waiting for anything."""
+        self._client.publish(f"{self._base}cmd/{name}", json.dumps({"id": id_, "args": args}), qos=1)
+
     def command(self, name: str, /, **args: Any) -> tuple[dict[str, Any], dict[str, Any] | None, str]:
         """Send a command; return its ack, the final state of its job (None: rejected), and its id."""
         id_ = self._send(name, args)

@@ -6,7 +6,16 @@ import threading
 
 import pytest
 
-from edged.contract.commands import COMMANDS, Command, ImageArgs, SetArgs, SnapshotArgs, StatusArgs
+from edged.contract.commands import (
+    COMMANDS,
+    Command,
+    ImageArgs,
+    ImagesListArgs,
+    ModelsAddArgs,
+    SetArgs,
+    SnapshotArgs,
+    StatusArgs,
+)
 from edged.daemon.commands import CommandWorker, Handlers
 from edged.errors import CommandError
 
@@ -80,3 +89,31 @@ def test_what_is_done_with_its_ack_runs_at_once_and_tells_its_caller():
         worker.accept(Command("i1", ImageArgs(label="mug", sha256="0" * 64)))
     assert order == [threading.current_thread()]
     assert not link.jobs
+
+
+def test_urgent_commands_pass_those_that_wait_and_the_others_come_as_they_came():
+    done, last = [], threading.Event()
+    handlers = Handlers()
+    for args in (StatusArgs, SetArgs, SnapshotArgs):
+        handlers.add(args, lambda command: done.append(command.id) or {})
+    handlers.add(ImagesListArgs, lambda command: done.append(command.id) or last.set() or {})
+    worker = CommandWorker(RecordingLink(), handlers)
+    for id_, args in (("a", SnapshotArgs()), ("b", SetArgs()), ("c", StatusArgs()), ("d", ImagesListArgs())):
+        worker.accept(Command(id_, args))
+    worker.start()
+    assert last.wait(60)
+    worker.stop()
+    assert done == ["c", "a", "b", "d"]
+
+
+def test_so_many_of_one_command_may_wait():
+    handlers = Handlers()
+    worker = CommandWorker(RecordingLink(), handlers)
+    for args, limit in ((SnapshotArgs, 128), (ModelsAddArgs, 4)):
+        waiting = 0
+        while worker.has_room(args):
+            worker.accept(Command(f"c{waiting}", args.model_construct()))
+            waiting += 1
+        assert waiting == limit
+    assert worker.has_room(SetArgs), "of each command by itself"
+    assert worker.has_room(ImageArgs), "that one never waits"

@@ -12,6 +12,7 @@ from edged.errors import CommandError
 from edged.mqtt.dispatcher import Dispatcher
 from edged.mqtt.events import Received
 from edged.mqtt.ledger import Ledger
+from tests.mqtt.clock import set_clock
 from tests.mqtt.conftest import wait_for
 from tests.waiting import PATIENCE_S
 
@@ -150,6 +151,10 @@ def test_a_damaged_ledger_is_set_aside(tmp_path, caplog):
         ledger.accept("b", "status", b"ack")
 
 
+# What is promised; written down here too, so that it is not changed by a slip.
+WAITING, BATCH, BUSY_PER_S = 200, 64, 200
+
+
 class AtOnceArgs(Args):
     command = "now"
     at_once = True
@@ -164,6 +169,7 @@ class Direct:
         self.ran = []
         self.ledger = Ledger(path)
         self._on_command = on_command
+        self.has_room = lambda _: True
 
     def run(self, *received):
         """Deliver messages (command name, document or bytes, retained) and wait until all are handled."""
@@ -178,6 +184,7 @@ class Direct:
             publish=lambda topic, payload: self.published.append((topic, json.loads(payload))),
             job=self.jobs.append,
             on_command=on_command,
+            has_room=self.has_room,
         )
         for name, document, retained in received:
             payload = document if isinstance(document, bytes) else json.dumps(document).encode()
@@ -319,3 +326,116 @@ def test_one_command_that_breaks_everything_does_not_stop_the_next(direct, caplo
     found.run(("status", {"id": "c1"}, False), ("status", {"id": "c2"}, False))
     assert found.ran == ["c2"]
     assert "a bug in the ledger" in caplog.text
+
+
+def commits(ledger, monkeypatch):
+    """Count what the ledger writes together."""
+    together = []
+    accept_all = ledger.accept_all
+
+    def counted(commands):
+        commands = list(commands)
+        together.append(len(commands))
+        accept_all(commands)
+
+    monkeypatch.setattr(ledger, "accept_all", counted)
+    return together
+
+
+def test_commands_that_wait_together_are_one_write_and_on_disk_before_their_acks(direct, monkeypatch):
+    found = direct()
+    together = commits(found.ledger, monkeypatch)
+    known = []
+    published = found.published
+
+    class Looked(list):
+        def append(self, message):
+            known.append(found.ledger.answer(message[1]["id"]) is not None)
+            super().append(message)
+
+    found.published = Looked(published)
+    found.run(*(("jobs", {"id": f"c{number}"}, False) for number in range(BATCH + 10)))
+    assert together == [BATCH, 10]
+    assert known == [True] * (BATCH + 10)
+    assert found.ran == [f"c{number}" for number in range(BATCH + 10)]
+
+
+def test_the_same_id_twice_in_one_write_runs_once(direct):
+    found = direct().run(("jobs", {"id": "c1"}, False), ("jobs", {"id": "c1"}, False), ("jobs", {"id": "c2"}, False))
+    assert found.ran == ["c1", "c2"]
+    assert found.acks == [("ack/c1", "accepted"), ("ack/c1", "accepted"), ("ack/c2", "accepted")]
+
+
+def test_what_fails_in_one_write_is_rejected_each_by_itself(direct, monkeypatch):
+    found = direct()
+
+    def fails(_):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(found.ledger, "accept_all", fails)
+    found.run(("jobs", {"id": "c1"}, False), ("jobs", {"id": "c2"}, False))
+    assert found.acks == [("ack/c1", "rejected"), ("ack/c2", "rejected")]
+    assert (found.ran, found.jobs) == ([], [])
+
+
+def test_of_a_flood_so_many_are_accepted_so_many_refused_and_the_rest_is_counted(direct, caplog, monkeypatch):
+    set_clock(monkeypatch, "dispatcher")  # all within one second
+    found = direct()
+    found.run(
+        *(("images_list", {"id": f"f{number}"}, False) for number in range(WAITING + BUSY_PER_S + 50)),
+        ("jobs", {"id": "other"}, False),
+        ("cancel", {"id": "own"}, False),
+    )
+    assert found.acks[0] == ("ack/own", "accepted"), "it passes"
+    accepted = [topic for topic, status in found.acks if status == "accepted"]
+    assert accepted[1:] == [f"ack/f{number}" for number in range(WAITING)] + ["ack/other"]
+    refused = [message for _, message in found.published if message["status"] == "rejected"]
+    assert [message["id"] for message in refused] == [f"f{number}" for number in range(WAITING, WAITING + BUSY_PER_S)]
+    (error,) = {message["error"] for message in refused}
+    assert error == "busy: too many images_list commands wait; send it again later"
+    assert "too many commands: 50 were dropped unanswered" in caplog.text
+    assert found.ledger.answer(f"f{WAITING}") is None, "it may be sent again"
+    found.published.clear()
+    found.run(("images_list", {"id": f"f{WAITING}"}, False))
+    assert found.acks == [(f"ack/f{WAITING}", "accepted")]
+
+
+def test_a_copy_of_what_was_accepted_is_answered_again_also_where_there_is_no_room(direct):
+    found = direct()
+    found.ledger.accept("c1", "images_list", b'{"first": 1}')
+    flood = [("images_list", {"id": f"f{number}"}, False) for number in range(WAITING)]
+    found.run(*flood, ("images_list", {"id": "c1"}, False))
+    assert ("ack/c1", {"first": 1}) in found.published
+
+
+def test_what_the_daemon_has_no_room_for_is_refused_and_not_remembered(direct):
+    found = direct()
+    found.has_room = lambda args: args.command != "images_list"
+    found.run(("images_list", {"id": "c1"}, False), ("jobs", {"id": "c2"}, False))
+    assert sorted(found.acks) == [("ack/c1", "rejected"), ("ack/c2", "accepted")]
+    assert (found.ran, found.ledger.answer("c1")) == (["c2"], None)
+
+
+def test_names_that_a_sender_thinks_up_are_one_name(direct, monkeypatch):
+    set_clock(monkeypatch, "dispatcher")
+    found = direct().run(*((f"name{number}", {"id": f"c{number}"}, False) for number in range(WAITING + 1)))
+    errors = [message["error"] for _, message in found.published]
+    assert sum("unknown command" in error for error in errors) == WAITING
+    assert sum(error.startswith("busy: ") for error in errors) == 1
+
+
+def test_the_bytes_that_wait_are_bounded_and_too_large_ones_do_not_wait_at_all(direct, monkeypatch):
+    set_clock(monkeypatch, "dispatcher")
+    monkeypatch.setattr("edged.mqtt.dispatcher.WAITING_BYTES", 100_000)
+    monkeypatch.setattr("edged.mqtt.dispatcher.ALL_WAITING_BYTES", 150_000)
+    padded = {"x": "y" * 40_000}
+    found = direct().run(
+        *(("jobs", {"id": f"j{number}", "args": padded}, False) for number in range(3)),
+        *(("set", {"id": f"s{number}", "args": padded}, False) for number in range(2)),
+        ("cancel", {"id": "own"}, False),
+        ("set", {"id": "large", "args": {"x": "y" * 200_000}}, False),
+    )
+    errors = {message["id"]: message.get("error", "") for _, message in found.published}
+    assert [id_ for id_, error in errors.items() if error.startswith("busy: ")] == ["j2", "s1"]
+    assert errors["own"] == ""
+    assert "bytes; at most 65536 are allowed" in errors["large"]

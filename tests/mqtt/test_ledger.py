@@ -13,7 +13,7 @@ import pytest
 
 from edged.contract.messages import Job
 from edged.errors import ConfigError
-from edged.mqtt.ledger import Answer, Ledger
+from edged.mqtt.ledger import Accepted, Answer, Ledger
 from tests.full_disk import fill_up
 from tests.mqtt.clock import Clock, set_clock
 
@@ -308,3 +308,26 @@ def test_damage_inside_the_file_is_found_at_the_start(path: Path, caplog: pytest
     ledger.accept("a", "retrain", b"ack")
     assert set(on_disk(path)) == {"a"}
     ledger.close()
+
+
+def test_commands_that_are_accepted_together_are_there_together_or_not_at_all(ledger: Ledger, path: Path) -> None:
+    ledger.accept_all([Accepted("a", "retrain", b"1"), Accepted("b", "set", b"2", finished=True)])
+    assert on_disk(path, "ack") == {"a": b"1", "b": b"2"}
+    assert [one.id for one in ledger.unfinished()] == ["a"]
+    ledger._database.execute("PRAGMA busy_timeout = 1")
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            ledger.accept_all([Accepted("c", "retrain", b"3"), Accepted("d", "retrain", b"4")])
+        holder.execute("ROLLBACK")
+    assert set(on_disk(path)) == {"a", "b"}
+
+
+def test_the_oldest_commands_are_forgotten_while_it_runs_too(ledger: Ledger, path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("edged.mqtt.ledger.KEEP_ROWS", 3)
+    monkeypatch.setattr("edged.mqtt.ledger.PRUNE_ROWS", 5)
+    for number in range(4):
+        ledger.accept(f"c{number}", "status", b"ack", finished=True)
+    assert len(on_disk(path)) == 4
+    ledger.accept("c4", "status", b"ack", finished=True)
+    assert set(on_disk(path)) == {"c2", "c3", "c4"}
