@@ -209,7 +209,17 @@ class TestBundle:
             read_bundle(bundle.path)
 
     def test_labels_keep_what_people_wrote(self) -> None:
-        assert parse_labels("\ufeffa, b\r\nа\u2028б\r\n\n".encode()) == ("a, b", "а\u2028б")
+        assert parse_labels("\ufeffa, b\r\nplant/pot\r\nа\u200cб\r\n\n".encode()) == ("a, b", "plant/pot", "а\u200cб")
+
+    @pytest.mark.parametrize("char", ["\u2028", "\u202e", "\u200b", "\x1b", "\x85", "\ue000"])
+    def test_a_label_that_cannot_be_shown_is_damage_and_is_not_written_either(self, tmp_path: Path, char: str) -> None:
+        bundle = write_bundle(tmp_path / "one", A, "main")
+        (bundle.path / "labels.txt").write_text(f"good\nb{char}d\n")
+        with pytest.raises(ModelError, match=r"labels\.txt: line 2: label 'b.*d': contains") as caught:
+            read_bundle(bundle.path)
+        assert str(caught.value).isascii()
+        with pytest.raises(ModelError, match=r"label 'b.*d': contains"):
+            Store(tmp_path / "state").add(B, ["a", f"b{char}d"], name="other", width=8, height=8)
 
 
 class TestInstalled:
@@ -248,7 +258,7 @@ class TestInstalled:
 
     def test_labels_that_would_not_come_back_are_refused(self, store: Store) -> None:
         for labels in ([], ["a", ""], ["a\nb"], [" a"]):
-            with pytest.raises(ModelError, match="labels must be"):
+            with pytest.raises(ModelError, match=r"labels must be|control character"):
                 store.add(B, labels, name="other", width=8, height=8)
 
     def test_what_is_told_of_an_added_model_is_kept(self, store: Store) -> None:

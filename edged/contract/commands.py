@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edged.contract.hyperparameters import Hyperparameters
+from edged.contract.labels import Label, OutputName
 
 MAX_IMAGE_BYTES = 8 * 2**20
 """Of the file of a pushed image."""
@@ -95,7 +96,7 @@ class ImageArgs(Args):
     at_once = True
     max_bytes = MAX_IMAGE_BYTES * 4 // 3 + _ENVELOPE_BYTES
 
-    label: str
+    label: Label
     sha256: Sha256
     jpeg: str | None = None
 
@@ -120,7 +121,7 @@ class ImagesListArgs(Args):
 
     command = "images_list"
 
-    label: str | None = None
+    label: Label | None = None
     unlabeled: bool = False
     limit: int = Field(default=100, ge=0, le=500)
 
@@ -148,7 +149,7 @@ class ImagesLabelArgs(Args):
     id: ImageId | None = None
     last: bool = False
     group: ImageId | None = None
-    label: str
+    label: Label
     camera: str | None = None
     confirmed: bool | None = None
 
@@ -322,7 +323,7 @@ class ModelsAddArgs(Args):
 
     sha256: Sha256
     name: str = Field(min_length=1, max_length=64)
-    labels: list[str] = Field(min_length=1)
+    labels: list[OutputName] = Field(min_length=1)
     crop: float = Field(default=0.875, gt=0, le=1)
     source: str | None = Field(default=None, max_length=1000)
     licence: str | None = Field(default=None, max_length=1000)

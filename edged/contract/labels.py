@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Annotated
 
+from pydantic import AfterValidator
+
+from edged.contract.messages import UNKNOWN
 from edged.errors import CommandError
 
 MAX_BYTES = 100
 """Of a label in UTF-8."""
 _SHOWN = 80
+_RESERVED = "is what results say of what no model was taught; choose another word"
 
 
 def check_label(text: str) -> str:
@@ -17,25 +22,106 @@ def check_label(text: str) -> str:
     Raises:
         CommandError: One line that says what is wrong with it.
     """
-    label = unicodedata.normalize("NFC", text).strip()
+    label = kept_form(text)
     if reason := _fault(label):
-        shown = ascii(text)  # it may hold anything
-        shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…"
-        raise CommandError(f"label {shown}: {reason}")
+        raise CommandError(f"label {shown(text)}: {reason}")
     return label
+
+
+def check_new_label(text: str) -> str:
+    """As `check_label`, for a field of a command. Raises ValueError, which names the fault and not the label."""
+    label = kept_form(text)
+    if reason := _fault(label):
+        raise ValueError(reason)
+    return label
+
+
+def check_output(text: str) -> str:
+    """Return the name of a model's output, as it is: it names no folder, so it may be long and hold a slash.
+
+    Raises:
+        ValueError: It cannot be shown, or is the word for what no model was taught.
+    """
+    if reason := unprintable(text) or (_RESERVED if is_reserved(text) else None):
+        raise ValueError(reason)
+    return text
+
+
+Label = Annotated[str, AfterValidator(check_new_label)]
+"""A label of an image, in a command."""
+OutputName = Annotated[str, AfterValidator(check_output)]
+"""A line of a model's labels.txt, in a command."""
+
+
+def kept_form(text: str) -> str:
+    """Return a label in the form in which it is kept, whatever it holds: Unicode NFC, no spaces around."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def shown(text: str) -> str:
+    """Return what an error repeats of a label, which may hold anything: ASCII, quoted, not long."""
+    quoted = ascii(text)
+    return quoted if len(quoted) <= _SHOWN else quoted[:_SHOWN] + "…"
+
+
+def unprintable(text: str) -> str | None:
+    """Say what in a text cannot be seen, or lets what stands beside it look like something else; None: nothing.
+
+    A joiner is let in between two characters beyond ASCII: Persian and Indic words need it, and emoji of several parts.
+    """
+    for position, char in enumerate(text):
+        if char in _JOINERS and _joins(text, position):
+            continue
+        if (kind := _kind(char)) is not None:
+            return f"contains {kind}, U+{ord(char):04X}"
+    return None
+
+
+def _kind(char: str) -> str | None:
+    if char in _BLANK:
+        return "an invisible character"
+    category = unicodedata.category(char)
+    if category == "Cn":  # a newer Unicode may have it, so that only what no Unicode will ever have is refused
+        return "what is no character" if _is_noncharacter(ord(char)) else None
+    return _UNPRINTABLE.get(category)
+
+
+def _is_noncharacter(code: int) -> bool:
+    return 0xFDD0 <= code <= 0xFDEF or code & 0xFFFE == 0xFFFE
+
+
+def _joins(text: str, position: int) -> bool:
+    before, after = text[position - 1 : position], text[position + 1 : position + 2]
+    return all(side and not side.isascii() and side not in _JOINERS and _kind(side) is None for side in (before, after))
 
 
 def _fault(label: str) -> str | None:
     faults = {
         "is empty; a label has 1 to 100 bytes": not label,
-        "contains a control character": any(unicodedata.category(char) in _UNPRINTABLE for char in label),
         f"is longer than {MAX_BYTES} bytes of UTF-8": len(label.encode(errors="replace")) > MAX_BYTES,
         "contains a slash; a label is the name of one folder": "/" in label or "\\" in label,
         "contains '..'": ".." in label,
         "starts with a dot": label.startswith("."),
+        _RESERVED: is_reserved(label),
     }
-    return next((fault for fault, found in faults.items() if found), None)
+    return unprintable(label) or next((fault for fault, found in faults.items() if found), None)
 
 
-_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
-"""Control characters, halves of surrogate pairs (file names that are not UTF-8), line and paragraph separators."""
+def is_reserved(label: str) -> bool:
+    """Whether a label is the word that stands for none, in capitals or not: whoever reads results could not tell."""
+    return label.casefold() == UNKNOWN
+
+
+_UNPRINTABLE = {
+    "Cc": "a control character",
+    "Cf": "an invisible character",
+    "Cs": "a control character (half of a surrogate pair)",
+    "Co": "a character of private use, which every machine shows as something else",
+    "Zl": "a control character (a line separator)",
+    "Zp": "a control character (a paragraph separator)",
+}
+"""Unicode category → what is wrong with it. Cs: file names that are not UTF-8. Cf: zero width, or turns the direction
+of the text around it, so that a label shows as another one."""
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters and marks that show nothing: a grapheme joiner, fillers of Hangul, vowels of Khmer, a Braille pattern."""
+_JOINERS = frozenset("\u200c\u200d")

@@ -25,6 +25,7 @@ _HEAD_BYTES = 64 * 1024
 """Of a payload that is too large to be parsed, this much is searched for the id, which our own clients write first."""
 _SHORT_BYTES = 4096
 """Of a payload that nobody has time to parse, this much is."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ID_IN_HEAD = re.compile(rb'"id"\s*:\s*"([A-Za-z0-9_-]{1,64})"')
 
@@ -82,6 +83,8 @@ def decode(topic: str, payload: bytes, registry: Mapping[str, type[Args]] = COMM
         return Document(name, UNKNOWN_ID, None, fault)
     if constants:
         return Document(name, id_, None, f"not JSON: {constants[0]} is not allowed")
+    if b"\\u" in payload and (half := _half_of_a_character(content)) is not None:
+        return Document(name, id_, None, f"{_shown(half)} holds half of a character (a lone surrogate); send text")
     return Document(name, id_, content)
 
 
@@ -146,6 +149,24 @@ def _json(payload: bytes) -> tuple[dict[str, Any], list[str]]:
     if not isinstance(content, dict):
         raise ValueError(f'{_shown(content)}: an object is needed, e.g. {{"id": "a1"}}')
     return content, constants
+
+
+def _half_of_a_character(content: Any) -> str | None:
+    """Return a text with a surrogate that has no partner: JSON can escape one, and UTF-8 cannot write it.
+
+    It would not get into a file name, a message or the log.
+    """
+    waiting = [content]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            if _SURROGATE.search(one):
+                return one
+        elif isinstance(one, dict):
+            waiting += [*one, *one.values()]
+        elif isinstance(one, list):
+            waiting += one
+    return None
 
 
 def _refuse_late(name: str, message: CommandMessage, now: datetime) -> None:

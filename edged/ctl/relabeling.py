@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from edged.contract.labels import check_label
 from edged.ctl.jobs import ask
 from edged.errors import CommandError
 from edged.terminal.text import clean, note, print_line
@@ -119,7 +120,12 @@ class Relabeling:
         return _Answer("kept" if label == image.label else "relabeled")
 
     def _label(self, image: DoubtfulImage, label: str | None, *, confirmed: bool) -> bool:
-        wanted = {"id": image.id, "label": label, "confirmed": confirmed}
+        try:
+            given = label if label is None or label == image.label else check_label(label)
+        except CommandError as error:
+            note("edgectl", str(error))
+            return False
+        wanted = {"id": image.id, "label": given, "confirmed": confirmed}
         return ask(self._client, self._device, "images_label", wanted) is not None
 
     def _remove(self, image: DoubtfulImage) -> _Answer | None:

@@ -91,10 +91,7 @@ class ImageCommands:
         """Publish an image's file on `image/<id>`."""
         args = command.args
         image = self._store.get(args.id)
-        try:
-            data = image.path.read_bytes()
-        except OSError as error:
-            raise CommandError(f"image {image.id}: {image.path} cannot be read: {error.strerror}") from error
+        data = self._store.read(image)
         self._link.publish(f"image/{command.id}", data)
         return {**describe(image), "suffix": image.path.suffix}
 

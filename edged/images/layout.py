@@ -1,4 +1,10 @@
-"""Where image files lie: a folder per label, and one for kept frames that nobody has labeled. Knows no index."""
+"""Where image files lie: a folder per label, and one for kept frames that nobody has labeled. Knows no index.
+
+A label's folder that is a link is refused, for it would lead every write and every deletion out of the state folder. An
+image that is a link to a file is one like any other, because people put photos that lie elsewhere into a label's folder
+so: it is read; removing deletes the link, relabeling moves it, and nothing is ever written through it. `images` and
+`frames` themselves may be links, to a larger disk.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edged.codec import READABLE
-from edged.contract.labels import check_label
+from edged.contract.labels import check_label, kept_form
 from edged.errors import CommandError, StorageError
+from edged.store import durable
 from edged.store.durable import TEMPORARY, delete
 
 IMAGES, FRAMES = "images", "frames"
 Stamp = tuple[int, int]
 """When a file changed last, nanoseconds since the epoch, and its size, bytes: a new stamp means new content."""
 _ENDINGS = tuple(READABLE)
+_A_LINK = "is a link; a label's folder must be a real one (its files may be links)"
 _STALE_S = 3600.0
 """Age of a temporary file, seconds, from which on nobody is writing it any more."""
 
@@ -45,15 +53,32 @@ class Layout:
     Attributes:
         images: A folder per label.
         frames: Unlabeled frames.
+        foreign: Whether the images are somebody's own, which are only read; then their folders may be links.
     """
 
     images: Path
     frames: Path
+    foreign: bool = False
 
     def path(self, stored: str) -> Path:
         """Return the absolute path of a stored one."""
         area, _, rest = stored.partition("/")
         return (self.images if area == IMAGES else self.frames) / rest
+
+    def check_folder(self, path: Path) -> None:
+        """Make sure that an image's file, by its absolute path, lies in a real folder: before it is read or changed.
+
+        Raises:
+            StorageError: The label's folder is a link.
+        """
+        if path.parent != self.frames and path.parent.is_symlink() and not self.foreign:
+            raise StorageError(f"{path.parent}: {_A_LINK}")
+
+    def make_folder(self, path: Path) -> None:
+        """Make the folder that an image's file shall lie in. Raises as `check_folder`, and OSError."""
+        with suppress(FileExistsError):  # a link to a folder is told next, and anything else when it is used
+            path.parent.mkdir()
+        self.check_folder(path)
 
     def walk(self) -> Found:
         """Look at every file: one level below the label's folder. Hidden ones are other programs' temporary files.
@@ -65,6 +90,8 @@ class Layout:
         for folder in _entries(self.images):
             if folder.name.startswith("."):
                 _clear_stale(folder)
+            elif folder.is_symlink() and not self.foreign:
+                found.skipped.append(_skipped(f"{IMAGES}/{folder.name}", _A_LINK))
             elif not folder.is_dir():
                 found.skipped.append(_skipped(f"{IMAGES}/{folder.name}", "lies in no label's folder"))
             else:
@@ -104,6 +131,15 @@ class Layout:
                 found.files[name] = status
 
 
+def move(source: Path, target: Path) -> None:
+    """Move an image's file; a link moves and still leads to the same file. Raises OSError."""
+    if source.is_symlink() and not (leads_to := source.readlink()).is_absolute():
+        durable.link(target, os.path.normpath(source.parent.resolve() / leads_to))
+        source.unlink()
+    else:
+        source.rename(target)
+
+
 def stored_path(name: str, label: str | None) -> str:
     """Return the stored path of a file of this name with this label; None: a frame without one."""
     return f"{FRAMES}/{name}" if label is None else f"{IMAGES}/{label}/{name}"
@@ -117,7 +153,7 @@ def stamp_of(status: os.stat_result) -> Stamp:
 def label_of(stored: str) -> str | None:
     """Return the label that a stored path stands for; None: a frame without one."""
     area, _, rest = stored.partition("/")
-    return check_label(rest.partition("/")[0]) if area == IMAGES else None
+    return kept_form(rest.partition("/")[0]) if area == IMAGES else None
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from edged.codec import SUFFIXES
+from edged.codec import SUFFIXES, read_file
 from edged.contract.labels import check_label
 from edged.database import is_full
 from edged.errors import CommandError, ImageError, RefusedError, StorageError
 from edged.images.image import Embedding, Kept, LabeledImage, Photo, StoredImage, look_at
 from edged.images.index import ImageIndex
-from edged.images.layout import FRAMES, IMAGES, Layout, Skipped, stamp_of, stored_path
+from edged.images.layout import FRAMES, IMAGES, Layout, Skipped, move, stamp_of, stored_path
 from edged.images.scan import SETTLE_S, ScanReport, scan, skipped
 from edged.store.durable import delete, sync_folder, write_file
 
@@ -62,7 +62,7 @@ class ImageStore:
     """
 
     def __init__(self, state_dir: Path, *, images_max_mb: float, folder: Path | None = None) -> None:
-        self._layout = Layout(folder or state_dir / IMAGES, state_dir / FRAMES)
+        self._layout = Layout(folder or state_dir / IMAGES, state_dir / FRAMES, foreign=folder is not None)
         self._max_mb = images_max_mb
         try:
             self._make_folders()
@@ -151,6 +151,25 @@ class ImageStore:
         if len(found) > 1:
             raise CommandError(f"image {id_prefix}: more than one id begins so; give more digits")
         return found[0]
+
+    def read(self, image: StoredImage) -> bytes:
+        """Read an image's file.
+
+        Raises:
+            CommandError: It cannot be read, or is no longer the file that was looked at: whatever has taken its place,
+                behind a link or not, is not for whoever asks for an image.
+            StorageError: Its folder is a link.
+        """
+        self._layout.check_folder(image.path)
+        try:
+            data = read_file(image.path)
+        except FileNotFoundError as error:
+            raise CommandError(f"image {image.id}: its file {image.path} is gone") from error
+        except ImageError as error:
+            raise CommandError(f"image {image.id}: {image.path}: {error}") from error
+        if hashlib.sha256(data).hexdigest() != image.sha256:
+            raise CommandError(f"image {image.id}: {image.path} has changed; `edgectl images list` looks at it again")
+        return data
 
     def labels_of(self, shas: Collection[str]) -> dict[str, str | None]:
         """Return sha256 → label (None: not labeled yet) of those images that are there."""
@@ -276,7 +295,7 @@ class ImageStore:
         try:
             with self._index.transaction():
                 self._make_room(photo.bytes, labeled=label is not None)
-            path.parent.mkdir(exist_ok=True)
+            self._layout.make_folder(path)
             write_file(path, data)
             with self._index.transaction():
                 self._index.remember_file(stored, stamp_of(path.stat()), photo.sha256)
@@ -289,12 +308,13 @@ class ImageStore:
             return image
         stored = stored_path(image.path.name, label)
         target = self._layout.path(stored)
-        if target.exists():  # another image of that name
+        if os.path.lexists(target):  # another image of that name
             stored = stored_path(f"{image.id}{image.path.suffix.lower()}", label)
             target = self._layout.path(stored)
         try:
-            target.parent.mkdir(exist_ok=True)
-            image.path.rename(target)
+            self._layout.check_folder(image.path)
+            self._layout.make_folder(target)
+            move(image.path, target)
             sync_folder(target.parent)
             sync_folder(image.path.parent)
             with self._index.transaction():
@@ -343,7 +363,9 @@ class ImageStore:
         """Delete an image and all of its copies; whoever asked hears of what cannot be deleted."""
         with self._index.transaction():
             for stored in self._index.copies_of(image.sha256):
-                self._layout.path(stored).unlink(missing_ok=True)
+                path = self._layout.path(stored)
+                self._layout.check_folder(path)
+                path.unlink(missing_ok=True)
                 self._index.forget_files([stored])
             self._index.delete([image.sha256])
 
@@ -352,7 +374,12 @@ class ImageStore:
 
         Then its row stays too: without it the next scan would take the file for a new decision of a person.
         """
-        if not delete(self._layout.path(stored)):
+        path = self._layout.path(stored)
+        try:
+            self._layout.check_folder(path)
+        except StorageError:  # what a link leads to is not ours; the next scan tells of it
+            return False
+        if not delete(path):
             return False
         self._index.forget_files([stored])
         return True

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from edged.contract.labels import shown, unprintable
 from edged.contract.topics import TopicLevel
 from edged.errors import ModelError, first_mistake
 
@@ -194,7 +195,8 @@ def read_labels(path: Path) -> tuple[str, ...]:
     """Read a labels file: UTF-8, one label per line; line n names output n.
 
     Raises:
-        ModelError: One line that names the file: missing, not UTF-8, an empty line, no label at all.
+        ModelError: One line that names the file: missing, not UTF-8, an empty line, a label that cannot be shown, no
+            label at all.
     """
     try:
         return parse_labels(_read(path))
@@ -206,19 +208,22 @@ def parse_labels(data: bytes) -> tuple[str, ...]:
     """Split the content of a labels file.
 
     Raises:
-        ValueError: Not UTF-8, an empty line between labels, or no label at all.
+        ValueError: Not UTF-8, an empty line between labels, a label that cannot be shown, or no label at all.
     """
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ValueError(f"line {line} is not UTF-8; labels are UTF-8 text, one per line") from error
-    # Not splitlines(): it also splits at characters that a label may contain.
+    # Not splitlines(): a line ends as in every other program, and what else could end one is named below.
     labels = tuple(line.strip() for line in text.rstrip().split("\n"))
     if labels == ("",):
         raise ValueError("contains no label; one per line is needed")
     if "" in labels:
         raise ValueError(f"line {labels.index('') + 1} is empty; every line names one output")
+    for number, label in enumerate(labels, 1):
+        if (fault := unprintable(label)) is not None:
+            raise ValueError(f"line {number}: label {shown(label)}: {fault}")
     return labels
 
 
@@ -226,8 +231,11 @@ def encode_labels(labels: Sequence[str]) -> bytes:
     """Return the content of a labels file.
 
     Raises:
-        ModelError: A label would not come back as it was.
+        ModelError: A label cannot be shown, or would not come back as it was.
     """
+    for label in labels:
+        if (fault := unprintable(label)) is not None:
+            raise ModelError(f"label {shown(label)}: {fault}")
     data = "".join(f"{label}\n" for label in labels).encode()
     try:
         faithful = parse_labels(data) == tuple(labels)

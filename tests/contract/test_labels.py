@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.contract.labels import check_label
+from edged.contract.labels import check_label, check_output
 from edged.errors import CommandError
 
 
@@ -16,6 +16,10 @@ from edged.errors import CommandError
         ("", "empty"), ("   \t", "empty"), ("a/b", "slash"), ("a\\b", "slash"), ("..", r"'\.\.'"), ("a..b", r"'\.\.'"),
         (".hidden", "dot"), ("a\nb", "control"), ("a\x00", "control"), ("\x1b[31m", "control"),
         ("x" * 300, "100 bytes"), ("ü" * 51, "100 bytes"), ("a\udc80b", "control"), ("a\u2028b", "control"),
+        ("\u202eesor", "invisible"), ("a\u200bb", "invisible"), ("a\u00adb", "invisible"), ("a\u200db", "invisible"),
+        ("\u200da", "invisible"), ("é\u200d", "invisible"), ("\u3164", "invisible"), ("a\u2066b", "invisible"),
+        ("a\ue000", "private use"), ("a\uffff", "no character"), ("\ud800", "control"),
+        ("unknown", "what results say"), (" Unknown ", "what results say"), ("UNKNOWN", "what results say"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_a_label(text: str, reason: str) -> None:
@@ -26,9 +30,22 @@ def test_what_cannot_be_a_label(text: str, reason: str) -> None:
     assert len(str(caught.value)) < 200
 
 
-@pytest.mark.parametrize("label", ["roses", "red rose", "a.b", "ü" * 50, "猫", "-", "x" * 100, "don't"])
+@pytest.mark.parametrize("label", ["roses", "red rose", "a.b", "ü" * 50, "猫", "-", "x" * 100, "don't", "not unknown"])
 def test_what_can_be_a_label(label: str) -> None:
     assert check_label(f"  {label} ") == label
+
+
+@pytest.mark.parametrize("label", ["\U0001f469\u200d\U0001f692", "می\u200cخواهم", "rose\ufe0f", "\U0001fae0"])
+def test_emoji_of_several_parts_and_words_that_need_a_joiner_are_labels(label: str) -> None:
+    assert check_label(label) == label
+
+
+def test_the_name_of_an_output_may_be_what_no_folder_can_be_called() -> None:
+    for name in ("plant/pot", "x" * 300, ".hidden"):
+        assert check_output(name) == name
+    for name in ("a\u202eb", "Unknown"):
+        with pytest.raises(ValueError, match=r"invisible|what results say"):
+            check_output(name)
 
 
 def test_a_label_is_kept_composed() -> None:

@@ -35,6 +35,8 @@ def test_a_good_command():
 
 
 BAD = [
+    (b'{"id": "a", "args": {"camera": "\\ud800"}}', "a", "'\\ud800' holds half of a character"),
+    (b'{"id": "a", "args": {"\\udfff": [{"x": ["\\ud83d"]}]}}', "a", "holds half of a character"),
     (b"{", "unknown", "not JSON"),
     (b"", "unknown", "not JSON"),
     (b"\xff\xfe", "unknown", "not UTF-8"),

@@ -125,6 +125,8 @@ def test_folders_that_cannot_be_pushed(album: Path, tmp_path: Path) -> None:
         (tmp_path / "void", None, "no photo to push"),
         (album, None, "longer than 100 bytes"),
         (album / "roses", "a/b", "slash"),
+        (album / "roses", "unknown", "what results say"),
+        (album / "roses", "a\udcffb", "control character"),
         (album / "roses", None, "--label"),
     ):
         with pytest.raises(ConfigError, match=reason):

@@ -201,11 +201,17 @@ def test_images_are_listed_fetched_labeled_and_removed(
         assert (code, out) == (0, f"dut: {cat['id']}  {expected}\n"), err
     for args, reason in (
         (("get", cat["id"]), "there is none with this id"),
-        (("label", labeled["id"], "a/b"), "slash"),
         (("label", "--last", "x", "--camera", "attic"), "cameras with one: main"),
+        (("label", labeled["id"], "a/b"), "slash"),
+        (("label", labeled["id"], "Unknown"), "what results say"),
+        (("label", labeled["id"], b"\xff"), "control character"),
+        (("label", "--last", "a\u202eb"), "invisible character, U+202E"),
+        (("label", "--group", labeled["id"], "a\u200bb"), "invisible character, U+200B"),
+        (("list", "--label", "a\u200bb"), "invisible character, U+200B"),
     ):
         code, out, err = finish(edgectl("images", *args))
-        assert (code, out) == (1, "")
+        wrong_usage = reason not in ("there is none with this id", "cameras with one: main")
+        assert (code, out) == (2 if wrong_usage else 1, "")
         assert reason in err
         assert err.count("\n") == 1
     assert device.stop() == 0
@@ -249,6 +255,10 @@ def test_what_a_sender_may_do_wrong(daemon: Callable[..., Daemon], wire: Wire) -
             ({**good, "label": "x" * 300}, "100 bytes"),
             ({**good, "label": "a\x07"}, "control"),
             ({**good, "label": "  "}, "empty"),
+            ({**good, "label": "\ud800"}, "half of a character"),
+            ({**good, "label": "a\u202eb"}, "invisible character, U+202E"),
+            ({**good, "label": "a\u2029b"}, "paragraph separator"),
+            ({**good, "label": "Unknown"}, "what results say of what no model was taught"),
             ({**good, "sha256": "0" * 64}, f"what arrived has sha256 {sha256[:16]}"),
             ({**good, "sha256": "xyz"}, "args.sha256"),
             ({**good, "jpeg": "?" * 100}, "not base64"),
@@ -265,6 +275,20 @@ def test_what_a_sender_may_do_wrong(daemon: Callable[..., Daemon], wire: Wire) -
         assert (ack["status"], reason in ack["error"]) == ("rejected", True), ack
         assert len(ack["error"]) < 500
     assert list(images.glob("*/*")) == []
+
+    for number, (name, args) in enumerate(
+        [
+            ("images_label", {"id": sha256, "label": "a\u202eb"}),
+            ("images_label", {"last": True, "label": "\ud800"}),
+            ("images_label", {"group": sha256, "label": "UNKNOWN"}),
+            ("images_list", {"label": "unknown"}),
+            ("models_add", {"sha256": sha256, "name": "m", "labels": ["a", "unknown"]}),
+            ("models_add", {"sha256": sha256, "name": "m", "labels": ["a", "b\u2066"]}),
+            ("models_add", {"sha256": sha256, "name": "m", "labels": ["a", "\udc00"]}),
+        ]
+    ):
+        assert wire.call(name, args, f"door{number}")["status"] == "rejected", (name, args)
+    assert "Traceback" not in device.log
 
     assert wire.call("image", good, "good")["status"] == "accepted"
     assert (images / f"roses/{sha256[:16]}.jpg").read_bytes() == data  # on disk before the ack

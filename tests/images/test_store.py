@@ -18,7 +18,7 @@ import pytest
 
 from edged.contract.messages import UNKNOWN
 from edged.errors import CommandError, StorageError
-from edged.images import Embedding, ImageStore, Kept, variant
+from edged.images import Embedding, ImageStore, Kept, open_images, variant
 from edged.images.store import INDEX
 from tests.conftest import MADE_AND_REAL, SHARED_DATA
 from tests.photos import photo
@@ -511,3 +511,110 @@ def test_an_index_of_the_version_before_keeps_what_it_has(tmp_path: Path) -> Non
         database.commit()
     with closing(ImageStore(tmp_path, images_max_mb=10)) as store:
         assert [(image.label, image.confirmed) for image in store.labeled()] == [("roses", False)]
+
+
+class TestLinks:
+    """What people link into the folders is read; nothing beyond the links is ever written or deleted."""
+
+    def test_a_linked_file_is_an_image_and_only_the_link_moves(self, store: ImageStore, tmp_path: Path) -> None:
+        outside = tmp_path / "elsewhere" / "rose.jpg"
+        outside.parent.mkdir()
+        outside.write_bytes(photo(1))
+        os.utime(outside, (0, 0))
+        before = outside.read_bytes(), outside.stat().st_mtime_ns, outside.stat().st_ino
+        link = tmp_path / "images/roses/one.jpg"
+        link.parent.mkdir()
+        link.symlink_to("../../elsewhere/rose.jpg")
+        assert store.scan().added == 1
+        (image,) = store.labeled()
+        assert store.read(store.get(image.id)) == before[0]
+        for label in ("tulips", None, "roses"):
+            moved = store.unlabel(image.id) if label is None else store.label(image.id, label)
+            assert moved.path.is_symlink(), "the link has moved"
+            assert moved.path.read_bytes() == before[0], "and leads to the same file"
+            assert not [path for path in (tmp_path / "images").glob("*/*") if path != moved.path]
+            assert store.scan().added == 0
+        store.remove(image.id)
+        assert not list((tmp_path / "images").glob("*/*"))
+        assert (outside.read_bytes(), outside.stat().st_mtime_ns, outside.stat().st_ino) == before
+
+    def test_a_link_to_nothing_is_not_overwritten_through(self, store: ImageStore, tmp_path: Path) -> None:
+        image = store.get(store.add(photo(1), "roses"))
+        target = tmp_path / "images/tulips" / image.path.name
+        target.parent.mkdir()
+        target.symlink_to(tmp_path / "never.jpg")
+        assert store.label(image.id, "tulips").path.read_bytes() == photo(1)
+        store.add(photo(1), "roses")
+        assert not (tmp_path / "never.jpg").exists()
+
+    def test_a_linked_label_folder_is_refused_at_every_door(self, store: ImageStore, tmp_path: Path) -> None:
+        """Linked before the scan, and after it, where the index still knows the images that were there."""
+        outside = tmp_path / "outside"
+        outside.mkdir()
+        (outside / "0.jpg").write_bytes(photo(3))
+        os.utime(outside / "0.jpg", (0, 0))
+        (tmp_path / "images/linked").symlink_to(outside)
+        (skipped,) = store.scan().skipped
+        assert (skipped.file, "is a link; a label's folder must be a real one" in skipped.reason) == (
+            "images/linked",
+            True,
+        )
+        assert store.labeled() == []
+
+        inside = store.get(store.add(photo(1), "roses"))
+        with pytest.raises(StorageError, match=r"images/linked: is a link"):
+            store.add(photo(2), "linked")
+        with pytest.raises(StorageError, match=r"images/linked: is a link"):
+            store.label(inside.id, "linked")
+
+        (tmp_path / "images/roses").rename(tmp_path / "moved")
+        (tmp_path / "images/roses").symlink_to(tmp_path / "moved")
+        for door in (
+            lambda: store.read(store.get(inside.id)),
+            lambda: store.remove(inside.id),
+            lambda: store.label(inside.id, "tulips"),
+            lambda: store.unlabel(inside.id),
+            lambda: store.add(photo(4), "roses"),
+        ):
+            with pytest.raises(StorageError, match=r"images/roses: is a link") as caught:
+                door()
+            assert "\n" not in str(caught.value)
+        assert [path.name for path in (tmp_path / "moved").iterdir()] == [inside.path.name]
+        assert [path.name for path in outside.iterdir()] == ["0.jpg"]
+        store.scan()
+        assert store.labeled() == []
+        assert (tmp_path / "moved" / inside.path.name).read_bytes() == photo(1)
+
+    def test_what_has_taken_an_images_place_is_not_handed_out(self, store: ImageStore, tmp_path: Path) -> None:
+        secret = tmp_path / "secret"
+        secret.write_text("password")
+        image = store.get(store.add(photo(1), "roses"))
+        image.path.unlink()
+        image.path.symlink_to(secret)
+        with pytest.raises(CommandError, match="has changed"):
+            store.read(image)
+        image.path.unlink()
+        with pytest.raises(CommandError, match="is gone"):
+            store.read(image)
+
+    def test_somebodys_own_folder_is_only_read_and_may_hold_links(self, tmp_path: Path) -> None:
+        data = tmp_path / "data/roses"
+        data.mkdir(parents=True)
+        (data / "0.jpg").write_bytes(photo(1))
+        os.utime(data / "0.jpg", (0, 0))
+        (tmp_path / "album").mkdir()
+        (tmp_path / "album/roses").symlink_to(data)
+        theirs = open_images(tmp_path / "state", tmp_path / "album", 10)
+        assert theirs.scan().added == 1
+        theirs.close()
+
+
+def test_a_folder_named_unknown_is_left_out_and_told(store: ImageStore, tmp_path: Path) -> None:
+    put(tmp_path, "roses", "0.jpg", photo(0))
+    by_hand = put(tmp_path, "Unknown", "1.jpg", photo(1))
+    report = store.scan()
+    assert [image.label for image in store.labeled()] == ["roses"]
+    assert [(one.file, "choose another word" in one.reason) for one in report.skipped] == [("images/Unknown", True)]
+    by_hand.parent.rename(tmp_path / "images/other")
+    assert store.scan().added == 1
+    assert [image.label for image in store.labeled()] == ["other", "roses"]

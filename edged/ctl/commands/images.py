@@ -15,9 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edged.contract.labels import check_label
 from edged.ctl.commands import image_doubtful, image_push, image_suggestions
 from edged.ctl.options import open_client
-from edged.errors import ConfigError
+from edged.errors import CommandError, ConfigError
 from edged.plural import counted
 from edged.terminal.options import count
 from edged.terminal.program import DONE, FAILED
@@ -67,6 +68,8 @@ def run_list(args: argparse.Namespace) -> int:
     from edged.terminal.text import print_json
 
     limit = min(args.limit, _MAX_LISTED)
+    if args.label is not None:
+        args.label = _label(args.label)
     wanted = {"label": args.label, "unlabeled": args.unlabeled or None, "limit": limit}
 
     def show(device: str, job: Job) -> None:
@@ -141,11 +144,11 @@ def run_label(args: argparse.Namespace) -> int:
     from edged.ctl.jobs import answer, ask_each
 
     if args.group is not None and args.last is None and len(args.given) == 1 and args.camera is None:
-        wanted: dict[str, Any] = {"group": _id(args.group), "label": args.given[0]}
+        wanted: dict[str, Any] = {"group": _id(args.group), "label": _label(args.given[0])}
     elif args.group is None and args.last is not None and not args.given:
-        wanted = {"last": True, "label": args.last, "camera": args.camera}
+        wanted = {"last": True, "label": _label(args.last), "camera": args.camera}
     elif args.group is None and args.last is None and len(args.given) == 2 and args.camera is None:
-        wanted = {"id": _id(args.given[0]), "label": args.given[1]}
+        wanted = {"id": _id(args.given[0]), "label": _label(args.given[1])}
     else:
         raise ConfigError("images label: give ID LABEL, --group G LABEL, or --last LABEL [--camera C]")
     return ask_each(args, "images_label", wanted, answer(args, _labeled))
@@ -215,3 +218,10 @@ def _id(text: str) -> str:
     if not text or len(text) > 64 or text.strip("0123456789abcdefABCDEF"):
         raise ConfigError(f"image {text!r}: an id is 1 to 64 hex digits, as `edgectl images list` shows them")
     return text.lower()
+
+
+def _label(text: str) -> str:
+    try:
+        return check_label(text)
+    except CommandError as error:  # the device would say the same
+        raise ConfigError(str(error)) from error

@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edged.contract.labels import check_output, shown
 from edged.ctl.options import open_client
 from edged.errors import ConfigError
 from edged.terminal.program import DONE, FAILED
@@ -178,6 +179,11 @@ def _read_source(args: argparse.Namespace) -> tuple[bytes, dict[str, Any]]:
         raise ConfigError(f"{labels_file}: is not UTF-8 text") from error
     if "" in labels:
         raise ConfigError(f"{labels_file}: line {labels.index('') + 1} is empty; every line names one output")
+    for number, label in enumerate(labels, 1):
+        try:
+            check_output(label)
+        except ValueError as error:
+            raise ConfigError(f"{labels_file}: line {number}: label {shown(label)}: {error}") from error
     name = args.name or re.sub(r"[^A-Za-z0-9_.-]", "-", str(name)).strip("-._")[:64]
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
         raise ConfigError(f"--name {name!r}: use 1 to 64 letters, digits, '.', '_' or '-', beginning with one of both")
