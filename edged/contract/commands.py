@@ -299,7 +299,11 @@ class ModelsRemoveArgs(Args):
 
 
 class ModelsChunkArgs(Args):
-    """`cmd/models_chunk`: a part of a model's file, in base64; on disk when the ack says accepted. Any order."""
+    """`cmd/models_chunk`: a part of a file for `models_add`, in base64; written when the ack says accepted. Any order.
+
+    Rejected where the whole file would take more than a quarter of the memory that is available, or half of the free
+    disk. Two files are kept, and go on after a restart; a third one takes the place of the older.
+    """
 
     command = "models_chunk"
     at_once = True
@@ -315,7 +319,8 @@ class ModelsAddArgs(Args):
     """`cmd/models_add`: install the model whose parts were sent, after it has classified images in a child process.
 
     `manifest`: what its bundle's `manifest.json` says, where it has one; backbone, parent, training and the like are
-    kept. `replace`: take the place of an installed model of this name.
+    kept. `replace`: take the place of an installed model of this name. `familiarity`: sha256 of another file that was
+    sent, the bundle's familiarity.npz, without which nothing is called unknown.
     """
 
     command = "models_add"
@@ -329,6 +334,7 @@ class ModelsAddArgs(Args):
     licence: str | None = Field(default=None, max_length=1000)
     manifest: dict[str, Any] | None = None
     replace: bool = False
+    familiarity: Sha256 | None = None
 
 
 class ProfileArgs(Args):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 from uuid import uuid4
@@ -128,20 +128,29 @@ class Client:
             info.rc = paho.MQTT_ERR_SUCCESS
         return info
 
-    def publish(self, topic: str, payload: bytes, *, expires_s: float | None = None, retain: bool = False) -> None:
-        """As `send`, and wait for the broker's PUBACK.
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        expires_s: float | None = None,
+        retain: bool = False,
+        timeout_s: float | None = None,
+    ) -> None:
+        """As `send`, and wait for the broker's PUBACK, for the client's timeout where none is given.
 
         Raises:
             UnreachableError: The broker did not take it in time.
         """
         info = self.send(topic, payload, expires_s=expires_s, retain=retain)
+        patience_s = self.timeout_s if timeout_s is None else timeout_s
         try:
-            info.wait_for_publish(self.timeout_s)
+            info.wait_for_publish(patience_s)
             taken = info.is_published()
         except (RuntimeError, ValueError):  # paho could neither send nor keep it
             taken = False
         if not taken:
-            raise UnreachableError(f"{self.url} did not take the message within {self.timeout_s:g} s")
+            raise UnreachableError(f"{self.url} did not take the message within {patience_s:g} s")
 
     def command(
         self, device: str, name: str, args: Mapping[str, Any] | None = None, *, timeout_s: float | None = None
@@ -171,7 +180,8 @@ class Client:
         answers = self.subscribe(*topics)
         images = self.subscribe(f"{device}/image/{command_id}")
         self._calls[command_id] = (answers, images)
-        self.publish(f"{device}/cmd/{name}", command_json(command_id, given, expires_s), expires_s=expires_s)
+        payload = command_json(command_id, given, expires_s)
+        self.publish(f"{device}/cmd/{name}", payload, expires_s=expires_s, timeout_s=patience_s)
         end = time.monotonic() + patience_s
         while message := answers.get(end - time.monotonic()):
             if message.levels[0] == "job":
@@ -187,13 +197,21 @@ class Client:
         self.forget(command_id)
         raise NoAnswerError(f"{device} did not answer {name} within {patience_s:g} s")
 
-    def jobs(self, command_id: str, *, device: str | None = None, silence_s: float | None = None) -> Iterator[Job]:
+    def jobs(
+        self,
+        command_id: str,
+        *,
+        device: str | None = None,
+        silence_s: float | None = None,
+        is_there: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Job]:
         """Yield a job's states until a final one (`FINAL`), which is the last.
 
         Args:
             command_id: The id in the ack.
             device: Needed only to follow a job that this client did not start.
             silence_s: How long the device may say nothing; None: the client's timeout.
+            is_there: Asked when it has said nothing of the job for so long: whether to go on waiting.
 
         Raises:
             NoAnswerError: It said nothing for so long.
@@ -208,9 +226,9 @@ class Client:
             answers = self.subscribe(f"{device}/job/{command_id}", f"{device}/job")
             self._calls[command_id] = (answers, self.subscribe(f"{device}/image/{command_id}"))
         answers = self._calls[command_id][0]
-        while message := answers.get(patience_s):
-            job = message.decode(Job) if message.levels[0] == "job" else None
-            if job is None or job.id != command_id:
+        while (message := answers.get(patience_s)) or is_there():
+            job = message.decode(Job) if message is not None and message.levels[0] == "job" else None
+            if message is None or job is None or job.id != command_id:
                 continue
             if job.status in FINAL:
                 yield job

@@ -143,7 +143,7 @@ class Daemon:
         self.reviewing = Reviewing(settings, self.store, lambda: switch.running, self.jobs)
         self.profiling = Profiling(settings, self.store, lambda: switch.running, self.jobs)
         self.job_commands = JobCommands(self.jobs, self.link)
-        self.model_commands = ModelCommands(settings, self.store, switch)
+        self.model_commands = ModelCommands(settings, self.store, switch, self.link.job)
         self.frame_commands = FrameCommands(self.cameras, self.publisher, self.link)
         self.commands = CommandWorker(self.link, self._handlers())
 

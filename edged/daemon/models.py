@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from edged.contract.commands import MAX_CHUNK_BYTES
+from edged.daemon.uploads import Uploads
 from edged.errors import CommandError, first_mistake
-from edged.store import Manifest
-from edged.store.durable import delete
+from edged.jobs.runner import Kind, RunningJob, State
+from edged.store import FAMILIARITY, Manifest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from edged.contract.commands import (
         Command,
         ModelsAddArgs,
@@ -27,11 +26,14 @@ if TYPE_CHECKING:
         ModelsUseArgs,
         RollbackArgs,
     )
+    from edged.contract.messages import Job
     from edged.daemon.switching import ModelSwitch
     from edged.settings import Settings
     from edged.store import Bundle, Store
 
 log = logging.getLogger(__name__)
+
+_INSTALLING = Kind("models_add", "installation", 2.0)
 
 
 class ModelCommands:
@@ -41,13 +43,15 @@ class ModelCommands:
         settings: The whole configuration.
         store: Where models are.
         switch: Lets another one answer.
+        tell: Takes states of a job.
     """
 
-    def __init__(self, settings: Settings, store: Store, switch: ModelSwitch) -> None:
+    def __init__(self, settings: Settings, store: Store, switch: ModelSwitch, tell: Callable[[Job], None]) -> None:
         self._settings = settings
         self._store = store
         self._switch = switch
-        self._uploads: Path = settings.storage.state_dir / "uploads"
+        self._tell = tell
+        self._uploads = Uploads(settings.storage.state_dir / "uploads")
 
     def list_(self, _: Command[ModelsListArgs]) -> dict[str, Any]:
         """Report what is installed and which versions there are."""
@@ -102,46 +106,32 @@ class ModelCommands:
         return {**describe(self._switch.rollback()), "replaced": replaced.id}
 
     def receive(self, command: Command[ModelsChunkArgs]) -> None:
-        """Write a part of a model's file; it is there when this returns.
+        """Write a part of a file; it is there when this returns.
 
         Raises:
-            CommandError: Not base64, beyond the file's size, or the disk fails.
+            CommandError: Not base64, beyond the file's size, more than fits this device, or the disk fails.
         """
         args = command.args
         try:
             data = base64.b64decode(args.data, validate=True)
         except (binascii.Error, ValueError) as error:
             raise CommandError("data is not base64") from error
-        if len(data) > MAX_CHUNK_BYTES or args.offset + len(data) > args.size:
-            raise CommandError(f"{len(data)} bytes at {args.offset} do not fit into {args.size} bytes")
-        path = self._upload(args.sha256)
-        try:
-            self._uploads.mkdir(exist_ok=True)
-            for other in self._uploads.iterdir():  # one upload at a time: what was given up must not fill the disk
-                if other != path:
-                    delete(other)
-            with path.open("r+b" if path.exists() else "w+b") as file:
-                if file.seek(0, 2) != args.size:
-                    file.truncate(args.size)
-                file.seek(args.offset)
-                file.write(data)
-        except OSError as error:
-            raise CommandError(f"{path}: cannot be written: {error.strerror}") from error
+        if len(data) > MAX_CHUNK_BYTES:
+            raise CommandError(f"{len(data)} bytes; a part has at most {MAX_CHUNK_BYTES}")
+        self._uploads.receive(args.sha256, args.size, args.offset, data)
 
     def add(self, command: Command[ModelsAddArgs]) -> dict[str, Any]:
-        """Install the model that was sent."""
+        """Install the model that was sent; meanwhile the job says again and again that it goes on."""
+        job = RunningJob(_INSTALLING, command.id, State(stage="check"), self._tell)
+        with job.pulse():
+            return self._add(command.args, job)
+
+    def _add(self, args: ModelsAddArgs, job: RunningJob) -> dict[str, Any]:
         from edged.zoo.install import install  # with what downloads: a daemon seldom needs it
 
-        args = command.args
-        path = self._upload(args.sha256)
-        try:
-            model = path.read_bytes()
-        except FileNotFoundError as error:
-            raise CommandError(f"nothing of a model {args.sha256[:12]} was sent (models_chunk)") from error
-        except OSError as error:
-            raise CommandError(f"{path}: cannot be read: {error.strerror}") from error
-        if (actual := hashlib.sha256(model).hexdigest()) != args.sha256:
-            raise CommandError(f"model {args.sha256[:12]}: parts are missing: what is here has sha256 {actual[:12]}")
+        model = self._uploads.take(args.sha256, "model")
+        familiarity = None if args.familiarity is None else self._uploads.take(args.familiarity, FAMILIARITY)
+        job.reach(State(stage="install", progress=0.5))
         bundle = install(
             self._store,
             model,
@@ -152,14 +142,14 @@ class ModelCommands:
             source=args.source,
             licence=args.licence,
             lineage=_lineage(args),
+            familiarity=familiarity,
             replace=args.replace,
         )
-        delete(path)
+        for sha256 in (args.sha256, args.familiarity):
+            if sha256 is not None:
+                self._uploads.forget(sha256)
         log.info("model %s (%s) installed", bundle.name, bundle.id)
         return describe(bundle)
-
-    def _upload(self, sha256: str) -> Path:
-        return self._uploads / f"{sha256}.part"
 
 
 def _lineage(args: ModelsAddArgs) -> dict[str, Any]:

@@ -99,6 +99,7 @@ class Store:
         licence: str | None = None,
         accuracy: dict[str, Any] | None = None,
         lineage: Mapping[str, Any] | None = None,
+        familiarity: bytes | None = None,
         replace: bool = False,
     ) -> Bundle:
         """Install a model under a name: wholly or not at all. The caller has made sure that labels and model fit.
@@ -113,6 +114,7 @@ class Store:
             licence: Of the weights.
             accuracy: Where known; see `Manifest`.
             lineage: More of the `Manifest`: backbone, parent, training and the like; the other arguments win.
+            familiarity: Content of familiarity.npz; None: there is none.
             replace: Take the place of an installed model of this name.
 
         Raises:
@@ -129,7 +131,7 @@ class Store:
                 **{key: value for key, value in said.items() if value is not None},
             }
         )
-        files = bundle_files(model, labels, manifest)
+        files = bundle_files(model, labels, manifest, familiarity=familiarity)
         path = self._models / name
         with self._lock.writing():
             if not replace and (path.exists() or (self._shipped / name).exists()):

@@ -18,6 +18,7 @@ World").
 from __future__ import annotations
 
 import io
+import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,8 @@ _ENOUGH_CLASSES = 100
 _COMMON_SHARE = 0.75
 """How much of the common direction is taken off: chosen by hand among quarters on the photos of the develop side, from
 which no reported number comes."""
+_MOST_BYTES = 64 * 2**20
+"""Of all arrays of a file that is read: many times what a large network needs. A small archive can hold much more."""
 _VERSION = 1
 
 
@@ -202,6 +205,11 @@ class Familiarity:
             ModelError: It is damaged, of another network, or of a version that this edged does not know.
         """
         try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:  # which never unpacks more than it says here
+                if (unpacked := sum(one.file_size for one in archive.infolist())) > _MOST_BYTES:
+                    raise ModelError(
+                        f"{unpacked / 1e6:.0f} MB when unpacked; at most {_MOST_BYTES / 1e6:.0f} MB are read"
+                    )
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             if int(arrays["version"]) != _VERSION:

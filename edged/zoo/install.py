@@ -39,6 +39,7 @@ def install(
     source: str | None = None,
     licence: str | None = None,
     lineage: Mapping[str, Any] | None = None,
+    familiarity: bytes | None = None,
     replace: bool = False,
 ) -> Bundle:
     """Install a model after it has classified one image and its labels have been counted.
@@ -49,7 +50,7 @@ def install(
         labels: One per output.
         name: One level of an MQTT topic.
         origin: What messages call the file.
-        crop, source, licence, lineage, replace: See `Store.add`.
+        crop, source, licence, lineage, familiarity, replace: See `Store.add`.
 
     Raises:
         ConfigError: The name or crop cannot be used, or the name is taken.
@@ -63,6 +64,11 @@ def install(
     except ModelError as error:
         raise ModelError(f"{origin}: {error}") from error
     _count_labels(origin, examined.classes, len(labels))
+    if familiarity is not None:
+        try:
+            Familiarity.decode(familiarity, examined.features)
+        except ModelError as error:
+            raise ModelError(f"{origin}: {FAMILIARITY}: {error}") from error
     return store.add(
         model,
         labels,
@@ -73,6 +79,7 @@ def install(
         source=source,
         licence=licence,
         lineage={**(lineage or {}), "outputs": examined.outputs},
+        familiarity=familiarity,
         replace=replace,
     )
 

@@ -155,30 +155,31 @@ class Watcher:
         """Everything on topics that begin so."""
         return [payload for at, payload, _ in list(self._seen) if at.startswith(self._base + topic)]
 
-    def send(self, name: str, id_: str, **args: Any) -> None:
-        """Send a command without waiting for anything."""
-        self._client.publish(f"{self._base}cmd/{name}", json.dumps({"id": id_, "args": args}), qos=1)
+    def send(self, command: str, /, **args: Any) -> str:
+        """Send a command; return its id."""
+        self._commands += 1
+        id_ = f"c{self._commands}"
+        payload = json.dumps({"id": id_, "args": args})
+        self._client.publish(f"{self._base}cmd/{command}", payload, qos=1).wait_for_publish(PATIENCE_S)
+        return id_
+
+    def publish(self, command: str, /, *, id_: str, **args: Any) -> None:
+        """Send a command under an id, and wait for nothing."""
+        self._client.publish(f"{self._base}cmd/{command}", json.dumps({"id": id_, "args": args}), qos=1)
+
+    def ack(self, command: str, /, **args: Any) -> dict[str, Any]:
+        """Send a command that is done with its ack; return the ack."""
+        return self.wait(f"ack/{self.send(command, **args)}")[0]
 
     def command(self, name: str, /, **args: Any) -> tuple[dict[str, Any], dict[str, Any] | None, str]:
         """Send a command; return its ack, the final state of its job (None: rejected), and its id."""
-        id_ = self._send(name, args)
+        id_ = self.send(name, **args)
         ack = self.wait(f"ack/{id_}")[0]
         if ack["status"] == "rejected":
             return ack, None, id_
         final = ("succeeded", "failed", "rejected", "cancelled")
         wait_until(lambda: any(job["status"] in final for job in self.decoded(f"job/{id_}")), what=f"job of {name}")
         return ack, self.decoded(f"job/{id_}")[-1], id_
-
-    def at_once(self, name: str, /, **args: Any) -> str:
-        """Send a command that is done with its ack, and has no job; return the ack's status."""
-        return str(self.wait(f"ack/{self._send(name, args)}")[0]["status"])
-
-    def _send(self, name: str, args: dict[str, Any]) -> str:
-        self._commands += 1
-        id_ = f"c{self._commands}"
-        payload = json.dumps({"id": id_, "args": args})
-        self._client.publish(f"{self._base}cmd/{name}", payload, qos=1).wait_for_publish(PATIENCE_S)
-        return id_
 
     def close(self) -> None:
         self._client.disconnect()

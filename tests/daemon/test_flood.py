@@ -28,7 +28,7 @@ def test_ones_own_command_passes_a_flood_and_nothing_is_forgotten(
     process = psutil.Process(device.process.pid)
     before = process.memory_info().rss
     for number in range(FLOOD):
-        seen.send(name, f"f{number}")
+        seen.publish(name, id_=f"f{number}")
     for command in ("cancel", "rollback"):
         ack, job, _ = seen.command(command)
         assert ack["status"] == "accepted"

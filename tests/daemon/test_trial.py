@@ -191,7 +191,8 @@ def push(seen: Watcher, model: bytes, name: str) -> dict[str, Any]:
     size = 512 * 1024
     for offset in range(0, len(model), size):
         data = base64.b64encode(model[offset : offset + size]).decode()
-        assert seen.at_once("models_chunk", sha256=sha256, size=len(model), offset=offset, data=data) == "accepted"
+        ack = seen.ack("models_chunk", sha256=sha256, size=len(model), offset=offset, data=data)
+        assert ack["status"] == "accepted", ack
     labels = (SHIPPED / "labels.txt").read_text(encoding="utf-8").splitlines()
     _, job, _ = seen.command("models_add", sha256=sha256, name=name, labels=labels)
     assert job is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -172,3 +173,12 @@ def test_the_network_that_ships_finds_noise_and_an_empty_picture_strange_but_no_
         picture = cv2.imread(str(photo))
         assert picture is not None
         assert share(np.ascontiguousarray(picture[:, :, ::-1])) >= 0.02, photo.name
+
+
+def test_a_small_archive_that_holds_far_too_much_is_not_unpacked() -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("exemplars.npy", bytes(100_000_000))
+    assert len(file.getvalue()) < 1_000_000
+    with pytest.raises(ModelError, match=r"100 MB when unpacked; at most 67 MB are read"):
+        Familiarity.decode(file.getvalue())

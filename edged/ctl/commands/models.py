@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from edged.contract.labels import check_output, shown
 from edged.ctl.options import open_client
-from edged.errors import ConfigError
+from edged.errors import CommandError, ConfigError
 from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
     from edged.contract.messages import Job
+    from edged.ctl.client import Client
+
+_FAMILIARITY = "familiarity.npz"
 
 
 def register(commands: Commands) -> None:
@@ -39,6 +42,11 @@ def register(commands: Commands) -> None:
     push.add_argument("source", metavar="DIR|TFLITE", type=Path, help="what to send")
     push.add_argument("--labels", metavar="FILE", type=Path, help="one label per line, in the outputs' order")
     push.add_argument("--name", metavar="N", help="what to call it (else the file's name)")
+    push.add_argument(
+        "--without-familiarity",
+        action="store_true",
+        help="leave familiarity.npz out: the model will call nothing unknown",
+    )
     push.add_argument("--replace", action="store_true", help="take the place of a model of this name")
     commands.add("rollback", run_rollback)
 
@@ -107,24 +115,23 @@ def run_rollback(args: argparse.Namespace) -> int:
 def run_push(args: argparse.Namespace) -> int:
     """Send a model to a device and install it.
 
-    A bundle's folder (model.tflite, labels.txt, manifest.json), or a quantized .tflite classifier and its labels. It
-    does not answer before `edgectl models use NAME`.
+    A bundle's folder (model.tflite, labels.txt, manifest.json, and familiarity.npz, by which it knows what it was not
+    taught), or a quantized .tflite classifier and its labels. It does not answer before `edgectl models use NAME`. A
+    slow device is waited for as long as it is there.
 
     Examples:
       edgectl models push ./my_model
       edgectl models push birds.tflite --labels birds.txt --name birds
     """
     from edged.ctl.fleet import addressed
-    from edged.ctl.jobs import ask
-    from edged.ctl.upload import upload
-    from edged.terminal.text import note, print_json, print_line
+    from edged.terminal.text import print_json, print_line
 
     model, wanted = _read_source(args)
+    familiarity = None if args.without_familiarity else _read_familiarity(args.source)
     worst = DONE
     with open_client(args) as client:
         for device in addressed(client, args.device):
-            wanted["sha256"] = upload(client, device, model, str(wanted["name"]), quiet=args.json)
-            job = ask(client, device, "models_add", wanted)
+            job = _push(client, device, model, familiarity, wanted, quiet=args.json)
             if job is None:
                 worst = FAILED
             elif args.json:
@@ -135,9 +142,46 @@ def run_push(args: argparse.Namespace) -> int:
                     f"{device}: {report.get('name')} ({report.get('id')}) installed; "
                     f"`edgectl models use {report.get('name')}` lets it answer"
                 )
-    if (args.source / "familiarity.npz").exists():
-        note("edgectl", "familiarity.npz is not sent: the model will call nothing unknown there until it is retrained")
     return worst
+
+
+def _push(
+    client: Client, device: str, model: bytes, familiarity: bytes | None, wanted: dict[str, Any], *, quiet: bool
+) -> Job | None:
+    """Send a model's files to one device and let it install them.
+
+    Returns:
+        The job that succeeded; None where it did not, which was said on stderr.
+    """
+    from edged.ctl.jobs import finish
+    from edged.ctl.presence import PATIENCE_S, Presence
+    from edged.ctl.upload import Upload
+    from edged.terminal.progress import progress
+    from edged.terminal.text import note
+
+    name = str(wanted["name"])
+    with Presence(client, device) as presence:
+        try:
+            if familiarity is not None:  # first: it is the smaller one
+                sent = Upload(client, device, familiarity, f"{name} {_FAMILIARITY}").run(presence, quiet=quiet)
+                wanted = {**wanted, "familiarity": sent}
+            wanted = {**wanted, "sha256": Upload(client, device, model, name).run(presence, quiet=quiet)}
+            ack = client.command(device, "models_add", wanted, timeout_s=max(PATIENCE_S, client.timeout_s))
+        except CommandError as error:  # the other devices are still asked
+            note("edgectl", str(error))
+            if "args.familiarity: unknown field" in str(error):
+                note(
+                    "edgectl",
+                    f"{device} runs an edged that takes no {_FAMILIARITY}; --without-familiarity sends none",
+                )
+            return None
+        presence.answered()
+        with progress(f"{device} {name}", quiet=quiet) as tell:
+            for job in client.jobs(ack.id, is_there=presence.is_there):
+                presence.answered()
+                tell(job.progress, text=job.stage or job.status, stage=job.stage or job.status)
+    client.forget(ack.id)
+    return job if finish(job, device) == DONE else None
 
 
 def _answers(args: argparse.Namespace) -> Any:
@@ -203,6 +247,11 @@ def _read_source(args: argparse.Namespace) -> tuple[bytes, dict[str, Any]]:
         "manifest": manifest or None,
         "replace": args.replace,
     }
+
+
+def _read_familiarity(source: Path) -> bytes | None:
+    path = source / _FAMILIARITY
+    return _read(path) if source.is_dir() and path.exists() else None
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

@@ -1,0 +1,190 @@
+"""A file to a device that is slow, that is gone, that comes back, and that does not know all of the command."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edged.contract.commands import CommandMessage
+from edged.contract.messages import Ack
+from edged.ctl import presence, upload
+from edged.ctl.client import Client
+from edged.ctl.errors import NoAnswerError, RejectedError
+from edged.ctl.presence import Presence
+from edged.ctl.upload import Upload
+from edged.mqtt.broker import broker
+from edged.settings import MqttSettings
+from tests.ctl.device import ScriptedDevice
+from tests.waiting import PATIENCE_S
+
+Edgectl = Callable[..., Any]
+SHIPPED = Path(__file__).parents[2] / "models" / "mobilenet_v2"
+
+
+class Taker(ScriptedDevice):
+    """Takes files. `answers`: called for each part on the network thread; an ack follows where it returns True."""
+
+    def __init__(self, port: int, answers: Callable[[CommandMessage], bool] = lambda _: True) -> None:
+        super().__init__(port, silent=True)
+        self.files: dict[str, bytearray] = {}
+        self.parts = 0
+        self.added: dict[str, Any] = {}
+        self.knows_familiarity = True
+        self._answers = answers
+
+    def _on_message(self, client: Any, data: object, message: Any) -> None:
+        super()._on_message(client, data, message)
+        name, command = self.commands[-1]
+        args = command.args
+        if name == "models_chunk":
+            self.parts += 1
+            file = self.files.setdefault(args["sha256"], bytearray(args["size"]))
+            part = base64.b64decode(args["data"])
+            file[args["offset"] : args["offset"] + len(part)] = part
+            if self._answers(command):
+                self.accept(command)
+        elif name == "models_add":
+            if "familiarity" in args and not self.knows_familiarity:
+                error = "models_add: args.familiarity: unknown field; allowed: sha256, name, labels"
+                self._answer("ack", command, Ack(id=command.id, status="rejected", error=error))
+                return
+            self.added = args
+            self.accept(command)
+            self._job(command, "running", "models_add", stage="check", progress=0.0)
+            self._job(command, "succeeded", "models_add", progress=1, report={"name": args["name"], "id": "abc"})
+
+    def accept(self, command: CommandMessage) -> None:
+        self._answer("ack", command, Ack(id=command.id, status="accepted"))
+
+
+@pytest.fixture
+def client(broker_port: int) -> Iterator[Client]:
+    with Client(broker(MqttSettings(url=f"mqtt://127.0.0.1:{broker_port}")), timeout_s=1) as opened:
+        yield opened
+
+
+def send(client: Client, data: bytes) -> str:
+    with Presence(client, "tx2-01") as there:
+        return Upload(client, "tx2-01", data, "m").run(there, quiet=True)
+
+
+def test_a_slow_device_that_is_there_is_waited_for(
+    client: Client, broker_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first acks come later than the patience with a silent device lasts; its telemetry goes on."""
+    monkeypatch.setattr(presence, "PATIENCE_S", 5.0)
+    monkeypatch.setattr(upload, "PART_BYTES", 1000)
+    began = time.monotonic()
+    late: list[CommandMessage] = []
+
+    def slowly(command: CommandMessage) -> bool:
+        if time.monotonic() - began > 8:
+            return True
+        late.append(command)
+        return False
+
+    data = os.urandom(10_000)
+    ended = threading.Event()
+    with Taker(broker_port, slowly) as device:
+
+        def live() -> None:
+            while not ended.wait(0.1):
+                device.say("telemetry", device.telemetry)
+
+        thread = threading.Thread(target=live)
+        thread.start()
+        try:
+            assert send(client, data) == hashlib.sha256(data).hexdigest()
+        finally:
+            ended.set()
+            thread.join(PATIENCE_S)
+        assert [bytes(file) for file in device.files.values()] == [data]
+        assert late, "it was slow"
+        # After 5 s, and then after 10: a slow device does not get everything again and again.
+        assert device.parts <= 10 + len({command.id for command in late}) * 2
+
+
+def test_a_device_that_is_gone_is_told(client: Client, broker_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "PATIENCE_S", 0.5)
+    with (
+        Taker(broker_port, lambda _: False),
+        pytest.raises(NoAnswerError, match="tx2-01 has gone: nothing was heard of it for 1 s; 0 of 10 bytes of m"),
+    ):
+        send(client, bytes(10))
+    with pytest.raises(NoAnswerError, match="tx2-01 has gone offline"):
+        send(client, bytes(10))
+
+
+def test_a_device_that_is_there_but_never_goes_on_is_given_up(
+    client: Client, broker_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "PATIENCE_S", 100.0)
+    monkeypatch.setattr(presence, "STUCK_S", 0.5)
+    with (
+        Taker(broker_port, lambda _: False),
+        pytest.raises(NoAnswerError, match="is there, but has not gone on for"),
+    ):
+        send(client, bytes(10))
+
+
+def test_what_a_device_missed_while_it_was_away_is_sent_when_it_comes_back(client: Client, broker_port: int) -> None:
+    """Long before the time after which a part is sent again anyway."""
+    data = os.urandom(1000)
+    first = threading.Event()
+
+    def deaf_once(_: CommandMessage) -> bool:
+        was, _ = first.is_set(), first.set()
+        return was
+
+    with Taker(broker_port, deaf_once) as device:
+        threading.Thread(target=lambda: (first.wait(PATIENCE_S), device.say("state", b"online", retain=True))).start()
+        send(client, data)
+        assert bytes(device.files[hashlib.sha256(data).hexdigest()]) == data
+        assert len({command.id for name, command in device.commands if name == "models_chunk"}) == 1
+
+
+def test_a_refused_part_ends_it(client: Client, broker_port: int) -> None:
+    class Refusing(Taker):
+        def accept(self, command: CommandMessage) -> None:
+            self._answer("ack", command, Ack(id=command.id, status="rejected", error="too large: at most 1 MB"))
+
+    with Refusing(broker_port), pytest.raises(RejectedError, match="refuses m: too large: at most 1 MB"):
+        send(client, bytes(10))
+
+
+def test_a_bundle_goes_with_its_familiarity_and_an_old_device_gives_a_clear_answer(
+    edgectl: Edgectl, broker_port: int
+) -> None:
+    with Taker(broker_port) as device:
+        done = edgectl("models", "push", str(SHIPPED), "--name", "m")
+        assert done.returncode == 0, done.stderr
+        familiarity = (SHIPPED / "familiarity.npz").read_bytes()
+        assert device.added["familiarity"] == hashlib.sha256(familiarity).hexdigest()
+        assert bytes(device.files[device.added["familiarity"]]) == familiarity
+        assert bytes(device.files[device.added["sha256"]]) == (SHIPPED / "model.tflite").read_bytes()
+        assert "m familiarity.npz" in done.stderr, "how far it is"
+
+        device.knows_familiarity = False
+        done = edgectl("models", "push", str(SHIPPED), "--name", "m")
+        assert done.returncode == 1
+        assert "args.familiarity: unknown field" in done.stderr
+        assert "--without-familiarity" in done.stderr
+        done = edgectl("models", "push", str(SHIPPED), "--name", "m", "--without-familiarity", "--json")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "familiarity" not in device.added
+
+
+def test_labels_that_cannot_be_are_refused_here(edgectl: Edgectl, tmp_path: Path) -> None:
+    for label in ("a\u202eb", "Unknown"):
+        (tmp_path / "labels.txt").write_text(f"good\n{label}\n")
+        done = edgectl("models", "push", str(SHIPPED / "model.tflite"), "--labels", str(tmp_path / "labels.txt"))
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert "labels.txt: line 2: label " in done.stderr
