@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from pathlib import Path
 
 from edged.cli.options import add_config
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     limit_threads()  # before numpy is imported: BLAS threads would wait for the next frame's familiarity by spinning
     configuration = settings.load(args.config)
     configure_logging(args.verbose)
+    os.umask(0o077)  # what it and its children make, temporary files too, is for its user alone
     if service_beside(args.config) is not None:
         log.warning(
             "the service has this configuration too; while both run as device %r, they push each other off the broker: "

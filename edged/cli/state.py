@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edged.cli import unit
 from edged.errors import ConfigError
+from edged.instance import make_private
 from edged.terminal.text import note
 
 if TYPE_CHECKING:
@@ -176,6 +177,9 @@ def open_device(
     device = find_device(config, flags)
     account = device.account
     if account is None or device.is_ours:
+        if changes:
+            with suppress(OSError):  # whoever writes there will tell
+                make_private(device.state_dir)
         device.tell()
         return device
     if os.geteuid() == 0:
