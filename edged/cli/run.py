@@ -47,11 +47,13 @@ def run(args: argparse.Namespace) -> int:
             configuration.device.id,
         )
 
-    from edged.daemon import Daemon
+    from edged.daemon import Daemon, leave_behind
 
     if args.trace:
         tracing.start(args.trace)
     try:
-        return Daemon(configuration).run()
+        code = Daemon(configuration).run()
     finally:
         tracing.stop()
+    leave_behind(code)
+    return code

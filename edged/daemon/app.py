@@ -17,6 +17,7 @@ from edged.contract.messages import Job
 from edged.daemon import supervision
 from edged.daemon.announcements import Announcements
 from edged.daemon.commands import CommandWorker, Handlers
+from edged.daemon.deadline import StopDeadline
 from edged.daemon.drift import DriftWatch
 from edged.daemon.frames import FrameCommands
 from edged.daemon.images import ImageCommands
@@ -40,12 +41,14 @@ from edged.images import FrameKeeper, ImageStore
 from edged.instance import claim
 from edged.jobs.runner import JobRunner
 from edged.mqtt import open_link
+from edged.mqtt.link import CLOSING_S
 from edged.process import favour_main_thread
 from edged.sensors import open_sensors
 from edged.store import Store
 from edged.vision.preprocess import stay_on_one_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
     from typing import Any
 
@@ -59,7 +62,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DRAIN_S = 5.0
-"""How long a stop waits for the broker to acknowledge what it has not yet."""
+"""How long a stop waits for the broker to acknowledge what it has not yet, where the other parts leave it the time."""
+_PART_S = 3.0
+"""How long it waits for any other part; all of them share one deadline."""
+_JOBS_S = 6.0
+"""A training that has just ended may be waiting for the frame loop to take its model, which it will not: 5 s."""
 _READY_WITHOUT_FRAMES_S = 20.0
 """systemd is told READY after the first classified frame, or, with no camera in sight, after this long."""
 _NO_FRAME = "no frame from any camera yet"
@@ -81,10 +88,11 @@ class Daemon:
         self._signals = 0
         self._failed = threading.Event()
         self._began = time.monotonic()
-        self._ready = self._classifying = False
+        self._ready = self._classifying = self._in_order = False
         self._watchdog = supervision.Watchdog()
         for number in (signal.SIGTERM, signal.SIGINT):  # from here on a stop is in order: no model is to blame for it
             signal.signal(number, self._on_signal)
+        self._deadline = StopDeadline()
 
         self._claim = claim(settings.storage.state_dir)
         self.store = Store(settings.storage.state_dir)
@@ -186,12 +194,18 @@ class Daemon:
                 self.loop.step()
                 if deadline is not None and time.monotonic() >= deadline:
                     break
-            if not self._failed.is_set():
-                self.switch.end()
+            self._in_order = not self._failed.is_set()
+        return self._exit_code()
+
+    def _exit_code(self) -> int:
         return 1 if self._failed.is_set() else 0
 
     def _start(self, stop: ExitStack) -> None:
-        """Start one part after another; `stop` ends them in reverse."""
+        """Start one part after another; `stop` ends them in reverse, all of them within one deadline."""
+
+        def part(end: Callable[[float], object], at_most: float = _PART_S) -> None:
+            stop.callback(lambda: end(self._deadline.left(at_most)))
+
         stay_on_one_thread()
         log.info(
             "edged %s on device %s, state in %s",
@@ -200,28 +214,47 @@ class Daemon:
             self._settings.storage.state_dir,
         )
         stop.callback(self._claim)
-        stop.callback(self.images.close)
-        stop.callback(self.link.stop, DRAIN_S)
+        stop.callback(self._close_images)
+        stop.callback(self._stop_link)
         self.announcements.info()
         self.announcements.model()
         for cut_off in self.link.ledger.unfinished():
             self.link.job(Job(id=cut_off.id, cmd=cut_off.name, status="failed", error="the daemon was restarted"))
         self.link.start()
-        stop.callback(self.storage.stop)
+        part(self.storage.stop)
         self.storage.start(self.announcements.info)
-        stop.callback(self.telemetry.stop)
+        part(self.telemetry.stop)
         self.telemetry.start()
-        stop.callback(self.jobs.stop)
-        stop.callback(self.commands.stop)
+        stop.callback(self._end_trial)  # after the jobs: one of them may be promoting a model
+        part(self.jobs.stop, _JOBS_S)
+        part(self.commands.stop)
         self.commands.start()
-        stop.callback(self.kept_frames.stop)
+        part(self.kept_frames.stop)
         self.kept_frames.start()
-        stop.callback(self.publisher.stop)
+        part(self.publisher.stop)
         self.publisher.start()
-        stop.callback(self.cameras.stop)
+        part(self.cameras.stop)
         self.cameras.start()
         self.switch.begin()
+        stop.callback(self._begin_stop)
         favour_main_thread()
+
+    def _begin_stop(self) -> None:
+        """Ask those who may take a while at once, so that they end side by side."""
+        self._deadline.begin(self._exit_code)
+        self.commands.request_stop()
+        self.jobs.request_stop()
+
+    def _end_trial(self) -> None:
+        if self._in_order:
+            self.switch.end()
+
+    def _stop_link(self) -> None:
+        self.link.stop(max(1.0, min(DRAIN_S, self._deadline.left_for_link() - CLOSING_S)))
+
+    def _close_images(self) -> None:
+        if self.commands.stop(0):  # what is left behind at work may be using them; SQLite bears it
+            self.images.close()
 
     def _end(self) -> None:
         log.info("stopped after %d frames", self.statistics.frames)
@@ -236,6 +269,7 @@ class Daemon:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         supervision.notify_stopping()
+        self._deadline.begin(self._exit_code)
 
     def _stepped(self, classified: bool) -> None:
         self._watchdog.ping()

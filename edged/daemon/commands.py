@@ -95,12 +95,17 @@ class CommandWorker:
         else:
             self._queue.put(command.name, command)
 
-    def stop(self) -> None:
-        """Finish the command at hand and end the thread. The jobs of commands that still wait end as failed."""
+    def request_stop(self) -> None:
+        """Let no further command begin; returns at once. The jobs of commands that still wait end as failed."""
         self._stopping.set()
         self._queue.close()
+
+    def stop(self, timeout_s: float | None = None) -> bool:
+        """Wait until the command at hand is finished and the thread has ended; False: not within `timeout_s`."""
+        self.request_stop()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while (command := self._queue.get()) is not None:

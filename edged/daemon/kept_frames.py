@@ -6,6 +6,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -120,13 +121,14 @@ class FrameWriter:
         except queue.Full:
             log.debug("camera %s: frame %d is not kept, the disk is behind", seen.frame.camera, seen.frame.seq)
 
-    def stop(self) -> None:
-        """Write what was handed over and end the thread, waiting a few seconds at most."""
+    def stop(self, timeout_s: float = _STOP_S) -> None:
+        """Write what was handed over and end the thread, waiting at most `timeout_s`."""
         self._stopping = True
+        end = time.monotonic() + timeout_s
         if self._thread.is_alive():
             with suppress(queue.Full):
-                self._queue.put(None, timeout=_STOP_S)
-            self._thread.join(_STOP_S)
+                self._queue.put(None, timeout=timeout_s)
+            self._thread.join(max(0.0, end - time.monotonic()))
 
     def _run(self) -> None:
         try:

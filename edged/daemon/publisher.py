@@ -71,11 +71,11 @@ class Publisher:
         """Hand over a classified frame; returns at once."""
         self._queue.put((frame, outputs, engine))
 
-    def stop(self) -> None:
-        """Publish what was handed over, then end the thread."""
+    def stop(self, timeout_s: float | None = None) -> None:
+        """Publish what was handed over, then end the thread, waiting at most `timeout_s`."""
         self._queue.put(None)
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(timeout_s)
 
     def _run(self) -> None:
         try:

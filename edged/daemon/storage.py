@@ -54,11 +54,11 @@ class Storage:
         self._tell()
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the thread."""
+    def stop(self, timeout_s: float | None = None) -> None:
+        """End the thread, waiting at most `timeout_s`: a disk that fails may keep it."""
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(timeout_s)
 
     def _run(self) -> None:
         while not self._stopping.wait(LOOK_S):

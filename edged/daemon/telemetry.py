@@ -66,11 +66,11 @@ class TelemetryThread:
         """Start the thread; the first message follows after one interval."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the thread, waiting at most two seconds for a sensor that blocks."""
+    def stop(self, timeout_s: float = 2.0) -> None:
+        """End the thread, waiting at most `timeout_s` for a sensor that blocks."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=2)
+            self._thread.join(timeout_s)
 
     def _run(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -227,15 +228,22 @@ class JobRunner:
             raise CommandError(f"{job} has just ended")
         return job
 
-    def stop(self) -> None:
-        """Cancel what runs and wait for its end; nothing starts any more."""
+    def request_stop(self) -> None:
+        """Cancel what runs, and start nothing any more; returns at once."""
         with self._lock:
             self._stopping = True
             for job in self._running.values():
                 job.stop()
+
+    def stop(self, timeout_s: float | None = None) -> bool:
+        """Cancel what runs and wait for its end; False: it has not ended within `timeout_s`."""
+        self.request_stop()
+        with self._lock:
             threads = self._threads
+        end = None if timeout_s is None else time.monotonic() + timeout_s
         for thread in threads:
-            thread.join()
+            thread.join(None if end is None else max(0.0, end - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
 
     def _run(self, job: RunningJob, work: Work) -> None:
         with job.pulse():

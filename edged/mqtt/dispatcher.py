@@ -98,6 +98,7 @@ class Dispatcher:
         self._second, self._answers = 0, 0
         self._dropped = self._reported = 0
         self._report_at = 0.0
+        self._over = False
         self._thread = threading.Thread(target=self._run, name="edged-mqtt-commands", daemon=True)
 
     def start(self) -> None:
@@ -122,12 +123,16 @@ class Dispatcher:
             self._refused.append((level[:64], find_id(received.payload)))
 
     def stop(self, timeout_s: float) -> None:
-        """Finish what was enqueued and end the thread, waiting at most `timeout_s`."""
+        """Finish what was enqueued and end the thread, waiting at most `timeout_s`.
+
+        What is not finished by then has no ack, so that its sender sends it again.
+        """
         self._inbox.close()
         self._thread.join(timeout_s)
+        self._over = True
 
     def _run(self) -> None:
-        while (first := self._inbox.get()) is not None:
+        while (first := self._inbox.get()) is not None and not self._over:
             batch = [first]
             while len(batch) < BATCH and (another := self._inbox.get(wait=False)) is not None:
                 batch.append(another)

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 FAREWELL_S = 2.0
 """How long a stopping link waits for the acknowledgement of `offline`, at least."""
+CLOSING_S = 2 * FAREWELL_S + 1.0
+"""How long a stopping link may take beyond its deadline, when the broker says nothing."""
 REMIND_S = 600.0
 """How often the same error is logged."""
 
@@ -173,7 +175,8 @@ class Link:
         """Drain the outbox, publish a retained `offline`, disconnect; what is left at the deadline goes to disk.
 
         Without a connection there is nothing to wait for, and it all goes to disk at once. Waits about `deadline_s`
-        seconds, plus at most two for `offline` to be acknowledged.
+        seconds, a third of them for commands that have arrived, and at most `CLOSING_S` more for `offline` to be
+        acknowledged, the end of the connection, and the disk.
         """
         if self._stopped:
             return
@@ -182,9 +185,10 @@ class Link:
             self._outbox.close()
             self.ledger.close()
             return
-        self._dispatcher.stop(deadline_s)
-        self._inbox.put(time.monotonic() + deadline_s)
-        self._thread.join(deadline_s + FAREWELL_S + 10.0)
+        end = time.monotonic() + deadline_s
+        self._dispatcher.stop(deadline_s / 3)
+        self._inbox.put(end)
+        self._thread.join(end - time.monotonic() + CLOSING_S)
         self.ledger.close()
 
     def _run(self) -> None:
