@@ -597,10 +597,15 @@ class TaughtExamples(ReportPart):
 
 
 class CurvePoint(ReportPart):
-    """Test accuracy of the head, 0..1, after training on `images` images; None without test images."""
+    """Test accuracy of the head, 0..1, after training on `images` images; None without test images.
+
+    Attributes:
+        taken_over: Whether it stands as it was measured for an earlier model, because few images have come since.
+    """
 
     images: int | None = None
     accuracy: Share | None = None
+    taken_over: bool = False
 
 
 class LearningCurve(ReportPart):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,10 +29,15 @@ images^−¼, as flower photos have it, they lower an error of 10 % by 0.05 poin
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """Test accuracy of the head before quantization, 0..1, after training on `images` images."""
+    """Test accuracy of the head before quantization, 0..1, after training on `images` images.
+
+    Attributes:
+        taken_over: Whether it was measured for an earlier model, on the test images of then.
+    """
 
     images: int
     accuracy: float
+    taken_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,7 @@ def learning_curve(
 
 
 def _still_true(earlier: Sequence[CurvePoint], largest_part: int) -> list[CurvePoint]:
-    """Return all but the last point of an earlier curve; none where it is not of nearly as many images.
+    """Return all but the last point of an earlier curve, marked as such; none where it is not of nearly as many images.
 
     Its last point's images do not tell: that one may itself have been added to a curve of fewer.
 
@@ -107,7 +112,9 @@ def _still_true(earlier: Sequence[CurvePoint], largest_part: int) -> list[CurveP
     if len(earlier) != len(_FRACTIONS) + 1 or not all(math.isfinite(point.accuracy) for point in earlier):
         return []
     then = earlier[-2].images
-    return list(earlier[:-1]) if abs(largest_part - then) <= _SAME * then else []
+    if abs(largest_part - then) > _SAME * then:
+        return []
+    return [replace(point, taken_over=True) for point in earlier[:-1]]
 
 
 def stratified_rank(labels: Labels, seed: int) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edged.learning.calibration import Calibration, Quality
     from edged.learning.dataset import Examples
     from edged.learning.evaluation import Evaluation
-    from edged.learning.learning_curve import LearningCurve
+    from edged.learning.learning_curve import CurvePoint, LearningCurve
     from edged.learning.softmax_regression import EpochReport, Fitted
     from edged.types import Vector
     from edged.vision.familiarity import Familiarity
@@ -80,11 +80,14 @@ def doubtful(labels: reports.DoubtfulLabels) -> reports.DoubtfulLabels:
 def curve(learned: LearningCurve) -> reports.LearningCurve:
     """Return accuracy at a quarter, half, three quarters and all of the training images, and the outlook."""
     return reports.LearningCurve(
-        points=tuple(
-            reports.CurvePoint(images=point.images, accuracy=rounded(point.accuracy)) for point in learned.points
-        ),
+        points=tuple(_curve_point(point) for point in learned.points),
         gain_per_100=rounded(learned.gain_per_100, 5),
     )
+
+
+def _curve_point(point: CurvePoint) -> reports.CurvePoint:
+    told = reports.CurvePoint(images=point.images, accuracy=rounded(point.accuracy))
+    return told.model_copy(update={"taken_over": True}) if point.taken_over else told
 
 
 def accuracy(quantized: Evaluation, head: Evaluation, validation: Evaluation, accepted: Acceptance) -> reports.Accuracy:

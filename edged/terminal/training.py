@@ -210,6 +210,8 @@ def _lines(report: TrainingReport) -> list[RenderableType]:
     if curve is not None and curve.points:
         steps = ", ".join(f"{_images(point.images)} {_percent(point.accuracy)}" for point in curve.points)
         lines.append(f"learning curve: {steps}")
+        if old := sum(point.taken_over for point in curve.points):
+            lines.append(f"the first {old} points are an earlier model's: few images have come since")
         if curve.gain_per_100 is None:
             lines.append("too few test images to tell what more training images would add")
         else:

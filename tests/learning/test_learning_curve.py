@@ -100,10 +100,12 @@ def test_an_earlier_curve_of_nearly_as_many_images_is_gone_on_with() -> None:
     first = tuple(points(396, ()))
     odd = tuple(replace(point, accuracy=0.123) for point in first)
     again = points(400, odd)
-    assert again[:-1] == list(odd[:-1])
+    taken_over = [replace(point, taken_over=True) for point in odd[:-1]]
+    assert again[:-1] == taken_over
+    assert not again[-1].taken_over
     assert again[-1].images == 400
     assert again[-1].accuracy != 0.123
-    assert points(401, tuple(again))[:-1] == list(odd[:-1])
+    assert points(401, tuple(again))[:-1] == taken_over
     assert points(396, odd[1:]) == list(first), "a point is missing"
     assert points(396, (replace(odd[0], accuracy=math.nan), *odd[1:])) == list(first)
     # The last point of a curve that was gone on with does not say of how many images the others are.

@@ -101,10 +101,11 @@ def test_the_training_that_is_told_of_is_that_of_the_epoch_that_was_taken() -> N
 
 
 def test_the_gain_of_a_hundred_images_has_one_digit_more_than_the_accuracies() -> None:
-    learned = LearningCurve((CurvePoint(30, 1 / 3), CurvePoint(60, 2 / 3)), 0.000123456)
+    learned = LearningCurve((CurvePoint(30, 1 / 3, taken_over=True), CurvePoint(60, 2 / 3)), 0.000123456)
     assert report.curve(learned).to_json() == {
-        "points": [{"images": 30, "accuracy": 0.3333}, {"images": 60, "accuracy": 0.6667}], "gain_per_100": 0.00012
-    }  # fmt: skip
+        "points": [{"images": 30, "accuracy": 0.3333, "taken_over": True}, {"images": 60, "accuracy": 0.6667}],
+        "gain_per_100": 0.00012,
+    }
 
 
 def test_scores_are_told_of_with_their_temperature_and_their_bins() -> None:

@@ -99,6 +99,9 @@ def test_one_image_is_no_images() -> None:
     assert "1 images" not in text
     assert "1 images" not in text
     assert "about 2.7 points of accuracy" in text
+    assert "earlier model" not in text
+    points = [{"images": count, "accuracy": 0.5, "taken_over": count < 60} for count in (15, 30, 45, 60)]
+    assert "the first 3 points are an earlier model's" in shown({"learning_curve": {"points": points}})
     unknown = shown({"learning_curve": {"points": [{"images": 30, "accuracy": 0.5}], "gain_per_100": None}})
     assert "too few test images to tell what more training images would add" in unknown
     assert "would likely add" not in unknown
