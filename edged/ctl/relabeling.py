@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 Verb = Literal["kept", "relabeled", "removed"]
 _ID_SHOWN = 8
 _LAST = "all are answered; Enter: done, u: undo, q: stop"
-_HELP = "Enter: keep, r: {looks_like}, d: remove, a label or its number, v: fetch to look at, u: undo, q: stop"
+LETTERS = ("r", "d", "v", "u", "q")
+"""What stands for an answer. With a / before it, it always does, as no label has one; alone only where no label is
+called so."""
 
 
 def read_line(prompt: str) -> str | None:
@@ -69,6 +71,8 @@ class Relabeling:
         """Ask for one image after another; return a line that says what was done."""
         labels = self._labels()
         print_line("labels: " + ", ".join(f"{number} {label}" for number, label in enumerate(labels, 1)))
+        if also := [letter for letter in LETTERS if letter in labels]:
+            print_line(f"{', '.join(also)}: a label here; {', '.join(f'/{letter}' for letter in also)} the answer")
         try:
             self._ask_for_all(labels)
         except KeyboardInterrupt:
@@ -76,11 +80,11 @@ class Relabeling:
             raise
         return self._told()
 
-    def _ask_for_all(self, labels: Sequence[str]) -> None:
+    def _ask_for_all(self, labels: list[str]) -> None:
         """Ask until all are answered or the person stops."""
         while self._images:
             if len(self._answers) == len(self._images):
-                if self._read(f"[{_LAST}]") != "u":
+                if self._read(f"[{_LAST}]") not in ("u", "/u"):
                     return
                 self._undo()
                 continue
@@ -91,12 +95,13 @@ class Relabeling:
                 f"{len(self._answers) + 1} of {len(self._images)}: {name}: {image.label}, looks like "
                 f"{image.looks_like}{near}"
             )
-            line = self._read(f"[{_HELP.format(looks_like=image.looks_like)}]")
-            if line is None or line == "q":
+            line = self._read(f"[{prompt(image, labels)}]")
+            letter = None if line is None else letter_of(line, labels)
+            if line is None or letter == "q":
                 return
-            if line == "u":
+            if letter == "u":
                 self._undo()
-            elif line == "v":
+            elif letter == "v":
                 self._view(image)
             elif (answer := self._carry_out(image, line, labels)) is not None:
                 self._answers.append(answer)
@@ -106,9 +111,12 @@ class Relabeling:
         known = [clean(str(label)) for label in ((job and job.report) or {}).get("counts") or {}]
         return known or sorted({label for image in self._images for label in (image.label, image.looks_like) if label})
 
-    def _carry_out(self, image: DoubtfulImage, line: str, labels: Sequence[str]) -> _Answer | None:
-        """Do what a line says; None: nothing was done, and the same image is asked for again."""
-        if line == "d":
+    def _carry_out(self, image: DoubtfulImage, line: str, labels: list[str]) -> _Answer | None:
+        """Do what a line says; None: nothing was done, and the same image is asked for again.
+
+        A new label is added to `labels`: from then on its name is enough.
+        """
+        if letter_of(line, labels) == "d":
             return self._remove(image)
         label = chosen(line, image, labels)
         if label is None:
@@ -117,6 +125,9 @@ class Relabeling:
             return None
         if not self._label(image, label, confirmed=True):
             return None
+        if label not in labels:
+            labels.append(label)
+            print_line(f"a new label: {len(labels)} {label}")
         return _Answer("kept" if label == image.label else "relabeled")
 
     def _label(self, image: DoubtfulImage, label: str | None, *, confirmed: bool) -> bool:
@@ -184,18 +195,33 @@ def file_of(image: DoubtfulImage) -> str:
     return "" if image.id and name.startswith(image.id) else name
 
 
+def prompt(image: DoubtfulImage, labels: Sequence[str]) -> str:
+    """Return what may be answered for an image; a letter that is a label's name is written with a /."""
+    r, d, v, u, q = (f"/{letter}" if letter in labels else letter for letter in LETTERS)
+    return (
+        f"Enter: keep, {r}: {image.looks_like}, {d}: remove, a label or its number, {v}: fetch to look at, {u}: undo, "
+        f"{q}: stop"
+    )
+
+
+def letter_of(line: str, labels: Sequence[str]) -> str | None:
+    """Return which of `LETTERS` a line means; None: none of them, so that it may be a label."""
+    letter = line.removeprefix("/")
+    return letter if letter in LETTERS and (line != letter or letter not in labels) else None
+
+
 def chosen(line: str, image: DoubtfulImage, labels: Sequence[str]) -> str | None:
     """Return the label that a person's line means; None: it means none.
 
     Args:
-        line: Empty: the image's own. "r": the one that it looks like. A label's name, which goes before its number in
-            `labels`, from 1. "=NAME": this one, new or not.
+        line: Empty: the image's own. "r" or "/r": the one that it looks like. A label's name, which goes before its
+            number in `labels`, from 1, and before a letter. "=NAME": this one, new or not.
         image: Whose label it is.
         labels: All labels of the device.
     """
     if line == "":
         return image.label
-    if line == "r":
+    if letter_of(line, labels) == "r":
         return image.looks_like
     if line.startswith("="):
         return line[1:].strip() or None

@@ -9,7 +9,10 @@ import pytest
 from edged.contract.commands import CommandMessage
 from edged.contract.messages import Ack
 from edged.contract.reports import DoubtfulImage
-from edged.ctl.relabeling import chosen
+from edged.ctl.client import Client
+from edged.ctl.relabeling import Relabeling, chosen, letter_of, prompt
+from edged.mqtt.broker import broker as broker_of
+from edged.settings import MqttSettings
 from tests.ctl.conftest import Edgectl
 from tests.ctl.device import ScriptedDevice
 
@@ -21,10 +24,23 @@ IMAGE = DoubtfulImage(id="a" * 16, file="x.jpg", label="daisy", looks_like="rose
     [
         ("", "daisy"), ("r", "roses"), ("roses", "roses"), ("1", "daisy"), ("3", "tulips"), ("4", None), ("0", None),
         ("-1", None), ("²", None), ("asters", None), ("=asters", "asters"), ("= asters ", "asters"), ("=", None),
+        ("/r", "roses"), ("/", None), ("d", None), ("/d", None), ("=d", "d"),
     ],
 )  # fmt: skip
 def test_what_an_answer_means(line: str, label: str | None) -> None:
     assert chosen(line, IMAGE, ["daisy", "roses", "tulips"]) == label
+
+
+def test_a_label_that_is_a_letter_goes_before_the_answer_of_that_letter() -> None:
+    labels = ["d", "daisy", "r", "roses"]
+    assert chosen("r", IMAGE, labels) == "r"
+    assert chosen("/r", IMAGE, labels) == "roses"
+    assert chosen("d", IMAGE, labels) == "d"
+    assert [letter_of(line, labels) for line in ("d", "/d", "r", "/r", "q", "/q", "/", "")] == [
+        None, "d", None, "r", "q", "q", None, None
+    ]  # fmt: skip
+    assert prompt(IMAGE, labels).startswith("Enter: keep, /r: roses, /d: remove, a label or its number, v: fetch")
+    assert prompt(IMAGE, ["daisy"]).startswith("Enter: keep, r: roses, d: remove, ")
 
 
 def test_a_label_that_is_a_number_goes_before_the_number_of_a_label() -> None:
@@ -75,6 +91,39 @@ def test_a_pipe_gets_a_table_and_no_question(broker_port: int, edgectl: Edgectl)
     assert "these are 1" in few.stdout
     assert json.loads(machine.stdout)["images"][1]["id"] == IMAGE.id
     assert [name for name, _ in device.commands] == ["images_doubtful"] * 3
+
+
+class LabelingDevice(ScriptedDevice):
+    """Has labels that are called as answers are, and does what it is told to."""
+
+    def _do_images_list(self, command: CommandMessage) -> None:
+        self._job(command, "succeeded", "images_list", report={"counts": {"daisy": 3, "r": 3, "roses": 3}})
+
+    def _do_images_label(self, command: CommandMessage) -> None:
+        self._job(command, "succeeded", "images_label", report={"label": command.args["label"]})
+
+
+def test_letters_that_are_labels_give_the_label_and_the_questions_say_so(
+    broker_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [DoubtfulImage(id=digit * 16, label="daisy", looks_like="roses") for digit in "12345"]
+    answers = iter(["r", "/r", "=d", "d", "q"])
+    asked: list[str] = []
+
+    def read(question: str) -> str:
+        asked.append(question)
+        return next(answers)
+
+    url = f"mqtt://127.0.0.1:{broker_port}"
+    with LabelingDevice(broker_port) as device, Client(broker_of(MqttSettings(url=url))) as client:
+        told = Relabeling(client, device.id, images, read).run()
+    given = [message.args["label"] for name, message in device.commands if name == "images_label"]
+    assert given == ["r", "roses", "d", "d"]
+    assert told.startswith("tx2-01: 4 relabeled, 1 not answered")
+    shown = capsys.readouterr().out
+    assert "labels: 1 daisy, 2 r, 3 roses\nr: a label here; /r the answer\n" in shown
+    assert "a new label: 4 d\n" in shown
+    assert [("/r: roses" in one, "/d: remove" in one) for one in asked] == [(True, False)] * 3 + [(True, True)] * 2
 
 
 def test_wrong_usage_is_2(edgectl: Edgectl) -> None:

@@ -36,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
     The device judges every labeled image by all others, without a training, and names those whose label is more likely
     wrong than right; photos of one thing under two labels come first. In a terminal it asks for each: Enter keeps the
     label (and is not asked again), r takes the one that the image looks like, d removes the image, a label's name or
-    number gives that one (=NAME a new one), v fetches the image to look at, u takes the last answer back, q stops. In a
+    number gives that one (=NAME a new one), v fetches the image to look at, u takes the last answer back, q stops.
+    Where a label is itself called r, d, v, u or q, that letter gives the label, and /d and so on are the answers. In a
     pipe, or with --json, it only lists.
 
     Examples:
