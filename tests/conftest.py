@@ -47,7 +47,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep GStreamer's list of its plugins with pytest's cache, not in the home folder of whoever runs the tests."""
+    """Let nothing of whoever runs the tests reach them, and nothing of theirs reach that person's home folder.
+
+    Variables that configure edged and edgectl are forgotten, before a test's module is imported and for every process
+    that a test starts; GStreamer keeps its list of plugins with pytest's cache.
+    """
+    for name in list(os.environ):
+        if name.upper().startswith(("EDGED_", "EDGECTL_")):
+            del os.environ[name]
     cache: pytest.Cache | None = getattr(config, "cache", None)  # absent with `-p no:cacheprovider`
     if cache is not None and "GST_REGISTRY" not in os.environ:
         with contextlib.suppress(OSError):  # a checkout that this user may not write to

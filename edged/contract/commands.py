@@ -159,7 +159,8 @@ class ImagesSuggestArgs(Args):
 
     The job's report: `images`, as in `images_list`, each with `why` (stranger, uncertain or typical) and `likely`
     [{label, score}], what the model that answers makes of it now; `unlabeled`, a number; `considered`: how many of
-    these have a bottleneck of this model's network, the newest ones.
+    these have a bottleneck of this model's network, the newest ones; `judging`: how many of these are never suggested,
+    because a training would judge by them and not learn from them.
     """
 
     command = "images_suggest"

@@ -125,6 +125,7 @@ class Suggestions:
     def suggest(self, command: Command[ImagesSuggestArgs]) -> dict[str, Any]:
         """Report the frames whose labels would help most."""
         frames = self._look()
+        enough = frames.judges >= JUDGES
         found = suggest(
             frames.bottlenecks,
             command.args.count,
@@ -132,7 +133,7 @@ class Suggestions:
             # The scores of a model that was made of other labels do not tell where these are in doubt.
             scores=frames.scores if frames.reader.bundle.manifest.training is not None else None,
             strange=frames.strange,
-            teaching=frames.teaching if frames.judges >= JUDGES else None,
+            teaching=frames.teaching if enough else None,
         )
         return {
             "images": [
@@ -140,6 +141,7 @@ class Suggestions:
             ],
             "unlabeled": frames.waiting,
             "considered": len(frames.images),
+            "judging": int(np.count_nonzero(~frames.teaching)) if enough else 0,
         }
 
     def groups(self, command: Command[ImagesGroupsArgs]) -> dict[str, Any]:

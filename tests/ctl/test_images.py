@@ -74,7 +74,7 @@ class AlbumDevice(ScriptedDevice):
         likely = [{"label": "ro\x1b[31mses", "score": 0.41}, {"label": "tulips", "score": 0.4}]
         images = [{"id": f"{digit}" * 16, "why": why, "likely": likely[: 3 - digit]} for digit, why in
                   enumerate(("stranger", "uncertain", "typical", "something newer"))]  # fmt: skip
-        report = {"images": [*images, {}], "unlabeled": 40, "considered": 30, "asked": command.args}
+        report = {"images": [*images, {}], "unlabeled": 40, "considered": 30, "judging": 6}
         self._job(command, "succeeded", "images_suggest", report=report)
 
     def _do_images_groups(self, command: CommandMessage) -> None:
@@ -210,7 +210,8 @@ def test_suggestions_say_why_in_harmless_text(broker_port: int, edgectl: Edgectl
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
     for said in ("unlike anything taught", "uncertain between ro[31mses and tulips", "like many without a label",
-                 "something newer", "ro[31mses 0.41", "tx2-01: 5 of 40 frames", "10 were not considered"):  # fmt: skip
+                 "something newer", "ro[31mses 0.41", "tx2-01: 5 of 40 frames", "10 were not considered",
+                 "6 are never suggested: labeled, they would judge and teach nothing"):  # fmt: skip
         assert said in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert [command.args for _, command in device.commands] == [{"count": 20}, {"count": 200}]

@@ -14,6 +14,7 @@ import pytest
 
 from edged.codec import decode
 from edged.images import Embedding, ImageStore, Kept, variant
+from edged.images.image import split_of
 from edged.store import Store, read_bundle
 from edged.vision.network import Network
 from tests.albums import LABELS, make_album, picture, put
@@ -174,6 +175,23 @@ def test_a_stranger_becomes_a_class(
     assert named.count("dogs") >= 0.9 * len(named) > 30
     assert device.stop() == 0
     assert "Traceback" not in device.log
+
+
+def test_frames_that_would_only_judge_are_not_suggested_and_it_says_how_many(
+    daemon: Callable[..., Daemon], edgectl: Edgectl, told: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    state_dir = tmp_path / "state"
+    make_album(state_dir / "images", 60, KNOWN)
+    kept = keep_frames(state_dir, {picture(label, seed): "low score" for label in KNOWN for seed in range(100, 115)})
+    judging = {frame for frame in kept if split_of(frame.ljust(64, "0")) == "test"}
+    assert len(judging) > 1
+    device = daemon(RETRAIN)
+    report = told("images", "suggest", "-n", "200")
+    assert {image["id"] for image in report["images"]} == set(kept) - judging
+    assert report["judging"] == len(judging)
+    _, out, _ = said(edgectl("images", "suggest", "-n", "3"))
+    assert f"{len(judging)} are never suggested: labeled, they would judge and teach nothing" in out
+    assert device.stop() == 0
 
 
 def test_near_duplicates_of_labeled_images_are_not_suggested(

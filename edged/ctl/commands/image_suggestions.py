@@ -27,7 +27,9 @@ def run_suggest(args: argparse.Namespace) -> int:
     """The kept frames whose labels would help most.
 
     First those that are unlike anything taught; then those that stand for most of what the model is in doubt about.
-    Near duplicates are left out. Look at a frame with `edgectl images get ID`, label it with `edgectl images label`.
+    Near duplicates are left out, and frames of the test side (one in five), as soon as ten labeled images are on it: a
+    training would judge by them and not learn from them. Look at a frame with `edgectl images get ID`, label it with
+    `edgectl images label`.
 
     Examples:
       edgectl images suggest
@@ -57,6 +59,8 @@ def run_suggest(args: argparse.Namespace) -> int:
         screen.print(text(f"{device}: {len(images)} of {waiting} frames without a label", "bold"))
         if note := _left(report):
             screen.print(text(note, "yellow"))
+        if judging := int(report.get("judging") or 0):
+            screen.print(text(f"{judging} are never suggested: labeled, they would judge and teach nothing", "yellow"))
         if images:
             screen.print("label one: edgectl images label ID LABEL")
 
