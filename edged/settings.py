@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -119,6 +120,10 @@ class MqttSettings(_Section):
         return value
 
 
+DRIFT_FRAMES = 12
+"""With fewer frames in `telemetry.drift_s` nothing is said of a camera's drift."""
+
+
 class TelemetrySettings(_Section):
     """How often telemetry is published, and how much of the past its drift looks at."""
 
@@ -187,6 +192,16 @@ class Settings(BaseSettings):
     retrain: RetrainSettings = Field(default_factory=RetrainSettings)
     selection: SelectionSettings = Field(default_factory=SelectionSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
+
+    def unwatched(self) -> list[str]:
+        """Return a line for each camera whose configured rate is too low for anything to be said of its drift."""
+        window_s = self.telemetry.drift_s
+        return [
+            f"telemetry.drift_s = {window_s:g} is too short for camera {name}: with fps = {camera.fps:g} it needs "
+            f"{math.ceil(DRIFT_FRAMES / camera.fps)} or more; no drift of it is told"
+            for name, camera in self.cameras.items()
+            if 0 < camera.fps * window_s < DRIFT_FRAMES
+        ]
 
 
 def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:

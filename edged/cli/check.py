@@ -50,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"# configuration: {device.config or 'none, these are the defaults'}")
     for name, camera in configuration.cameras.items():
         print(f"# camera {name}: {check_source(f'cameras.{name}.source', camera.source)}")
+    for line in configuration.unwatched():
+        print(f"# {line}")
     print(f"# broker: {_check_broker(configuration)}")
     print(f"# state: {_check_state(configuration.storage.state_dir)}")
     state_dir = configuration.storage.state_dir

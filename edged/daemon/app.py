@@ -112,6 +112,8 @@ class Daemon:
         )
         self.loop = FrameLoop(self.cameras, engine, self.publisher.put, self._stepped)
         self.drift = DriftWatch(settings.telemetry.drift_s)
+        for line in settings.unwatched():
+            log.warning("%s", line)
         self.telemetry = TelemetryThread(
             self.sensors,
             self.link,

@@ -15,13 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from edged.contract.messages import Drift
+from edged.settings import DRIFT_FRAMES
 
 _SAMPLES = 720
 """So many frames of the window are looked at: in an hour one every 5 s, of the many that are nearly the same."""
 _RECENT = 6
-"""What alerts is this part of the window: ten minutes of an hour."""
-_LEAST = 12
-"""With fewer frames nothing is said."""
+"""What alerts is this part of the window: ten minutes of an hour; of a slow camera the newest `DRIFT_FRAMES` frames."""
 _BEGINS, _ENDS = 0.7, 0.6
 """An alert begins where a held-out image is more familiar than a frame so often, and ends below the second number."""
 _SIGNIFICANCE = 0.05
@@ -113,13 +112,14 @@ class DriftWatch:
             for camera, track in self._tracks.items():
                 while track.frames and now_s - track.frames[0][0] > self._window_s:
                     track.frames.popleft()
-                if len(track.frames) >= _LEAST:
-                    found[camera] = measure([value for _, value in track.frames])
-                recent = [value for at, value in track.frames if now_s - at <= self._window_s / _RECENT]
-                if len(recent) < _LEAST:  # it is gone, or has just come
+                values = [value for _, value in track.frames]
+                if len(values) >= DRIFT_FRAMES:
+                    found[camera] = measure(values)
+                recent = sum(now_s - at <= self._window_s / _RECENT for at, _ in track.frames)
+                if not recent or len(values) < DRIFT_FRAMES:  # it is gone, or has just come
                     track.strange_since = None
                     continue
-                drift = measure(recent)
+                drift = measure(values[-max(recent, DRIFT_FRAMES) :])
                 if track.strange_since is None:
                     if drift.statistic >= _BEGINS and drift.p < _SIGNIFICANCE:
                         track.strange_since = wall_s

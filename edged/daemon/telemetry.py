@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _SAMPLE_S = 0.5
 """Between two readings where power is integrated."""
+_LOOK_S = 5.0
+"""At least so often the drift is looked at, however rare the messages are: an alert must not wait for one."""
 
 
 class TelemetryThread:
@@ -33,7 +35,7 @@ class TelemetryThread:
         dropped: Returns the frames dropped since the start.
         interval_s: Between two messages.
         selection: Returns `telemetry.selection` for this reading; None where one network answers alone.
-        drift: Returns `telemetry.drift`; called once for each message.
+        drift: Returns `telemetry.drift`, and lets the alert follow it; called for each message, and every few seconds.
         sample: Told of readings between two messages, where power must be integrated; None: nobody needs them.
     """
 
@@ -85,12 +87,18 @@ class TelemetryThread:
             self._sensors.close()
 
     def _wait(self) -> bool:
-        """Wait for one interval, sampling meanwhile; say whether to stop."""
-        end = time.monotonic() + self._interval_s
-        while self._sample is not None and end - time.monotonic() > _SAMPLE_S:
-            if self._stop.wait(_SAMPLE_S):
+        """Wait for one interval, sampling and looking at the drift meanwhile; say whether to stop."""
+        looked = time.monotonic()
+        end = looked + self._interval_s
+        step_s = _LOOK_S if self._sample is None else _SAMPLE_S
+        while end - time.monotonic() > step_s:
+            if self._stop.wait(step_s):
                 return True
-            self._sample(self._sensors.read())
+            if self._sample is not None:
+                self._sample(self._sensors.read())
+            if time.monotonic() - looked >= _LOOK_S:
+                looked = time.monotonic()
+                self._drift()
         return self._stop.wait(max(0.0, end - time.monotonic()))
 
     def _message(self, reading: Reading) -> Telemetry:

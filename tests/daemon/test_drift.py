@@ -15,11 +15,14 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edged.codec import read_image
+from edged.contract.messages import Drift
 from edged.daemon.app import Daemon
 from edged.daemon.drift import DriftWatch, Strange, measure
+from edged.daemon.telemetry import TelemetryThread
 from edged.learning.bottlenecks import Backbone
 from edged.learning.exemplars import common_to, familiarity_of
 from edged.learning.pipeline import train
+from edged.settings import CameraSettings, Settings, TelemetrySettings
 from edged.store import Store, read_bundle
 from edged.types import Inference
 from tests.albums import LABELS, make_album
@@ -105,6 +108,47 @@ def test_frames_between_two_looks_are_passed_over_and_old_ones_forgotten() -> No
     assert known["main"].frames == 100
     known, _ = watch.state(HOUR + 600.0, 0.0)
     assert known == {}
+
+
+def test_a_slow_camera_is_judged_by_its_newest_dozen_and_a_camera_that_is_gone_by_none() -> None:
+    watch = DriftWatch(HOUR)
+    now = feed(watch, [*even(11), *([0.001] * 11)], 0.0, every=200.0)  # a sixth of the window has three frames
+    assert watch.state(now - 200.0, 0.0)[1] is not None
+    assert watch.state(now + 401.0, 0.0)[1] is None, "no frame for ten minutes"
+    few = DriftWatch(HOUR)
+    now = feed(few, [0.001] * 11, 0.0, every=200.0)
+    assert few.state(now, 0.0) == ({}, None)
+    now = feed(few, [0.001], now, every=200.0)
+    assert few.state(now, 0.0)[1] is not None
+
+
+def test_a_window_that_is_too_short_for_a_camera_is_told_in_a_line() -> None:
+    def lines(drift_s: float, fps: float) -> list[str]:
+        cameras = {"door": CameraSettings(fps=fps)}
+        return Settings(telemetry=TelemetrySettings(drift_s=drift_s), cameras=cameras).unwatched()
+
+    assert lines(10, 0.5) == [
+        "telemetry.drift_s = 10 is too short for camera door: with fps = 0.5 it needs 24 or more; "
+        "no drift of it is told"
+    ]
+    assert lines(24, 0.5) == []
+    assert lines(1, 0) == [], "as fast as frames can be classified: nobody knows yet"
+
+
+def test_the_drift_is_looked_at_between_two_messages_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edged.daemon.telemetry._LOOK_S", 0.01)
+    looks: list[None] = []
+    nothing: Any = SimpleNamespace(close=lambda: None)
+
+    def drift() -> dict[str, Drift]:
+        looks.append(None)
+        return {}
+
+    telemetry = TelemetryThread(nothing, nothing, nothing, dropped=lambda: 0, interval_s=86400, drift=drift)
+    telemetry.start()
+    wait_until(lambda: len(looks) > 2, what="looks without a message")
+    telemetry.stop()
+    assert telemetry.newest is None
 
 
 def test_another_model_begins_anew_and_one_that_knows_nothing_says_nothing() -> None:
