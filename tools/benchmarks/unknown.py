@@ -33,8 +33,9 @@ from benchmarks.targets import DRAWN, FIRST_SEED, flower_photos, handwriting, im
 from edged.codec import decode, read_file
 from edged.contract.hyperparameters import Hyperparameters
 from edged.images.image import split_of
+from edged.learning.acceptance import CrossValidation
 from edged.learning.bottlenecks import Backbone
-from edged.learning.comparison import Divisions, Taught, predict_left_out
+from edged.learning.comparison import Divisions, LeftOut, Taught, predict_left_out
 from edged.learning.exemplars import common_to, familiarity_of
 from edged.learning.recipe import make_head
 from edged.store import read_bundle
@@ -48,6 +49,7 @@ PHOTOS = (30, 100)
 LIMITS = (0.02, 0.05)
 SEEDS = 5
 _DRAWN_EACH = 60
+_NEVER_TRAINED_AGAIN = LeftOut("", 0, np.empty((0, 0), np.int16))
 
 Bottlenecks = NDArray[np.uint8] | NDArray[np.int8]
 
@@ -175,10 +177,13 @@ def teach(photos: Photos, rows: NDArray[np.intp], labels: NDArray[np.intp], back
         classes=classes, affine=affine, hyperparameters=Hyperparameters(),
     )  # fmt: skip
     taught = Taught(features, labels, classes, affine, made.recipe)
-    left_out = predict_left_out(taught, groups, Divisions.for_images(len(rows))).logits
-    if left_out is None:
+    predictions = predict_left_out(taught, groups, Divisions.for_images(len(rows)))
+    crossed = CrossValidation(predictions, labels, classes, _NEVER_TRAINED_AGAIN)
+    calibration = crossed.calibration()
+    left_out = crossed.logits(calibration)
+    if left_out is None or calibration is None:
         raise RuntimeError("the cross-validation has kept no logits")
-    head, none = made.head, np.zeros(features.shape[1], np.float32)
+    head, none = made.head.divided(calibration.temperature), np.zeros(features.shape[1], np.float32)
     judged = np.isfinite(left_out).all(axis=-1)
     each = [left_out[judged[:, one], one] for one in range(len(rows)) if judged[:, one].any()]
 
