@@ -88,6 +88,7 @@ def test_a_pipe_gets_a_table_and_no_question(broker_port: int, edgectl: Edgectl)
     assert "cccccccc ro[31mses" in done.stdout
     assert "90%" in done.stdout
     assert "2 labels of 40 look wrong (about 5.1% are)" in done.stdout
+    assert "many alike images with the same wrong label vouch for each other" in " ".join(done.stdout.split())
     assert "these are 1" in few.stdout
     assert json.loads(machine.stdout)["images"][1]["id"] == IMAGE.id
     assert [name for name, _ in device.commands] == ["images_doubtful"] * 3

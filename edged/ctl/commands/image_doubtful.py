@@ -20,6 +20,11 @@ if TYPE_CHECKING:  # imported when the command runs
 
 _MOST = 500
 _ID_SHOWN = 8
+LIMIT = (
+    "only labels that other images contradict are found: many alike images with the same wrong label vouch for each "
+    "other, and look right"
+)
+"""What nobody shall take a short list for."""
 
 
 def register(commands: Commands) -> None:
@@ -84,6 +89,8 @@ def _review(client: Client, device: str, args: argparse.Namespace) -> int:
     if report.images:
         print_part(screen, table(report.images))
     screen.print(text(f"{device}: {summary(report)}", "bold"))
+    if report.judged:
+        screen.print(text(LIMIT, "dim"))
     for label, reason in report.left_out.items():
         screen.print(text(f"not judged: {label}: {reason}", "yellow"))
     if report.images and sys.stdin.isatty() and sys.stdout.isatty():
