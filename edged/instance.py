@@ -1,6 +1,7 @@
 """One daemon per state folder: two would write each other's outbox, commands and images. And nobody else may read it.
 
-What a camera has seen, and the commands that a device was given, are for the user alone who runs it. `BOOT` names a run.
+What a camera has seen, and the commands that a device was given, are for the user alone who runs it. `BOOT` names
+this start.
 """
 
 from __future__ import annotations

@@ -59,7 +59,31 @@ def run(args: argparse.Namespace) -> int:
         print(f"# model: not checked, this user may not read {state_dir}")
     else:
         print(f"# model: {_check_model(configuration)}")
+        if blind := calls_nothing_unknown(configuration):
+            print(f"# unknown: {blind}")
     return 0
+
+
+def calls_nothing_unknown(configuration: Settings) -> str | None:
+    """Say why no frame will be called unknown, where that is wanted; None: some may be.
+
+    Raises:
+        ConfigError: The selection is not fitted, or a network of it is gone.
+        ModelError: A model or what was fitted is damaged.
+    """
+    from edged.selection.files import witnesses
+    from edged.store import Store
+
+    if not configuration.model.unknown:
+        return None
+    store = Store(configuration.storage.state_dir)
+    asked = witnesses(configuration, store, store.current(configuration.model.name))
+    blind = [bundle.name for bundle in asked if bundle.read_familiarity() is None]
+    if not blind:
+        return None
+    return (
+        f"{', '.join(blind)} does not know what it was taught, and calls nothing unknown; `edgectl retrain` teaches it"
+    )
 
 
 def effective(configuration: Settings) -> str:

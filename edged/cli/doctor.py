@@ -248,6 +248,7 @@ def _user_name() -> str:
 def _model(configuration: Settings) -> Finding:
     import numpy as np
 
+    from edged.cli.check import calls_nothing_unknown
     from edged.store import Store
     from edged.vision.network import Network
 
@@ -259,6 +260,8 @@ def _model(configuration: Settings) -> Finding:
         f"{bundle.name} ({bundle.id}), {network.width}×{network.height}, {network.classes} classes: "
         f"{times[2]:.1f} ms on {network.runtime} with {configuration.model.threads} thread(s)"
     )
+    if blind := calls_nothing_unknown(configuration):
+        text += f"; {blind}"
     if network.runtime == "tflite_runtime" and configuration.model.runtime == "auto":
         return Finding(
             "model", "warning", text, "ai-edge-litert is several times faster: pip install --upgrade ai-edge-litert"

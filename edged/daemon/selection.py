@@ -287,6 +287,12 @@ def open_selection(settings: Settings, store: Store, current: Bundle) -> Selecti
         ", ".join(member.name for member in members.values()),
         sum(member.memory_mb for member in members.values()),
     )
+    first = selection.witnesses[selection.first]
+    if settings.model.unknown and isinstance(strategy, ByCascade) and first.familiarity is None:
+        log.warning(
+            "selection: %s sees every frame and does not know what it was taught: nothing is called unknown",
+            first.bundle.name,
+        )
     bundle = replace(current, labels=common_labels(current.labels))
     return SelectingEngine(bundle, members[selection.first].network, selection=selection)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from edged.errors import ConfigError, ModelError
 from edged.selection.cascade import Cascade, Stage
+from edged.selection.pool import fingerprint
 from edged.selection.premodels import KINDS, Premodel
 from edged.selection.strategy import ByCascade, ByPremodel
 from edged.store import durable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edged.selection.strategy import Strategy
+    from edged.settings import Settings
     from edged.store import Bundle, Store
 
     Arrays = dict[str, NDArray[Any]]
@@ -72,6 +74,31 @@ class Fitted:
                     "install it again, or fit anew with `edged premodel train`"
                 )
         return [by_id[id_] for id_ in self.ids]
+
+
+def witnesses(settings: Settings, store: Store, current: Bundle) -> list[Bundle]:
+    """Return the networks that tell whether a frame shows something unknown: where one is blind, so is the device.
+
+    The first network of a cascade sees every frame; other strategies ask one or another.
+
+    Args:
+        settings: The whole configuration.
+        store: Where the networks are.
+        current: The model that answers where no strategy does.
+
+    Raises:
+        ConfigError: Nothing is fitted, or a network is gone.
+        ModelError: What was fitted is damaged.
+    """
+    wanted = settings.selection
+    if wanted.strategy == "none":
+        return [current]
+    fitted = load(settings.storage.state_dir, wanted.premodel)
+    if fingerprint(current.labels) != fitted.labels:
+        return [current]
+    strategy, bundles = fitted.strategies[fitted.chosen[wanted.strategy]], fitted.bundles(store)
+    asked = strategy.networks[:1] if isinstance(strategy, ByCascade) else strategy.networks
+    return [bundles[index] for index in asked]
 
 
 def folder_of(state_dir: Path, name: str) -> Path:

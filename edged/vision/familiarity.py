@@ -74,6 +74,41 @@ def prototypes(head: NDArray[np.float32]) -> NDArray[np.float32]:
     return unit(np.maximum(head - head.mean(axis=0), 0))
 
 
+def of_head(
+    head: NDArray[np.float32], affine: Affine, dtype: type[np.uint8] | type[np.int8], similarity: NDArray[np.float32]
+) -> Familiarity:
+    """Return what tells how alike a frame is to what a network was trained on, without any photo of that.
+
+    Its exemplars are the prototypes of the head's classes; only similarity counts.
+
+    Args:
+        head: (classes, features) weights of the head that the network was trained with.
+        affine: Scale and zero point of the network's bottlenecks.
+        dtype: Of the bottlenecks.
+        similarity: (n,) of photos of what the network was trained on, see `head_similarities`, or quantiles of them.
+    """
+    spread = Spread.of(similarity)
+    held_out = np.sort(spread.standardise(similarity))
+    return Familiarity(_exemplars(head, affine, dtype), affine, common_direction(head), spread, None, held_out)
+
+
+def head_similarities(
+    head: NDArray[np.float32], affine: Affine, dtype: type[np.uint8] | type[np.int8], bottlenecks: Bottlenecks
+) -> NDArray[np.float32]:
+    """Return the similarity (n,) of bottlenecks (n, features) to the prototypes of a head, as `of_head` takes it."""
+    common = common_direction(head)
+    exemplars = directions(affine.dequantize(_exemplars(head, affine, dtype)), common)
+    return nearest(directions(affine.dequantize(bottlenecks), common) @ exemplars.T)
+
+
+def _exemplars(head: NDArray[np.float32], affine: Affine, dtype: type[np.uint8] | type[np.int8]) -> Bottlenecks:
+    """Return the prototypes of a head as bytes."""
+    chosen = prototypes(head)
+    # Any length has the same direction: the longest that the bytes hold is the finest.
+    top = affine.dequantize(np.array([np.iinfo(dtype).max], dtype))[0]
+    return affine.quantize(chosen * (top / np.maximum(chosen.max(axis=1, keepdims=True), 1e-9)), dtype)
+
+
 def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return rows (…, features) with length 1; a row of zeros stays one."""
     length = np.linalg.norm(rows, axis=-1, keepdims=True)

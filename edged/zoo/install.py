@@ -19,6 +19,7 @@ from edged.zoo.archive import extract
 from edged.zoo.catalogue import Entry, read_catalogue
 from edged.zoo.examination import Examined, examine
 from edged.zoo.fetch import Progress, fetch
+from edged.zoo.known import known_familiarity
 
 if TYPE_CHECKING:
     from edged.store import Bundle, Store
@@ -79,7 +80,7 @@ def install(
         source=source,
         licence=licence,
         lineage={**(lineage or {}), "outputs": examined.outputs},
-        familiarity=familiarity,
+        familiarity=known_familiarity(model) if familiarity is None else familiarity,
         replace=replace,
     )
 

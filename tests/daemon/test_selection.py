@@ -284,6 +284,22 @@ def test_settings_are_off_by_default() -> None:
     )
 
 
+def test_a_cascade_whose_first_network_does_not_know_what_it_was_taught_says_so(
+    broker: Mosquitto, run: Run, watch: Watch, fitted: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("EDGED_MODEL__NAME", "scenes_a")
+    seen = watch(broker)
+    device = start(run, broker, fitted, 'strategy = "cascade"')
+    seen.wait("result/photos")
+    first = next(name for name in POOL if f"selection: {name} sees every frame" in device.log)
+    assert device.log.count("nothing is called unknown") == 1
+    capsys.readouterr()
+    assert main(["check", "--config", str(device.config)]) == 0
+    said = f"# unknown: {first} does not know what it was taught, and calls nothing unknown"
+    assert said in capsys.readouterr().out
+
+
 def test_a_network_that_is_gone_stops_the_start(
     broker: Mosquitto, run: Run, watch: Watch, fitted: Path, tmp_path: Path
 ) -> None:
