@@ -67,6 +67,13 @@ def test_an_hour_of_one_picture_counts_as_one_frame() -> None:
     assert measure(mixed).p < 1e-3 < measure(slow).p
 
 
+def test_the_numbers_of_four_frames_are_those_that_one_calculates_by_hand() -> None:
+    # Mean 0.3, autocorrelation 0.01 / 0.04, so 4 · 0.75 / 1.25 = 2.4 frames, and z = 0.2 · √(12 · 2.4) = 1.0733.
+    found = measure([0.2, 0.2, 0.4, 0.4])
+    assert (found.statistic, found.frames) == (0.7, 4)
+    assert found.p == pytest.approx(0.14157, abs=2e-5)
+
+
 def feed(watch: DriftWatch, values: Iterable[float], begin: float, every: float = 5.0) -> float:
     for value in values:
         watch.add("main", "model", value, begin)
@@ -91,6 +98,21 @@ def test_an_alert_begins_when_the_camera_is_moved_and_ends_when_it_is_back() -> 
     assert alert.since == 2000.0, "since then, not since the last look"
     now = feed(watch, even(120, 1), now)
     assert watch.state(now, 3000.0)[1] is None
+
+
+def test_an_alert_begins_at_seven_tenths_and_stays_until_six() -> None:
+    watch = DriftWatch(HOUR)
+
+    def alert_after(mean: float, begin: float) -> tuple[float, bool]:
+        values = [2 * mean * (number * 37 % 120 + 0.5) / 120 for number in range(120)]
+        now = feed(watch, values, begin)
+        return now, watch.state(now, 0.0)[1] is not None
+
+    now, before = alert_after(0.35, 0.0)
+    now, begun = alert_after(0.25, now)
+    now, kept = alert_after(0.35, now)
+    now, over = alert_after(0.45, now)
+    assert (before, begun, kept, over) == (False, True, True, False)
 
 
 def test_a_stranger_that_walks_by_is_no_drift() -> None:
