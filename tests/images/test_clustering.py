@@ -115,3 +115,18 @@ def test_many_labeled_images_cost_no_more_memory_than_some() -> None:
     assert peak < 30e6
     some = group_alike(strangers, *kinds(4, 200))
     assert {frozenset(rows.tolist()) for rows in groups} == {frozenset(rows.tolist()) for rows in some}
+
+
+def test_a_large_group_comes_before_a_small_one_and_equally_large_ones_in_the_order_of_their_first_rows() -> None:
+    axes = np.eye(4, dtype=np.float32)
+    strangers = axes[[0, 1, 2, 2, 2, 1, 3, 0]] + np.float32(0.5)
+    groups = group_alike(strangers)
+    assert [sorted(rows.tolist()) for rows in groups] == [[2, 3, 4], [0, 7], [1, 5], [6]]
+
+
+def test_taught_images_of_one_label_do_not_tell_how_alike_is_alike_enough() -> None:
+    random = np.random.default_rng(0)
+    strangers = np.repeat(np.eye(8, dtype=np.float32)[:2], 3, axis=0) + np.float32(0.5)
+    taught = random.uniform(0, 1, (6, 8)).astype(np.float32)
+    for labels in (None, np.zeros(6, np.intp)):
+        assert [len(rows) for rows in group_alike(strangers, taught, labels)] == [3, 3]
