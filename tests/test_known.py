@@ -16,8 +16,7 @@ from edged.vision.familiarity import Familiarity, head_similarities, of_head
 from edged.vision.graph import Graph
 from edged.zoo.catalogue import read_catalogue
 from edged.zoo.install import check_familiarity, install, verify
-from edged.zoo.known import known_familiarity
-from edged.zoo.known import FILE
+from edged.zoo.known import FILE, known_familiarity
 
 SHIPPED = resources.shipped("models") / "mobilenet_v2"
 LABELS = (SHIPPED / "labels.txt").read_text(encoding="utf-8").splitlines()
