@@ -1,9 +1,10 @@
-"""Prove that every base dependency of edged, and theirs, resolves to a wheel on the machines edged is meant for.
+"""Prove that every base dependency of edged, and theirs, is a wheel that loads on the machines edged is meant for.
 
 For each target pip downloads, with `--only-binary=:all:` and that target's platforms, first what `pip install edged`
-would take today and then the versions that tools/constraints.txt pins. Environment markers are evaluated for the
-target here, because pip evaluates those of wheels that it downloads for another machine with its own.
-Extras (systemd-python and jetson-stats are built on the device) are not looked at.
+would take today and then the versions that the target's constraints file pins. Tags are not believed: what each library
+in a wheel asks of the C and C++ libraries is read from it (wheel_needs.py) and compared with what the target has.
+Environment markers are evaluated for the target here, because pip evaluates those of wheels that it downloads for
+another machine with its own. Extras (systemd-python and jetson-stats are built on the device) are not looked at.
 """
 
 import argparse
@@ -20,27 +21,30 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
 
+from wheel_needs import System, unmet
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
-PINS = ROOT / "tools/constraints.txt"
 
 
 class Target(NamedTuple):
-    """A kind of machine: its CPython and the newest glibc that wheels may ask for."""
+    """A kind of machine: its CPython, its kernel's release, and what its C and C++ libraries have."""
 
     what: str
     python: str
     machine: str
-    glibc_minor: int
+    release: str
+    system: System
+    pins: str = "constraints.txt"
 
     @property
     def platforms(self) -> list[str]:
         """The platform tags that pip may take, newest glibc first."""
-        perennial = [f"manylinux_2_{minor}_{self.machine}" for minor in range(self.glibc_minor, 16, -1)]
+        perennial = [f"manylinux_2_{minor}_{self.machine}" for minor in range(self.system.glibc[1], 16, -1)]
         return [*perennial, f"manylinux2014_{self.machine}"]
 
     @property
@@ -50,6 +54,7 @@ class Target(NamedTuple):
             "python_version": self.python,
             "python_full_version": f"{self.python}.0",
             "platform_machine": self.machine,
+            "platform_release": self.release,
             "sys_platform": "linux",
             "extra": "",
         }
@@ -59,18 +64,32 @@ class Target(NamedTuple):
         return marker is None or marker.evaluate(self.environment)
 
 
+# The libraries are those of each distribution's newest libc6 and libstdc++6.
+UBUNTU_18 = System(glibc=(2, 27), glibcxx=(3, 4, 25), cxxabi=(1, 3, 11))
+UBUNTU_20 = System(glibc=(2, 31), glibcxx=(3, 4, 28), cxxabi=(1, 3, 12))
+UBUNTU_22 = System(glibc=(2, 35), glibcxx=(3, 4, 30), cxxabi=(1, 3, 13))
+UBUNTU_24 = System(glibc=(2, 39), glibcxx=(3, 4, 33), cxxabi=(1, 3, 15))
+DEBIAN_12 = System(glibc=(2, 36), glibcxx=(3, 4, 30), cxxabi=(1, 3, 13))
+DEBIAN_13 = System(glibc=(2, 41), glibcxx=(3, 4, 33), cxxabi=(1, 3, 15))
+
 TARGETS = {
-    "jetson": Target("Jetson TX2, JetPack 4.6", "3.10", "aarch64", 27),
-    "pi": Target("Raspberry Pi OS 12", "3.11", "aarch64", 36),
-    "debian12": Target("Debian 12", "3.11", "x86_64", 36),
-    "ubuntu22": Target("Ubuntu 22.04", "3.10", "x86_64", 35),
-    "ubuntu24": Target("Ubuntu 24.04", "3.12", "x86_64", 39),
-    "debian13": Target("Debian 13", "3.13", "x86_64", 41),
+    "jetpack4": Target(
+        "JetPack 4.6 (TX2, Nano)", "3.10", "aarch64", "4.9.337-tegra", UBUNTU_18, "constraints-jetpack4.txt"
+    ),
+    "jetpack5": Target(
+        "JetPack 5 (Xavier, Orin)", "3.10", "aarch64", "5.10.216-tegra", UBUNTU_20, "constraints-jetpack5.txt"
+    ),
+    "jetpack6": Target("JetPack 6 (Orin)", "3.10", "aarch64", "5.15.148-tegra", UBUNTU_22),
+    "pi": Target("Raspberry Pi OS 12", "3.11", "aarch64", "6.12.25+rpt-rpi-v8", DEBIAN_12),
+    "debian12": Target("Debian 12", "3.11", "x86_64", "6.1.0-35-amd64", DEBIAN_12),
+    "ubuntu22": Target("Ubuntu 22.04", "3.10", "x86_64", "5.15.0-140-generic", UBUNTU_22),
+    "ubuntu24": Target("Ubuntu 24.04", "3.12", "x86_64", "6.8.0-60-generic", UBUNTU_24),
+    "debian13": Target("Debian 13", "3.13", "x86_64", "6.12.30-amd64", DEBIAN_13),
 }
 
 
 class UnresolvedError(Exception):
-    """pip found no set of wheels; the text is what it said about it."""
+    """pip found no set of wheels, or one that does not load; the text is what was said about it."""
 
 
 def download(requirements: Iterable[str], target: Target, folder: Path, constraints: Path | None) -> None:
@@ -125,8 +144,9 @@ def resolve(base: list[Requirement], target: Target, folder: Path, constraints: 
 
 
 def pins_for(target: Target) -> dict[NormalizedName, str]:
-    """The versions that the constraints file pins on the target, by canonical name."""
-    lines = [line.removesuffix("\\") for line in PINS.read_text().splitlines() if line and line[0] not in " #"]
+    """The versions that the target's constraints file pins on it, by canonical name."""
+    text = (ROOT / "tools" / target.pins).read_text()
+    lines = [line.removesuffix("\\") for line in text.splitlines() if line and line[0] not in " #"]
     pins = [pin for pin in map(Requirement, lines) if target.wants(pin.marker)]
     return {canonicalize_name(pin.name): str(pin.specifier) for pin in pins}
 
@@ -140,34 +160,49 @@ def print_wheels(wheels: list[Path]) -> None:
     print(f"  {len(wheels)} wheels, {sum(wheel.stat().st_size for wheel in wheels) / 1e6:.1f} MB")
 
 
+def require_loadable(wheels: list[Path], target: Target) -> None:
+    """Read what the libraries in the wheels ask for.
+
+    Raises:
+        UnresolvedError: The target lacks some of it.
+    """
+    lines = [f"  {wheel.name}: {need}" for wheel in wheels for need in unmet(wheel, target.system)]
+    if lines:
+        raise UnresolvedError("\n".join(["  wheels that pip takes and the loader refuses:", *lines]))
+
+
 def check(target: Target, base: list[Requirement]) -> None:
-    """Resolve the newest and the pinned versions for one target and print them."""
-    print(f"{target.what}: Python {target.python}, {target.machine}, glibc 2.{target.glibc_minor}", flush=True)
+    """Resolve the newest and the pinned versions for one target, print them, and look into them."""
+    glibc = ".".join(map(str, target.system.glibc))
+    print(f"{target.what}: Python {target.python}, {target.machine}, glibc {glibc}", flush=True)
     pins = pins_for(target)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "wheels")
         folder.mkdir()
         wheels = resolve(base, target, folder, None)
         print_wheels(wheels)
+        require_loadable(wheels, target)
         versions = {name: f"=={version}" for name, version, *_ in (parse_wheel_filename(w.name) for w in wheels)}
         if all(pins.get(name) == version for name, version in versions.items()):
-            print("  the same as pinned in tools/constraints.txt")
+            print(f"  the same as pinned in tools/{target.pins}")
             return
         constraints = Path(temporary, "pins.txt")
         constraints.write_text("".join(f"{name}{version}\n" for name, version in pins.items()))
-        print("  pinned in tools/constraints.txt:", flush=True)
+        print(f"  pinned in tools/{target.pins}:", flush=True)
         wheels = resolve(base, target, folder, constraints)
         print_wheels(wheels)
+        require_loadable(wheels, target)
         unpinned = [wheel.name for wheel in wheels if parse_wheel_filename(wheel.name)[0] not in pins]
         if unpinned:
             raise UnresolvedError(f"not pinned, run tools/lock: {', '.join(unpinned)}")
 
 
 def main() -> int:
-    """Check the named targets, or the Jetson; exit status 1 where one does not resolve."""
+    """Check the named targets, or the oldest Jetson; exit status 1 where one gets no wheels that load."""
     parser = argparse.ArgumentParser(prog="tools/check_wheels", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"{', '.join(TARGETS)}, or all (default: jetson)")
-    names = parser.parse_args().targets or ["jetson"]
+    choices = f"{', '.join(TARGETS)}, or all (default: jetpack4)"
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=choices)
+    names = parser.parse_args().targets or ["jetpack4"]
     names = list(TARGETS) if names == ["all"] else names
     if unknown := [name for name in names if name not in TARGETS]:
         parser.error(f"unknown target {', '.join(unknown)}: choose from {', '.join(TARGETS)}, all")
@@ -177,9 +212,9 @@ def main() -> int:
         try:
             check(TARGETS[name], base)
         except UnresolvedError as error:
-            print(f"  does not resolve to wheels:\n{error}", flush=True)
+            print(f"  does not resolve to wheels that load:\n{error}", flush=True)
             failed.append(name)
-    print(f"failed: {', '.join(failed)}" if failed else f"all resolve to wheels: {', '.join(names)}")
+    print(f"failed: {', '.join(failed)}" if failed else f"all resolve to wheels that load: {', '.join(names)}")
     return 1 if failed else 0
 
 

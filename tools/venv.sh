@@ -5,8 +5,16 @@
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=${EDGED_VENV:-$ROOT/.venv}
 [[ $VENV == /* ]] || VENV=$PWD/$VENV
+# What the newest LiteRT for aarch64 asks of glibc (2.34), and the last one before it (2.30), JetPack 5 and 4 have not.
+glibc=$(getconf GNU_LIBC_VERSION 2>/dev/null || true)
+glibc=${glibc#glibc 2.}
+pins=constraints.txt
+if [[ $(uname -m) == aarch64 && $glibc =~ ^[0-9]+$ ]]; then
+  ((glibc >= 34)) || pins=constraints-jetpack5.txt
+  ((glibc >= 30)) || pins=constraints-jetpack4.txt
+fi
 # shellcheck disable=SC2034 # used by those who source this
-DEVICE_PINS=$ROOT/tools/constraints.txt
+DEVICE_PINS=$ROOT/tools/$pins
 # shellcheck disable=SC2034
 TEST_PINS=$ROOT/tools/constraints-test.txt
 LOG=""       # made by the first step that has something to say

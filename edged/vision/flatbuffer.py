@@ -1,9 +1,14 @@
-"""The .tflite container: bytes to the schema's objects and back. The schema module comes with the LiteRT wheel."""
+"""The .tflite container: bytes to the schema's objects and back.
+
+`tflite_schema` is what the FlatBuffers compiler makes of TensorFlow Lite's schema (Apache-2.0), byte for byte as
+ai-edge-litert 2.3.0 brings it: where no LiteRT can be loaded (JetPack 4), none is installed to bring it.
+"""
 
 from __future__ import annotations
 
 import copy
 import functools
+import importlib
 import math
 import struct
 from collections.abc import Iterator
@@ -20,18 +25,8 @@ _DAMAGE = (struct.error, IndexError, KeyError, AttributeError, TypeError, ValueE
 
 @functools.cache
 def schema() -> Any:
-    """Return the generated schema module.
-
-    Raises:
-        ModelError: ai-edge-litert is not installed.
-    """
-    try:
-        from ai_edge_litert import schema_py_generated
-    except ImportError as error:
-        raise ModelError(
-            "reading a model's graph needs the schema of ai-edge-litert: pip install ai-edge-litert"
-        ) from error
-    return schema_py_generated
+    """Return the generated schema module. It has no types, and mypy would read it for minutes."""
+    return importlib.import_module("edged.vision.tflite_schema")
 
 
 @contextmanager

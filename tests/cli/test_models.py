@@ -122,8 +122,9 @@ def test_bad_files_get_one_line(
 
 
 def test_a_float_model_is_refused(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from ai_edge_litert import schema_py_generated as schema
     from flatbuffers import Builder
+
+    from edged.vision import tflite_schema as schema
 
     graph = schema.ModelT.InitFromPackedBuf((SHIPPED / "model.tflite").read_bytes(), 0)
     graph.subgraphs[0].tensors[graph.subgraphs[0].inputs[0]].type = schema.TensorType.FLOAT32
