@@ -250,7 +250,8 @@ def _model(configuration: Settings) -> Finding:
 
     from edged.cli.check import calls_nothing_unknown
     from edged.store import Store
-    from edged.vision.network import Network
+    from edged.vision.network import Network, why_not_litert
+    from edged.vision.runtime_wheels import better_runtime
 
     bundle = Store(configuration.storage.state_dir).current(configuration.model.name)
     network = Network(bundle.read_model(), runtime=configuration.model.runtime, threads=configuration.model.threads)
@@ -262,10 +263,9 @@ def _model(configuration: Settings) -> Finding:
     )
     if blind := calls_nothing_unknown(configuration):
         text += f"; {blind}"
-    if network.runtime == "tflite_runtime" and configuration.model.runtime == "auto":
-        return Finding(
-            "model", "warning", text, "ai-edge-litert is several times faster: pip install --upgrade ai-edge-litert"
-        )
+    fallback = network.runtime == "tflite_runtime" and configuration.model.runtime == "auto"
+    if fallback and (advice := better_runtime(why_not_litert())) is not None:
+        return Finding("model", "warning", f"{text}, not on LiteRT", advice)
     return Finding("model", "ok", text)
 
 

@@ -3,6 +3,7 @@
 * `network`: one interpreter, ready to run; `preprocess`, `scores`, `quantization`: the arithmetic around it
 * `graph`, `surgery`, `flatbuffer`: the .tflite file: where its classifier begins, and a new one in its place
 * `operators`: what stands in that file, as a list to draw
+* `runtime_wheels`: which LiteRT can be loaded on this machine
 * `familiarity`: how alike a frame is to what a network was taught
 
 Which model runs is decided in `edged.store` and `edged.daemon`; training a new classifier is `edged.learning`'s.
@@ -17,6 +18,7 @@ __all__ = [
     "operators",
     "preprocess",
     "quantization",
+    "runtime_wheels",
     "scores",
     "surgery",
 ]

@@ -15,6 +15,7 @@ from edged.vision.graph import Graph, read_graph
 from edged.vision.native_log import without_chatter
 from edged.vision.preprocess import IMAGENET_CROP, fit
 from edged.vision.quantization import Affine
+from edged.vision.runtime_wheels import how_to_get
 from edged.vision.scores import softmax
 
 if TYPE_CHECKING:
@@ -36,7 +37,19 @@ def _interpreter_class(runtime: Runtime) -> tuple[str, Any]:
             return name, importlib.import_module(_MODULES[name]).Interpreter
         except (ImportError, OSError) as error:  # OSError: the wheel is there, its shared library does not load
             failures.append(f"{name} ({error})")
-    raise ModelError(f"no TFLite runtime can be imported: {'; '.join(failures)}; pip install ai-edge-litert")
+    advice = how_to_get("tflite-runtime" if runtime == "tflite_runtime" else "ai-edge-litert")
+    raise ModelError(f"no TFLite runtime can be imported: {'; '.join(failures)}; {advice}")
+
+
+def why_not_litert() -> str | None:
+    """Return why an installed LiteRT cannot be imported; None where it can, or is not installed."""
+    try:
+        importlib.import_module(_MODULES["litert"])
+    except ModuleNotFoundError as error:
+        return None if error.name in (_MODULES["litert"], "ai_edge_litert") else str(error)
+    except (ImportError, OSError) as error:
+        return str(error)
+    return None
 
 
 def import_runtime(runtime: Runtime) -> Runtime:

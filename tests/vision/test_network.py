@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib.machinery
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,16 +9,20 @@ import numpy as np
 import pytest
 
 from edged.errors import ModelError
+from edged.lab.profiling import runtimes
 from edged.vision.graph import Graph
-from edged.vision.network import HeadNetwork, Network, Runtime
+from edged.vision.network import HeadNetwork, Network, Runtime, why_not_litert
 from tests.conftest import SHARED_DATA
 from tests.networks import KINDS, made
 from tests.photos import shipped_photos, views
 from tests.vision.conftest import read_rgb
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edged.types import Image
 
+SHIPPED = Path(__file__).parents[2] / "models"
 RUNTIMES: tuple[Runtime, ...] = ("litert", "tflite_runtime")
 
 
@@ -158,3 +164,37 @@ def test_a_signed_input_sees_the_same_image(runtime: Runtime, photos: list[Image
         first, second = (network.infer(network.prepare(photo)) for network in (signed, unsigned))
         np.testing.assert_array_equal(first.scores, second.scores)
     assert not np.array_equal(*embedded)
+
+
+@pytest.fixture
+def unloadable_litert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A LiteRT whose library the loader refuses, as where a wheel asks for a newer glibc than there is."""
+    package = tmp_path / "ai_edge_litert"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "interpreter.py").write_text("from ai_edge_litert import _native\n")
+    suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
+    (package / f"_native{suffix}").write_bytes(b"\x7fELF")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "ai_edge_litert"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "ai_edge_litert"]:
+        del sys.modules[name]
+
+
+def test_a_litert_that_does_not_load_is_passed_over(unloadable_litert: None) -> None:
+    pytest.importorskip("tflite_runtime")
+    model = (SHIPPED / "mobilenet_v2" / "model.tflite").read_bytes()
+    assert Network(model).runtime == "tflite_runtime"
+    assert "file too short" in (why_not_litert() or "")
+    assert runtimes.resolve("auto") == "tflite_runtime"
+    with pytest.raises(ModelError, match=r"file too short.*pip install"):
+        Network(model, runtime="litert")
+
+
+def test_where_litert_is_not_installed_nothing_is_wrong_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("ai_edge_litert.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    assert why_not_litert() is None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edged.errors import ModelError
 from edged.vision.native_log import without_chatter
+from edged.vision.runtime_wheels import how_to_get
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,20 +32,29 @@ def is_installed(runtime: str) -> bool:
     return importlib.util.find_spec(_MODULES.get(runtime, runtime).split(".", maxsplit=1)[0]) is not None
 
 
+def _is_importable(runtime: str) -> bool:
+    """Whether the runtime's library loads: a wheel may be installed that asks for a newer glibc than there is."""
+    try:
+        importlib.import_module(_MODULES[runtime])
+    except (ImportError, OSError):
+        return False
+    return True
+
+
 def missing(runtime: str) -> str:
     """Say that a runtime is not installed, and how it would be."""
-    extra = "'edged[tensorflow]'" if runtime == "tensorflow" else _PACKAGES[runtime][0]
-    return f"{runtime} is not installed; pip install {extra}"
+    package = "'edged[tensorflow]'" if runtime == "tensorflow" else _PACKAGES[runtime][0]
+    return f"{runtime} is not installed; {how_to_get(package)}"
 
 
 def resolve(runtime: str) -> str:
-    """Return the name of an installed runtime; "auto" prefers LiteRT.
+    """Return the name of an installed runtime; "auto" prefers LiteRT where it can be imported, as `Network` does.
 
     Raises:
         ModelError: It is unknown or not installed.
     """
     if runtime == "auto":
-        runtime = next((name for name in NAMES[:2] if is_installed(name)), NAMES[0])
+        runtime = next((name for name in NAMES[:2] if _is_importable(name)), NAMES[0])
     if runtime not in NAMES:
         raise ModelError(f"runtime {runtime!r}: unknown; use auto, {', '.join(NAMES)}")
     if not is_installed(runtime):
