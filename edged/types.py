@@ -87,3 +87,24 @@ class Reading:
     load: dict[str, float] = field(default_factory=dict)
     clock_mhz: dict[str, int] = field(default_factory=dict)
     throttled: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """What a machine is set to. What it does not tell is absent from its mapping (or None), never invented.
+
+    Attributes:
+        l4t: Release of a Jetson's Linux, e.g. "35.4.1".
+        nvpmodel: A Jetson's power mode, e.g. "MAXN"; its number where it has no name.
+        jetson_clocks: Whether a Jetson's clocks are locked.
+        governor: Of the cores' clocks, e.g. "schedutil"; several where they differ.
+        clock_mhz: Some of "cpu", "gpu" → megahertz now.
+        clock_range_mhz: Some of "cpu", "gpu" → the limits in force, megahertz.
+    """
+
+    l4t: str | None = None
+    nvpmodel: str | None = None
+    jetson_clocks: bool | None = None
+    governor: str | None = None
+    clock_mhz: dict[str, int] = field(default_factory=dict)
+    clock_range_mhz: dict[str, tuple[int, int]] = field(default_factory=dict)

@@ -49,6 +49,20 @@ def test_it_runs_as_the_user_that_is_created(service):
     assert "SupplementaryGroups" not in service  # one that a machine lacks would keep the service from starting
 
 
+def test_its_user_is_in_the_groups_of_cameras_and_gpu():
+    members = re.findall(r"^m edged (\S+)", (SYSTEMD / "edged.sysusers").read_text(), re.MULTILINE)
+    assert members == ["video", "render"]
+
+
+def test_its_documentation_is_what_the_instructions_install():
+    (line,) = [line for line in UNIT.read_text().splitlines() if line.startswith("Documentation=")]
+    files = [uri.removeprefix("file://") for uri in line.removeprefix("Documentation=").split()]
+    assert files == ["/usr/share/doc/edged/README.md", "/usr/share/doc/edged/systemd.md"]
+    install = "install -D -m 644 -t /usr/share/doc/edged README.md && install -m 644 systemd/README.md " + files[1]
+    for page in (SYSTEMD / "README.md", SYSTEMD.parent / "README.md"):
+        assert install in page.read_text()
+
+
 def test_cameras_are_reachable(service):
     assert "char-video4linux rw" in service["DeviceAllow"]
     assert service["PrivateTmp"] == ["no"]  # nvargus-daemon listens in /tmp

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _FRAME_S = 10.0
 _LOW_DISK_MB = 200
+_KERNEL_FILES = (Path("/proc/stat"), Path("/proc/meminfo"), Path("/sys/class"))
 _FREE_SPACE = "free some space on this disk"
 
 
@@ -317,6 +318,12 @@ def _sensors() -> Finding:
         "clocks": len(reading.clock_mhz),
     }
     text = f"{sensors.name}: " + ", ".join(f"{count} {what}" for what, count in parts.items())
+    missing = [str(path) for path in _KERNEL_FILES if not path.exists()]
+    if missing:
+        text = f"{text}; there is no {', no '.join(missing)}"
+        return Finding("sensors", "warning", text, "mount /proc and /sys: what is missing is absent from the telemetry")
+    if sensors.problem is not None:
+        return Finding("sensors", "warning", text, sensors.problem)
     if sensors.name != "jtop" and Path("/etc/nv_tegra_release").exists():
         return Finding(
             "sensors",

@@ -118,6 +118,25 @@ class CameraInfo(BaseModel):
     height: int | None = None
 
 
+class PerformanceInfo(BaseModel):
+    """What the machine is set to, on `info`; what it does not tell is absent."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    l4t: str | None = None
+    """Release of a Jetson's Linux: "32.7.6" is JetPack 4, 35 is JetPack 5, 36 is JetPack 6."""
+    nvpmodel: str | None = None
+    """A Jetson's power mode, e.g. "MAXN"."""
+    jetson_clocks: bool | None = None
+    """Whether a Jetson's clocks are locked."""
+    governor: str | None = None
+    """Of the cores' clocks."""
+    clock_mhz: dict[str, int] | None = None
+    """Some of "cpu", "gpu" → megahertz at this moment."""
+    clock_range_mhz: dict[str, tuple[int, int]] | None = None
+    """Some of "cpu", "gpu" → the limits in force."""
+
+
 class Info(Message):
     """`info`, QoS 1, retained."""
 
@@ -129,6 +148,9 @@ class Info(Message):
     cameras: dict[str, CameraInfo]
     runtime: str
     sensors: str
+    sensors_error: str | None = None
+    """Why better sensors than these are not read: jtop's service does not fit its library, say."""
+    performance: PerformanceInfo | None = None
     commands: list[str]
     degraded: list[str] | None = None
     """What does not work as it should, a line each: "camera door: no frame for 5 s", "storage: …"."""

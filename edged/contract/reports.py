@@ -80,6 +80,12 @@ class Machine(ReportPart):
         load: Mean number of runnable processes in the last minute, when the profile began.
         python: Version of the interpreter.
         edged: Version of edged.
+        l4t: Release of a Jetson's Linux, e.g. "35.4.1".
+        nvpmodel: A Jetson's power mode.
+        jetson_clocks: Whether a Jetson's clocks are locked.
+        governor: Of the cores' clocks.
+        clock_mhz: Some of "cpu", "gpu" → megahertz, when the profile began.
+        clock_range_mhz: Some of "cpu", "gpu" → the limits in force.
     """
 
     processor: str
@@ -89,6 +95,12 @@ class Machine(ReportPart):
     load: float
     python: str
     edged: str
+    l4t: str | None = None
+    nvpmodel: str | None = None
+    jetson_clocks: bool | None = None
+    governor: str | None = None
+    clock_mhz: dict[str, int] | None = None
+    clock_range_mhz: dict[str, tuple[int, int]] | None = None
 
 
 class OperatorCost(ReportPart):

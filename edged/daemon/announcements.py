@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from edged import __version__
 from edged.contract.commands import COMMANDS
-from edged.contract.messages import Alert, CameraInfo, Fallback, Info, ModelInfo, timestamp
+from edged.contract.messages import Alert, CameraInfo, Fallback, Info, ModelInfo, PerformanceInfo, timestamp
 from edged.instance import BOOT
+from edged.sensors import performance
 
 if TYPE_CHECKING:
     from edged.camera import Cameras, CameraState
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from edged.daemon.storage import Storage
     from edged.daemon.telemetry import TelemetryThread
     from edged.mqtt.link import Link
+    from edged.sensors import Sensors
     from edged.settings import Settings
     from edged.store import Store
 
@@ -47,7 +49,7 @@ class Announcements:
         cameras: Their states stand on `info`.
         loop: Its engine is the one that answers.
         telemetry: Its newest message is repeated to who asks for the status.
-        sensors: Name of the sensors in use.
+        sensors: Those in use.
         link: Where messages go.
         storage: Whether the disk takes what is written.
     """
@@ -60,7 +62,7 @@ class Announcements:
         loop: FrameLoop,
         telemetry: TelemetryThread,
         *,
-        sensors: str,
+        sensors: Sensors,
         link: Link,
         storage: Storage,
     ) -> None:
@@ -104,7 +106,9 @@ class Announcements:
                 versions=_versions(),
                 cameras=cameras,
                 runtime=self._loop.engine.network.runtime,
-                sensors=self._sensors,
+                sensors=self._sensors.name,
+                sensors_error=self._sensors.problem,
+                performance=_performance(),
                 commands=sorted(COMMANDS),
                 degraded=degraded or None,
             )
@@ -157,6 +161,12 @@ class Announcements:
             report["telemetry"] = telemetry.model_dump(exclude_none=True)
             self._link.publish("telemetry", telemetry.encode(), qos=0)
         return report
+
+
+def _performance() -> PerformanceInfo | None:
+    """What the machine is set to; None where it tells nothing of it."""
+    told = {name: value for name, value in asdict(performance.read_performance()).items() if value not in (None, {})}
+    return PerformanceInfo(**told) if told else None
 
 
 @functools.cache

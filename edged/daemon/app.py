@@ -133,7 +133,7 @@ class Daemon:
             self.cameras,
             self.loop,
             self.telemetry,
-            sensors=self.sensors.name,
+            sensors=self.sensors,
             link=self.link,
             storage=self.storage,
         )

@@ -2,6 +2,7 @@
 
 * `jetson` and `jtop_data`: jetson-stats, where its service answers; `tegra`: a Jetson's own files; `host`: any
   Linux box
+* `performance`: what the machine is set to: power mode, governor, limits of its clocks
 * `sysfs`: reading the kernel's files
 
 A reading is `edged.types.Reading`; `edged.daemon.telemetry` publishes it, as `edged.contract.messages` declares.
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from edged.types import Reading
 
-__all__ = ["Sensors", "open_sensors"]
+__all__ = ["Sensors", "open_sensors", "performance"]
 
 
 class Sensors(Protocol):
@@ -23,6 +24,9 @@ class Sensors(Protocol):
 
     name: str
     """"jtop", "tegra" or "host": shown on `info` and by `edged doctor`."""
+
+    problem: str | None
+    """Why these are not the best sensors that this machine seems to have, one line; None: they are."""
 
     def read(self) -> Reading:
         """Return what can be read now; what cannot is absent. Never raises."""
@@ -41,9 +45,13 @@ def open_sensors(root: Path = Path("/")) -> Sensors:
         Open sensors. This takes some seconds at most, also where the jtop service hangs.
     """
     from edged.sensors.host import HostSensors
-    from edged.sensors.jetson import open_jtop
+    from edged.sensors.jetson import find_jtop
     from edged.sensors.tegra import TegraSensors, is_tegra
 
-    if jtop := open_jtop(root):
+    jtop = find_jtop(root)
+    if jtop is not None and jtop.connect():
         return jtop
-    return TegraSensors(root) if is_tegra(root) else HostSensors(root)
+    sensors = TegraSensors(root) if is_tegra(root) else HostSensors(root)
+    if jtop is not None:
+        sensors.problem = jtop.problem
+    return sensors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ class HostSensors:
     """Sensors of a laptop, a server or a Raspberry Pi."""
 
     name = "host"
+    problem: str | None = None
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
         self._energy, self._energy_at = rapl_energy(root), time.monotonic()
-        self._cpu = psutil.cpu_times()
+        self._cpu = _of_proc(psutil.cpu_times)
 
     def read(self) -> Reading:
         """Read what psutil and sysfs offer. CPU load and power are means since the last reading."""
@@ -33,19 +35,28 @@ class HostSensors:
         self._energy, self._energy_at = energy, now
         clock = _cpu_clock_mhz()
         # Not psutil.cpu_percent(): that one remembers per thread, so the first call of another thread says 0.
-        cpu, self._cpu = self._cpu, psutil.cpu_times()
-        busy = busy_share(cpu, self._cpu)
+        cpu, self._cpu = self._cpu, _of_proc(psutil.cpu_times)
+        busy = None if cpu is None or self._cpu is None else busy_share(cpu, self._cpu)
+        memory = _of_proc(psutil.virtual_memory)
         return Reading(
             power_mw=power,
             temp_c=_temperatures(),
             load=({} if busy is None else {"cpu": round(busy, 4)})
-            | {"memory": round(psutil.virtual_memory().percent / 100, 4)},
+            | ({} if memory is None else {"memory": round(memory.percent / 100, 4)}),
             clock_mhz={} if clock is None else {"cpu": clock},
             throttled=throttled(self._root),
         )
 
     def close(self) -> None:
         """Nothing is kept open."""
+
+
+def _of_proc(read: Callable[[], Any]) -> Any:
+    """Return what psutil finds in /proc, or None where that is not mounted."""
+    try:
+        return read()
+    except OSError:
+        return None
 
 
 def busy_share(before: Any, after: Any) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import queue
+import re
 import socket
 import threading
 import time
@@ -25,6 +26,10 @@ _CONNECT_S = 5.0
 _STALE_S = 15.0
 """The service sends every second; silence for this long means that it has died or hangs."""
 _RETRY_S = 30.0
+
+
+# What jtop's client raises where its minor version is not the service's.
+_MISMATCH = re.compile(r"Mismatch version jtop service: \[(?P<service>[^\]]*)\] and client: \[(?P<client>[^\]]*)\]")
 
 
 class JtopClient(Protocol):
@@ -57,6 +62,7 @@ class JtopSensors:
         self._updated = 0.0
         self._tried = 0.0
         self._rarely = Rarely(_logger, every_s=600)
+        self.problem: str | None = None
 
     def connect(self) -> bool:
         """Connect within some seconds; say whether data has arrived."""
@@ -79,9 +85,10 @@ class JtopSensors:
         except queue.Empty:
             answer = TimeoutError(f"no answer within {_CONNECT_S:g} s")
         if isinstance(answer, Exception):
-            text = " ".join(str(answer).split()) or type(answer).__name__
-            self._rarely.log("jtop cannot be used, reading without it: %s", text)
+            self.problem = f"jtop cannot be used, reading without it: {explain(answer)}"
+            self._rarely.log("%s", self.problem)
             return False
+        self.problem = None
         self._client, self._updated = answer, time.monotonic()
         self._rarely.reset()
         return True
@@ -105,8 +112,19 @@ class JtopSensors:
         self._updated = time.monotonic()
 
 
-def open_jtop(root: Path = Path("/")) -> JtopSensors | None:
-    """Return connected sensors, or None where there is no jtop service, no library, or no answer within seconds."""
+def explain(error: Exception) -> str:
+    """Say in one line what a connection ended with; where versions differ, which library fits the service."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if (versions := _MISMATCH.match(text)) is None:
+        return text
+    told = f"its service is version {versions['service']} and the library {versions['client']}"
+    if (minor := re.match(r"\d+\.\d+", versions["service"])) is None:
+        return told
+    return f"{told}; pip install 'jetson-stats=={minor[0]}.*'"
+
+
+def find_jtop(root: Path = Path("/")) -> JtopSensors | None:
+    """Return sensors to connect, or None where there is no jtop service, or no library for it."""
     path = root / _SOCKET
     if not path.exists():
         return None
@@ -125,8 +143,7 @@ def open_jtop(root: Path = Path("/")) -> JtopSensors | None:
     except ImportError:
         _logger.info("the jtop service runs, but this Python lacks its library: pip install 'edged[jetson]'")
         return None
-    sensors = JtopSensors(root, library.jtop)
-    return sensors if sensors.connect() else None
+    return JtopSensors(root, library.jtop)
 
 
 def properties_of(client: Any) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class TegraSensors:
     """Sensors of a Jetson: INA3221 rails, thermal zones, GPU load, clocks."""
 
     name = "tegra"
+    problem: str | None = None
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
@@ -105,12 +106,17 @@ def gpu_load(root: Path) -> float | None:
     return None
 
 
+def gpu_folder(root: Path) -> Path | None:
+    """Return the GPU's devfreq folder."""
+    folders = sorted((root / "sys/class/devfreq").glob("*"))
+    return next((folder for folder in folders if _GPU.search(folder.name)), None)
+
+
 def gpu_clock_mhz(root: Path) -> int | None:
     """Return the GPU's clock, MHz; devfreq holds Hz."""
-    for folder in sorted((root / "sys/class/devfreq").glob("*")):
-        if _GPU.search(folder.name) and (hertz := sysfs.read_int(folder / "cur_freq")):
-            return round(hertz / 1e6)
-    return None
+    folder = gpu_folder(root)
+    hertz = None if folder is None else sysfs.read_int(folder / "cur_freq")
+    return round(hertz / 1e6) if hertz else None
 
 
 def _emc_mhz(root: Path) -> int | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         GpuTimes,
         Layer,
         LayersSum,
+        Machine,
         NoGpu,
         ProfileReport,
         Timing,
@@ -83,6 +84,16 @@ def explained_text(whole: LayersSum) -> str:
     return f"{whole.explained:.1%} explained, {low:.1%} to {high:.1%} in single rounds"
 
 
+def _set_to(machine: Machine) -> str:
+    """Say what the machine was set to, as far as it tells."""
+    parts = [f"nvpmodel {machine.nvpmodel}"] if machine.nvpmodel is not None else []
+    if machine.jetson_clocks is not None:
+        parts.append("clocks locked" if machine.jetson_clocks else "clocks not locked")
+    parts += [f"governor {machine.governor}"] if machine.governor is not None else []
+    parts += [f"{name} at {mhz} MHz" for name, mhz in (machine.clock_mhz or {}).items()]
+    return "".join(f", {part}" for part in parts)
+
+
 def _parts(report: ProfileReport, top: int, width: int) -> Iterator[RenderableType]:
     model, machine = report.model, report.machine
     height, columns, _ = model.input
@@ -91,7 +102,7 @@ def _parts(report: ProfileReport, top: int, width: int) -> Iterator[RenderableTy
         f"  {columns}×{height} {model.dtype}, {model.operators} layers, {count(model.params)} parameters, "
         f"{count(model.macs)} MACs, {model.mb:.1f} MB",
     )
-    yield Text(f"on {machine.processor}, {machine.threads} threads, load {machine.load}", style="dim")
+    yield Text(f"on {machine.processor}, {machine.threads} threads, load {machine.load}{_set_to(machine)}", style="dim")
     if report.layers and report.layers_sum is not None:
         yield from _layers(report.layers, report.layers_sum, top, width)
     if report.end_to_end is not None:

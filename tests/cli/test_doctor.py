@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,3 +72,23 @@ def test_what_is_broken_says_what_to_do(doctor: Any, tmp_path: Path) -> None:
     assert "no model 'nope'" in findings["model"]["text"]
     assert "cameras.a.source" in findings["camera a"]["advice"]
     assert "Connection refused" in findings["broker"]["text"]
+
+
+def test_where_proc_is_not_mounted_what_is_missing_is_named(tmp_path: Path) -> None:
+    """As in a chroot that somebody made by hand; the other checks go on."""
+    config = tmp_path / "edged.toml"
+    config.write_text(
+        f'[mqtt]\nurl = "mqtt://127.0.0.1:{free_port()}"\n[storage]\nstate_dir = "{tmp_path / "state"}"\n'
+        '[model]\nruntime = "tflite_runtime"\n[cameras.main]\nsource = "pattern"\n'
+    )
+    inside = ["unshare", "--mount", "--map-root-user", "sh", "-c", 'mount -t tmpfs tmpfs /proc && exec "$@"', "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*inside, "true"], check=False).returncode:
+        pytest.skip("needs a mount namespace of its own")
+    command = [sys.executable, "-m", "edged", "doctor", "--here", "--json", "--config", str(config)]
+    done = subprocess.run([*inside, *command], check=False, capture_output=True, text=True)
+    findings = {finding["part"]: finding for finding in map(json.loads, done.stdout.splitlines())}
+    assert list(findings)[-2:] == ["sensors", "service"]
+    assert findings["sensors"]["status"] == "warning"
+    assert "there is no /proc/stat, no /proc/meminfo" in findings["sensors"]["text"]
+    assert "mount /proc" in findings["sensors"]["advice"]
+    assert "Traceback" not in done.stderr

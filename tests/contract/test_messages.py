@@ -31,6 +31,11 @@ EXAMPLES: dict[str, m.BaseModel] = {
             "camera main: no frame for 5 s",
             "storage: /var/lib/edged takes no more (database or disk is full); in memory until there is room: commands",
         ],
+        sensors_error="jtop cannot be used, reading without it: no answer within 5 s",
+        performance=m.PerformanceInfo(
+            l4t="32.6.1", nvpmodel="MAXN", jetson_clocks=False, governor="schedutil", clock_mhz={"cpu": 2035},
+            clock_range_mhz={"cpu": (346, 2035)},
+        ),
     ),
     "model": m.ModelInfo(
         ts=TS, id="0123456789ab", name="mobilenet_v2", backbone="mobilenet_v2", labels=["a", "b"], accuracy=0.9,

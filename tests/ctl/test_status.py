@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from edged.contract.messages import CameraInfo
+from edged.contract.messages import CameraInfo, PerformanceInfo
 from tests.ctl.conftest import Edgectl
 from tests.ctl.device import ScriptedDevice
 
@@ -16,6 +16,8 @@ def test_table_tells_state_model_cameras_speed_and_heat(broker_port: int, edgect
                 "state": "degraded",
                 "cameras": {"door": CameraInfo(source="rtsp://x", state="degraded", error="x: \x1b[31mrefused [b]it")},
                 "degraded": ["camera door: x: refused", "storage: /s takes no more"],
+                "sensors_error": "jtop cannot be used",
+                "performance": PerformanceInfo(nvpmodel="MAXP_CORE_ARM"),
             }
         )
         device.describe()
@@ -26,6 +28,8 @@ def test_table_tells_state_model_cameras_speed_and_heat(broker_port: int, edgect
     for part in ("4.12 W VDD_IN", "jtop 4.3", "outbox 0", "camera door degraded: x: [31mrefused [b]it"):
         assert part in done.stdout
     assert "tx2-01, storage: /s takes no more" in done.stdout.splitlines()
+    assert "tx2-01, sensors: jtop cannot be used" in done.stdout.splitlines()
+    assert "MAXP_CORE_ARM" in done.stdout
     assert done.stdout.count("refused") == 1, "told once"
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80

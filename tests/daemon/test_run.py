@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from edged.sensors.performance import read_performance
 from tests.daemon.running import PHOTOS, Running, Systemd, Watcher
 from tests.mosquitto import Mosquitto
 from tests.waiting import wait_until
@@ -71,7 +73,10 @@ def test_photos_go_in_and_the_contract_comes_out(broker: Mosquitto, run: Run, wa
     retained = late.retained()
     assert retained["state"] == b"online"
     info, model = json.loads(retained["info"]), json.loads(retained["model"])
-    assert info.keys() == golden("info").keys() - {"degraded"}
+    optional = {"degraded", "sensors_error", "performance"}
+    assert golden("info").keys() - optional <= info.keys() <= golden("info").keys() - {"degraded"}
+    told = {name: value for name, value in asdict(read_performance()).items() if value not in (None, {})}
+    assert info.get("performance", {}).keys() == told.keys(), "what this machine tells, and nothing else"
     assert (info["state"], info["device"], info["runtime"]) == ("running", "dut", "litert")
     assert info["cameras"]["photos"]["state"] == "running"
     assert {"snapshot", "status", "set"} <= set(info["commands"])

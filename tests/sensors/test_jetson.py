@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edged.sensors import jetson, open_sensors
-from edged.sensors.jetson import JtopSensors, open_jtop
+from edged.sensors.jetson import JtopSensors, explain, find_jtop
 from tests.waiting import PATIENCE_S
 
 RECORD = Path(__file__).parent / "jtop_4_3_tx2.json"
@@ -95,6 +95,41 @@ def test_a_refusing_service_is_told_once(tmp_path, caplog):
     assert sensors.read().power_mw == {}
 
 
+# In jtop's words.
+MISMATCH = "Mismatch version jtop service: [4.2.7] and client: [7.2.2]. Please run:\n\nsudo jtop --install-service"
+
+
+class OtherVersion(RecordedClient):
+    def start(self):
+        raise RuntimeError(MISMATCH)
+
+
+def test_where_versions_differ_the_library_that_fits_the_service_is_named(service, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "jtop", types.SimpleNamespace(jtop=OtherVersion))
+    sensors = open_sensors(service)
+    assert sensors.name == "host"
+    assert sensors.problem == (
+        "jtop cannot be used, reading without it: its service is version 4.2.7 and the library 7.2.2; "
+        "pip install 'jetson-stats==4.2.*'"
+    )
+    assert [record.getMessage() for record in caplog.records] == [sensors.problem]
+
+
+def test_a_service_that_does_not_tell_its_version_gets_no_made_up_pin():
+    told = explain(RuntimeError(MISMATCH.replace("4.2.7", "unknown")))
+    assert told == "its service is version unknown and the library 7.2.2"
+
+
+def test_a_service_that_fits_later_is_no_problem_any_more(tmp_path):
+    clients = [RecordedClient(), OtherVersion()]
+    sensors = JtopSensors(tmp_path, clients.pop)
+    assert not sensors.connect()
+    assert "4.2.7" in sensors.problem
+    assert sensors.connect()
+    assert sensors.problem is None
+    sensors.close()
+
+
 def test_a_hanging_service_cannot_hang_the_start(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(jetson, "_CONNECT_S", 0.05)
     sensors = JtopSensors(tmp_path, HangingClient)
@@ -104,14 +139,14 @@ def test_a_hanging_service_cannot_hang_the_start(tmp_path, monkeypatch, caplog):
 
 
 def test_without_a_socket_there_is_no_jtop(tmp_path):
-    assert open_jtop(tmp_path) is None
+    assert find_jtop(tmp_path) is None
 
 
 def test_a_dead_socket_is_no_service(tmp_path):
     (tmp_path / "run").mkdir()
     with socket.socket(socket.AF_UNIX) as service:
         service.bind(str(tmp_path / "run/jtop.sock"))
-    assert open_jtop(tmp_path) is None
+    assert find_jtop(tmp_path) is None
 
 
 @pytest.fixture
@@ -126,7 +161,7 @@ def service(tmp_path):
 def test_a_service_without_its_library_says_what_to_install(service, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "jtop", None)
     with caplog.at_level("INFO"):
-        assert open_jtop(service) is None
+        assert find_jtop(service) is None
     assert "edged[jetson]" in caplog.text
 
 

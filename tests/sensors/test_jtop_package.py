@@ -54,6 +54,18 @@ def test_the_client_has_what_is_used_of_it(tmp_path: Path) -> None:
 
 
 @needs_jtop
+def test_the_client_tells_a_mismatch_in_the_words_that_are_looked_for(tmp_path: Path) -> None:
+    code = (
+        "import inspect, jtop; from edged.sensors.jetson import explain\n"
+        "source = inspect.getsource(jtop.jtop)\n"
+        "words = source[source.index('Mismatch version jtop service'):].partition('.format')[0]\n"
+        "print(explain(Exception(words.format(service_version='4.2.7', client_version='7.2.2'))))"
+    )
+    told = optional.run("jtop", "-c", code)
+    assert "pip install 'jetson-stats==4.2.*'" in told.stdout, told.stderr
+
+
+@needs_jtop
 def test_a_socket_that_is_not_jtop_s_ends_at_the_host_s_sensors(tmp_path: Path) -> None:
     """Somebody listens where the service would; the real client finds no service behind it."""
     (tmp_path / "run").mkdir()

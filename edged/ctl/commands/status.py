@@ -104,6 +104,8 @@ def complaints(devices: list[Device]) -> list[Text]:
         ]
         others = [line for line in device.info.degraded or () if not line.startswith("camera ")]
         lines += [f"{device.id}, {line}" for line in others]
+        if device.info.sensors_error is not None:
+            lines.append(f"{device.id}, sensors: {device.info.sensors_error}")
     return [text(line, "yellow") for line in lines]
 
 
@@ -187,4 +189,6 @@ def _heat(device: Device) -> Text:
             lines.append(text("throttled", "red"))
     if device.info is not None:
         lines.append(text(device.info.sensors, "dim"))
+        if device.info.performance is not None and device.info.performance.nvpmodel is not None:
+            lines.append(text(device.info.performance.nvpmodel, "dim"))
     return _lines(lines or [text(UNKNOWN)])
