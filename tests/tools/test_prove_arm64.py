@@ -18,7 +18,15 @@ HERE: dict[str, Any] = {
     "models": {
         "net": {
             "id": "0123456789ab",
-            "photos": {"cat.jpg": {"input": "aa", "scores": [0, 200, 7], "bottleneck": [1, 2], "top": "cat"}},
+            "photos": {
+                "cat.jpg": {
+                    "input_differs": 0,
+                    "input_apart": 0,
+                    "scores": [0, 200, 7],
+                    "bottleneck": [1, 2],
+                    "top": "cat",
+                }
+            },
         }
     }
 }
@@ -43,6 +51,12 @@ def test_scores_may_be_one_quantization_step_apart(tool: ModuleType, step: int, 
 def test_another_model_is_no_proof(tool: ModuleType) -> None:
     there = copy.deepcopy(HERE)
     there["models"]["net"]["id"] = "ffffffffffff"
+    assert tool.compare(HERE, there)["net"]["holds"] is False
+
+
+def test_another_label_is_told(tool: ModuleType) -> None:
+    there = copy.deepcopy(HERE)
+    there["models"]["net"]["photos"]["cat.jpg"]["top"] = "dog"
     assert tool.compare(HERE, there)["net"]["holds"] is False
 
 
@@ -94,7 +108,16 @@ def test_the_kernel_s_emulator_for_arm64_is_known(
 
 def test_the_page_says_that_it_is_no_jetson(tool: ModuleType) -> None:
     score = {"runtime": "litert", "processor": "cortex-a57", "version": "2.3.0", "holds": True}
-    model = {"same_tops": 6, "photos": 6, "scores_differ": 3, "scores": 6000, "most_steps": 1, "holds": True}
+    model = {
+        "same_tops": 6,
+        "same_inputs": 5,
+        "inputs_apart": 1,
+        "photos": 6,
+        "scores_differ": 3,
+        "scores": 6000,
+        "most_steps": 1,
+        "holds": True,
+    }
     side = {"cross_validated": 0.95}
     daemon = {"runtime": "litert", "results": 12, "states": ["online", "offline"], "exit_code": 0, "holds": False}
     report = {
@@ -102,9 +125,11 @@ def test_the_page_says_that_it_is_no_jetson(tool: ModuleType) -> None:
         "scores": [{**score, "models": {"net": model}}, {**score, "runtime": "tflite_runtime", "models": {}}],
         "training": [{"runtime": "litert", "photos": 60, "x86_64": side, "arm64": side, "holds": True}],
         "daemon": [daemon],
+        "runtimes_on_x86_64": {"net": {**model, "most_steps": 9}},
     }  # fmt: skip
     page = tool.page(report)
     assert "**Not verified on Jetson hardware.**" in page
-    assert "| net, litert | cortex-a57 | 6 of 6 | 3 of 6000 | 1 step(s) | holds |" in page
+    assert "| net, litert | cortex-a57 | 6 of 6 | 5 of 6 | 3 of 6000 | 1 step(s) | holds |" in page
+    assert "LiteRT and tflite_runtime are 9 step(s) apart on net" in page
     assert "| litert | 60 | 95.0% | 95.0% | holds |" in page
     assert "| litert | 12 | online, offline | 0 | DOES NOT HOLD |" in page
