@@ -498,13 +498,13 @@ def page(report: dict[str, Any]) -> str:
     lines += [
         "",
         "Scores are those of the same inputs on both sides; labels those of what each side makes of the photos itself.",
-        f"Where these inputs are not the same, a pixel differs by at most {apart} of 255: decoding and resizing round",
-        "differently. A row holds where labels are the same and no score is more than one step apart.",
+        f"Where these inputs are not the same, a pixel differs by at most {apart} of 255.",
+        "A row holds where labels are the same and no score is more than one step apart.",
     ]
     for name, model in report["runtimes_on_x86_64"].items():
         lines += [
             f"For comparison, on x86_64 LiteRT and tflite_runtime are {model['most_steps']} step(s) apart on {name},",
-            f"in {model['scores_differ']} of {model['scores']} scores: their kernels round differently, too.",
+            f"in {model['scores_differ']} of {model['scores']} scores: one file, two interpreters.",
         ]
     lines += ["", "| a training | photos | cross-validated accuracy on x86_64 | on arm64 | |", "|---|--:|--:|--:|---|"]
     for row in report["training"]:
