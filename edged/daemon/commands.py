@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from edged.contract.commands import COMMANDS, Args, Command
 from edged.contract.messages import Job
 from edged.errors import EdgedError
-from edged.mqtt import Turns
+from edged.mqtt.turns import Turns
 
 if TYPE_CHECKING:
     from edged.mqtt.link import Link

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edged.mqtt.turns import Turns
-
 if TYPE_CHECKING:  # edgectl imports messages from here and must not pay for paho, SQLite and the settings
     from collections.abc import Callable
 
@@ -21,7 +19,7 @@ if TYPE_CHECKING:  # edgectl imports messages from here and must not pay for pah
     from edged.mqtt.link import Link
     from edged.settings import Settings
 
-__all__ = ["Turns", "broker", "events", "link", "open_link", "probe", "session"]
+__all__ = ["broker", "events", "link", "open_link", "probe", "session", "turns"]
 
 
 def open_link(

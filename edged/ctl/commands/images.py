@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.contract.labels import check_label
 from edged.ctl.commands import image_doubtful, image_push, image_suggestions
 from edged.ctl.options import open_client
 from edged.errors import CommandError, ConfigError
@@ -221,6 +220,8 @@ def _id(text: str) -> str:
 
 
 def _label(text: str) -> str:
+    from edged.contract.labels import check_label  # with pydantic, which help has no use for
+
     try:
         return check_label(text)
     except CommandError as error:  # the device would say the same

@@ -14,7 +14,6 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.contract.labels import check_output, shown
 from edged.ctl.options import open_client
 from edged.errors import CommandError, ConfigError
 from edged.terminal.program import DONE, FAILED
@@ -223,6 +222,8 @@ def _read_source(args: argparse.Namespace) -> tuple[bytes, dict[str, Any]]:
         raise ConfigError(f"{labels_file}: is not UTF-8 text") from error
     if "" in labels:
         raise ConfigError(f"{labels_file}: line {labels.index('') + 1} is empty; every line names one output")
+    from edged.contract.labels import check_output, shown  # with pydantic, which help has no use for
+
     for number, label in enumerate(labels, 1):
         try:
             check_output(label)
