@@ -141,7 +141,7 @@ def finetune(tmp_path: Path, *args: str) -> subprocess.CompletedProcess[str]:
 @needs_tensorflow
 @pytest.mark.timeout(3600)
 def test_the_last_block_becomes_a_bundle(tmp_path: Path) -> None:
-    album = make_album(tmp_path / "album", 10)
+    album = make_album(tmp_path / "album", 30)
     checkpoint = save_weights(tmp_path / "random.h5", "MobileNetV2")
     done = finetune(
         tmp_path, "--images", str(album), "--weights", str(checkpoint), "--layers", "last-block", "--multiplier", "0.1",
