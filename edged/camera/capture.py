@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edged.types import Image
 
     Prepare = Callable[[Image], Image]
+    Roi = tuple[float, float, float, float]
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class Capture:
         self._ready = ready or threading.Condition()
         self._opener = opener
         self._pace = Pace(settings.fps)
+        self._roi = settings.roi
         self._start = LatestStart()
         self._slot: Frame | None = None
         self._seq = 0
@@ -106,6 +108,10 @@ class Capture:
         """Limit the frames per second from now on; 0: no limit."""
         self._pace = Pace(fps)
         self._wake.set()
+
+    def set_roi(self, roi: Roi) -> None:
+        """Cut another part out of each frame from now on; see `CameraSettings`."""
+        self._roi = roi
 
     def request_stop(self) -> None:
         """Tell the thread to end, without waiting for it."""
@@ -193,7 +199,7 @@ class Capture:
     def _frame(self, image: Image, started_ns: int, captured_ns: int) -> Frame:
         """Cut, prepare and describe one frame."""
         captured_at = time.time()
-        image = crop_roi(image, self._settings.roi)
+        image = crop_roi(image, self._roi)
         prepare = self._prepare
         prepared = prepare(image) if prepare is not None else None
         done_ns = time.monotonic_ns()

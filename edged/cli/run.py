@@ -24,7 +24,7 @@ def register(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Classify frames and publish results until stopped.
 
-    This is the daemon, in the foreground.
+    This is the daemon, in the foreground. SIGHUP (`systemctl reload edged`) lets it read its configuration again.
 
     Examples:
       edged run --config /etc/edged/edged.toml
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if args.trace:
         tracing.start(args.trace)
     try:
-        code = Daemon(configuration).run()
+        code = Daemon(configuration, lambda: settings.load(args.config)).run()
     finally:
         tracing.stop()
     leave_behind(code)

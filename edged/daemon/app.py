@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edged import __version__
@@ -28,6 +30,7 @@ from edged.daemon.models import ModelCommands
 from edged.daemon.profiling import Profiling
 from edged.daemon.publisher import Publisher
 from edged.daemon.rehearsal import Rehearsal
+from edged.daemon.reload import Reload
 from edged.daemon.results import ResultFilter
 from edged.daemon.reviewing import Reviewing
 from edged.daemon.selection import SelectingEngine
@@ -77,21 +80,25 @@ class Daemon:
 
     Args:
         settings: The whole configuration.
+        read: Reads it again, at SIGHUP.
 
     Raises:
         ConfigError: The model or another file that the settings name cannot be used.
         EdgedError: Another daemon runs on the same state folder.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, read: Callable[[], Settings]) -> None:
         self._settings = settings
         self._signals = 0
+        self._hangups = 0
         self._failed = threading.Event()
         self._began = time.monotonic()
         self._ready = self._classifying = self._in_order = False
         self._watchdog = supervision.Watchdog()
         for number in (signal.SIGTERM, signal.SIGINT):  # from here on a stop is in order: no model is to blame for it
             signal.signal(number, self._on_signal)
+        self._has_terminal = _has_terminal()
+        signal.signal(signal.SIGHUP, self._on_hangup)
         self._deadline = StopDeadline()
 
         self._claim = claim(settings.storage.state_dir)
@@ -101,11 +108,12 @@ class Daemon:
         self.sensors = open_sensors()
         self.link = open_link(settings, on_command=self._accept, has_room=self._has_room)
         self.cameras = Cameras(settings.cameras, engine.prepare, self._camera_changed)
+        self.results = ResultFilter(
+            settings.mqtt.results, settings.mqtt.heartbeat_s, settings.mqtt.smoothing, settings.model.unknown
+        )
         self.publisher = Publisher(
             self.link,
-            ResultFilter(
-                settings.mqtt.results, settings.mqtt.heartbeat_s, settings.mqtt.smoothing, settings.model.unknown
-            ),
+            self.results,
             self.statistics,
             top=settings.model.top,
             on_failure=self._failed.set,
@@ -156,6 +164,21 @@ class Daemon:
         self.model_commands = ModelCommands(settings, self.store, switch, self.link.job)
         self.frame_commands = FrameCommands(self.cameras, self.publisher, self.link)
         self.commands = CommandWorker(self.link, self._handlers())
+        self._reload = Reload(settings, read, self._setters())
+
+    def _setters(self) -> dict[str, Callable[[Any], None]]:
+        """Return what changes each key that may change while frames go on."""
+        setters: dict[str, Callable[[Any], None]] = {
+            "model.top": partial(setattr, self.publisher, "top"),
+            "mqtt.results": partial(setattr, self.results, "results"),
+            "mqtt.heartbeat_s": partial(setattr, self.results, "heartbeat_s"),
+            "mqtt.smoothing": partial(setattr, self.results, "smoothing"),
+            "telemetry.interval_s": partial(setattr, self.telemetry, "interval_s"),
+        }
+        for capture in self.cameras:
+            setters[f"cameras.{capture.name}.fps"] = capture.set_fps
+            setters[f"cameras.{capture.name}.roi"] = capture.set_roi
+        return setters
 
     def _handlers(self) -> Handlers:
         """Return the handler of every command."""
@@ -194,6 +217,8 @@ class Daemon:
             self._start(stop)
             while not self._signals and not self._failed.is_set():
                 self.loop.step()
+                if self._hangups:
+                    self._read_again()
                 if deadline is not None and time.monotonic() >= deadline:
                     break
             self._in_order = not self._failed.is_set()
@@ -273,6 +298,20 @@ class Daemon:
         supervision.notify_stopping()
         self._deadline.begin(self._exit_code)
 
+    def _on_hangup(self, number: int, frame: FrameType | None) -> None:
+        if self._has_terminal and not _has_terminal():
+            self._on_signal(number, frame)  # the window that it ran in was closed
+        self._hangups += 1
+
+    def _read_again(self) -> None:
+        """Take the configuration over as far as that goes, and tell systemd."""
+        self._hangups = 0
+        if self._ready:
+            supervision.notify_reloading()
+        self._reload()
+        if self._ready:
+            supervision.notify_ready(self._status())
+
     def _stepped(self, classified: bool) -> None:
         self._watchdog.ping()
         waited = not self._ready and time.monotonic() - self._began > _READY_WITHOUT_FRAMES_S
@@ -285,7 +324,8 @@ class Daemon:
 
     def _status(self) -> str:
         """One line for `systemctl status`."""
-        return f"{'classifying' if self._classifying else _NO_FRAME}, model {self.loop.engine.bundle.name}"
+        does = f"{'classifying' if self._classifying else _NO_FRAME}, model {self.loop.engine.bundle.name}"
+        return f"{does}; {self._reload.outcome}" if self._reload.outcome else does
 
     # -- called on other threads ---------------------------------------------------------------------------------------
 
@@ -335,3 +375,12 @@ class Daemon:
 
     def _camera_changed(self, name: str, state: CameraState) -> None:
         self.announcements.camera_changed(name, state)
+
+
+def _has_terminal() -> bool:
+    """Whether this process has a controlling terminal, see tty(4)."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

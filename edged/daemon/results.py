@@ -58,14 +58,16 @@ class ResultFilter:
         smoothing: Weight 0..1 of the past: s ← smoothing · s + (1 − smoothing) · scores (Brown's simple
             exponential smoothing); of the likeness too.
         unknown: A familiarity below it makes the label `UNKNOWN`.
+
+    The first three may be changed at any time.
     """
 
     def __init__(
         self, results: Literal["all", "changes"], heartbeat_s: float, smoothing: float, unknown: float = 0.0
     ) -> None:
-        self._results = results
-        self._heartbeat_s = heartbeat_s
-        self._smoothing = smoothing
+        self.results = results
+        self.heartbeat_s = heartbeat_s
+        self.smoothing = smoothing
         self._unknown = unknown
         self._tracks: dict[str, _Track] = {}
 
@@ -89,8 +91,8 @@ class ResultFilter:
         track = self._tracks.get(camera)
         if track is None or track.smoothed.shape != scores.shape:
             track = self._tracks[camera] = _Track(scores)
-        elif self._smoothing:
-            track.smoothed = self._smoothing * track.smoothed + (1 - self._smoothing) * scores
+        elif self.smoothing:
+            track.smoothed = self.smoothing * track.smoothed + (1 - self.smoothing) * scores
         else:
             track.smoothed = scores
         familiarity = None
@@ -98,12 +100,12 @@ class ResultFilter:
             track.likeness = None
         else:
             past = likeness.score if track.likeness is None else track.likeness
-            track.likeness = self._smoothing * past + (1 - self._smoothing) * likeness.score
+            track.likeness = self.smoothing * past + (1 - self.smoothing) * likeness.score
             familiarity = likeness.known.familiarity(track.likeness)
-        if self._results == "all":
+        if self.results == "all":
             return Smoothed(track.smoothed, familiarity, True)
         label = _STRANGE if self.is_unknown(familiarity) else int(track.smoothed.argmax())
-        publish = label != track.label or now_s - track.published_at >= self._heartbeat_s
+        publish = label != track.label or now_s - track.published_at >= self.heartbeat_s
         if publish:
             track.label, track.published_at = label, now_s
         return Smoothed(track.smoothed, familiarity, publish)

@@ -22,6 +22,11 @@ def notify_status(status: str) -> bool:
     return _send(_status(status))
 
 
+def notify_reloading() -> bool:
+    """Say that the configuration is read again; `notify_ready` ends that."""
+    return _send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+
 def notify_stopping() -> bool:
     """Say that the daemon is on its way out."""
     return _send("STOPPING=1", _status("stopping"))

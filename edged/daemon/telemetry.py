@@ -33,7 +33,7 @@ class TelemetryThread:
         link: Where telemetry goes.
         statistics: Rolled once per interval.
         dropped: Returns the frames dropped since the start.
-        interval_s: Between two messages.
+        interval_s: Between two messages; may be changed at any time, and counts within seconds.
         selection: Returns `telemetry.selection` for this reading; None where one network answers alone.
         drift: Returns `telemetry.drift`, and lets the alert follow it; called for each message, and every few seconds.
         sample: Told of readings between two messages, where power must be integrated; None: nobody needs them.
@@ -56,7 +56,7 @@ class TelemetryThread:
         self._link = link
         self._statistics = statistics
         self._dropped = dropped
-        self._interval_s = interval_s
+        self.interval_s = interval_s
         self._selection = selection
         self._drift = drift
         self._sample = sample
@@ -88,10 +88,9 @@ class TelemetryThread:
 
     def _wait(self) -> bool:
         """Wait for one interval, sampling and looking at the drift meanwhile; say whether to stop."""
-        looked = time.monotonic()
-        end = looked + self._interval_s
+        began = looked = time.monotonic()
         step_s = _LOOK_S if self._sample is None else _SAMPLE_S
-        while end - time.monotonic() > step_s:
+        while began + self.interval_s - time.monotonic() > step_s:
             if self._stop.wait(step_s):
                 return True
             if self._sample is not None:
@@ -99,7 +98,7 @@ class TelemetryThread:
             if time.monotonic() - looked >= _LOOK_S:
                 looked = time.monotonic()
                 self._drift()
-        return self._stop.wait(max(0.0, end - time.monotonic()))
+        return self._stop.wait(max(0.0, began + self.interval_s - time.monotonic()))
 
     def _message(self, reading: Reading) -> Telemetry:
         return Telemetry(
