@@ -27,6 +27,7 @@ from edged.errors import ConfigError, first_mistake
 SYSTEM_CONFIG = Path("/etc/edged/edged.toml")
 _PREFIX = "EDGED_"
 _MAX_CONFIG_BYTES = 1_000_000
+_CREDENTIAL = "credential:"
 _SHOWN = 200
 """Of a wrong value, characters."""
 
@@ -111,6 +112,18 @@ class MqttSettings(_Section):
     results: Literal["all", "changes"] = "all"
     heartbeat_s: float = Field(default=60.0, gt=0)
     smoothing: float = Field(default=0.0, ge=0, lt=1)
+
+    @field_validator("password_file", "ca_file", "cert_file", "key_file", mode="before")
+    @classmethod
+    def _credential(cls, value: Any) -> Any:
+        """`credential:NAME` is what systemd's LoadCredential= has laid ready, where it runs this process."""
+        folder = os.environ.get("CREDENTIALS_DIRECTORY")
+        if not isinstance(value, str) or not value.startswith(_CREDENTIAL):
+            return value
+        name = value.removeprefix(_CREDENTIAL)
+        if not name or "/" in name:
+            raise ValueError("use credential:NAME with the NAME of a LoadCredential= of the unit")
+        return Path(folder, name) if folder else value
 
     @field_validator("url")
     @classmethod

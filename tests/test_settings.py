@@ -127,3 +127,21 @@ def test_without_a_home_folder_the_state_needs_a_place(monkeypatch: pytest.Monke
     assert "storage.state_dir" in mistake()
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     assert settings.load().storage.state_dir == tmp_path
+
+
+def test_a_credential_lies_where_systemd_says(tmp_path, monkeypatch):
+    config = tmp_path / "edged.toml"
+    config.write_text('[mqtt]\nusername = "u"\npassword_file = "credential:mqtt"\n')
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert settings.load(config).mqtt.password_file == Path("credential:mqtt")  # of another process, or of no unit
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/edged.service")
+    assert settings.load(config).mqtt.password_file == Path("/run/credentials/edged.service/mqtt")
+
+
+@pytest.mark.parametrize("name", ["", "../mqtt"])
+def test_a_credential_is_a_name(tmp_path, name):
+    config = tmp_path / "edged.toml"
+    config.write_text(f'[mqtt]\npassword_file = "credential:{name}"\n')
+    said = mistake(config)
+    assert f"mqtt.password_file = 'credential:{name}': " in said
+    assert "use credential:NAME" in said
