@@ -22,22 +22,24 @@ class PriorityFormatter(logging.Formatter):
         return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
 
 
-def configure_logging(verbose: bool) -> None:
+def configure_logging(verbose: bool, device: str | None = None) -> None:
     """Send the log of this process to journald where systemd listens, else to stderr. Replaces earlier handlers.
 
     Args:
         verbose: Also tell what happens to each frame (edged's DEBUG); libraries stay at INFO.
+        device: `device.id`, for the journal's field DEVICE. A line's own fields CAMERA, MODEL and JOB come from the
+            `extra=` of the call that logs it.
     """
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
         old.close()
-    root.addHandler(_handler())
+    root.addHandler(_handler({} if device is None else {"DEVICE": device}))
     root.setLevel(logging.INFO)
     logging.getLogger("edged").setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
-def _handler() -> logging.Handler:
+def _handler(fields: dict[str, str]) -> logging.Handler:
     handler: logging.Handler
     if not _stderr_is_journal():
         handler = logging.StreamHandler()
@@ -49,7 +51,7 @@ def _handler() -> logging.Handler:
         handler = logging.StreamHandler()
         handler.setFormatter(PriorityFormatter("%(name)s: %(message)s"))
         return handler
-    handler = journal.JournalHandler(SYSLOG_IDENTIFIER="edged")  # keeps the logger's name in the field LOGGER
+    handler = journal.JournalHandler(SYSLOG_IDENTIFIER="edged", **fields)  # keeps the logger's name in the field LOGGER
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     return handler
 

@@ -17,13 +17,13 @@ import json, logging, os, sys
 status = os.fstat(2)
 os.environ["JOURNAL_STREAM"] = f"{status.st_dev}:{status.st_ino}"
 from edged.logs import configure_logging
-configure_logging(verbose=False)
+configure_logging(verbose=False, device="dut")
 """
 FIELDS = f"""{RECORD}
 (handler,) = logging.getLogger().handlers
 sent = []
 handler.send = lambda text, /, **fields: sent.append({{**fields, "MESSAGE": text}})
-logging.getLogger("edged.camera.opencv").warning("camera main: lost")
+logging.getLogger("edged.camera.opencv").warning("camera main: lost", extra={{"CAMERA": "main"}})
 logging.getLogger("edged.mqtt").error("gone: %s", "broker")
 print(type(handler).__module__, json.dumps(sent, default=str))
 """
@@ -33,7 +33,7 @@ journald = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 journald.bind("/run/systemd/journal/socket")
 journald.settimeout({PATIENCE_S})
 {RECORD}
-logging.getLogger("edged.camera.opencv").warning("camera main: lost\\nretrying")
+logging.getLogger("edged.camera.opencv").warning("camera main: lost\\nretrying", extra={{"CAMERA": "main"}})
 sys.stdout.buffer.write(journald.recv(65536))
 """
 
@@ -47,7 +47,7 @@ def test_a_record_keeps_its_fields() -> None:
     lost, gone = json.loads(text)
     assert lost["MESSAGE"] == "edged.camera.opencv: camera main: lost"
     assert (str(lost["PRIORITY"]), lost["LOGGER"]) == ("4", "edged.camera.opencv")
-    assert lost["SYSLOG_IDENTIFIER"] == "edged"
+    assert (lost["SYSLOG_IDENTIFIER"], lost["DEVICE"], lost["CAMERA"]) == ("edged", "dut", "main")
     assert (str(gone["PRIORITY"]), gone["MESSAGE"]) == ("3", "edged.mqtt: gone: broker")
 
 
@@ -69,4 +69,5 @@ def test_a_record_arrives_at_journald_s_socket() -> None:
     # A field whose value has several lines goes as name, newline, its length in 8 bytes, value.
     message = b"edged.camera.opencv: camera main: lost\nretrying"
     assert b"MESSAGE\n" + len(message).to_bytes(8, "little") + message + b"\n" in done.stdout
-    assert {b"PRIORITY=4", b"SYSLOG_IDENTIFIER=edged", b"LOGGER=edged.camera.opencv"} <= set(done.stdout.split(b"\n"))
+    fields = {b"PRIORITY=4", b"SYSLOG_IDENTIFIER=edged", b"LOGGER=edged.camera.opencv", b"DEVICE=dut", b"CAMERA=main"}
+    assert fields <= set(done.stdout.split(b"\n"))

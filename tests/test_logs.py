@@ -70,9 +70,9 @@ def test_under_systemd_with_its_library_the_journal_gets_records(monkeypatch):
     monkeypatch.setattr(logs, "_stderr_is_journal", lambda: True)
     monkeypatch.setitem(sys.modules, "systemd", JournalModule)
     monkeypatch.setitem(sys.modules, "systemd.journal", JournalModule)
-    handler = logs._handler()
+    handler = logs._handler({"DEVICE": "dut"})
     assert isinstance(handler, JournalModule.JournalHandler)
-    assert handler.fields == {"SYSLOG_IDENTIFIER": "edged"}
+    assert handler.fields == {"SYSLOG_IDENTIFIER": "edged", "DEVICE": "dut"}
 
 
 @pytest.fixture

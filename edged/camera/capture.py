@@ -62,6 +62,7 @@ class Capture:
     ) -> None:
         self.name = name
         self.dropped = 0
+        self._log = logging.LoggerAdapter(_log, {"CAMERA": name})
         self.state = CameraState(public_source(settings.source))
         self._settings = settings
         self._prepare = prepare
@@ -139,7 +140,7 @@ class Capture:
             except CameraError as error:
                 self._fail(str(error), opened_s)
             except Exception as error:  # noqa: BLE001 - the top of the thread: a bug costs one camera, for a while
-                _log.debug("camera %r", self.name, exc_info=True)
+                self._log.debug("camera %r", self.name, exc_info=True)
                 self._fail(f"camera {self.name!r}: unexpected {type(error).__name__}: {error}", opened_s)
             else:
                 return
@@ -156,7 +157,7 @@ class Capture:
                 if self._stopping:
                     return
                 if image is None:
-                    _log.info("camera %r: %s has ended", self.name, self.state.source)
+                    self._log.info("camera %r: %s has ended", self.name, self.state.source)
                     self._report(replace(self.state, state="ended", error=None))
                     with self._ready:
                         self._ready.notify_all()  # nobody needs to wait for a frame any more
@@ -234,7 +235,7 @@ class Capture:
         if self.state.state == "running" and (self.state.width, self.state.height) == (width, height):
             return
         if self.state.state == "starting" or self._loss_logged:
-            _log.info("camera %r: running, %d×%d from %s", self.name, width, height, self.state.source)
+            self._log.info("camera %r: running, %d×%d from %s", self.name, width, height, self.state.source)
             self._loss_logged = False
         self._report(replace(self.state, state="running", error=None, width=width, height=height))
 
@@ -247,7 +248,7 @@ class Capture:
         if self._logged_s is None or now_s - self._logged_s >= _LOG_AGAIN_S:
             self._logged_s = now_s
             self._loss_logged = True
-            _log.warning("%s; retrying", text)
+            self._log.warning("%s; retrying", text)
         self._report(replace(self.state, state="degraded", error=text))
         deadline_s = now_s + backoff_s(self._failures, random.random())
         self._failures += 1

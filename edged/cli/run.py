@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     keep_frame_memory()
     limit_threads()  # before numpy is imported: BLAS threads would wait for the next frame's familiarity by spinning
     configuration = settings.load(args.config)
-    configure_logging(args.verbose)
+    configure_logging(args.verbose, configuration.device.id)
     os.umask(0o077)  # what it and its children make, temporary files too, is for its user alone
     if service_beside(args.config) is not None:
         log.warning(

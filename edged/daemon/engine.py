@@ -80,6 +80,7 @@ def load_engine(bundle: Bundle, settings: ModelSettings) -> Engine:
         bundle.id,
         network.runtime,
         (time.monotonic() - begin) * 1e3,
+        extra={"MODEL": bundle.id},
     )
     return Engine(bundle, network, read_familiarity(bundle, network.features) if settings.unknown else None)
 

@@ -126,7 +126,8 @@ class FrameLoop:
             return
         self._probation, self._probation_left = (self.engine, swap), PROBATION_FRAMES
         self.engine = swap.engine
-        log.info("model %s (%s) answers from now on", swap.engine.bundle.name, swap.engine.bundle.id)
+        bundle = swap.engine.bundle
+        log.info("model %s (%s) answers from now on", bundle.name, bundle.id, extra={"MODEL": bundle.id})
 
     def _failed(self, frame: Frame, error: ModelError) -> bool:
         """Go back to the old engine while the new one is on probation, and classify the frame with that one."""
@@ -134,7 +135,10 @@ class FrameLoop:
         if before is not None and swap is not None:
             self.engine, self._probation = before, None
             self._cameras.set_prepare(self.engine.prepare)
-            log.error("model %s fails (%s); going back to %s", swap.engine.bundle.id, error, self.engine.bundle.id)
+            failed = swap.engine.bundle.id
+            log.error(
+                "model %s fails (%s); going back to %s", failed, error, self.engine.bundle.id, extra={"MODEL": failed}
+            )
             swap.on_failure(error)
             return self._classify(frame)
         self._failures += 1

@@ -93,7 +93,7 @@ class Training:
         trainer = CHOOSING_TRAINER if request.candidates else TRAINER
         try:
             with ChildProcess(trainer, request, timeout_s=timeout_s) as process:
-                log.info("%s runs in process %d", job, process.pid)
+                log.info("%s runs in process %d", job, process.pid, extra={"JOB": job.id})
                 outcome = process.wait(
                     lambda progress: job.reach(State(progress.stage, progress.fraction, progress.detail)),
                     job.cancelled,

@@ -145,7 +145,7 @@ class RunningJob:
                 error=error,
             )
         )
-        log.info("%s: %s%s", self, status, f": {error}" if error else "")
+        log.info("%s: %s%s", self, status, f": {error}" if error else "", extra={"JOB": self.id})
 
     def _beat(self, ended: threading.Event) -> None:
         try:
