@@ -113,20 +113,28 @@ def limit_threads(environment: MutableMapping[str, str] = os.environ) -> None:
     environment.setdefault("OMP_NUM_THREADS", "1")
 
 
-def step_back(niceness: int, oom_score: int) -> None:
+def step_back(niceness: int) -> None:
     """Let other processes go first. What the system does not allow is left alone.
 
     Args:
         niceness: Added to this process's; with more than 0 it no longer preempts others when it wakes up, either.
-        oom_score: −1000..1000: the higher, the sooner the kernel ends this process when memory runs out.
     """
     if niceness > 0:
         with contextlib.suppress(OSError):
             os.nice(niceness)
         with contextlib.suppress(OSError, AttributeError):
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123 - as above
-        file.write(str(oom_score))
+
+
+def sacrifice(pid: int) -> None:
+    """Let the kernel end a child, before any other process, when memory runs out.
+
+    Its parent says so, at once: before the child can, it has loaded Python. And it says 1000, since a point is a
+    thousandth of the memory that there is, and of a control group's limit where that is what runs out: with less, a
+    small child beside a large parent under a low limit would survive it.
+    """
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123 - as above
+        file.write("1000")
 
 
 def favour_main_thread() -> None:

@@ -65,7 +65,6 @@ class Child(Generic[Request, Progress, Outcome]):
         name: What errors and the log call it, e.g. "trainer".
         request, progress, outcome: Types of the messages.
         niceness: Added to the parent's; more than 0 also takes away the privilege to preempt others.
-        oom_score: −1000..1000: the higher, the sooner the kernel ends it when memory runs out.
         keeps_errors: Its standard error is kept, and its last line told where it fails; else it goes to the parent's.
     """
 
@@ -75,7 +74,6 @@ class Child(Generic[Request, Progress, Outcome]):
     progress: type[Progress]
     outcome: type[Outcome]
     niceness: int = 10
-    oom_score: int = 500
     keeps_errors: bool = False
 
 
@@ -136,6 +134,7 @@ class ChildProcess(Generic[Request, Progress, Outcome]):
                     env=_environment(),
                     start_new_session=True,  # Ctrl-C in a terminal is for the parent; and a group can be ended whole
                 )
+            process.sacrifice(self._process.pid)
             self._output = opened.enter_context(self._process.stdout)  # type: ignore[arg-type]  # a pipe, see above
             self._opened = opened.pop_all()
 
@@ -304,7 +303,7 @@ def serve(
 
     given = json.load(sys.stdin)
     process.die_with_parent(given["parent"])
-    process.step_back(child.niceness, child.oom_score)
+    process.step_back(child.niceness)
     if given["memory"] is not None:
         process.limit_memory(given["memory"])
     logging.basicConfig(level=logging.WARNING, format=f"{child.name}: %(message)s")

@@ -69,7 +69,7 @@ def test_it_steps_back_before_it_works() -> None:
     facts = run(Order("facts")).facts
     assert facts["nice"] == min(ours + 10, 19)
     assert facts["policy"] == os.SCHED_BATCH
-    assert facts["oom"] == 500
+    assert facts["oom"] == 1000
     assert facts["session"]
     assert facts["blas"] == "1"
     assert not facts["numpy"]

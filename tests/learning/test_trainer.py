@@ -55,7 +55,7 @@ def test_a_training_in_a_child(request_: TrainingRequest) -> None:
         seen.append((psutil.Process(pid).nice(), Path(f"/proc/{pid}/oom_score_adj").read_text().strip()))
 
     stages, outcome = train(request_, at="bottlenecks", do=look)
-    assert seen == [(min(os.nice(0) + 10, 19), "500")]
+    assert seen == [(min(os.nice(0) + 10, 19), "1000")]
     assert stages[:2] == ["scan", "bottlenecks"]
     assert outcome.status == "succeeded", outcome.error
     assert (outcome.report.peak_memory_mb or 0) > 50

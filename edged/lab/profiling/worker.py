@@ -15,7 +15,7 @@ TIMEOUT_S = 1800.0
 """A single batch may take minutes on a small device."""
 # As fast as whoever asks. What does not fit ends there, not with the kernel's choice among all processes.
 _WORKER: Child[dict[str, Any], dict[str, Any], dict[str, Any]] = Child(
-    "edged.lab.profiling.worker", "measuring process", dict, dict, dict, niceness=0, oom_score=1000, keeps_errors=True
+    "edged.lab.profiling.worker", "measuring process", dict, dict, dict, niceness=0, keeps_errors=True
 )
 
 

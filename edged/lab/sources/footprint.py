@@ -67,9 +67,8 @@ class Footprint:
 
 
 _WEIGHER: Child[Weighing, dict[str, Any], Footprint] = Child(
-    "edged.lab.sources.footprint", "weighing process", Weighing, dict, Footprint, niceness=0, oom_score=1000,
-    keeps_errors=True,
-)  # fmt: skip
+    "edged.lab.sources.footprint", "weighing process", Weighing, dict, Footprint, niceness=0, keeps_errors=True
+)
 
 
 def measure(bundle: Bundle, *, runtime: Runtime, threads: int) -> Footprint:
