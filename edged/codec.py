@@ -7,6 +7,7 @@ its end is there. OpenCV has a limit of its own, but only as an environment vari
 
 from __future__ import annotations
 
+import re
 import stat
 import struct
 from pathlib import Path
@@ -28,15 +29,20 @@ SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "WebP": ".webp"}
 """Kind of image, as in `Header`, to the suffix of files that edged itself names."""
 READABLE = frozenset({*SUFFIXES.values(), ".jpeg"})
 """Suffixes, in lower case, of files that are taken for images when a folder is searched."""
+MAX_SCANS = 100
+"""Of a JPEG. A progressive one has about ten, and each may cost as much as the whole picture, in a dozen bytes."""
+_MOST_SEGMENTS = 10_000
+"""Of a JPEG, and bytes that fill the place between them."""
 _REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 
 
 class Header(NamedTuple):
-    """What an image file says of itself; width and height in pixels, before any EXIF rotation."""
+    """What an image file says of itself; width and height in pixels, before any EXIF rotation; scans: of a JPEG."""
 
     kind: str
     width: int
     height: int
+    scans: int = 1
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
@@ -113,6 +119,24 @@ def decode(data: bytes, needed: tuple[int, int] | None = None, *, crop: float = 
     if bgr is None:
         raise ImageError(f"damaged {header.kind} image")
     return cast("Image", cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr))
+
+
+def decoding_bytes(data: bytes, needed: tuple[int, int]) -> int:
+    """Return about how much memory `decode` takes for a file, judged by its header: the pixels, and a copy of them.
+
+    Args:
+        data: Content of the file.
+        needed: As in `decode`.
+
+    Raises:
+        ImageError: As `read_header`.
+    """
+    header = read_header(data)
+    pixels = header.width * header.height
+    if header.kind != "JPEG":
+        return 6 * pixels
+    coefficients = 6 * pixels if header.scans > 1 else 0  # those of a progressive one are all kept, two bytes each
+    return coefficients + 6 * pixels // reduction(header, *needed, crop=1.0) ** 2
 
 
 def reduction(header: Header, width: int, height: int, crop: float) -> int:
@@ -198,7 +222,7 @@ def _jpeg(data: bytes) -> Header:
     """Walk the segments up to the start of scan (ITU-T T.81, annex B)."""
     header = None
     position = 2
-    while True:
+    for _ in range(_MOST_SEGMENTS):
         if data[position] != 0xFF:
             raise ImageError("damaged JPEG image")
         marker = data[position + 1]
@@ -212,12 +236,36 @@ def _jpeg(data: bytes) -> Header:
             break
         standalone = marker == 0x01 or 0xD0 <= marker <= 0xD8
         position += 2 if standalone else 2 + struct.unpack_from(">H", data, position + 2)[0]
+    else:
+        header = None
     if header is None:
         raise ImageError("damaged JPEG image")
     # In coded data 0xFF is followed by 0 or a restart marker, so this can only be the end of the image.
     if data.find(b"\xff\xd9", position) < 0:
         raise ImageError("the JPEG image is cut off")
-    return header
+    return header._replace(scans=_scans(data, position))
+
+
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+"""One with a segment behind it, or the end of the image."""
+
+
+def _scans(data: bytes, position: int) -> int:
+    """Walk the segments from the first start of scan to the end of the image; return how many scans there are.
+
+    Raises:
+        ImageError: Too many.
+    """
+    scans = 0
+    for _ in range(_MOST_SEGMENTS):
+        found = _MARKER.search(data, position)
+        if found is None or data[found.start() + 1] == 0xD9 or found.end() + 2 > len(data):
+            return scans
+        scans += data[found.start() + 1] == 0xDA
+        if scans > MAX_SCANS:
+            raise ImageError(f"a JPEG image of more than {MAX_SCANS} scans")
+        position = found.end() + struct.unpack_from(">H", data, found.end())[0]
+    raise ImageError("damaged JPEG image")
 
 
 def _png(data: bytes) -> Header:

@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.codec import Header, decode, encode_jpeg, read_file, read_header, read_image, reduction
+from edged.codec import (
+    MAX_SCANS,
+    Header,
+    decode,
+    decoding_bytes,
+    encode_jpeg,
+    read_file,
+    read_header,
+    read_image,
+    reduction,
+)
 from edged.demo import PHOTOS
 from edged.errors import ImageError
 from edged.vision.preprocess import fit
@@ -156,7 +166,48 @@ def test_extended_webp() -> None:
 
 
 def test_progressive_jpeg() -> None:
-    assert read_header(encoded(".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)) == Header("JPEG", 53, 37)
+    assert read_header(encoded(".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)) == Header("JPEG", 53, 37, scans=10)
+
+
+def with_scans(more: int, between: bytes = b"") -> bytes:
+    """Return a progressive JPEG whose last scan comes again and again."""
+    data = encoded(".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    last = data[data.rfind(b"\xff\xda") : -2]
+    return data[:-2] + (between + last) * more + data[-2:]
+
+
+def test_a_jpeg_of_scans_without_end_is_refused_before_a_pixel_is_decoded() -> None:
+    """Each takes a dozen bytes, and may take as long as the whole picture: 8 MB of them would take hours."""
+    assert read_header(with_scans(MAX_SCANS - 10)).scans == MAX_SCANS
+    with pytest.raises(ImageError, match=f"a JPEG image of more than {MAX_SCANS} scans"):
+        decode(with_scans(MAX_SCANS - 9))
+
+
+def test_scans_are_counted_behind_an_end_that_stands_in_a_comment() -> None:
+    with pytest.raises(ImageError, match="scans"):
+        read_header(with_scans(MAX_SCANS, between=b"\xff\xfe\x00\x04\xff\xd9"))
+
+
+def test_what_follows_the_end_of_a_jpeg_is_not_counted() -> None:
+    """Telephones put videos and further pictures there."""
+    assert read_header(encoded(".jpg") + b"\xff\xda\x00\x02" * 2 * MAX_SCANS).scans == 1
+
+
+@pytest.mark.parametrize("filling", [b"\xff", b"\xff\xfe\x00\x02"])
+@pytest.mark.parametrize("place", [2, -2])
+def test_segments_without_end_are_damage(filling: bytes, place: int) -> None:
+    data = encoded(".jpg")
+    if place == 2 or len(filling) > 1:
+        with pytest.raises(ImageError, match="damaged JPEG image"):
+            read_header(data[:place] + filling * 10_001 + data[place:])
+
+
+def test_how_much_memory_decoding_takes_is_known_before() -> None:
+    bomb = png_bomb(10_000)
+    assert len(bomb) < 20_000
+    assert decoding_bytes(bomb, (32, 32)) == 600_000_000
+    assert decoding_bytes(encoded(".jpg"), (1, 1)) == 6 * 53 * 37 // 64
+    assert decoding_bytes(with_scans(0), (1, 1)) == 6 * 53 * 37 + 6 * 53 * 37 // 64
 
 
 def test_bmp_from_top_to_bottom() -> None:

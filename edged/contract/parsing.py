@@ -21,6 +21,9 @@ MAX_TEXT = 200
 UNKNOWN_ID = "unknown"
 """Names the ack of a command whose id cannot be read: `ack/unknown`."""
 
+_MOST_ENTRIES = 100_000
+"""Of lists and objects in one payload: each takes up to 250 bytes of memory once it is decoded, and meanwhile no other
+thread runs. A model's labels and its training's report are some thousands."""
 _HEAD_BYTES = 64 * 1024
 """Of a payload that is too large to be parsed, this much is searched for the id, which our own clients write first."""
 _SHORT_BYTES = 4096
@@ -69,10 +72,10 @@ def decode(topic: str, payload: bytes, registry: Mapping[str, type[Args]] = COMM
     """
     name = topic.rpartition("/")[2]
     limit = registry.get(name, Args).max_bytes
-    if len(payload) > limit:
+    if fault := _too_large(payload, limit):
         head = _ID_IN_HEAD.search(payload[:_HEAD_BYTES])
         id_ = head.group(1).decode() if head else UNKNOWN_ID
-        return Document(name, id_, None, f"{len(payload)} bytes; at most {limit} are allowed")
+        return Document(name, id_, None, fault)
     try:
         content, constants = _json(payload)
     except ValueError as error:
@@ -127,6 +130,20 @@ def validate(
     except ValidationError as error:
         raise CommandRejectedError(id_, f"{name}: {_mistake(error, registry[name], 'args.')}") from error
     return Command(id=id_, args=args)
+
+
+def _too_large(payload: bytes, limit: int) -> str | None:
+    """Say why a payload is not decoded at all; None: it may be. Commas and brackets within texts count too."""
+    if len(payload) > limit:
+        return f"{len(payload)} bytes; at most {limit} are allowed"
+    if len(payload) <= _MOST_ENTRIES:  # so most payloads are not searched
+        return None
+    entries = sum(map(payload.count, (b",", b"[", b"{")))
+    return (
+        f"{entries} entries of lists and objects; at most {_MOST_ENTRIES} are allowed"
+        if (entries > _MOST_ENTRIES)
+        else None
+    )
 
 
 def _json(payload: bytes) -> tuple[dict[str, Any], list[str]]:

@@ -8,10 +8,12 @@ import hashlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from edged.codec import encode_jpeg
+from edged.codec import decoding_bytes, encode_jpeg
 from edged.contract.commands import MAX_IMAGE_BYTES
 from edged.contract.messages import timestamp
 from edged.errors import CommandError, ImageError, StorageError
+from edged.images import LOOKED_AT
+from edged.memory import available_bytes
 
 if TYPE_CHECKING:
     from edged.contract.commands import (
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LISTED_FAULTS = 50
+_MEMORY_SHARE = 4
+"""Looking at a pushed image may take this part of the memory that is available: 12 kB can hold 100 megapixels, which
+take 600 MB."""
 
 
 class ImageCommands:
@@ -63,7 +68,9 @@ class ImageCommands:
                     raise CommandError(f"image {args.sha256[:16]} is not here; send it as jpeg")
                 self._store.label(args.sha256, args.label, by="push")
                 return
-            self._store.add(_decode(args.jpeg, args.sha256), args.label, by="push")
+            data = _decode(args.jpeg, args.sha256)
+            _check_memory(data, args.sha256)
+            self._store.add(data, args.label, by="push")
         except (ImageError, StorageError) as error:  # the ack shall say it
             raise CommandError(str(error)) from error
 
@@ -171,3 +178,12 @@ def _decode(text: str, sha256: str) -> bytes:
     if (actual := hashlib.sha256(data).hexdigest()) != sha256:
         raise CommandError(f"image {sha256[:16]}: what arrived has sha256 {actual[:16]}")
     return data
+
+
+def _check_memory(data: bytes, sha256: str) -> None:
+    needed, limit = decoding_bytes(data, LOOKED_AT), available_bytes() // _MEMORY_SHARE
+    if needed > limit:
+        raise CommandError(
+            f"image {sha256[:16]}: takes {needed / 1e6:.0f} MB to decode; at most {limit / 1e6:.0f} MB, a quarter of "
+            "the memory that is available"
+        )

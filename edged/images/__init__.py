@@ -14,7 +14,7 @@ images (`edged.learning`), and the commands about images (`edged.daemon.images`,
 """
 
 from edged.images.clustering import group_alike
-from edged.images.image import SPLITS, Embedding, Kept, LabeledImage, Split, StoredImage, variant
+from edged.images.image import LOOKED_AT, SPLITS, Embedding, Kept, LabeledImage, Split, StoredImage, variant
 from edged.images.layout import Skipped
 from edged.images.sampling import FrameKeeper
 from edged.images.scan import ScanReport
@@ -22,6 +22,7 @@ from edged.images.store import ImageStore, open_images
 from edged.images.suggestion import Suggestion, suggest
 
 __all__ = [
+    "LOOKED_AT",
     "SPLITS",
     "Embedding",
     "FrameKeeper",

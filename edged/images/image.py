@@ -10,8 +10,8 @@ from typing import Literal, get_args
 from edged.codec import decode, read_header
 from edged.images.near_duplicates import Fingerprint, fingerprint
 
-_ENOUGH = 32
-"""Pixels of the shorter side that are enough for a fingerprint of 9×8; a JPEG is decoded no larger."""
+LOOKED_AT = (32, 32)
+"""Width and height, pixels, that are enough for a fingerprint of 9×8; a JPEG is decoded no larger."""
 
 Split = Literal["train", "validation", "test"]
 """The side of a training that an image is on: it trains, it tells when to stop, or it judges."""
@@ -66,7 +66,7 @@ def look_at(data: bytes) -> Photo:
         ImageError: Why it cannot be trained on; the caller knows the file's name.
     """
     header = read_header(data)
-    print_ = fingerprint(decode(data, (_ENOUGH, _ENOUGH)))
+    print_ = fingerprint(decode(data, LOOKED_AT))
     digest = hashlib.sha256(data).hexdigest()
     return Photo(digest, header.kind, header.width, header.height, len(data), print_)
 

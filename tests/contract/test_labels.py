@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edged.contract import labels
 from edged.contract.labels import check_label, check_output
 from edged.errors import CommandError
 
@@ -62,3 +66,25 @@ def test_a_label_once_accepted_stays_as_it_is_and_names_one_folder(text: str) ->
     assert label == label.strip()
     assert "/" not in label
     assert len(label.encode()) <= 100
+
+
+def test_a_text_of_millions_of_characters_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would be looked up, which took 4 s for a text as long as a command may be."""
+    monkeypatch.setattr(labels, "kept_form", lambda _: pytest.fail("it was looked at"))
+    with pytest.raises(CommandError, match="is longer than 100 bytes of UTF-8") as caught:
+        check_label("\u0344" * 1_000_000)
+    assert len(str(caught.value)) < 200
+
+
+def test_characters_that_become_one_are_one() -> None:
+    """One Greek letter of two bytes and three marks: four characters that NFC makes one of three bytes."""
+    text = unicodedata.normalize("NFD", "\u1f82") * 33
+    assert (len(text), check_label(text)) == (132, "\u1f82" * 33)
+    assert check_label(" " * 1000 + "cat") == "cat"
+
+
+def test_the_quick_look_sees_what_the_thorough_one_does() -> None:
+    for code in range(sys.maxunicode + 1):
+        char = chr(code)
+        if char.isprintable() and char not in labels._BLANK:
+            assert labels._kind(char) is None, f"U+{code:04X}"

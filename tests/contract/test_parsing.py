@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from datetime import datetime, timezone
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.contract import parsing
-from edged.contract.commands import COMMANDS, Args, SnapshotArgs
+from edged.contract.commands import COMMANDS, Args, ModelsAddArgs, SnapshotArgs
 from edged.contract.parsing import CommandRejectedError, decode, find_id, validate
 from edged.errors import CommandError
 
@@ -121,3 +122,23 @@ def test_every_command_is_declared_once():
 )
 def test_the_id_of_what_nobody_has_time_to_parse(payload, id_):
     assert find_id(payload) == id_
+
+
+@pytest.mark.parametrize("piece", [b"[]", b"{}", b'""', b"0"])
+def test_a_payload_of_millions_of_entries_is_not_decoded(piece: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoded, 11 MB of `[]` take 260 MB and hold all threads up for seconds."""
+    monkeypatch.setattr(parsing, "_json", lambda _: pytest.fail("it was parsed"))
+    payload = b'{"id": "a1", "args": {"labels": [' + b",".join([piece] * 100_001) + b"]}}"
+    document = decode("edged/tx2/cmd/models_add", payload)
+    assert document.id == "a1"
+    assert re.fullmatch(r"\d+ entries of lists and objects; at most 100000 are allowed", document.fault or "")
+
+
+def test_a_network_of_many_classes_can_be_sent() -> None:
+    """As many as ImageNet-21k has."""
+    labels = [f"noun {number}, another noun" for number in range(21_841)]
+    message = {"id": "a1", "args": {"sha256": "0" * 64, "name": "large", "labels": labels}}
+    document = decode("edged/tx2/cmd/models_add", json.dumps(message).encode())
+    command = validate(document, retained=False, now=NOW)
+    assert isinstance(command.args, ModelsAddArgs)
+    assert command.args.labels == labels

@@ -17,14 +17,20 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import cv2
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edged.contract.commands import Command, ImageArgs
+from edged.daemon import images
+from edged.errors import CommandError
+from edged.images import ImageStore
 from tests.conftest import MADE_AND_REAL, SHARED_DATA
 from tests.daemon.process import Daemon
 from tests.mosquitto import Mosquitto
 from tests.photos import photo
+from tests.test_codec import encoded, png_bomb
 from tests.waiting import PATIENCE_S, wait_until
 
 Edgectl = Callable[..., "subprocess.Popen[str]"]
@@ -239,6 +245,26 @@ def test_frames_worth_a_label_are_kept_with_their_embedding(
     assert {size for _, _, size in rows} == {1280}
     assert {reason for reason, _, _ in rows} <= {"unknown", "low score", "close call", "new prediction", "random"}
     assert all(predicted for _, predicted, _ in rows)
+
+
+def test_an_image_that_would_take_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """12 kB of PNG are 600 MB of pixels. A progressive JPEG keeps all of its coefficients."""
+    store = ImageStore(tmp_path, images_max_mb=10)
+    commands = images.ImageCommands(store, None, None, None)  # type: ignore[arg-type]  # this command asks the store alone
+
+    def receive(data: bytes) -> None:
+        sha256, jpeg = hashlib.sha256(data).hexdigest(), base64.b64encode(data).decode()
+        commands.receive(Command("one", ImageArgs(label="black", sha256=sha256, jpeg=jpeg)))
+
+    with closing(store):
+        monkeypatch.setattr(images, "available_bytes", lambda: 2_399_999_999)
+        with pytest.raises(CommandError, match=r"takes 600 MB to decode; at most 600 MB, a quarter of the memory"):
+            receive(png_bomb(10_000))
+        monkeypatch.setattr(images, "available_bytes", lambda: 4 * 6 * 53 * 37)
+        receive(encoded(".jpg"))
+        with pytest.raises(CommandError, match="a quarter of the memory"):
+            receive(encoded(".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1))
+        assert store.counts() == {"black": 1}
 
 
 def test_what_a_sender_may_do_wrong(daemon: Callable[..., Daemon], wire: Wire) -> None:
