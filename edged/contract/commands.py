@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edged.contract.hyperparameters import Hyperparameters
-from edged.contract.labels import Label, OutputName
+from edged.contract.labels import Label, OutputNames
 
 MAX_IMAGE_BYTES = 8 * 2**20
 """Of the file of a pushed image."""
@@ -329,7 +329,7 @@ class ModelsAddArgs(Args):
 
     sha256: Sha256
     name: str = Field(min_length=1, max_length=64)
-    labels: list[OutputName] = Field(min_length=1)
+    labels: OutputNames = Field(min_length=1)
     crop: float = Field(default=0.875, gt=0, le=1)
     source: str | None = Field(default=None, max_length=1000)
     licence: str | None = Field(default=None, max_length=1000)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from edged.contract.messages import UNKNOWN
 from edged.errors import CommandError
@@ -45,15 +45,33 @@ def check_output(text: str) -> str:
     Raises:
         ValueError: It cannot be shown, or is the word for what no model was taught.
     """
-    if reason := unprintable(text) or (_RESERVED if is_reserved(text) else None):
+    if reason := _output_fault(text):
         raise ValueError(reason)
     return text
+
+
+def up_to_a_mistake(outputs: Any) -> Any:
+    """Return what shall be a list of names of outputs, up to the first that is none.
+
+    Pydantic keeps an error for each of them, a kilobyte and more, and only the first one is told.
+    """
+    if isinstance(outputs, list):
+        for place, text in enumerate(outputs):
+            if not isinstance(text, str) or _output_fault(text):
+                return outputs[: place + 1]
+    return outputs
 
 
 Label = Annotated[str, AfterValidator(check_new_label)]
 """A label of an image, in a command."""
 OutputName = Annotated[str, AfterValidator(check_output)]
 """A line of a model's labels.txt, in a command."""
+OutputNames = Annotated[list[OutputName], BeforeValidator(up_to_a_mistake)]
+"""All lines of it."""
+
+
+def _output_fault(text: str) -> str | None:
+    return unprintable(text) or (_RESERVED if is_reserved(text) else None)
 
 
 def _judged(text: str) -> tuple[str, str | None]:

@@ -17,7 +17,7 @@ from edged.errors import CommandError, first_mistake
 MAX_AGE = timedelta(hours=24)
 """A command without `expires` counts as expired when its `ts` is older."""
 MAX_TEXT = 200
-"""Characters of a value that an error repeats."""
+"""Characters of a value, or of its key, that an error repeats."""
 UNKNOWN_ID = "unknown"
 """Names the ack of a command whose id cannot be read: `ack/unknown`."""
 
@@ -115,7 +115,7 @@ def validate(
     """
     name, id_ = document.name, document.id
     if document.content is None:
-        raise CommandRejectedError(id_, f"{name}: {document.fault}")
+        raise CommandRejectedError(id_, f"{name if name in registry else _shown(name)}: {document.fault}")
     if name not in registry:
         raise CommandRejectedError(id_, f"{_shown(name)}: unknown command; known here: {', '.join(sorted(registry))}")
     if retained:
@@ -205,7 +205,8 @@ def _utc(moment: datetime) -> datetime:
 def _mistake(error: ValidationError, model: type[BaseModel], where: str) -> str:
     """Say the first mistake: key, value, what is allowed."""
     mistake = first_mistake(error)
-    key = where + mistake.key
+    key = where + (mistake.key if mistake.key.isprintable() else ascii(mistake.key)[1:-1])
+    key = key if len(key) <= MAX_TEXT else key[:MAX_TEXT] + "…"
     if mistake.kind == "extra_forbidden":
         return f"{key}: unknown field; allowed: {', '.join(model.model_fields) or 'none'}"
     if mistake.kind == "missing":

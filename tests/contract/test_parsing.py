@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import tracemalloc
 from datetime import datetime, timezone
 
 import pytest
@@ -142,3 +143,32 @@ def test_a_network_of_many_classes_can_be_sent() -> None:
     command = validate(document, retained=False, now=NOW)
     assert isinstance(command.args, ModelsAddArgs)
     assert command.args.labels == labels
+
+
+def test_a_name_of_thousands_of_characters_is_not_repeated() -> None:
+    with pytest.raises(CommandRejectedError) as caught:
+        read(b"no json", name="x\n" * 30_000)
+    assert len(str(caught.value)) < 300
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["x" * 30_000, "a\nb", "\u2028"])
+def test_a_key_is_repeated_in_part_and_in_one_line(key: str) -> None:
+    with pytest.raises(CommandRejectedError, match="unknown field") as caught:
+        read({"id": "a1", "args": {key: 1}})
+    assert len(str(caught.value)) < 500
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(("wrong", "text"), [("1", "should be a valid string"), ('"\u200b"', "invisible character")])
+def test_many_wrong_labels_are_one_mistake(wrong: str, text: str) -> None:
+    """Pydantic's errors about all of them took 150 MB."""
+    labels = f'"a", {wrong},' + f"{wrong}," * 90_000 + wrong
+    payload = f'{{"id": "a1", "args": {{"sha256": "{"0" * 64}", "name": "m", "labels": [{labels}]}}}}'.encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(CommandRejectedError, match=rf"args\.labels\.1 = .*{text}"):
+            read(payload, name="models_add")
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
