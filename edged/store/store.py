@@ -444,6 +444,10 @@ class Store:
                 return None
             self._library.tell_once(f"{self._history}: damaged; what ran before {current or 'it'} is not known")
             return None if current is None else History(configured or "", (current,))
+        if current is None:
+            self._library.tell_once(
+                f"{self._current}: is no link any more; {history.ids[-1]}, promoted last, is current"
+            )
         return history if configured in (None, history.configured) else None
 
     def _read_current(self, configured: str) -> Bundle:
