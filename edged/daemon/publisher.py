@@ -114,6 +114,8 @@ class Publisher:
         )
         self.latest[frame.camera] = (frame, result)  # first: who has seen the result may ask for its frame
         if smoothed.publish:
+            # What was published, known apart from what arrives: a line is in the log before its result is handed over.
+            log.debug("%s: result %d of start %s at %.3f s", frame.camera, seq, BOOT, time.monotonic())
             self._link.publish(f"result/{frame.camera}", result.encode())
         self._statistics.add(result.latency_ms.total)
         for observer in self.observers:
