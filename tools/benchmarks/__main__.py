@@ -1,4 +1,4 @@
-"""`tools/bench live|retrain|once|selection|gate|unknown|calibration|doubtful|suggest`."""
+"""`tools/bench live|retrain|once|selection|gate|unknown|calibration|doubtful|suggest|faults`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import at_once, calibration, doubtful, gate, live, retrain, selection, suggestion, unknown
+from benchmarks import at_once, calibration, doubtful, faults, gate, live, retrain, selection, suggestion, unknown
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -59,6 +59,17 @@ def _add_set_aside(commands: Any) -> None:
     _add_side(suggest_)
 
 
+def _add_faults(commands: Any) -> None:
+    """Add the table of faults."""
+    faults_ = commands.add_parser("faults", help="what is lost, and for how long, when things break around the daemon")
+    faults_.add_argument("--only", nargs="+", default=[], metavar="NAME", help="begins of the faults' names")
+    faults_.add_argument("--quick", action="store_true", help="a few of them, a few times")
+    faults_.add_argument("--soak", type=float, default=0.0, metavar="MINUTES", help="and let it run for so long (0)")
+    faults_.add_argument("--minutes", type=float, default=float("inf"), help="at most, for each fault (no limit)")
+    faults_.add_argument("--json", action="store_true")
+    faults_.add_argument("--into", type=Path, metavar="FILE", help="put the numbers there, in place of older ones")
+
+
 def parsed() -> argparse.Namespace:
     """Return what was typed."""
     parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
@@ -95,6 +106,7 @@ def parsed() -> argparse.Namespace:
     three.add_argument("--json", action="store_true")
 
     _add_set_aside(commands)
+    _add_faults(commands)
     args = parser.parse_args()
     # Both are known now, not after an hour of measuring.
     for file in (getattr(args, name, None) for name in ("into", "out", "measured")):
@@ -150,6 +162,19 @@ def _suggest(args: argparse.Namespace) -> Told:
     return numbers, "\n".join([suggestion.table(numbers), "", *suggestion.sentences(numbers)]), suggestion.encode
 
 
+def _faults(args: argparse.Namespace) -> Told:
+    into, args.into = args.into, None  # it is written after each fault: all of them take an hour
+
+    def keep(numbers: dict[str, Any]) -> None:
+        if into is not None:
+            faults.add_to(into, numbers)
+
+    numbers = faults.measure(
+        args.only, quick=args.quick, soak_minutes=args.soak, at_most_s=60 * args.minutes, keep=keep
+    )
+    return numbers, faults.table(numbers), _indented
+
+
 def _retrain(args: argparse.Namespace) -> Told:
     numbers = retrain.measure(
         args.images,
@@ -182,6 +207,7 @@ RUN: dict[str, Callable[[argparse.Namespace], Told]] = {
     "calibration": _calibration,
     "doubtful": _doubtful,
     "suggest": _suggest,
+    "faults": _faults,
     "retrain": _retrain,
 }
 
