@@ -62,7 +62,7 @@ def _add_set_aside(commands: Any) -> None:
 def _add_faults(commands: Any) -> None:
     """Add the table of faults."""
     faults_ = commands.add_parser("faults", help="what is lost, and for how long, when things break around the daemon")
-    faults_.add_argument("--only", nargs="+", default=[], metavar="NAME", help="begins of the faults' names")
+    faults_.add_argument("--only", nargs="+", default=[], metavar="NAME", help="names of faults, or begins of several")
     faults_.add_argument("--quick", action="store_true", help="a few of them, a few times")
     faults_.add_argument("--soak", type=float, default=0.0, metavar="MINUTES", help="and let it run for so long (0)")
     faults_.add_argument("--minutes", type=float, default=float("inf"), help="at most, for each fault (no limit)")

@@ -575,7 +575,7 @@ class Bed:
         for device in self.devices:
             if device.alive:
                 with contextlib.suppress(Stuck):  # what is not here will be counted as lost
-                    self.wait_for_all(device, time.monotonic())
+                    self.wait_for_all(device, time.monotonic(), patience_s=20)
                 code = device.stop()
                 self.expect(code == 0, f"exit code {code} after SIGTERM")
             _, traceback, rest = device.text.partition("Traceback")
@@ -599,11 +599,14 @@ class Bed:
             if at < before and device.killed.get(key.boot, float("inf")) - at > IN_FLIGHT_S
         }
 
-        def arrived() -> bool:
-            left.difference_update([key for key in left if key in self.consumer.first])
-            return not left
-
-        wait_until(arrived, "what was produced", patience_s)
+        end = time.monotonic() + patience_s
+        while left:
+            still = {key for key in left if key not in self.consumer.first}
+            if len(still) < len(left):
+                left, end = still, time.monotonic() + patience_s
+            elif time.monotonic() > end:
+                raise Stuck(f"{len(left)} results that were produced: none of them arrived in {patience_s:g} s")
+            time.sleep(_POLL_S)
 
     def close(self) -> None:
         """End everything, however it stands."""

@@ -388,7 +388,7 @@ def damaged(name: str, bed: Bed, times: int) -> None:
     first.start()
     bed.wait_live(first, began)
     bed.expect(first.stop() == 0, "it does not end in order")
-    for (way, damage), _ in zip(WAYS.items(), bed.rounds(times), strict=False):
+    for _, (way, damage) in zip(bed.rounds(times), WAYS.items(), strict=False):
         device = bed.device(start=False)
         shutil.copytree(first.state, device.state, symlinks=True)
         path, before = device.state / FILES[name], len(device.text)
@@ -593,7 +593,7 @@ def trainer_killed(bed: Bed, times: int) -> None:
     """SIGKILL in each of its stages, as soon as it says that it has begun one."""
     device = bed.device()
     album(device.state / "images", 12)
-    for stage, _ in zip(STAGES, bed.rounds(times), strict=False):
+    for _, stage in zip(bed.rounds(times), STAGES, strict=False):
 
         def hurt(child: int, at: str, stage: str = stage) -> bool:
             if at in STAGES and STAGES.index(at) >= STAGES.index(stage):
@@ -609,7 +609,7 @@ def trainer_starved(bed: Bed, times: int) -> None:
     """It may not have a byte more of address space, from one of its stages on."""
     device = bed.device()
     album(device.state / "images", 12)
-    for stage, _ in zip(("", "scan", "bottlenecks", "training"), bed.rounds(times), strict=False):
+    for _, stage in zip(bed.rounds(times), ("", "scan", "bottlenecks", "training"), strict=False):
 
         def hurt(child: int, at: str, stage: str = stage) -> bool:
             if at != stage:
@@ -731,7 +731,7 @@ FAULTS = (
 
 
 def chosen(only: list[str], *, quick: bool, soak_minutes: float) -> list[Fault]:
-    """Return the faults to make; `only`: begins of their names, none: all."""
+    """Return the faults to make; `only`: their names, or begins of several; none: all."""
     faults = [*FAULTS]
     if soak_minutes:
         faults.append(
@@ -739,4 +739,9 @@ def chosen(only: list[str], *, quick: bool, soak_minutes: float) -> list[Fault]:
         )
     if quick:
         faults = [replace(fault, times=fault.quick) for fault in faults if fault.quick or fault.name == "soak"]
-    return [fault for fault in faults if not only or any(fault.name.startswith(name) for name in only)]
+    names = {fault.name for fault in faults}
+    return [
+        fault
+        for fault in faults
+        if not only or any(fault.name == name or (name not in names and fault.name.startswith(name)) for name in only)
+    ]
