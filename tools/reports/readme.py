@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import taught
 
-from benchmarks import gate
+from benchmarks import faults, gate
 from benchmarks.keras_recipes import LONG, Share
 from benchmarks.live import table
 from benchmarks.retrain import keras_table
@@ -54,6 +54,7 @@ def main() -> int:
         "retrain": retrain(runs),
         "keras": keras(runs),
         "live": table(live).splitlines(),
+        "faults": faults.table(json.loads((HERE / "faults.json").read_text(encoding="utf-8"))).splitlines(),
         "gate": [gate.table(gated), "", *gate.sentences(gated)],
         "taught": taught.summary(taught.read()),
     }
