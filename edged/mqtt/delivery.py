@@ -13,9 +13,10 @@ from edged.mqtt.outbox import OLDEST, Outbox, Stored
 
 log = logging.getLogger(__name__)
 
-STALL_S = 0.5
-"""A message that was taken so long ago and is not acknowledged, sent or not, goes to disk, with all that follows it: a
-process that dies while a broker stalls loses no more than this. A broker that answers sooner costs the disk nothing."""
+STALL_S = 0.375
+"""A message that was taken so long ago and is not acknowledged, sent or not, goes to disk with all that follows it, as
+soon as `SPILL_S` has passed since the last commit: a process that dies while a broker stalls loses half a second, no
+more. A broker that answers sooner costs the disk nothing."""
 MEMORY_BYTES = 8_000_000
 """So is one that lets this much pile up."""
 SPILL_S = 0.1

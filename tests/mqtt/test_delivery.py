@@ -17,7 +17,7 @@ from tests.full_disk import fill_up
 from tests.mqtt.clock import Clock, set_clock
 
 # What is promised; written down here too, so that it is not changed by a slip.
-STALL_S, SPILL_S, REOPEN_S, COMMIT_S, COMMIT_ROWS = 0.5, 0.1, 2.0, 1.0, 100
+STALL_S, SPILL_S, REOPEN_S, COMMIT_S, COMMIT_ROWS = 0.375, 0.1, 2.0, 1.0, 100
 HEADER = 16
 """What a packet may need beside its topic and payload."""
 

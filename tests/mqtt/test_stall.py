@@ -18,7 +18,7 @@ from tests.waiting import PATIENCE_S
 
 PRODUCER = Path(__file__).with_name("producer.py")
 # What is promised, and written down in `delivery` too: how long a message may wait in memory, and between two commits.
-STALL_S, SPILL_S = 0.5, 0.1
+STALL_S, SPILL_S = 0.375, 0.1
 
 
 class Producer:
