@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edged.vision.flatbuffer import pack, schema, unpack
+from edged.vision.flatbuffer import operator_name, pack, schema, unpack
 from tests.networks import SHIPPED
 
 
@@ -44,6 +44,17 @@ def with_scale(scale: float, *, output: bool = False) -> bytes:
         graph.tensors[tensor].quantization.scale = np.array([scale], np.float32)
 
     return _crafted(change)
+
+
+def unpooled() -> bytes:
+    """Return the model with a head that reads the features before they are pooled: each of 49 places has its scores."""
+    model = unpack(shipped_model())
+    graph = model.subgraphs[0]
+    operators = {operator_name(model, one): one for one in graph.operators}
+    pool, head = operators["MEAN"], operators["FULLY_CONNECTED"]
+    head.inputs = np.array([pool.inputs[0], *head.inputs[1:]], np.int32)
+    head.builtinOptions.keepNumDims = True
+    return pack(model)
 
 
 CRAFTED = {

@@ -10,7 +10,7 @@ import pytest
 from edged.errors import ModelError
 from edged.zoo import examination, examiner
 from edged.zoo.examination import ExaminationRequest, examine
-from tests.crafted import CRAFTED, hungry, shipped_model
+from tests.crafted import CRAFTED, hungry, shipped_model, unpooled
 from tests.networks import SHIPPED
 
 
@@ -27,6 +27,12 @@ def test_a_crafted_model_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(ModelError) as caught:
         examine(CRAFTED[name]())
     assert "\n" not in str(caught.value)
+
+
+def test_scores_without_a_label_are_refused() -> None:
+    """The daemon looked for the best one's label, and ended."""
+    with pytest.raises(ModelError, match="gives 49000 scores of 1000 classes and a bottleneck of 62720"):
+        examine(unpooled())
 
 
 def test_how_the_process_ended_is_told() -> None:

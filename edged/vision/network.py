@@ -115,6 +115,7 @@ class Network:
             raise ModelError("the bottleneck is not its second output, as its manifest says") from error
         _, self.height, self.width, _ = map(int, image["shape"])
         self.classes, self.features = int(scores["shape"][-1]), int(bottleneck["shape"][-1])
+        self._check_sizes(int(np.prod(scores["shape"])), int(np.prod(bottleneck["shape"])))
         self._crop = crop
         self._signed = image["dtype"] == np.int8
         self._input = int(image["index"])
@@ -142,7 +143,9 @@ class Network:
         """
         invoke_ms = self._invoke(prepared)
         tensor = self._interpreter.get_tensor
-        return Outputs(tensor(self._scores).reshape(-1), tensor(self._bottleneck).reshape(-1), invoke_ms)
+        outputs = Outputs(tensor(self._scores).reshape(-1), tensor(self._bottleneck).reshape(-1), invoke_ms)
+        self._check_sizes(outputs.scores.size, outputs.bottleneck.size)  # a graph may choose them anew each time
+        return outputs
 
     def decode(self, outputs: Outputs) -> Inference:
         """Make real numbers from an invocation's bytes."""
@@ -161,6 +164,14 @@ class Network:
         """
         self._invoke(prepared)
         return self._interpreter.get_tensor(self._bottleneck).reshape(-1)  # type: ignore[no-any-return] # untyped library
+
+    def _check_sizes(self, scores: int, features: int) -> None:
+        """Raise ModelError where an output is no vector: there would be scores without a label."""
+        if scores != self.classes or features != self.features:
+            raise ModelError(
+                f"gives {scores} scores of {self.classes} classes and a bottleneck of {features} values, "
+                f"{self.features} wide; one vector each is needed"
+            )
 
     def _invoke(self, prepared: Image) -> float:
         """Run the interpreter and return the time of the invocation alone, milliseconds."""

@@ -1,4 +1,4 @@
-"""`tools/bench live|retrain|once|selection|gate|unknown|calibration|doubtful|suggest|faults`."""
+"""`tools/bench live|retrain|once|selection|gate|unknown|calibration|doubtful|suggest|faults|fuzz`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import at_once, calibration, doubtful, faults, gate, live, retrain, selection, suggestion, unknown
+from benchmarks import at_once, calibration, doubtful, faults, fuzz, gate, live, retrain, selection, suggestion, unknown
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -107,6 +107,7 @@ def parsed() -> argparse.Namespace:
 
     _add_set_aside(commands)
     _add_faults(commands)
+    fuzz.add_options(commands.add_parser("fuzz", help="send a daemon what would harm it: models, commands, images"))
     args = parser.parse_args()
     # Both are known now, not after an hour of measuring.
     for file in (getattr(args, name, None) for name in ("into", "out", "measured")):
@@ -175,6 +176,14 @@ def _faults(args: argparse.Namespace) -> Told:
     return numbers, faults.table(numbers), _indented
 
 
+def _fuzz(args: argparse.Namespace) -> Told:
+    numbers = fuzz.measure(args.what, count=args.count, seed=args.seed, workers=args.workers, seconds=args.seconds)
+    if args.into is not None:
+        fuzz.add_to(args.into, numbers)
+        args.into = None
+    return numbers, "\n".join([*fuzz.table(numbers), "", *fuzz.sentences(numbers)]), _indented
+
+
 def _retrain(args: argparse.Namespace) -> Told:
     numbers = retrain.measure(
         args.images,
@@ -208,6 +217,7 @@ RUN: dict[str, Callable[[argparse.Namespace], Told]] = {
     "doubtful": _doubtful,
     "suggest": _suggest,
     "faults": _faults,
+    "fuzz": _fuzz,
     "retrain": _retrain,
 }
 

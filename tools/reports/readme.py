@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import taught
 
-from benchmarks import faults, gate
+from benchmarks import faults, fuzz, gate
 from benchmarks.keras_recipes import LONG, Share
 from benchmarks.live import table
 from benchmarks.retrain import keras_table
@@ -50,7 +50,9 @@ def main() -> int:
     runs = json.loads((HERE / "retrain.json").read_text(encoding="utf-8"))
     live = json.loads((HERE / "live.json").read_text(encoding="utf-8"))
     gated = json.loads((HERE / "gate.json").read_text(encoding="utf-8"))
+    fuzzed = json.loads((HERE / "fuzz.json").read_text(encoding="utf-8"))
     parts = {
+        "fuzz": [*fuzz.table(fuzzed), "", *fuzz.sentences(fuzzed)],
         "retrain": retrain(runs),
         "keras": keras(runs),
         "live": table(live).splitlines(),

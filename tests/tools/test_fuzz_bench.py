@@ -1,0 +1,184 @@
+"""What `tools/bench fuzz` sends, and a share of it, with the same seeds each time, at the same doors."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from edged.errors import ModelError
+from edged.zoo.examination import examine
+from tests.conftest import REPOSITORY
+from tests.networks import made
+
+# Python 3.12 warns of forks of a process with threads, as pytest's workers are; these forks only decode and end.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+SEED = 7
+
+
+def test_a_number_is_always_the_same_mutant() -> None:
+    from benchmarks.model_mutants import CannotBeWrittenError, mutant
+
+    models = {name: made(name).model for name in ("made_v1_128", "made_signed")}
+    seen = []
+    for number in range(30):
+        try:
+            one, again = mutant(models, SEED, number), mutant(models, SEED, number)
+        except CannotBeWrittenError:
+            continue
+        assert one == again
+        seen.append(one)
+    assert {one.base for one in seen} == set(models)
+    assert len({one.change for one in seen}) > 20
+    assert mutant(models, SEED + 1, 0) != mutant(models, SEED, 0)
+
+
+def test_mutants_of_every_sort_are_made() -> None:
+    from benchmarks.model_mutants import FIELDS, CannotBeWrittenError, kind, mutant
+
+    models = {"made_v1_128": made("made_v1_128").model}
+    kinds = set()
+    for number in range(250):
+        try:
+            kinds.add(kind(mutant(models, SEED, number).change))
+        except CannotBeWrittenError:
+            continue
+    assert kinds == {*FIELDS, "bytes"}
+
+
+def end_of(model: bytes) -> str:
+    try:
+        examine(model)
+    except ModelError as error:
+        return str(error)
+    return "accepted"
+
+
+def test_mutants_are_refused_in_a_line_or_accepted() -> None:
+    """Through the examination itself, a process for each: none of them reaches this one."""
+    from benchmarks.model_mutants import CannotBeWrittenError, mutant
+
+    models = {"made_insects": made("made_insects").model}
+    ends = []
+    for number in range(12):
+        try:
+            model = mutant(models, SEED, number).model
+        except CannotBeWrittenError:
+            continue
+        ends.append(end_of(model))
+    assert len(ends) > 8
+    assert "accepted" in ends
+    assert len(set(ends)) > 2
+    assert not [end for end in ends if "\n" in end or "internal error" in end]
+
+
+def test_payloads_are_accepted_or_rejected_in_a_line() -> None:
+    from benchmarks.fuzz_commands import judge, payload
+
+    answers = []
+    for number in range(3000):
+        name, data = payload(random.Random(f"{SEED}/{number}"), f"n{number}")
+        answers.append(judge(name, data))
+    assert 300 < answers.count("accepted") < 2000
+    assert len(set(answers)) > 30
+
+
+def test_a_valid_payload_of_each_command_is_made() -> None:
+    from benchmarks.fuzz_commands import judge, payload
+    from edged.contract.commands import COMMANDS
+
+    accepted = set()
+    for number in range(3000):
+        name, data = payload(random.Random(f"{SEED}/{number}"), f"n{number}")
+        if judge(name, data) == "accepted":
+            accepted.add(name)
+    assert accepted == set(COMMANDS)
+
+
+def test_what_costs_most_costs_little_memory() -> None:
+    from benchmarks.fuzz_commands import costs, hostile
+
+    names = [what for what in hostile() if what.startswith(("mill", "most"))]
+    for what, one in costs(names).items():
+        assert one["peak_mb"] < 40, what
+        assert one["answer"] != "accepted", what
+
+
+def test_pictures_are_decoded_or_refused_and_end_no_process() -> None:
+    from benchmarks.fuzz_images import decode_all
+
+    done = decode_all((SEED, 0, 400))
+    assert (done.ended, done.wrong) == ([], [])
+    assert sum(done.answers.values()) == 400
+    assert done.answers["decoded"] > 50
+    assert len(done.answers) > 5
+
+
+def test_an_end_and_an_error_while_decoding_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import fuzz_images
+    from edged.images import image
+
+    def look_at(data: bytes) -> None:
+        if data.startswith(b"BM"):
+            raise KeyError("BMP")
+        if data.startswith(b"RIFF"):
+            fuzz_images.os._exit(7)
+
+    monkeypatch.setattr(image, "look_at", look_at)
+    done = fuzz_images.decode_all((SEED, 0, 100))
+    assert done.ended
+    assert all("WebP" in one for one in done.ended)
+    assert done.wrong
+    assert all("KeyError" in one for one in done.wrong)
+    assert sum(done.answers.values()) + len(done.ended) == 100
+
+
+def test_the_end_of_a_mutant_in_a_fork_is_told() -> None:
+    from benchmarks.fuzz_models import open_in_a_fork, reason
+    from benchmarks.model_mutants import Mutant
+    from tests.crafted import CRAFTED, shipped_model
+
+    def opened(model: bytes) -> tuple[str, str, int]:
+        seen = open_in_a_fork(Mutant(0, "shipped", "made by hand", model))
+        return seen.end, reason(seen.why), seen.classes
+
+    assert opened(shipped_model()) == ("accepted", "", 1000)
+    assert opened(b"no model")[:2] == ("refused", "not a TensorFlow Lite model (no TFLN mark)")
+    end, why, _ = opened(CRAFTED["negative scale"]())
+    assert end == "signal"
+    assert why.startswith("SIG")
+
+
+def test_the_daemon_s_turn_is_mixed() -> None:
+    from benchmarks.fuzz_models import Opened, Turns
+
+    ends = ["refused"] * 5 + ["accepted"] * 5 + ["not written"]
+    turns = Turns(iter([Opened(number, "", "", end, "", 0.0) for number, end in enumerate(ends)]))
+    turns._thread.join()
+    taken = []
+    while (one := turns.next()) is not None:
+        taken.append(one.end)
+    assert taken == ["accepted"] * 4 + ["refused", "accepted"] + ["refused"] * 4
+    assert (turns.left(), len(turns.known)) == ([], 11)
+
+
+def test_numbers_stand_beside_those_of_another_day(tmp_path: Path) -> None:
+    from benchmarks.fuzz import add_to
+
+    file = tmp_path / "fuzz.json"
+    add_to(file, {"models": 1})
+    add_to(file, {"images": 2})
+    add_to(file, {"models": 3})
+    assert json.loads(file.read_text(encoding="utf-8")) == {"images": 2, "models": 3}
+
+
+def test_the_report_s_daemon_went_on() -> None:
+    """The kept numbers themselves: no restart, no traceback, no long gap that was not the machine's own."""
+    numbers = json.loads((REPOSITORY / "tools" / "reports" / "fuzz.json").read_text(encoding="utf-8"))
+    lives = [numbers[what]["live"] for what in ("commands", "images") if what in numbers]
+    for seen in (numbers["models"]["pushed"], *lives):
+        assert (seen["lost"], seen["restarts"], seen["tracebacks"], seen["exit_code"]) == ("", 0, 0, 0)
+    assert numbers["commands"]["wrong"] == []

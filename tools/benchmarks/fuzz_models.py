@@ -1,0 +1,337 @@
+"""`tools/bench fuzz models`: thousands of models that are wrong somewhere, and a daemon that they are pushed to.
+
+Opening one in a new process takes most of a second, which is spent on importing libraries. So all mutants are first
+opened by forks of one process that has imported them, each fork running what the examination's child process runs
+(`edged.zoo.examiner`). That finds which mutants end their process, which are refused and which are accepted. Then a
+real daemon is sent them meanwhile by the real commands, four that end their process or are accepted to one that is
+refused, as long as there is time. What was accepted is used, and rolled back.
+"""
+
+from __future__ import annotations
+
+import base64
+import concurrent.futures
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+import select
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.fuzzed import FuzzedDevice, LostDeviceError
+from benchmarks.live import Broker
+from benchmarks.model_mutants import CannotBeWrittenError, Mutant, kind, mutant
+
+LIMIT_S = 60.0
+"""For one mutant in a fork, as for the examination of one."""
+_PART_BYTES = 512 * 1024
+_TEXT = 200
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What came of opening a mutant.
+
+    Attributes:
+        number, base, change: See `Mutant`.
+        end: "accepted", "refused", "signal", "memory", "time" or "not written".
+        why: The refusal, or the signal's name.
+        seconds: Wall time.
+        classes: Number of outputs, where it was accepted.
+    """
+
+    number: int
+    base: str
+    change: str
+    end: str
+    why: str
+    seconds: float
+    classes: int = 0
+
+
+def bases() -> dict[str, bytes]:
+    """Return the sound models that mutants are made of: small ones of several converters, and the shipped one."""
+    from tests.crafted import shipped_model
+    from tests.networks import made
+
+    names = ("made_v1_128", "made_birds", "made_insects", "made_inception", "made_efficientnet", "made_resnet")
+    return {name: made(name).model for name in (*names, "made_signed")} | {"shipped": shipped_model()}
+
+
+# -- in forks ----------------------------------------------------------------------------------------------------------
+
+
+_MODELS: dict[str, bytes] = {}
+_SEED = 0
+
+
+def _begin(models: dict[str, bytes], seed: int) -> None:
+    """Import what each fork needs, once for all of a worker's."""
+    global _SEED  # noqa: PLW0603 - what a worker process is given when it starts
+    from edged.vision.flatbuffer import schema
+    from edged.vision.network import import_runtime
+
+    os.nice(10)
+    import_runtime("auto")
+    schema()
+    _MODELS.update(models)
+    _SEED = seed
+
+
+def _open(number: int) -> Opened:
+    try:
+        made = mutant(_MODELS, _SEED, number)
+    except CannotBeWrittenError as error:
+        return Opened(number, "", "", "not written", str(error)[:_TEXT], 0.0)
+    return open_in_a_fork(made)
+
+
+def open_in_a_fork(made: Mutant) -> Opened:
+    """Let a fork of this process do with a mutant what the examination's child does, under the same limits."""
+    from edged import process
+
+    begin = time.monotonic()
+    with process.file_in_memory("model") as file, process.file_in_memory("errors") as errors:
+        file.write(made.model)
+        file.flush()
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.dup2(errors.fileno(), 2)
+            _work(f"/proc/self/fd/{file.fileno()}", writer)
+        os.close(writer)
+        ready, _, _ = select.select([reader], [], [], LIMIT_S)
+        said = os.read(reader, 65536) if ready else b""
+        if not ready:
+            os.kill(child, signal.SIGKILL)
+        os.close(reader)
+        _, status = os.waitpid(child, 0)
+        errors.seek(0)
+        short = b"bad_alloc" in errors.read()[-65536:]
+    seconds = round(time.monotonic() - begin, 3)
+    if not ready:
+        end, why, classes = "time", f"{LIMIT_S:g} s", 0
+    elif said:
+        end, why, classes = json.loads(said)
+    else:
+        number = os.WTERMSIG(status)
+        end, why, classes = "memory" if short else "signal", signal.Signals(number).name if number else "exit", 0
+    return Opened(made.number, made.base, made.change, end, why, seconds, classes)
+
+
+def _work(path: str, writer: int) -> None:
+    """Be the child: open the model, say what came of it, and end."""
+    from edged.errors import ModelError
+    from edged.memory import available_bytes
+    from edged.zoo.examination import LEAST_BYTES, SHARE, ExaminationRequest
+    from edged.zoo.examiner import examine
+
+    memory = max(LEAST_BYTES, round(available_bytes() * SHARE))
+    try:
+        seen = examine(ExaminationRequest(path, "auto", 1, 0.875, None, [], 2, memory), lambda _: None)
+        said: tuple[str, str, int] = ("accepted", "", seen.classes)
+    except ModelError as error:
+        said = ("refused", str(error)[:_TEXT], 0)
+    except MemoryError:
+        said = ("memory", "MemoryError", 0)
+    except BaseException as error:  # noqa: BLE001 - the top of a process
+        said = ("refused", f"internal error ({type(error).__name__}: {error})"[:_TEXT], 0)
+    os.write(writer, json.dumps(said).encode())
+    os._exit(0)
+
+
+# -- on a daemon -------------------------------------------------------------------------------------------------------
+
+
+class Turns:
+    """Which mutant a daemon gets next: four that it may choke on, or accepts, to one that is refused.
+
+    Args:
+        opened: What comes of opening mutants, as it becomes known.
+    """
+
+    def __init__(self, opened: Iterator[Opened]) -> None:
+        self.known: list[Opened] = []
+        self._others: deque[Opened] = deque()
+        self._refused: deque[Opened] = deque()
+        self._in_a_row = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._read, args=(opened,), daemon=True)
+        self._thread.start()
+
+    def next(self) -> Opened | None:
+        """Return the next one; None: there is no more."""
+        while not (self._others or self._refused):
+            if self._over.is_set() and not (self._others or self._refused):
+                return None
+            time.sleep(0.05)
+        if self._others and (self._in_a_row < 4 or not self._refused):
+            self._in_a_row += 1
+            return self._others.popleft()
+        self._in_a_row = 0
+        return self._refused.popleft()
+
+    def left(self) -> list[Opened]:
+        """Wait until all were opened; return those that were not taken."""
+        self._thread.join()
+        return [*self._others, *self._refused]
+
+    def _read(self, opened: Iterator[Opened]) -> None:
+        try:
+            for one in opened:
+                self.known.append(one)
+                if one.end == "refused":
+                    self._refused.append(one)
+                elif one.end != "not written":
+                    self._others.append(one)
+        finally:
+            self._over.set()
+
+
+class Pushing:
+    """A daemon that is sent mutants.
+
+    Args:
+        device: The daemon.
+    """
+
+    def __init__(self, device: FuzzedDevice) -> None:
+        self.device = device
+        self.ends: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.uses: Counter[str] = Counter()
+        self.differ: list[str] = []
+
+    def push(self, model: bytes, one: Opened) -> None:
+        """Send a mutant; use it where it is accepted, and go back."""
+        device, name = self.device, "fuzzed"
+        device.doing = f"models_add of {one.number}: {one.base}: {one.change}"
+        sha256 = hashlib.sha256(model).hexdigest()
+        for offset in range(0, len(model), _PART_BYTES):
+            data = base64.b64encode(model[offset : offset + _PART_BYTES]).decode()
+            ack = device.ack("models_chunk", sha256=sha256, size=len(model), offset=offset, data=data)
+            if ack["status"] != "accepted":
+                self.ends[f"chunk: {reason(ack['error'])}"] += 1
+                return
+        labels = [f"class {number}" for number in range(max(1, one.classes))]
+        job = device.job("models_add", sha256=sha256, name=name, labels=labels, replace=True)
+        if job["status"] != "succeeded":
+            told = str(job["error"]).removeprefix("models_add: ").removeprefix(f"{name}: ")
+            killed = re.search(r"killed by signal \d+ \((\w+)\)", told)
+            self.ends[f"signal {killed.group(1)}" if killed else "refused"] += 1
+            self.reasons[reason(told)] += 1
+            if one.end == "accepted":
+                self.differ.append(f"{one.number}: {told[:_TEXT]}")
+            return
+        self.ends["accepted"] += 1
+        device.doing = f"models_use of {one.number}: {one.base}: {one.change}"
+        used = device.job("models_use", model=name)
+        self.uses["answered" if used["status"] == "succeeded" else reason(str(used["error"]))] += 1
+        if used["status"] == "succeeded":
+            device.doing = f"rollback from {one.number}: {one.base}: {one.change}"
+            back = device.job("rollback")
+            if back["status"] != "succeeded":
+                self.uses[f"rollback: {reason(str(back['error']))}"] += 1
+                device.job("models_use", model="mobilenet_v2")
+
+
+def reason(text: str) -> str:
+    """Return a refusal without what is of this mutant alone: numbers and names."""
+    text = re.sub(r"model [0-9a-f]{12} ", "model … ", text)
+    text = re.sub(r"tensor \S+ has", "tensor … has", text)
+    text = re.sub(r"-?\d[\d.e+-]*|\bnan\b|-?\binf\b", "N", text)
+    return text[:90]
+
+
+def measure(
+    *, count: int, seed: int, workers: int, seconds: float, models: Mapping[str, bytes] | None = None
+) -> dict[str, Any]:
+    """Open mutants in forks, and push them to a daemon meanwhile.
+
+    Args:
+        count: Mutants.
+        seed: Of the mutants.
+        workers: Forks at a time.
+        seconds: How long mutants are pushed; what is left then is not.
+        models: What mutants are made of; None: `bases`.
+    """
+    sound = bases() if models is None else dict(models)
+    context = multiprocessing.get_context("fork")
+    with concurrent.futures.ProcessPoolExecutor(workers, context, _begin, (sound, seed)) as pool:
+        turns = Turns(pool.map(_open, range(count), chunksize=4))  # forks first: there are no other threads yet
+        pushed = push(sound, seed, turns, seconds)
+        left = turns.left()
+    return {
+        "seed": seed,
+        "mutants": count,
+        "bases": sorted(sound),
+        "opened": summary(turns.known),
+        "pushed": {**pushed, "not_pushed": dict(Counter(one.end for one in left).most_common())},
+    }
+
+
+def summary(opened: list[Opened]) -> dict[str, Any]:
+    """Return how many mutants came to which end, and why."""
+    return {
+        "ends": dict(Counter(one.end for one in opened).most_common()),
+        "signals": dict(Counter(one.why for one in opened if one.end == "signal").most_common()),
+        "kinds": _kinds(opened),
+        "reasons": dict(Counter(reason(one.why) for one in opened if one.end == "refused").most_common(40)),
+        "slowest_s": max((one.seconds for one in opened), default=0.0),
+        "internal": [asdict(one) for one in opened if "internal error" in one.why][:20],
+    }
+
+
+def _kinds(opened: list[Opened]) -> dict[str, dict[str, int]]:
+    kinds: dict[str, Counter[str]] = {}
+    for one in opened:
+        if one.end != "not written":
+            kinds.setdefault(kind(one.change), Counter())[one.end] += 1
+    return {name: dict(ends.most_common()) for name, ends in sorted(kinds.items())}
+
+
+def push(models: Mapping[str, bytes], seed: int, turns: Turns, seconds: float) -> dict[str, Any]:
+    """Push mutants to a daemon for so long; return what was seen."""
+    pushed: list[Opened] = []
+    with tempfile.TemporaryDirectory() as name:
+        broker = Broker(Path(name))
+        try:
+            device = FuzzedDevice(Path(name) / "device", broker.port)
+            pushing = Pushing(device)
+            lost = ""
+            begin = time.monotonic()
+            try:
+                while time.monotonic() - begin < seconds and (one := turns.next()) is not None:
+                    pushing.push(mutant(models, seed, one.number).model, one)
+                    pushed.append(one)
+                    if len(pushed) % 50 == 0:
+                        print(f"{len(pushed)} pushed, {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+            except LostDeviceError as error:  # what was seen until then is the finding
+                lost = str(error)
+            took = time.monotonic() - begin
+            seen = device.seen()
+            code = device.close()
+        finally:
+            broker.close()
+    return {
+        "count": len(pushed),
+        "seconds": round(took),
+        "of": dict(Counter(one.end for one in pushed).most_common()),
+        "ends": dict(pushing.ends.most_common()),
+        "uses": dict(pushing.uses.most_common()),
+        "reasons": dict(pushing.reasons.most_common(40)),
+        "differ": pushing.differ[:50],
+        "lost": lost,
+        "exit_code": code,
+        **seen,
+    }
