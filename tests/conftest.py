@@ -40,10 +40,16 @@ for _number, _handler in (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--counts`, for those who show the outcome without the tests' own output."""
+    """Add `--counts`, for those who show the outcome without the tests' own output, and `--systemd`."""
+    parser.addoption("--systemd", action="store_true", help="also boot a systemd, and run tests/booted in it")
     parser.addoption(
         "--counts", type=Path, metavar="FILE", help="write how many passed, failed and were skipped, and why"
     )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what takes a whole booted machine, unless it is asked for."""
+    return True if collection_path.name == "booted" and not config.getoption("--systemd") else None
 
 
 def pytest_configure(config: pytest.Config) -> None:
