@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def available_bytes(root: Path = Path("/")) -> int:
-    """Return what this process may still take: MemAvailable, or less where a control group of version 2 says so.
+    """Return what this process may still take: MemAvailable, or less where a control group says so.
 
     Args:
         root: Where /proc and /sys lie.
@@ -29,12 +29,20 @@ def _free(root: Path) -> int:
 
 
 def _group_free(root: Path) -> Iterator[int]:
-    """Yield what the control group leaves, and each one that it is in, where it has a limit."""
-    name = _read(root / "proc/self/cgroup").partition("0::")[2].strip().lstrip("/")
-    groups = root / "sys/fs/cgroup"
-    group = groups / name
+    """Yield what the control group leaves, and each one that it is in, where it has a limit; of version 2 or 1."""
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, name = rest.partition(":")
+        if not controllers:
+            yield from _limits(root / "sys/fs/cgroup", name, "memory.max", "memory.current")
+        elif "memory" in controllers.split(","):
+            yield from _limits(root / "sys/fs/cgroup/memory", name, "memory.limit_in_bytes", "memory.usage_in_bytes")
+
+
+def _limits(groups: Path, name: str, limit_file: str, used_file: str) -> Iterator[int]:
+    group = groups / name.strip().lstrip("/")
     while True:
-        limit, used = _read(group / "memory.max").strip(), _read(group / "memory.current").strip()
+        limit, used = _read(group / limit_file).strip(), _read(group / used_file).strip()
         if limit.isdigit() and used.isdigit():
             yield max(0, int(limit) - int(used))
         if group == groups or groups not in group.parents:

@@ -40,6 +40,18 @@ def test_what_may_be_taken_is_what_is_free_or_the_groups_leave(
     assert memory.available_bytes(tree(tmp_path, files)) == free
 
 
+@pytest.mark.parametrize(("limit", "free"), [(10**6, 6 * 10**5), (2**63 - 4096, 976562 * 1024)])
+def test_a_control_group_of_version_1_has_a_limit_too(tmp_path: Path, limit: int, free: int) -> None:
+    """As on JetPack 4, where no limit is a very large one."""
+    files = {
+        "proc/meminfo": "MemAvailable: 976562 kB\n",
+        "proc/self/cgroup": "5:cpu,cpuacct:/other\n4:memory:/system.slice/edged.service\n1:name=systemd:/x\n0::/x\n",
+        "sys/fs/cgroup/memory/system.slice/edged.service/memory.limit_in_bytes": f"{limit}\n",
+        "sys/fs/cgroup/memory/system.slice/edged.service/memory.usage_in_bytes": f"{4 * 10**5}\n",
+    }
+    assert memory.available_bytes(tree(tmp_path, files)) == free
+
+
 def test_without_a_control_group_what_is_free_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree(tmp_path, {"proc/meminfo": "MemAvailable:  1000 kB\n", "proc/self/cgroup": "0::/\n"})
     assert memory.available_bytes(tmp_path) == 1_024_000
