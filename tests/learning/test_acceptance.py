@@ -26,11 +26,14 @@ from tests.learning.test_incumbent import Device, quiet, without
 
 @pytest.fixture
 def device(tmp_path: Path) -> Iterator[Device]:
-    """20 pictures of each label, with labels drawn at random: how often they are guessed says who judged whom."""
+    """20 pictures of each label, half of them drawn at random: how often they are guessed says who judged whom."""
     store = open_images(tmp_path / "state", make_album(tmp_path / "album", 20), 100.0)
     store.scan(settle_s=0)
     found = Device(store, tmp_path)
-    labels = np.random.default_rng(0).permutation([image.label for image in found.selection.images])
+    # Half of them are right: else chance, and so the processor, would say whether a head is better than none.
+    labels, dice = np.array([image.label for image in found.selection.images]), np.random.default_rng(0)
+    wrong = dice.choice(len(labels), len(labels) // 2, replace=False)
+    labels[wrong] = dice.permutation(labels[wrong])
     images = (replace(image, label=str(label)) for image, label in zip(found.selection.images, labels, strict=True))
     found.selection = replace(found.selection, images=tuple(images))
     yield found
