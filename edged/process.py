@@ -41,10 +41,15 @@ def open_standard_streams() -> None:
         sys.stdout.reconfigure(errors="replace")  # standard error escapes such characters by itself
 
 
-def discard_output() -> None:
-    """Keep the interpreter from writing what is left in standard output's buffer when it ends."""
+def discard_output(*, errors: bool = False) -> None:
+    """Keep the interpreter from writing what is left in standard output's buffer when it ends.
+
+    Args:
+        errors: In that of standard error too: the terminal has gone.
+    """
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
+    for stream in (1, 2) if errors else (1,):
+        os.dup2(null, stream)
     os.close(null)
 
 

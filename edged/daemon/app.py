@@ -45,7 +45,7 @@ from edged.instance import claim
 from edged.jobs.runner import JobRunner
 from edged.mqtt import open_link
 from edged.mqtt.link import CLOSING_S
-from edged.process import favour_main_thread
+from edged.process import discard_output, favour_main_thread
 from edged.sensors import open_sensors
 from edged.store import Store
 from edged.vision.preprocess import stay_on_one_thread
@@ -300,7 +300,8 @@ class Daemon:
 
     def _on_hangup(self, number: int, frame: FrameType | None) -> None:
         if self._has_terminal and not _has_terminal():
-            self._on_signal(number, frame)  # the window that it ran in was closed
+            discard_output(errors=True)  # the window that it ran in was closed: nothing can be printed any more
+            self._on_signal(number, frame)
         self._hangups += 1
 
     def _read_again(self) -> None:

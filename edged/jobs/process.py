@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
@@ -91,6 +91,7 @@ class ChildProcess(Generic[Request, Progress, Outcome]):
         request: What it is to do.
         timeout_s: From now on; after so long, `wait` raises. None: any time.
         memory_bytes: How much address space it may take beyond that of a bare Python. None: any.
+        descriptors: Open files that it gets too, under the same numbers.
 
     Raises:
         ChildError: It cannot be started: too many processes or open files, or no memory.
@@ -103,8 +104,10 @@ class ChildProcess(Generic[Request, Progress, Outcome]):
         *,
         timeout_s: float | None = None,
         memory_bytes: int | None = None,
+        descriptors: Sequence[int] = (),
     ) -> None:
         self._child = child
+        self._descriptors = descriptors
         self._timeout_s = timeout_s
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._rest = b""
@@ -131,6 +134,7 @@ class ChildProcess(Generic[Request, Progress, Outcome]):
                     stdout=subprocess.PIPE,
                     stderr=self._errors,
                     bufsize=0,
+                    pass_fds=self._descriptors,
                     env=_environment(),
                     start_new_session=True,  # Ctrl-C in a terminal is for the parent; and a group can be ended whole
                 )

@@ -32,6 +32,8 @@ BATCH = 64
 BUSY_PER_S = 200
 """What does not fit is answered, `busy`, this often, so that these answers do not crowd out the others; the rest is
 dropped without an answer, and counted."""
+_LAST_S = 1.0
+"""How long a stop waits for the command at hand."""
 REPORT_S = 60.0
 """How often the log tells how many."""
 
@@ -99,6 +101,7 @@ class Dispatcher:
         self._dropped = self._reported = 0
         self._report_at = 0.0
         self._over = False
+        self._at_work = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="edged-mqtt-commands", daemon=True)
 
     def start(self) -> None:
@@ -129,10 +132,13 @@ class Dispatcher:
         """
         self._inbox.close()
         self._thread.join(timeout_s)
+        ended = self._at_work.acquire(timeout=_LAST_S)  # the ledger is closed next: what is begun ends before
         self._over = True
+        if ended:
+            self._at_work.release()
 
     def _run(self) -> None:
-        while (first := self._inbox.get()) is not None and not self._over:
+        while (first := self._inbox.get()) is not None:
             batch = [first]
             while len(batch) < BATCH and (another := self._inbox.get(wait=False)) is not None:
                 batch.append(another)
@@ -146,11 +152,16 @@ class Dispatcher:
         taken: dict[str, _Taken] = {}
         for arrival in batch:
             try:
-                self._judge(arrival, taken)
+                with self._at_work:
+                    if self._over:
+                        return
+                    self._judge(arrival, taken)
             except Exception:  # the top of a thread: the next command must find it alive
                 log.exception("command %s", arrival.received.topic)
         try:
-            self._accept(taken)
+            with self._at_work:
+                if not self._over:
+                    self._accept(taken)
         except Exception:  # as above
             log.exception("commands %s", ", ".join(taken))
 
@@ -246,12 +257,18 @@ class Dispatcher:
         while self._refused:
             name, id_ = self._refused.popleft()
             try:
-                if not self._answer_again(id_):
-                    error = f"busy: too many {name} commands wait; send it again later"
-                    log.debug("command %s %s rejected: %s", name, id_, error)
-                    self._publish(f"ack/{id_}", Ack(id=id_, status="rejected", error=error).encode())
+                with self._at_work:
+                    if self._over:
+                        return
+                    self._answer_busy(name, id_)
             except Exception:  # as in `_handle`
                 log.exception("command %s %s", name, id_)
+
+    def _answer_busy(self, name: str, id_: str) -> None:
+        if not self._answer_again(id_):
+            error = f"busy: too many {name} commands wait; send it again later"
+            log.debug("command %s %s rejected: %s", name, id_, error)
+            self._publish(f"ack/{id_}", Ack(id=id_, status="rejected", error=error).encode())
 
     def _report(self, *, last: bool = False) -> None:
         now, dropped = time.monotonic(), self._dropped  # which another thread counts on

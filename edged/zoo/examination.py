@@ -8,7 +8,6 @@ or brought before a child process has opened it and classified images with it, u
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,7 +41,7 @@ class ExaminationRequest:
     """What the child is to open.
 
     Attributes:
-        model: Path of the .tflite file; it may be that of an open file of the parent's, below /proc.
+        model: Path of the .tflite file; /proc/self/fd/N is an open file that the child was given.
         runtime, threads, crop, outputs: See `vision.network.Network`.
         frames: (height, width, base64 of RGB bytes) of images to classify.
         count: So many images in all.
@@ -116,7 +115,7 @@ def examine(
     """
     memory_bytes = max(LEAST_BYTES, round(available_bytes() * SHARE))
     try:
-        with _readable(model) as path:
+        with _readable(model) as (path, descriptors):
             request = ExaminationRequest(
                 model=path,
                 runtime=runtime,
@@ -127,7 +126,7 @@ def examine(
                 count=count,
                 memory_bytes=memory_bytes,
             )
-            with ChildProcess(EXAMINER, request, timeout_s=TIMEOUT_S) as child:
+            with ChildProcess(EXAMINER, request, timeout_s=TIMEOUT_S, descriptors=descriptors) as child:
                 return child.wait()
     except OSError as error:
         raise ModelError(f"cannot be tried: {error.strerror or error}") from error
@@ -140,12 +139,16 @@ def examine(
 
 
 @contextmanager
-def _readable(model: bytes | Path) -> Iterator[str]:
-    """Yield a path at which the child finds the model."""
+def _readable(model: bytes | Path) -> Iterator[tuple[str, list[int]]]:
+    """Yield a path at which the child finds the model, and what it must be given for that.
+
+    The parent's own /proc/PID/fd would not do: who has changed to another user may not be looked at, not even by that
+    user's processes.
+    """
     if isinstance(model, Path):
-        yield str(model)
+        yield str(model), []
         return
     with process.file_in_memory("model") as file:
         file.write(model)
         file.flush()
-        yield f"/proc/{os.getpid()}/fd/{file.fileno()}"
+        yield f"/proc/self/fd/{file.fileno()}", [file.fileno()]

@@ -198,8 +198,11 @@ def test_a_part_that_never_ends_does_not_keep_the_process(tmp_path: Path) -> Non
     assert (done.returncode, "still at work: " in done.stderr) == (7, True)
 
 
-def test_the_parts_of_a_stop_share_one_deadline() -> None:
+def test_the_parts_of_a_stop_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edged.daemon import deadline
     from edged.daemon.deadline import LEAVE_S, LINK_S, STOP_S, StopDeadline
+
+    monkeypatch.setattr(deadline, "LEAVE_S", 1e6)  # else it would end this process, which is that of the tests
     from edged.mqtt.link import CLOSING_S
 
     assert CLOSING_S < LINK_S < STOP_S < LEAVE_S < promised_s()
