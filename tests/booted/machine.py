@@ -245,9 +245,9 @@ class Machine:
 
     def install(self, config: str) -> None:
         """Install edged as systemd/README.md says, line by line, and start it."""
-        self.write("/root/edited.toml", config)
+        self.write("/srv/edited.toml", config)
         for line in readme_lines():
-            done = self.run("sh", "-c", f"cd {CHECKOUT}; export EDITOR='cp /root/edited.toml'; {line}")
+            done = self.run("sh", "-c", f"cd {CHECKOUT}; export EDITOR='cp /srv/edited.toml'; {line}")
             # A line that asks first whether there is something to do may find that there is not.
             good = done.returncode == 0 or (line.startswith("getent") and not done.stdout)
             assert good, f"systemd/README.md: {line}\n{done.stdout}\n{self.journal()}"
