@@ -131,7 +131,7 @@ def test_a_wrong_configuration_is_told_in_one_line_and_not_tried_again(service: 
 
 def test_a_password_may_be_a_credential(service: Service) -> None:
     service.machine.write("/srv/password", "secret\n")
-    (service.machine.root / "root/password").chmod(0o600)
+    (service.machine.root / "srv/password").chmod(0o600)
     service.add_to_unit("[Service]\nLoadCredential=mqtt:/srv/password\n")
     service.configure(f'{CONFIG}\n[mqtt]\nusername = "dut"\npassword_file = "credential:mqtt"\n')
     service.machine.check("systemctl", "restart", "edged")

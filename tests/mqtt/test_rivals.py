@@ -122,5 +122,5 @@ def test_a_rival_that_the_broker_does_not_name_is_only_hinted_at(
 
     wait_for(told, "a hint")
     decided = list(itertools.chain.from_iterable(retry.decided for retry in retries))
-    assert max(delay_s for how, delay_s, _ in decided if how != "taken over") <= RECENT_LONGEST_S
+    assert all(delay_s <= RECENT_LONGEST_S for how, delay_s, _ in decided if how != "taken over")
     assert protocol == "5" or {retry.warning for retry in retries} == {None}

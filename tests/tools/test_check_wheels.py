@@ -24,11 +24,11 @@ def tool() -> ModuleType:
 
 @pytest.fixture
 def library() -> Path:
-    """A library that asks for versions of glibc's and libstdc++'s symbols."""
-    spec = importlib.util.find_spec("tflite_runtime") or importlib.util.find_spec("ai_edge_litert")
+    """A library that asks for versions of glibc's, libstdc++'s and the C++ ABI's symbols: LiteRT's main one."""
+    spec = importlib.util.find_spec("ai_edge_litert")
     assert spec is not None
     assert spec.submodule_search_locations
-    return next(Path(folder) for folder in spec.submodule_search_locations).glob("*.so").__next__()
+    return Path(spec.submodule_search_locations[0]) / "libpywrap_litert_common.so"
 
 
 def wheel_of(folder: Path, files: dict[str, Path]) -> Path:

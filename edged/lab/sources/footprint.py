@@ -6,15 +6,16 @@ has given back is there for the next one, which would then seem to need none.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edged.errors import ChildError, ChildTimeoutError, ModelError
 from edged.jobs.process import Child, ChildProcess, serve
+from edged.memory import peak_mb
 
 if TYPE_CHECKING:
     from edged.learning import Limits
@@ -49,8 +50,8 @@ class Footprint:
 
     Attributes:
         frame_ms: Time of one invocation: the shortest of some, since other work on the device only makes them longer.
-        memory_mb: How much the peak of a bare process's resident memory grows while it loads the runtime, opens the
-            network and invokes it, 10^6 bytes.
+        memory_mb: How much the resident memory of a process that has loaded edged's own code grows at most while it
+            loads the runtime, opens the network and invokes it, 10^6 bytes.
     """
 
     frame_ms: float
@@ -93,10 +94,13 @@ def _weigh(request: Weighing, _tell: Callable[[dict[str, Any]], None]) -> Footpr
     import numpy as np
 
     from edged.store import read_bundle
+    from edged.vision.flatbuffer import schema
     from edged.vision.network import Network
 
     bundle = read_bundle(request.bundle)
-    before = _peak_mb()
+    schema()  # edged's own code, which Python compiles anew, in 50 MB, where it may keep no bytecode
+    _forget_peak()
+    before = peak_mb()
     network = Network(  # as the daemon opens it
         bundle.read_model(),
         runtime=request.runtime,
@@ -111,12 +115,13 @@ def _weigh(request: Weighing, _tell: Callable[[dict[str, Any]], None]) -> Footpr
     ends = time.monotonic() + _SECONDS
     while len(times) < _LEAST or (len(times) < _MOST and time.monotonic() < ends):
         times.append(network.invoke(frame).invoke_ms)
-    return Footprint(round(min(times), 3), round(_peak_mb() - before, 1))
+    return Footprint(round(min(times), 3), round(peak_mb() - before, 1))
 
 
-def _peak_mb() -> float:
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-    return int(found[1]) * 1024 / 1e6 if found else 0.0
+def _forget_peak() -> None:
+    """Let the peak begin again at what is resident now, where the kernel can do that (clear_refs in proc(5))."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from edged.lab.sources.footprint import Footprint, measure
 from edged.lab.sources.known_sources import KnownSource, read_known_sources
 from edged.lab.sources.ranking import Ranking, Standing, accuracy_of, best_first
 from edged.learning import Limits
+from edged.memory import peak_mb
 from edged.store import Bundle, Manifest, read_bundle
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def test_a_frame_takes_the_shortest_of_some_invocations(
     network = Invoked(durations_ms, clock)
     monkeypatch.setattr("edged.vision.network.Network", network)
     monkeypatch.setattr(footprint, "time", clock)
-    monkeypatch.setattr(footprint, "_peak_mb", lambda: peaks.pop(0))
+    monkeypatch.setattr(footprint, "peak_mb", lambda: peaks.pop(0))
     found = footprint._weigh(footprint.Weighing(SHIPPED, "litert", 3), lambda _: None)
     assert len(network.frames) == runs
     assert found == Footprint(frame_ms, 31.5)
@@ -177,12 +178,14 @@ def test_a_frame_takes_the_shortest_of_some_invocations(
     }  # fmt: skip
 
 
-def test_the_peak_of_memory_is_read_in_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = "VmPeak: 1 kB\nVmHWM:\t 123456 kB\n"
-    monkeypatch.setattr(footprint, "Path", lambda _: SimpleNamespace(read_text=lambda **_: lines))
-    assert footprint._peak_mb() == pytest.approx(126.418944)
-    lines = "a kernel that tells nothing"
-    assert footprint._peak_mb() == 0.0
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="this kernel cannot forget a peak")
+def test_the_weighing_of_a_network_leaves_out_what_the_process_needed_before() -> None:
+    held = bytearray(100_000_000)  # resident at its peak, and given back
+    held[::4096] = b"x" * len(held[::4096])
+    del held
+    before = peak_mb()
+    footprint._forget_peak()
+    assert peak_mb() < before
 
 
 def test_a_network_that_cannot_run_says_why() -> None:
