@@ -9,11 +9,12 @@ import socket
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -28,6 +29,9 @@ SYSTEM_CONFIG = Path("/etc/edged/edged.toml")
 _PREFIX = "EDGED_"
 _MAX_CONFIG_BYTES = 1_000_000
 _CREDENTIAL = "credential:"
+_BROKER_URL = re.compile(
+    r"(mqtts?://(\[[0-9a-fA-F:.%]+\]|[^/:@\s\[\]]+)(:\d{1,5})?/?|wss?://(\[[0-9a-fA-F:.%]+\]|[^/:@\s\[\]]+)(:\d{1,5})?(/[^\s?#]*)?)"
+)
 _SHOWN = 200
 """Of a wrong value, characters."""
 
@@ -102,7 +106,8 @@ class ModelSettings(_Section):
 class MqttSettings(_Section):
     """The broker, and what is published."""
 
-    url: str = "mqtt://localhost:1883"
+    url: Annotated[tuple[str, ...], NoDecode] = ("mqtt://localhost:1883",)
+    """One, or those of a cluster's nodes, which are tried in turn; in an environment variable separated by commas."""
     prefix: TopicLevel = "edged"
     username: str | None = None
     password_file: Path | None = None
@@ -125,11 +130,27 @@ class MqttSettings(_Section):
             raise ValueError("use credential:NAME with the NAME of a LoadCredential= of the unit")
         return Path(folder, name) if folder else value
 
+    @field_validator("url", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",")]
+        if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
+            raise ValueError('use "mqtt://HOST", or a list of the addresses of one cluster')
+        return value
+
     @field_validator("url")
     @classmethod
-    def _broker_url(cls, value: str) -> str:
-        if not re.fullmatch(r"mqtts?://(\[[0-9a-fA-F:.%]+\]|[^/:@\s\[\]]+)(:\d{1,5})?/?", value):
-            raise ValueError("use mqtt://HOST[:PORT] or mqtts://HOST[:PORT]; user and password are keys of their own")
+    def _broker_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("at least one address is needed")
+        for number, url in enumerate(value, 1):
+            if not _BROKER_URL.fullmatch(url):  # it is not repeated: there may be a password in it
+                which = f"address {number}: " if len(value) > 1 else ""
+                raise ValueError(
+                    f"{which}use mqtt://HOST[:PORT], mqtts:// for TLS, ws://HOST[:PORT][/PATH] or wss:// for "
+                    "WebSockets; user and password are keys of their own"
+                )
         return value
 
 

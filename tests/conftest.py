@@ -52,6 +52,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path.name == "booted" and not config.getoption("--systemd") else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that have the slowest tests: one that comes last holds up the end alone."""
+    limits: Counter[Path] = Counter()
+    for item in items:
+        if (marker := item.get_closest_marker("timeout")) is not None:  # who needs a longer one than others is slow
+            limits[item.path] = max(limits[item.path], marker.args[0])
+    items.sort(key=lambda item: -limits[item.path])
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Let nothing of whoever runs the tests reach them, and nothing of theirs reach that person's home folder.
 

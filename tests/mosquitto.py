@@ -46,6 +46,7 @@ class Mosquitto:
         tls: Serve TLS with certificates made by `certificates`.
         client_certificates: With `tls`: demand one that our CA signed.
         persistence: Keep the database, saved after every change.
+        websockets: Speak MQTT by WebSockets, too.
         extra: More lines of configuration.
     """
 
@@ -58,6 +59,7 @@ class Mosquitto:
         tls: bool = False,
         client_certificates: bool = False,
         persistence: bool = False,
+        websockets: bool = False,
         extra: str = "",
     ) -> None:
         self.folder = folder
@@ -73,10 +75,16 @@ class Mosquitto:
         if users is not None:
             lines.append(f"password_file {folder / 'users'}")
             self.set_users(users)
+        encryption = []
         if tls:
             certificates(folder)
-            lines += [f"cafile {self.ca_file}", f"certfile {folder / 'server.crt'}", f"keyfile {folder / 'server.key'}"]
-            lines += [f"require_certificate {str(client_certificates).lower()}"]
+            encryption += [f"cafile {self.ca_file}", f"certfile {folder / 'server.crt'}"]
+            encryption += [f"keyfile {folder / 'server.key'}"]
+            encryption += [f"require_certificate {str(client_certificates).lower()}"]
+        lines += encryption
+        self._websockets_port = free_port()
+        if websockets:
+            lines += [f"listener {self._websockets_port} {HOST}", "protocol websockets", *encryption]
         if persistence:
             lines += ["persistence true", f"persistence_location {folder}/", "autosave_on_changes true"]
             lines += ["autosave_interval 1"]
@@ -86,6 +94,10 @@ class Mosquitto:
     @property
     def url(self) -> str:
         return f"{'mqtts' if self.tls else 'mqtt'}://{HOST}:{self.port}"
+
+    @property
+    def websockets_url(self) -> str:
+        return f"{'wss' if self.tls else 'ws'}://{HOST}:{self._websockets_port}"
 
     @property
     def log(self) -> str:

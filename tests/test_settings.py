@@ -40,7 +40,10 @@ def mistake(config: Path | None = None) -> str:
         ("[cameras]\nmain = 'pattern'", ("cameras.main = 'pattern'",)),
         ("[cameras]", ("cameras = {}", "at least 1")),
         ("[device]\nid = 'all'", ("device.id = 'all'", "whole fleet")),
-        ("[mqtt]\nurl = 'http://x'", ("mqtt.url = 'http://x'", "mqtts://HOST")),
+        ("[mqtt]\nurl = 'http://x'", ("mqtt.url = 'http://x'", "use mqtt://HOST")),
+        ("[mqtt]\nurl = ['mqtt://a', 'mqtt://joe:s3cret@b']", ("mqtt.url = ", "address 2: use mqtt://HOST")),
+        ("[mqtt]\nurl = []", ("mqtt.url = []", "at least one address")),
+        ("[mqtt]\nurl = 5", ("mqtt.url = 5", "a list of the addresses")),
         ("[storage]\noutbox_max_mb = inf", ("storage.outbox_max_mb = inf", "less than")),
         ("[storage]\nstate_dir = '~no-such-user/x'", ("storage.state_dir", "no such user")),
         ("[device]\nid = = 3", ("line 2",)),
@@ -55,10 +58,21 @@ def test_a_mistake_names_file_key_value_and_what_is_allowed(tmp_path: Path, toml
         assert part in text
 
 
-def test_a_password_in_a_url_is_not_repeated(tmp_path: Path) -> None:
+@pytest.mark.parametrize("url", ["'mqtt://joe:s3cret@host'", "['mqtt://a', 'mqtt://joe:s3cret@host']"])
+def test_a_password_in_a_url_is_not_repeated(tmp_path: Path, url: str) -> None:
     config = tmp_path / "edged.toml"
-    config.write_text("[mqtt]\nurl = 'mqtt://joe:s3cret@host'")
+    config.write_text(f"[mqtt]\nurl = {url}")
     assert "s3cret" not in mistake(config)
+
+
+def test_the_nodes_of_a_cluster_are_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "edged.toml"
+    config.write_text("[mqtt]\nurl = ['mqtt://a', 'wss://b/mqtt']")
+    assert settings.load(config).mqtt.url == ("mqtt://a", "wss://b/mqtt")
+    config.write_text("[mqtt]\nurl = 'mqtt://a'")
+    assert settings.load(config).mqtt.url == ("mqtt://a",)
+    monkeypatch.setenv("EDGED_MQTT__URL", "mqtt://c:1, ws://d")
+    assert settings.load(config).mqtt.url == ("mqtt://c:1", "ws://d")
 
 
 def test_a_long_value_is_cut(tmp_path: Path) -> None:

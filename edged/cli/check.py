@@ -133,11 +133,9 @@ def _key(name: str) -> str:
 
 
 def _check_broker(configuration: Settings) -> str:
-    from edged.mqtt.broker import broker
+    from edged.mqtt.broker import brokers
 
-    address = broker(configuration.mqtt)
-    address.password()  # only whether it can be read
-    return f"{address.name}{', TLS' if address.tls else ''}"
+    return ", ".join(f"{broker.name}{', TLS' if broker.tls else ''}" for broker in brokers(configuration.mqtt))
 
 
 def _check_state(folder: Path) -> str:

@@ -292,13 +292,20 @@ def _camera(name: str, camera: CameraSettings) -> Finding:
 
 
 def _broker(configuration: Settings) -> Finding:
-    from edged.mqtt.probe import try_login
+    from edged.mqtt.probe import try_logins
 
-    outcome = try_login(configuration.mqtt, configuration.device.id)
-    if outcome.error is None:
-        return Finding("broker", "ok", f"{outcome.broker} lets us in, MQTT {outcome.protocol}, {outcome.ms:.0f} ms")
+    logins = try_logins(configuration.mqtt, configuration.device.id)
+    good = [f"{one.broker} lets us in, MQTT {one.protocol}, {one.ms:.0f} ms" for one in logins if one.error is None]
+    bad = [one.error for one in logins if one.error is not None]
+    text = "; ".join((*good, *bad))
+    if not bad:
+        return Finding("broker", "ok", text)
+    if good:
+        return Finding(
+            "broker", "warning", text, "edged uses those that let it in; start the others, or correct mqtt.url"
+        )
     advice = "edged would start all the same and connect later; start the broker, or correct mqtt.url and the login"
-    return Finding("broker", "failed", outcome.error, advice)
+    return Finding("broker", "failed", text, advice)
 
 
 def _sensors() -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 from uuid import uuid4
@@ -30,14 +30,14 @@ class Client:
     """An open connection to the broker, seen from below the topic prefix.
 
     Args:
-        broker: Address, login and, in its settings, the topic prefix.
+        brokers: Addresses, login and, in their settings, the topic prefix; one of them is enough.
         timeout_s: How long to wait for the broker and for a device's answer.
     """
 
-    def __init__(self, broker: Broker, *, timeout_s: float = 10.0) -> None:
-        self.url = broker.settings.url
-        self.prefix = broker.settings.prefix
-        self._broker = broker
+    def __init__(self, brokers: Sequence[Broker], *, timeout_s: float = 10.0) -> None:
+        self.url = ", ".join(broker.url for broker in brokers)
+        self.prefix = brokers[0].settings.prefix
+        self._brokers = brokers
         self.timeout_s = timeout_s
         self._mqtt: paho.Client | None = None
         self._lock = threading.Lock()
@@ -52,11 +52,10 @@ class Client:
         Raises:
             ConfigError, AccessRefusedError, UnreachableError: See `connect.establish`.
         """
-        mqtt = establish(self._broker, timeout_s=self.timeout_s)
+        mqtt = establish(self._brokers, timeout_s=self.timeout_s)
         mqtt.on_message = self._on_message
         mqtt.on_subscribe = self._on_subscribe
         mqtt.on_connect = self._on_connect
-        mqtt.on_disconnect = None
         self._mqtt = mqtt
         return self
 

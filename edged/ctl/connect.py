@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import ssl
+from collections.abc import Sequence
 from uuid import uuid4
 
 import paho.mqtt.client as paho
@@ -20,11 +22,11 @@ _CONNACK_V5_S = 3.0  # a broker that knows only 3.1.1 may also say nothing at al
 _LOGIN_REASONS = {"Bad user name or password", "Not authorized", "Banned", "Bad authentication method"}
 
 
-def establish(broker: Broker, *, timeout_s: float) -> paho.Client:
+def establish(brokers: Sequence[Broker], *, timeout_s: float) -> paho.Client:
     """Connect, by MQTT 5 or else 3.1.1, and start paho's network thread, which from then on reconnects by itself.
 
     Args:
-        broker: Address and login.
+        brokers: Addresses and login: tried in turn, now and whenever the connection is lost.
         timeout_s: For each of: the TCP connection, the broker's answer.
 
     Raises:
@@ -32,7 +34,33 @@ def establish(broker: Broker, *, timeout_s: float) -> paho.Client:
         AccessRefusedError: The broker refuses the login, or either side the other's certificate.
         UnreachableError: Nobody answers, or not as an MQTT broker.
     """
+    first: AccessRefusedError | UnreachableError | None = None
+    for turn, broker in enumerate(brokers):
+        try:
+            client = _establish(broker, timeout_s)
+        except (AccessRefusedError, UnreachableError) as error:
+            first = first or error
+            continue
+        _turn_to_the_next(client, [*brokers[turn:], *brokers[:turn]])
+        return client
+    assert first is not None, "at least one broker"
+    raise first
 
+
+def _turn_to_the_next(client: paho.Client, brokers: Sequence[Broker]) -> None:
+    """Have paho, which connects again by itself, do so to the next broker that can be reached in the same way."""
+    alike = [one for one in brokers if (one.tls, one.path) == (brokers[0].tls, brokers[0].path)]
+    turns = itertools.cycle([*alike[1:], alike[0]])
+
+    def next_one(*_: object) -> None:
+        broker = next(turns)
+        client.connect_async(broker.address(), broker.port, keepalive=KEEPALIVE_S)  # from now on; connects to nothing
+
+    client.on_disconnect = next_one if len(alike) > 1 else None
+    client.on_connect_fail = next_one if len(alike) > 1 else None
+
+
+def _establish(broker: Broker, timeout_s: float) -> paho.Client:
     def attempt(protocol: Version) -> tuple[paho.Client, ReasonCode | None]:
         client = _configure(broker, protocol, timeout_s)
         reason = _dial(client, broker, min(timeout_s, _CONNACK_V5_S) if protocol == "5" else timeout_s)
@@ -49,18 +77,23 @@ def establish(broker: Broker, *, timeout_s: float) -> paho.Client:
         return client
     if reason is None:
         hint = "" if broker.tls else " (mqtts:// is for TLS)"
-        raise UnreachableError(f"{broker.settings.url} does not answer as an MQTT broker{hint}")
+        raise UnreachableError(f"{broker.url} does not answer as an MQTT broker{hint}")
     if reason.getName() in _LOGIN_REASONS:
         who = f"user {broker.settings.username!r}" if broker.settings.username else "a login without a user"
-        raise AccessRefusedError(
-            f"{broker.settings.url} refuses {who}: {reason.getName()} (--username, --password-file)"
-        )
-    raise UnreachableError(f"{broker.settings.url} refuses the connection: {reason.getName()}")
+        raise AccessRefusedError(f"{broker.url} refuses {who}: {reason.getName()} (--username, --password-file)")
+    raise UnreachableError(f"{broker.url} refuses the connection: {reason.getName()}")
 
 
 def _configure(broker: Broker, protocol: Version, timeout_s: float) -> paho.Client:
     version = MQTTProtocolVersion.MQTTv5 if protocol == "5" else MQTTProtocolVersion.MQTTv311
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"edgectl-{uuid4().hex[:12]}", protocol=version)
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=f"edgectl-{uuid4().hex[:12]}",
+        protocol=version,
+        transport="tcp" if broker.path is None else "websockets",
+    )
+    if broker.path is not None:
+        client.ws_set_options(broker.path)
     client.connect_timeout = timeout_s
     client.reconnect_delay_set(min_delay=1, max_delay=10)
     if broker.settings.username is not None:
@@ -86,11 +119,11 @@ def _dial(client: paho.Client, broker: Broker, patience_s: float) -> ReasonCode 
         hint = (
             "--ca-file names its authority" if isinstance(error, ssl.SSLCertVerificationError) else "is it a TLS port?"
         )
-        raise AccessRefusedError(f"{broker.settings.url}: TLS fails: {_why(error)} ({hint})") from error
+        raise AccessRefusedError(f"{broker.url}: TLS fails: {_why(error)} ({hint})") from error
     except (OSError, ValueError, UnicodeError) as error:  # ValueError and UnicodeError: a host name that cannot be one
         reset = broker.tls is not None and isinstance(error, ConnectionResetError)
         hint = "is it a TLS port?" if reset else "--broker or $EDGECTL_BROKER names another"
-        raise UnreachableError(f"cannot reach {broker.settings.url}: {_why(error)} ({hint})") from error
+        raise UnreachableError(f"cannot reach {broker.url}: {_why(error)} ({hint})") from error
     client.loop_start()
     try:
         return answers.get(timeout=patience_s)

@@ -45,7 +45,8 @@ def add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
         "--broker",
         metavar="URL",
         default=default("EDGECTL_BROKER", "mqtt://localhost:1883"),
-        help="mqtt://HOST[:PORT], or mqtts:// for TLS (else $EDGECTL_BROKER, else mqtt://localhost:1883)",
+        help="mqtt://HOST[:PORT], mqtts:// for TLS, ws:// or wss:// for WebSockets; several of one cluster with commas "
+        "between (else $EDGECTL_BROKER, else mqtt://localhost:1883)",
     )
     group.add_argument(
         "--device",
@@ -100,7 +101,7 @@ def open_client(args: argparse.Namespace) -> Client:
     from pydantic import ValidationError
 
     from edged.ctl.client import Client
-    from edged.mqtt.broker import broker
+    from edged.mqtt.broker import brokers
     from edged.settings import DeviceSettings, MqttSettings
 
     values = {"url": args.broker, "prefix": args.prefix, "username": args.username}
@@ -120,7 +121,7 @@ def open_client(args: argparse.Namespace) -> Client:
             message = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise ConfigError(f"--device {args.device!r}: {message}; or 'all'") from error
     try:
-        return Client(broker(settings), timeout_s=args.timeout)
+        return Client(brokers(settings), timeout_s=args.timeout)
     except ConfigError as error:  # it names the keys of `[mqtt]`
         line = str(error)
         for key, flag in _FLAGS.items():

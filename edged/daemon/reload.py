@@ -37,7 +37,7 @@ class Reload:
         """Read it and change what can change. One that is wrong changes nothing."""
         try:
             settings = self._read()
-            broker.broker(settings.mqtt)
+            broker.brokers(settings.mqtt)
         except ConfigError as error:
             log.error("%s; the configuration stays as it was", error)
             self.outcome = f"configuration not taken over: {error}"

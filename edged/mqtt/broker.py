@@ -1,4 +1,4 @@
-"""Where the broker is and how to log in, read and checked from `[mqtt]` before anything connects."""
+"""Where the broker or its cluster is and how to log in, read and checked from `[mqtt]` before anything connects."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from edged.settings import MqttSettings
 
 log = logging.getLogger(__name__)
 
-PORT = 1883
-TLS_PORT = 8883
+_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+_PATH = "/mqtt"
+"""Where brokers listen for WebSockets, unless they are told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,18 @@ class Broker:
     """The address of a broker and what is needed to be let in.
 
     Attributes:
+        url: As it was given.
         host: Name or address, without brackets.
         port: TCP port.
+        path: Of the WebSocket that MQTT goes through; None: it does not.
         tls: The context that verifies the broker and presents our certificate; None for plain TCP.
         settings: Where this came from.
     """
 
+    url: str
     host: str
     port: int
+    path: str | None
     tls: ssl.SSLContext | None
     settings: MqttSettings
 
@@ -68,29 +73,38 @@ class Broker:
             raise ConfigError(f"mqtt.password_file = {str(path)!r}: {reason}") from error
 
 
-def broker(settings: MqttSettings) -> Broker:
-    """Check `[mqtt]` and build the TLS context.
+def brokers(settings: MqttSettings) -> list[Broker]:
+    """Check `[mqtt]` and build the TLS context; return a broker for each address, in their order.
 
     Raises:
         ConfigError: A port out of range, a file that cannot be read or is no certificate, or keys that do not go
             together; one line that names the key.
     """
-    address = urlsplit(settings.url)
-    encrypted = address.scheme == "mqtts"
-    try:
-        port = address.port or (TLS_PORT if encrypted else PORT)
-    except ValueError as error:
-        raise ConfigError(f"mqtt.url = {settings.url!r}: the port must be 1 to 65535") from error
     if settings.password_file is not None and settings.username is None:
         raise ConfigError("mqtt.password_file: needs mqtt.username too")
-    found = Broker(address.hostname or "localhost", port, _tls(settings) if encrypted else None, settings)
+    encrypted = [url for url in settings.url if urlsplit(url).scheme in ("mqtts", "wss")]
+    tls = _tls(settings) if encrypted else None
+    found = [_broker(url, tls if url in encrypted else None, settings) for url in settings.url]
     if not encrypted:
         for key in ("ca_file", "cert_file", "key_file"):
             if getattr(settings, key) is not None:
-                raise ConfigError(f"mqtt.{key}: only used with mqtts://, but mqtt.url = {settings.url!r}")
-    found.password()
+                urls = ", ".join(settings.url)
+                raise ConfigError(f"mqtt.{key}: only used with mqtts:// and wss://, but mqtt.url = {urls!r}")
+    found[0].password()
     _warn_if_public(settings)
     return found
+
+
+def _broker(url: str, tls: ssl.SSLContext | None, settings: MqttSettings) -> Broker:
+    address = urlsplit(url)
+    try:
+        port = address.port or _PORTS[address.scheme]
+    except ValueError as error:
+        raise ConfigError(f"mqtt.url = {url!r}: the port must be 1 to 65535") from error
+    path = None
+    if address.scheme in ("ws", "wss"):
+        path = address.path if address.path not in ("", "/") else _PATH
+    return Broker(url, address.hostname or "localhost", port, path, tls, settings)
 
 
 def _tls(settings: MqttSettings) -> ssl.SSLContext:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import select
 import socket
 import ssl
@@ -73,12 +74,15 @@ class Connection:
             protocol=MQTTv5 if protocol == "5" else MQTTv311,
             clean_session=None if protocol == "5" else True,
             reconnect_on_failure=False,
+            transport="tcp" if broker.path is None else "websockets",
         )
         client.max_inflight_messages_set(0)  # the link keeps the window
         client.max_queued_messages_set(0)
         client.will_set(will_topic, b"offline", qos=1, retain=True)
         if broker.tls is not None:
             client.tls_set_context(broker.tls)
+        if broker.path is not None:
+            client.ws_set_options(broker.path)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -115,10 +119,11 @@ class Connection:
         if not with_will:
             self._client.disconnect()
             self._wake()
-        elif isinstance(stream := self._client.socket(), socket.socket):
+        elif (stream := self._client.socket()) is not None:
             try:
-                stream.shutdown(socket.SHUT_RDWR)
-            except OSError as error:
+                with socket.socket(fileno=os.dup(stream.fileno())) as connection:  # without TLS or WebSocket around it
+                    connection.shutdown(socket.SHUT_RDWR)
+            except (OSError, ValueError) as error:  # ValueError: closed meanwhile, its number is -1
                 log.debug("already gone: %s", error)
 
     def join(self, timeout_s: float) -> None:
@@ -166,7 +171,8 @@ class Connection:
         client = self._client
         reads = 0
         while (stream := client.socket()) is not None:
-            buffered = isinstance(stream, ssl.SSLSocket) and stream.pending() > 0
+            pending: Callable[[], int] = getattr(stream, "pending", lambda: 0)  # TLS's, which `select` does not see
+            buffered = pending() > 0
             readers, writers = [stream, self._wake_out], [stream] if client.want_write() else []
             readable, writable, _ = select.select(readers, writers, [], 0 if buffered else 1.0)
             if self._wake_out in readable:

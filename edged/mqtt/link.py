@@ -11,11 +11,12 @@ import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 
 from edged.contract.commands import COMMANDS, Args, Command
 from edged.contract.messages import Job
-from edged.mqtt.broker import broker
+from edged.mqtt.broker import Broker, brokers
 from edged.mqtt.connection import Connection
 from edged.mqtt.delivery import Delivery
 from edged.mqtt.dispatcher import Dispatcher
@@ -79,13 +80,13 @@ class Link:
         """Why there is no connection, or what threatens it; None while all is well."""
         self.connected = False
         """Whether the broker has let us in and the connection stands."""
-        self._broker = broker(settings)
+        self._brokers = deque(brokers(settings))
         self._base = f"{settings.prefix}/{device}/"
         self._subscriptions = [f"{self._base}cmd/+", f"{settings.prefix}/all/cmd/+"]
         self._client_id = client_id or f"edged-{device}"
         self._outbox = outbox
         self._delivery = Delivery(outbox)
-        self._retry = retry or Retry(device=device)
+        self._retry = retry or Retry(device=device, brokers=len(self._brokers))
         self._lasting = {name for name, args in registry.items() if args.lasting}
         self._dispatcher = Dispatcher(
             ledger=ledger,
@@ -109,6 +110,15 @@ class Link:
         self._stop_at: float | None = None
         self._started = self._stopped = False
         self._thread = threading.Thread(target=self._run, name="edged-mqtt", daemon=True)
+
+    @property
+    def broker(self) -> str:
+        """`host:port` of the broker that has let us in, or is tried, now or next."""
+        return self._broker.name
+
+    @property
+    def _broker(self) -> Broker:
+        return self._brokers[0]
 
     @property
     def backlog(self) -> int:
@@ -311,6 +321,8 @@ class Link:
         self._retained_inflight.clear()
         self._delivery.lost()
         delay_s, self.last_error = self._retry.closed(now, event)
+        if delay_s > 0:  # else it is the same one that is asked in the other version of MQTT
+            self._brokers.rotate(-1)
         self._attempt_at = now + delay_s
         text, at = self._reminded
         if delay_s == 0:

@@ -1,11 +1,11 @@
-"""One attempt to log in, for `edged doctor`."""
+"""One attempt to log in at each broker, for `edged doctor`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edged.mqtt.broker import broker
+from edged.mqtt.broker import brokers
 from edged.mqtt.session import open_session
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ class Login:
     error: str | None
 
 
-def try_login(settings: MqttSettings, device: str, timeout_s: float = 5.0) -> Login:
-    """Connect under a client id of its own (a running daemon is not disturbed) and disconnect.
+def try_logins(settings: MqttSettings, device: str, timeout_s: float = 5.0) -> list[Login]:
+    """Connect to each broker under a client id of its own (a running daemon is not disturbed) and disconnect.
 
     Args:
         settings: `[mqtt]`.
@@ -33,8 +33,10 @@ def try_login(settings: MqttSettings, device: str, timeout_s: float = 5.0) -> Lo
     Raises:
         ConfigError: A file or value of `[mqtt]` cannot be used.
     """
-    address = broker(settings)
     will_topic = f"{settings.prefix}/{device}/doctor"
-    session = open_session(address, purpose="doctor", will_topic=will_topic, timeout_s=timeout_s)
-    session.close()
-    return Login(address.name, session.connection.protocol, session.ms, session.error)
+    logins = []
+    for broker in brokers(settings):
+        session = open_session([broker], purpose="doctor", will_topic=will_topic, timeout_s=timeout_s)
+        session.close()
+        logins.append(Login(broker.name, session.connection.protocol, session.ms, session.error))
+    return logins

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from edged.mqtt.events import UNSUPPORTED_PROTOCOL, Closed, Version
 
 HANDSHAKE_S = 15.0
+OTHERS_S = 5.0
+"""How long an attempt may take where there are other brokers to try."""
 FIRST_S = 3.0
 FIRST_LOCAL_S = 0.5
 QUICK_S = 5.0
@@ -35,6 +37,7 @@ class Retry:
         device: The device id, for the message.
         shortest_s: Upper bound of the first delay; doubled with every failure.
         longest_s: Upper bound of every delay but after a take-over.
+        brokers: How many are tried in turn: delays grow when all of them have failed, not with each.
         rival_s: Least delay after a take-over, doubled up to ten times as much; up to twice that with jitter.
         dice: Gives 0..1.
     """
@@ -45,6 +48,7 @@ class Retry:
         device: str,
         shortest_s: float = 0.5,
         longest_s: float = 30.0,
+        brokers: int = 1,
         rival_s: float = 30.0,
         dice: Callable[[], float] = random.random,
     ) -> None:
@@ -54,6 +58,7 @@ class Retry:
         self._device = device
         self._shortest_s = shortest_s
         self._longest_s = longest_s
+        self._brokers = brokers
         self._rival_s = rival_s
         self._dice = dice
         self._failures = 0
@@ -70,7 +75,7 @@ class Retry:
         first attempt is cut short; at worst a slow MQTT 5 broker is then spoken to in 3.1.1.
         """
         if self.protocol == "3.1.1" or self._proven or self._failures:
-            return HANDSHAKE_S
+            return HANDSHAKE_S if self._brokers == 1 else OTHERS_S
         return FIRST_LOCAL_S if host in ("localhost", "127.0.0.1", "::1") else FIRST_S
 
     def opened(self, now: float) -> None:
@@ -127,7 +132,8 @@ class Retry:
         return self.protocol == "3.1.1" and self._failures == 0
 
     def _backoff(self, now: float) -> float:
-        ceiling: float = min(self._longest_s, self._shortest_s * (1 << min(self._failures, 16)))
+        rounds = self._failures // self._brokers
+        ceiling: float = min(self._longest_s, self._shortest_s * (1 << min(rounds, 16)))
         if now - self._opened_at < RECENT_S:
             ceiling = min(ceiling, RECENT_LONGEST_S)
         self._failures += 1

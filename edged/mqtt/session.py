@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -62,19 +62,29 @@ class Session:
         self.connection.join(_CLOSE_S)
 
 
-def open_session(broker: Broker, *, purpose: str, will_topic: str, timeout_s: float) -> Session:
+def open_session(brokers: Sequence[Broker], *, purpose: str, will_topic: str, timeout_s: float) -> Session:
     """Connect under a client id of its own, so that a running daemon is not disturbed.
 
     Args:
-        broker: Address and login.
+        brokers: Addresses and login: tried in turn until one lets us in.
         purpose: Stands in the client id, e.g. "doctor".
         will_topic: Full topic of the Last Will.
-        timeout_s: For each protocol version.
+        timeout_s: For each broker and protocol version.
+
+    Returns:
+        The open session, or the first broker's failure.
 
     Raises:
         ConfigError: A file or value of `[mqtt]` cannot be used.
     """
+    first = _open(brokers[0], purpose, will_topic, timeout_s)
+    if first.error is None:
+        return first
+    others = (_open(broker, purpose, will_topic, timeout_s) for broker in brokers[1:])
+    return next((session for session in others if session.error is None), first)
 
+
+def _open(broker: Broker, purpose: str, will_topic: str, timeout_s: float) -> Session:
     def attempt(protocol: Version) -> Session:
         events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         connection = Connection(

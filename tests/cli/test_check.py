@@ -50,7 +50,8 @@ def test_the_default_configuration_explains_every_key_with_its_default(tmp_path:
     for section, values in flat(defaults).items():
         assert section in flat(shown), section
         if section not in examples and values is not None:
-            assert flat(shown)[section] == values, section
+            told = flat(shown)[section]
+            assert ([told] if section == "mqtt.url" else told) == values, section  # one address may stand alone
     assert set(flat(shown)) == set(flat(defaults))
 
 

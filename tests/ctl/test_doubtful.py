@@ -11,7 +11,7 @@ from edged.contract.messages import Ack
 from edged.contract.reports import DoubtfulImage
 from edged.ctl.client import Client
 from edged.ctl.relabeling import Relabeling, chosen, letter_of, prompt
-from edged.mqtt.broker import broker as broker_of
+from edged.mqtt.broker import brokers as brokers_of
 from edged.settings import MqttSettings
 from tests.ctl.conftest import Edgectl
 from tests.ctl.device import ScriptedDevice
@@ -116,7 +116,7 @@ def test_letters_that_are_labels_give_the_label_and_the_questions_say_so(
         return next(answers)
 
     url = f"mqtt://127.0.0.1:{broker_port}"
-    with LabelingDevice(broker_port) as device, Client(broker_of(MqttSettings(url=url))) as client:
+    with LabelingDevice(broker_port) as device, Client(brokers_of(MqttSettings(url=url))) as client:
         told = Relabeling(client, device.id, images, read).run()
     given = [message.args["label"] for name, message in device.commands if name == "images_label"]
     assert given == ["r", "roses", "d", "d"]

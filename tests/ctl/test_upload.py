@@ -20,7 +20,7 @@ from edged.ctl.client import Client
 from edged.ctl.errors import NoAnswerError, RejectedError
 from edged.ctl.presence import Presence
 from edged.ctl.upload import Upload
-from edged.mqtt.broker import broker
+from edged.mqtt.broker import brokers
 from edged.settings import MqttSettings
 from tests.ctl.device import ScriptedDevice
 from tests.waiting import PATIENCE_S
@@ -67,7 +67,7 @@ class Taker(ScriptedDevice):
 
 @pytest.fixture
 def client(broker_port: int) -> Iterator[Client]:
-    with Client(broker(MqttSettings(url=f"mqtt://127.0.0.1:{broker_port}")), timeout_s=1) as opened:
+    with Client(brokers(MqttSettings(url=f"mqtt://127.0.0.1:{broker_port}")), timeout_s=1) as opened:
         yield opened
 
 

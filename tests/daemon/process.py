@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from edged.ctl.client import Client
-from edged.mqtt.broker import broker
+from edged.mqtt.broker import brokers
 from edged.settings import MqttSettings
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -54,7 +54,7 @@ class Daemon:
 
         wait_until(up, what="edged run")
         # It subscribes to its commands before it says `online`, which is later than the line in the log.
-        with Client(broker(MqttSettings(url=self._url)), timeout_s=PATIENCE_S) as client:
+        with Client(brokers(MqttSettings(url=self._url)), timeout_s=PATIENCE_S) as client:
             with client.subscribe("dut/state") as states:
                 while (state := states.get(PATIENCE_S)) is not None and state.payload != b"online":
                     pass

@@ -17,7 +17,7 @@ import pytest
 from edged.contract.reports import DoubtfulLabels
 from edged.ctl.client import Client
 from edged.ctl.relabeling import Relabeling
-from edged.mqtt.broker import broker as broker_of
+from edged.mqtt.broker import brokers as brokers_of
 from edged.settings import MqttSettings
 from tests.albums import make_album, picture, put
 from tests.daemon.process import Daemon
@@ -31,7 +31,7 @@ SWAPPED = {"discs": ("checks", 91), "stripes": ("discs", 92), "checks": ("stripe
 
 @pytest.fixture
 def client(broker: Mosquitto) -> Iterator[Client]:
-    with Client(broker_of(MqttSettings(url=broker.url)), timeout_s=PATIENCE_S) as opened:
+    with Client(brokers_of(MqttSettings(url=broker.url)), timeout_s=PATIENCE_S) as opened:
         yield opened
 
 

@@ -16,7 +16,7 @@ from edged.contract.messages import FINAL, Job, ModelInfo, Result
 from edged.ctl.client import Client
 from edged.ctl.errors import RejectedError
 from edged.daemon.loop import PROBATION_FRAMES
-from edged.mqtt.broker import broker as broker_of
+from edged.mqtt.broker import brokers as brokers_of
 from edged.settings import MqttSettings
 from edged.store import Store, read_bundle
 from edged.zoo.install import install
@@ -37,7 +37,7 @@ Edgectl = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def client(broker: Mosquitto) -> Iterator[Client]:
-    with Client(broker_of(MqttSettings(url=broker.url)), timeout_s=PATIENCE_S) as opened:
+    with Client(brokers_of(MqttSettings(url=broker.url)), timeout_s=PATIENCE_S) as opened:
         yield opened
 
 

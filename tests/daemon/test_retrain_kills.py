@@ -15,7 +15,7 @@ import pytest
 
 from edged.contract.messages import Result
 from edged.ctl.client import Client
-from edged.mqtt.broker import broker as broker_of
+from edged.mqtt.broker import brokers as brokers_of
 from edged.settings import MqttSettings
 from edged.store import Store
 from tests.albums import LABELS, make_album
@@ -28,7 +28,7 @@ CHILD_KILLS, DAEMON_KILLS = 36, 14
 
 @pytest.fixture
 def client(broker: Mosquitto) -> Iterator[Client]:
-    with Client(broker_of(MqttSettings(url=broker.url)), timeout_s=PATIENCE_S) as opened:
+    with Client(brokers_of(MqttSettings(url=broker.url)), timeout_s=PATIENCE_S) as opened:
         yield opened
 
 

@@ -32,15 +32,15 @@ def wait_for(condition: Callable[[], Any], what: str) -> None:
 
 
 class Watcher:
-    """A client that subscribes to everything with QoS 0, which Mosquitto hands out before it acknowledges."""
+    """A client that subscribes to everything; with QoS 0 Mosquitto hands it out before it acknowledges."""
 
-    def __init__(self, port: int, prepare: Callable[[Client], object] = lambda _: None) -> None:
+    def __init__(self, port: int, prepare: Callable[[Client], object] = lambda _: None, qos: int = 0) -> None:
         self.seen: list[tuple[str, bytes, bool]] = []
         self.ready = threading.Event()
         self.client = Client(CallbackAPIVersion.VERSION2)
         self.client.reconnect_delay_set(1, 1)
         prepare(self.client)
-        self.client.on_connect = lambda client, *_: client.subscribe("#", qos=0)
+        self.client.on_connect = lambda client, *_: client.subscribe("#", qos=qos)
         self.client.on_subscribe = lambda *_: self.ready.set()
         self.client.on_disconnect = lambda *_: self.ready.clear()
         self.client.on_message = lambda _, __, m: self.seen.append((m.topic, m.payload, m.retain))

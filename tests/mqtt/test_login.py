@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from edged.errors import ConfigError
-from edged.mqtt.broker import broker as check
+from edged.mqtt.broker import brokers as check
 from edged.mqtt.retry import Retry
 from edged.settings import MqttSettings
 from tests.mosquitto import free_port
@@ -61,9 +61,8 @@ def test_an_authority_that_did_not_sign_the_broker(mosquitto, link):
 
 
 def test_default_ports():
-    assert check(MqttSettings(url="mqtt://b")).port == 1883
-    assert check(MqttSettings(url="mqtts://b")).port == 8883
-    assert check(MqttSettings(url="mqtt://[::1]")).name == "[::1]:1883"
+    assert [one.port for one in check(MqttSettings(url="mqtt://b, mqtts://c,ws://d,wss://e"))] == [1883, 8883, 80, 443]
+    assert check(MqttSettings(url="mqtt://[::1]"))[0].name == "[::1]:1883"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from edged.mqtt.broker import broker
+from edged.mqtt.broker import brokers
 from edged.mqtt.events import Version
 from edged.mqtt.session import Session, first_answer, open_session
 from edged.settings import MqttSettings
@@ -82,7 +82,7 @@ def net_threads() -> list[str]:
 
 
 def opened(url: str, *, timeout_s: float = PATIENCE_S, **settings: Any) -> Session:
-    made = broker(MqttSettings(url=url, **settings))
+    made = brokers(MqttSettings(url=url, **settings))
     return open_session(made, purpose="doctor", will_topic="edged/d1/doctor", timeout_s=timeout_s)
 
 

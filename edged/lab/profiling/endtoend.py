@@ -14,7 +14,7 @@ from edged.camera import open_source
 from edged.contract.messages import Result, ResultLatency, Score
 from edged.contract.reports import EndToEnd
 from edged.errors import CameraError
-from edged.mqtt.broker import broker
+from edged.mqtt.broker import brokers
 from edged.mqtt.events import Acknowledged, Closed, Event
 from edged.mqtt.session import open_session
 from edged.settings import CameraSettings
@@ -45,7 +45,7 @@ class Publisher:
     def __init__(self, settings: MqttSettings, device: str) -> None:
         self._topic = f"{settings.prefix}/{device}-profile"  # a level of its own: nobody takes it for a live result
         self._session = open_session(
-            broker(settings), purpose="profile", will_topic=f"{self._topic}/state", timeout_s=_ANSWER_S
+            brokers(settings), purpose="profile", will_topic=f"{self._topic}/state", timeout_s=_ANSWER_S
         )
         self.error = self._session.error
 

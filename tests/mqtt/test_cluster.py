@@ -1,0 +1,153 @@
+"""A broker of several nodes: where one is gone the next is used, and nothing that was handed out is missed."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edged.ctl.client import Client
+from edged.mqtt.broker import brokers
+from edged.mqtt.events import Closed
+from edged.mqtt.link import Link
+from edged.mqtt.retry import OTHERS_S, Retry
+from edged.settings import MqttSettings
+from tests.mosquitto import Mosquitto
+from tests.mqtt.conftest import DEVICE, Watcher, wait_for
+from tests.nats import Cluster
+from tests.waiting import PATIENCE_S
+
+MakeLink = Callable[..., Link]
+Watch = Callable[..., Watcher]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    made = Cluster(tmp_path / "nats")
+    try:
+        yield made.start()
+    finally:
+        made.close()
+
+
+def test_a_dead_address_is_passed_over_at_once_and_the_next_one_used(
+    mosquitto: Callable[..., Mosquitto], link: MakeLink
+) -> None:
+    dead, first, second = mosquitto(), mosquitto(), mosquitto()
+    dead.stop()
+    running = link(f"{dead.url}, {first.url}, {second.url}", retry=Retry(device=DEVICE, brokers=3))
+    wait_for(lambda: running.connected, "connected to the second")
+    assert f"{first.port}" in running.broker
+    first.stop()
+    wait_for(lambda: running.connected and f"{second.port}" in running.broker, "connected to the third")
+    second.stop()
+    first.start()
+    wait_for(lambda: running.connected and f"{first.port}" in running.broker, "connected to the second again")
+
+
+def test_a_frozen_node_is_given_up_for_the_next(mosquitto: Callable[..., Mosquitto], link: MakeLink) -> None:
+    frozen, alive = mosquitto(), mosquitto()
+    frozen.pause()
+    try:
+        running = link(f"{frozen.url},{alive.url}", retry=Retry(device=DEVICE, brokers=2))
+        wait_for(lambda: running.connected, "connected")
+    finally:
+        frozen.go_on()
+    assert f"{alive.port}" in running.broker
+
+
+def test_delays_grow_when_all_have_failed_and_not_with_each() -> None:
+    retry = Retry(device=DEVICE, shortest_s=1.0, longest_s=30.0, brokers=3, dice=lambda: 1.0)
+    failed = Closed(None, "unreachable", "nobody", 0)  # type: ignore[arg-type] # it is not looked at
+    assert [retry.closed(0.0, failed)[0] for _ in range(9)] == [1, 1, 1, 2, 2, 2, 4, 4, 4]
+    assert retry.patience_s("far") == OTHERS_S
+
+
+def test_edgectl_tries_them_in_turn_and_goes_on_with_the_next(
+    mosquitto: Callable[..., Mosquitto], link: MakeLink
+) -> None:
+    dead, first, second = mosquitto(), mosquitto(), mosquitto()
+    dead.stop()
+    link(f"{second.url}", retry=Retry(device=DEVICE))
+    urls = f"{dead.url},{first.url},{second.url}"
+    client = Client(brokers(MqttSettings(url=urls)), timeout_s=PATIENCE_S)
+    with client, client.subscribe("+/state") as states:
+        first.stop()
+        message = states.get(PATIENCE_S)
+        assert message is not None
+        assert (message.device, message.payload) == (DEVICE, b"online")
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
+def test_websockets_carry_all_that_tcp_does(
+    mosquitto: Callable[..., Mosquitto], link: MakeLink, watch: Watch, tls: bool
+) -> None:
+    broker = mosquitto(websockets=True, tls=tls)
+    login = {"ca_file": broker.ca_file} if tls else {}
+    commands: list[str] = []
+    running = link(broker.websockets_url, on_command=lambda command: commands.append(command.id), **login)
+    wait_for(lambda: running.connected, "connected")
+    client = Client(brokers(MqttSettings(url=broker.websockets_url, **login)), timeout_s=PATIENCE_S)
+    with client, client.subscribe("+/result/+", "+/state") as seen:
+        for number in range(300):  # small ones, many in a packet of TCP, and some that fill several
+            running.publish("result/main", json.dumps([number, "x" * (200_000 if number % 100 == 99 else 10)]).encode())
+        results = []
+        while len(results) < 300:
+            message = seen.get(PATIENCE_S)
+            assert message is not None
+            if message.levels[0] == "result":
+                results.append(json.loads(message.payload)[0])
+        assert results == list(range(300))
+        acks = [client.command(DEVICE, "status") for _ in range(20)]
+        assert commands == [ack.id for ack in acks]
+        broker.kill()
+        wait_for(lambda: not running.connected, "noticed")
+        broker.start()
+        wait_for(lambda: running.connected, "connected again")
+
+
+@pytest.mark.timeout(1200)
+def test_one_node_of_three_is_killed_under_load_and_every_result_arrives(
+    cluster: Cluster, link: MakeLink, watch: Watch
+) -> None:
+    first, _, third = cluster.nodes
+    seen = watch(third.port, qos=1)
+    running = link(cluster.urls, retry=Retry(device=DEVICE, brokers=3))
+    wait_for(lambda: running.connected, "connected")
+    assert f"{first.port}" in running.broker
+    over, sent = threading.Event(), 0
+
+    def publish() -> None:
+        nonlocal sent
+        while not over.wait(0.005):
+            running.publish("result/main", json.dumps(sent).encode())
+            sent += 1
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    wait_for(lambda: len(seen.of("result/main")) > 100, "results")
+    first.kill()
+    wait_for(lambda: running.connected and f"{first.port}" not in running.broker, "another node")
+    before = len(seen.of("result/main"))
+    wait_for(lambda: len(seen.of("result/main")) > before + 100, "results by another node")
+    over.set()
+    publisher.join()
+    wait_for(lambda: running.backlog == 0, "all taken")
+    wait_for(lambda: {json.loads(one) for one in seen.of("result/main")} == set(range(sent)), "every one of them")
+    in_order = list(dict.fromkeys(json.loads(one) for one in seen.of("result/main")))
+    assert in_order == sorted(in_order)
+
+
+def test_status_is_told_through_every_node(cluster: Cluster, link: MakeLink) -> None:
+    first, *others = cluster.nodes
+    running = link(first.url)
+    wait_for(lambda: running.connected, "connected")
+    for node in others:
+        client = Client(brokers(MqttSettings(url=node.url)), timeout_s=PATIENCE_S)
+        with client, client.subscribe("+/state") as states:
+            message = states.get(PATIENCE_S)
+            assert message is not None
+            assert (message.device, message.payload) == (DEVICE, b"online")
