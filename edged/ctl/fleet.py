@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import overload
 from uuid import uuid4
 
 from edged.contract.messages import FINAL, Info, Job, ModelInfo, Telemetry
+from edged.ctl.choice import ALL, EVERY, Choice
 from edged.ctl.client import Client, command_json
 from edged.ctl.errors import NoAnswerError
-from edged.ctl.options import ALL
 from edged.ctl.subscription import Incoming, Subscription
 from edged.errors import ConfigError
+from edged.terminal.program import DONE, FAILED
+from edged.terminal.text import note
 
 QUIET_S = 0.5
 """Retained messages follow the broker's SUBACK at once; after this pause there are no more."""
@@ -43,11 +46,14 @@ class Device:
 class Fleet:
     """Devices by id, filled from messages; messages that are not what their topic promises are passed over."""
 
+    choice: Choice = EVERY
     devices: dict[str, Device] = field(default_factory=dict)
 
     def take(self, message: Incoming) -> None:
         """Keep what a message says of its device."""
         if len(message.levels) != 1 or message.levels[0] not in _TOPICS or not message.payload:
+            return
+        if not self.choice.takes(message.device):
             return
         device = self.devices.get(message.device) or Device(message.device)
         kind = message.levels[0]
@@ -71,31 +77,33 @@ class Fleet:
         return sorted(one.id for one in self.devices.values() if online is None or one.online == online)
 
 
-def look(client: Client, device: str | None, *, live: bool = False) -> Fleet:
+def look(client: Client, choice: Choice | None, *, live: bool = False) -> Fleet:
     """Gather what devices say of themselves.
 
     Args:
         client: An open client.
-        device: One id; "all" or None for every device.
+        choice: Which devices; None: every one.
         live: Also ask those online for fresh telemetry and wait for their answers, a few seconds at most.
     """
-    level = "+" if device in (None, ALL) else device
-    fleet = Fleet()
-    with client.subscribe(*(f"{level}/{topic}" for topic in _TOPICS)) as subscription:
+    choice = choice or EVERY
+    fleet = Fleet(choice)
+    with client.subscribe(*(f"{choice.level}/{topic}" for topic in _TOPICS)) as subscription:
         for message in subscription.drain(quiet_s=QUIET_S, limit_s=client.timeout_s):
             fleet.take(message)
         if live and fleet.ids(online=True):
-            _ask(client, fleet, subscription, device or ALL)
+            _ask(client, fleet, subscription)
     return fleet
 
 
-def _ask(client: Client, fleet: Fleet, subscription: Subscription, device: str) -> None:
+def _ask(client: Client, fleet: Fleet, subscription: Subscription) -> None:
     command_id = uuid4().hex
     waiting = set(fleet.ids(online=True))
     limit_s = min(client.timeout_s, _LIVE_S)
-    level = "+" if device == ALL else device
+    level = fleet.choice.level
     with client.subscribe(f"{level}/ack/{command_id}", f"{level}/job/{command_id}") as answers:
-        client.publish(f"{device}/cmd/status", command_json(command_id, {}, limit_s + 30), expires_s=limit_s + 30)
+        asked = [ALL] if fleet.choice.every else sorted(waiting)
+        for device in asked:
+            client.send(f"{device}/cmd/status", command_json(command_id, {}, limit_s + 30), expires_s=limit_s + 30)
         end = time.monotonic() + limit_s
         while waiting and (message := answers.get(end - time.monotonic())) is not None:
             known = fleet.devices.get(message.device)
@@ -109,30 +117,60 @@ def _ask(client: Client, fleet: Fleet, subscription: Subscription, device: str) 
         fleet.take(message)
 
 
-def addressed(client: Client, device: str | None) -> list[str]:
-    """Return the ids that a command goes to, all of them online.
+@dataclass(frozen=True)
+class Addressed(Sequence[str]):
+    """The devices that a command goes to.
+
+    Attributes:
+        ids: All of them online.
+        code: The exit code so far: `FAILED` where a device that was named is not among them.
+    """
+
+    ids: tuple[str, ...]
+    code: int
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[str]: ...
+    def __getitem__(self, at: int | slice) -> str | Sequence[str]:
+        return self.ids[at]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def addressed(client: Client, choice: Choice | None) -> Addressed:
+    """Return the devices that a command goes to; those that were named and are not there are told of on stderr.
 
     Args:
         client: An open client.
-        device: What the user chose: an id, "all", or None for the only one online.
+        choice: Which the user chose; None: the only one online.
 
     Raises:
-        NoAnswerError: The device, or every device, is unknown or offline.
+        NoAnswerError: All that are meant are unknown or offline.
         ConfigError: None was chosen and several are online.
     """
-    fleet = look(client, ALL)
+    fleet = look(client, None)
     online = fleet.ids(online=True)
-    if device not in (None, ALL):
-        if device in online:
-            return [device]
-        if device in fleet.devices:
-            raise NoAnswerError(f"{device} is offline")
-        raise NoAnswerError(f"no device {device!r} at {where(client)}; {seen(fleet)}")
-    if not online:
-        raise NoAnswerError(f"no device is online at {where(client)}; {seen(fleet)}")
-    if device is None and len(online) > 1:
+    if choice is None and len(online) > 1:
         raise ConfigError(f"{len(online)} devices are online, choose one with --device: {_listed(online)} (or all)")
-    return online
+    choice = choice or EVERY
+    found = [device for device in online if choice.takes(device)]
+    offline = [device for device in fleet.ids(online=False) if choice.takes(device)]
+    if choice.only is not None and not found:
+        if offline:
+            raise NoAnswerError(f"{choice.only} is offline")
+        raise NoAnswerError(f"no device {choice.only!r} at {where(client)}; {seen(fleet)}")
+    if not found:
+        which = "no device" if choice.every else f"no device of {choice.text!r}"
+        raise NoAnswerError(f"{which} is online at {where(client)}; {seen(fleet)}")
+    unknown = [device for device in choice.named() if device not in fleet.devices]
+    missing = [(device, "offline") for device in offline] if not choice.every else []
+    missing += [(device, f"not known at {where(client)}") for device in unknown]
+    for device, why in missing:
+        note("edgectl", f"{device}: {why}")
+    return Addressed(tuple(found), FAILED if missing else DONE)
 
 
 def where(client: Client) -> str:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from edged.contract.messages import FINAL, Job
 from edged.ctl.client import Client
+from edged.ctl.each import for_each
 from edged.ctl.errors import NoAnswerError
 from edged.ctl.fleet import addressed
-from edged.ctl.options import open_client
+from edged.ctl.options import chosen, open_client
 from edged.errors import CommandError
 from edged.terminal.program import DONE, FAILED
 from edged.terminal.progress import progress
 from edged.terminal.text import note, print_json, print_line
 
 Describe = Callable[[Job], str]
+T = TypeVar("T")
 
 
 def ask(client: Client, device: str, cmd: str, wanted: Mapping[str, Any], *, keep_image: bool = False) -> Job | None:
@@ -36,17 +39,17 @@ def ask(client: Client, device: str, cmd: str, wanted: Mapping[str, Any], *, kee
     """
     try:
         ack = client.command(device, cmd, wanted)
+        *_, job = client.jobs(ack.id)
     except CommandError as error:  # the other devices are still asked
         note("edgectl", str(error))
         return None
-    *_, job = client.jobs(ack.id)
     if not keep_image:
         client.forget(ack.id)
     return job if finish(job, device) == DONE else None
 
 
 def ask_each(args: argparse.Namespace, cmd: str, wanted: Mapping[str, Any], show: Callable[[str, Job], None]) -> int:
-    """Send a command to each addressed device in turn, and show the job of each that succeeds.
+    """Send a command to each addressed device, and show the job of each that succeeds.
 
     Args:
         args: The command line.
@@ -57,15 +60,35 @@ def ask_each(args: argparse.Namespace, cmd: str, wanted: Mapping[str, Any], show
     Returns:
         The exit code.
     """
-    worst = DONE
     with open_client(args) as client:
-        for device in addressed(client, args.device):
-            job = ask(client, device, cmd, wanted)
+        devices = addressed(client, chosen(args))
+        worst = devices.code
+        act = unanswered_is_told(devices, lambda device: ask(client, device, cmd, wanted))
+        for device, job in for_each(devices, act):
             if job is None:
                 worst = FAILED
             else:
                 show(device, job)
     return worst
+
+
+def unanswered_is_told(devices: Sequence[str], act: Callable[[str], T | None]) -> Callable[[str], T | None]:
+    """Return `act` for one of many devices: that one does not answer is said on stderr, and the others are asked.
+
+    Where it is the only one, it is an error as any other (NoAnswerError).
+    """
+
+    def tolerant(device: str) -> T | None:
+        try:
+            return act(device)
+        except NoAnswerError as error:
+            if len(devices) == 1:
+                raise
+            text = str(error)
+            note("edgectl", text if text.startswith(f"{device} ") else f"{device}: {text}")
+            return None
+
+    return tolerant
 
 
 def answer(args: argparse.Namespace, describe: Callable[[dict[str, Any]], str]) -> Callable[[str, Job], None]:
@@ -96,7 +119,7 @@ def start_each(
     silence_s: float | None = None,
     preliminary: Collection[str | None] = (),
 ) -> int:
-    """Start a command that takes a while on each addressed device, then follow one after another.
+    """Start a command that takes a while on each addressed device, then follow them to their ends.
 
     Args:
         args: The command line, with `--wait`. Without it nothing is followed: what each job's id is, is printed.
@@ -110,16 +133,22 @@ def start_each(
     Returns:
         The exit code.
     """
-    worst = DONE
-    started: list[tuple[str, str]] = []
     with open_client(args) as client:
-        for device in addressed(client, args.device):
-            try:
-                started.append((device, client.command(device, cmd, wanted).id))
-            except CommandError as error:  # the other devices are still asked
-                note("edgectl", str(error))
-                worst = FAILED
-        for device, job_id in started:
+        devices = addressed(client, chosen(args))
+        worst = devices.code
+
+        started = _start(client, devices, cmd, wanted)
+        if len(started) < len(devices):
+            worst = FAILED
+        if args.wait and len(started) > 1:
+            for device, job in _follow_many(client, started, cmd, silence_s, quiet=args.json):
+                if job is not None and args.json:
+                    print_json({"device": device, **job.model_dump(exclude_none=True, mode="json")})
+                elif job is not None:
+                    show(device, job)
+                worst = max(worst, FAILED if job is None else finish(job, device))
+            return worst
+        for device, job_id in started.items():
             ended: Job | None
             if args.wait:
                 ended = follow(
@@ -143,6 +172,58 @@ def start_each(
             client.forget(job_id)
             worst = max(worst, DONE if ended is None else finish(ended, device))
     return worst
+
+
+def _start(client: Client, devices: Sequence[str], cmd: str, wanted: Mapping[str, Any]) -> dict[str, str]:
+    """Return device → id of the job, of those that have accepted the command; the others' reasons go to stderr."""
+    started: dict[str, str] = {}
+
+    def start(device: str) -> None:
+        try:
+            started[device] = client.command(device, cmd, wanted).id
+        except CommandError as error:  # the other devices are still asked
+            note("edgectl", str(error))
+
+    try:
+        for _ in for_each(devices, unanswered_is_told(devices, start)):
+            pass
+    except KeyboardInterrupt:
+        _tell_of_those_that_go_on(len(started))
+        raise
+    return {device: started[device] for device in devices if device in started}
+
+
+def _follow_many(
+    client: Client, started: Mapping[str, str], cmd: str, silence_s: float | None, *, quiet: bool
+) -> Iterator[tuple[str, Job | None]]:
+    """Yield each device and its final job, as they end; None where a device fell silent, which was said on stderr."""
+    shares = dict.fromkeys(started, 0.0)
+    telling = threading.Lock()
+    with progress(f"{cmd} on {len(started)} devices", quiet=quiet) as tell:
+
+        def follow_one(device: str) -> Job | None:
+            try:
+                for job in client.jobs(started[device], silence_s=silence_s):
+                    with telling:
+                        shares[device] = 1.0 if job.status in FINAL else job.progress
+                        ended = sum(share == 1.0 for share in shares.values())
+                        tell(sum(shares.values()) / len(shares), text=f"{ended} ended", stage="running")
+            except NoAnswerError as error:
+                note("edgectl", f"{device}: {error}")
+                return None
+            client.forget(started[device])
+            return job
+
+        try:
+            yield from for_each(list(started), follow_one)
+        except KeyboardInterrupt:
+            _tell_of_those_that_go_on(sum(share < 1.0 for share in shares.values()))
+            raise
+
+
+def _tell_of_those_that_go_on(count: int) -> None:
+    if count:
+        note("edgectl", f"no longer following {count} jobs; they go on, and `edgectl --device … jobs` shows them")
 
 
 def follow(

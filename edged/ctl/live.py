@@ -12,10 +12,11 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 
+from edged.ctl.choice import EVERY, Choice
 from edged.ctl.client import Client
 from edged.ctl.errors import NoAnswerError
 from edged.ctl.fleet import where
-from edged.ctl.options import ALL, open_client
+from edged.ctl.options import chosen, open_client
 from edged.ctl.subscription import Incoming
 from edged.terminal.program import DONE
 from edged.terminal.tables import terminal, text
@@ -46,18 +47,18 @@ def show(args: argparse.Namespace, view: View) -> int:
     Raises:
         NoAnswerError: `--seconds` are over and nothing came, or less than `--count`.
     """
-    device = "+" if args.device in (None, ALL) else args.device
+    choice = chosen(args) or EVERY
     came = 0
     try:
         with open_client(args) as client:
-            for _ in _shown(client, f"{device}/{view.topic}", view, args):
+            for _ in _shown(client, choice, view, args):
                 came += 1
                 if came == args.count:
                     return DONE
     except KeyboardInterrupt:  # wherever it strikes, also while the connection is opened or closed
         return DONE
     if came == 0 or args.count is not None:
-        whose = "any device" if device == "+" else device
+        whose = "any device" if choice.every else choice.text
         raise NoAnswerError(
             f"{came or 'no'} {view.noun} from {whose} at {where(client)} within {args.seconds:g} s"
             + (f", {args.count} were asked for" if args.count else "")
@@ -65,15 +66,17 @@ def show(args: argparse.Namespace, view: View) -> int:
     return DONE
 
 
-def _shown(client: Client, topic: str, view: View, args: argparse.Namespace) -> Iterator[None]:
+def _shown(client: Client, choice: Choice, view: View, args: argparse.Namespace) -> Iterator[None]:
     """Yield once for every message shown."""
     start = time.monotonic()
     end = start + args.seconds if args.seconds is not None else float("inf")
     hint_at, lost = start + _HINT_S, False
-    with client.subscribe(topic) as subscription, _terminal(args) as live:
+    with client.subscribe(f"{choice.level}/{view.topic}") as subscription, _terminal(args) as live:
         drawn = 0.0
         while (now := time.monotonic()) < end:
             message = subscription.get(min(_TICK_S, end - now))
+            if message is not None and not choice.takes(message.device):
+                message = None
             line = view.take(message) if message is not None else None
             now = time.monotonic()
             if live is not None and now - drawn >= _TICK_S:

@@ -11,9 +11,9 @@ from edged.errors import ConfigError
 from edged.terminal.options import count, positive
 
 if TYPE_CHECKING:  # `edgectl --help` pays for neither paho nor pydantic
+    from edged.ctl.choice import Choice
     from edged.ctl.client import Client
 
-ALL = "all"
 _FLAGS = {
     "url": "--broker",
     "prefix": "--prefix",
@@ -52,7 +52,8 @@ def add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
         "--device",
         metavar="ID|all",
         default=default("EDGECTL_DEVICE"),
-        help="one device or all (else $EDGECTL_DEVICE, else all to look at, the only one online to act on)",
+        help="one device, several with commas between, a pattern ('line-*'), @GROUP of ~/.config/edged/groups.toml, or "
+        "all (else $EDGECTL_DEVICE, else all to look at, the only one online to act on)",
     )
     group.add_argument(
         "--prefix",
@@ -92,6 +93,17 @@ def add_limits(parser: argparse.ArgumentParser, noun: str) -> None:
     parser.add_argument("--count", metavar="N", type=count, help=f"end after so many {noun}")
 
 
+def chosen(args: argparse.Namespace) -> Choice | None:
+    """Return which devices `--device` names; None: it was not given.
+
+    Raises:
+        ConfigError: It names none.
+    """
+    from edged.ctl.choice import Choice
+
+    return None if args.device is None else Choice.parse(args.device)
+
+
 def open_client(args: argparse.Namespace) -> Client:
     """Make the client that the options describe; it connects when it is entered.
 
@@ -102,7 +114,7 @@ def open_client(args: argparse.Namespace) -> Client:
 
     from edged.ctl.client import Client
     from edged.mqtt.broker import brokers
-    from edged.settings import DeviceSettings, MqttSettings
+    from edged.settings import MqttSettings
 
     values = {"url": args.broker, "prefix": args.prefix, "username": args.username}
     for key in ("password_file", "ca_file", "cert_file", "key_file"):
@@ -114,12 +126,7 @@ def open_client(args: argparse.Namespace) -> Client:
         first = error.errors()[0]
         flag = _FLAGS[str(first["loc"][0])]
         raise ConfigError(f"{flag} {first['input']!r}: {first['msg'].removeprefix('Value error, ')}") from error
-    if args.device not in (None, ALL):
-        try:
-            DeviceSettings(id=args.device)
-        except ValidationError as error:
-            message = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise ConfigError(f"--device {args.device!r}: {message}; or 'all'") from error
+    chosen(args)
     try:
         return Client(brokers(settings), timeout_s=args.timeout)
     except ConfigError as error:  # it names the keys of `[mqtt]`

@@ -2,9 +2,9 @@
 
 Opening one in a new process takes most of a second, which is spent on importing libraries. So all mutants are first
 opened by forks of one process that has imported them, each fork running what the examination's child process runs
-(`edged.zoo.examiner`). That finds which mutants end their process, which are refused and which are accepted. Then a
-real daemon is sent them meanwhile by the real commands, four that end their process or are accepted to one that is
-refused, as long as there is time. What was accepted is used, and rolled back.
+(`edged.zoo.examiner`). That finds which mutants end their process, which are refused and which are accepted. Real
+daemons are sent them meanwhile by the real commands, four that end their process or are accepted to one that is
+refused, as long as there is time. Every fourth that was accepted is used, and rolled back.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ from benchmarks.model_mutants import CannotBeWrittenError, Mutant, kind, mutant
 
 LIMIT_S = 60.0
 """For one mutant in a fork, as for the examination of one."""
+DAEMONS = 2
+"""So many are pushed to at a time: each waits for its examinations most of the time."""
+USED = 4
+"""Every so-manieth accepted mutant is used: that takes longer than anything else."""
 _PART_BYTES = 512 * 1024
 _TEXT = 200
 
@@ -167,16 +171,21 @@ class Turns:
         self._others: deque[Opened] = deque()
         self._refused: deque[Opened] = deque()
         self._in_a_row = 0
+        self._choosing = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._read, args=(opened,), daemon=True)
         self._thread.start()
 
     def next(self) -> Opened | None:
         """Return the next one; None: there is no more."""
-        while not (self._others or self._refused):
-            if self._over.is_set() and not (self._others or self._refused):
-                return None
-            time.sleep(0.05)
+        with self._choosing:
+            while not (self._others or self._refused):
+                if self._over.is_set() and not (self._others or self._refused):
+                    return None
+                time.sleep(0.05)
+            return self._choose()
+
+    def _choose(self) -> Opened:
         if self._others and (self._in_a_row < 4 or not self._refused):
             self._in_a_row += 1
             return self._others.popleft()
@@ -236,6 +245,8 @@ class Pushing:
                 self.differ.append(f"{one.number}: {told[:_TEXT]}")
             return
         self.ends["accepted"] += 1
+        if self.ends["accepted"] % USED:
+            return
         device.doing = f"models_use of {one.number}: {one.base}: {one.change}"
         used = device.job("models_use", model=name)
         self.uses["answered" if used["status"] == "succeeded" else reason(str(used["error"]))] += 1
@@ -303,21 +314,44 @@ def _kinds(opened: list[Opened]) -> dict[str, dict[str, int]]:
 
 
 def push(models: Mapping[str, bytes], seed: int, turns: Turns, seconds: float) -> dict[str, Any]:
-    """Push mutants to a daemon for so long; return what was seen."""
-    pushed: list[Opened] = []
+    """Push mutants to daemons for so long; return what was seen of all of them."""
+    end = time.monotonic() + seconds
+    with concurrent.futures.ThreadPoolExecutor(DAEMONS) as pool:
+        each = list(pool.map(lambda _: _push_to_one(models, seed, turns, end), range(DAEMONS)))
+    counters = {
+        name: dict(sum((Counter(one[name]) for one in each), Counter()).most_common(40))
+        for name in ("of", "ends", "uses", "reasons")
+    }
+    largest = {name: max(one[name] for one in each) for name in ("seconds", "gap_arrival_s", "gap_ts_s", "stall_s")}
+    return {
+        "daemons": DAEMONS,
+        **{name: sum(one[name] for one in each) for name in ("count", "results", "restarts", "tracebacks")},
+        **counters,
+        **largest,
+        "memory_mb": [max(one["memory_mb"][at] for one in each) for at in range(3)],
+        "exit_code": max(one["exit_code"] for one in each),
+        "lost": "; ".join(one["lost"] for one in each if one["lost"]),
+        "differ": [line for one in each for line in one["differ"]][:50],
+        "gaps": sorted((gap for one in each for gap in one["gaps"]), reverse=True)[:50],
+    }
+
+
+def _push_to_one(models: Mapping[str, bytes], seed: int, turns: Turns, end: float) -> dict[str, Any]:
+    """Push to a daemon of its own, until there is no more or the time is over."""
+    begin = time.monotonic()
+    pushed: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name:
         broker = Broker(Path(name))
         try:
             device = FuzzedDevice(Path(name) / "device", broker.port)
             pushing = Pushing(device)
             lost = ""
-            begin = time.monotonic()
             try:
-                while time.monotonic() - begin < seconds and (one := turns.next()) is not None:
+                while time.monotonic() < end and (one := turns.next()) is not None:
                     pushing.push(mutant(models, seed, one.number).model, one)
-                    pushed.append(one)
-                    if len(pushed) % 50 == 0:
-                        print(f"{len(pushed)} pushed, {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+                    pushed[one.end] += 1
+                    if pushed.total() % 50 == 0:
+                        print(f"{pushed.total()} pushed, {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
             except LostDeviceError as error:  # what was seen until then is the finding
                 lost = str(error)
             took = time.monotonic() - begin
@@ -326,13 +360,13 @@ def push(models: Mapping[str, bytes], seed: int, turns: Turns, seconds: float) -
         finally:
             broker.close()
     return {
-        "count": len(pushed),
+        "count": pushed.total(),
         "seconds": round(took),
-        "of": dict(Counter(one.end for one in pushed).most_common()),
-        "ends": dict(pushing.ends.most_common()),
-        "uses": dict(pushing.uses.most_common()),
-        "reasons": dict(pushing.reasons.most_common(40)),
-        "differ": pushing.differ[:50],
+        "of": pushed,
+        "ends": pushing.ends,
+        "uses": pushing.uses,
+        "reasons": pushing.reasons,
+        "differ": pushing.differ,
         "lost": lost,
         "exit_code": code,
         **seen,

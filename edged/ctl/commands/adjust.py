@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
+from typing import TYPE_CHECKING
 
-from edged.ctl.options import open_client
 from edged.errors import ConfigError
 from edged.terminal.options import count
-from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
+
+if TYPE_CHECKING:
+    from edged.contract.messages import Job
 
 
 def register(commands: Commands) -> None:
@@ -29,33 +31,22 @@ def run(args: argparse.Namespace) -> int:
       edgectl set --fps 5
       edgectl --device tx2-01 set --camera door --fps 0 --top 3
     """
-    from edged.ctl.fleet import addressed
-    from edged.ctl.jobs import finish
-    from edged.errors import CommandError
-    from edged.terminal.text import note, print_json, print_line
+    from edged.ctl.jobs import ask_each
+    from edged.terminal.text import print_json, print_line
 
     if args.fps is None and args.top is None:
         raise ConfigError("set: nothing to change; give --fps, --top or both")
     change = {"camera": args.camera, "fps": args.fps, "top": args.top}
     told = " ".join(f"{key} {value:g}" for key, value in (("fps", args.fps), ("top", args.top)) if value is not None)
     where = f" ({args.camera})" if args.camera else ""
-    worst = DONE
-    with open_client(args) as client:
-        for device in addressed(client, args.device):
-            try:
-                ack = client.command(device, "set", change)
-            except CommandError as error:  # the other devices are still asked
-                note("edgectl", str(error))
-                worst = FAILED
-                continue
-            *_, job = client.jobs(ack.id)
-            client.forget(ack.id)
-            worst = max(worst, finish(job, device))
-            if args.json:
-                print_json({"device": device, **job.model_dump(exclude_none=True, mode="json")})
-            elif job.status == "succeeded":
-                print_line(f"{device}{where}: {told}")
-    return worst
+
+    def show(device: str, job: Job) -> None:
+        if args.json:
+            print_json({"device": device, **job.model_dump(exclude_none=True, mode="json")})
+        else:
+            print_line(f"{device}{where}: {told}")
+
+    return ask_each(args, "set", change, show)
 
 
 def _fps(text: str) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from edged.ctl.options import ALL, open_client
+from edged.ctl.choice import ALL
+from edged.ctl.options import open_client
 from edged.errors import ConfigError
 from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands

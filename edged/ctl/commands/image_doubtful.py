@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from edged.ctl.options import open_client
+from edged.ctl.options import chosen, open_client
 from edged.terminal.options import count
 from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
@@ -54,9 +54,10 @@ def run(args: argparse.Namespace) -> int:
     from edged.ctl.fleet import addressed
     from edged.terminal.text import note
 
-    worst = DONE
     with open_client(args) as client:
-        for device in addressed(client, args.device):
+        devices = addressed(client, chosen(args))
+        worst = devices.code
+        for device in devices:
             try:
                 worst = max(worst, _review(client, device, args))
             except RejectedError as error:  # the other devices are still asked

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.ctl.options import open_client
+from edged.ctl.options import chosen, open_client
 from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
 
@@ -41,9 +41,10 @@ def run(args: argparse.Namespace) -> int:
     from edged.ctl.photos import gather
 
     gathered = gather(args.folder, args.label)
-    worst = DONE
     with open_client(args) as client:
-        for device in addressed(client, args.device):
+        devices = addressed(client, chosen(args))
+        worst = devices.code
+        for device in devices:
             worst = max(worst, _push(client, device, gathered, as_json=args.json))
     return worst
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edged.ctl.commands import image_doubtful, image_push, image_suggestions
-from edged.ctl.options import open_client
+from edged.ctl.options import chosen, open_client
 from edged.errors import CommandError, ConfigError
 from edged.plural import counted
 from edged.terminal.options import count
@@ -113,7 +113,7 @@ def run_get(args: argparse.Namespace) -> int:
 
     image_id = _id(args.id)
     with open_client(args) as client:
-        devices = addressed(client, args.device)
+        devices = addressed(client, chosen(args))
         if len(devices) > 1:
             raise ConfigError("images get: name one device (--device ID)")
         job = ask(client, devices[0], "images_get", {"id": image_id}, keep_image=True)

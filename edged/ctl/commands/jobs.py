@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
-from edged.ctl.options import open_client
+from edged.ctl.options import chosen, open_client
 from edged.errors import ConfigError
 from edged.terminal.options import count
 from edged.terminal.program import DONE, FAILED
@@ -53,7 +53,7 @@ def run_jobs(args: argparse.Namespace) -> int:
     _check(args.job)
     worst, shown = DONE, 0
     with open_client(args) as client:
-        fleet = look(client, args.device)
+        fleet = look(client, chosen(args))
         if not fleet.devices:
             raise NoAnswerError(f"no device {args.device or ''} at {where(client)}; {seen(fleet)}")
         for device in fleet.ids():
@@ -90,24 +90,19 @@ def run_cancel(args: argparse.Namespace) -> int:
       edgectl cancel
       edgectl cancel 4f1a
     """
-    from edged.ctl.fleet import addressed
-    from edged.ctl.jobs import finish
+    from edged.ctl.jobs import ask_each
     from edged.terminal.text import print_json, print_line
 
     _check(args.job)
-    worst = DONE
-    with open_client(args) as client:
-        for device in addressed(client, args.device):
-            ack = client.command(device, "cancel", {"job": args.job})
-            *_, job = client.jobs(ack.id)
-            client.forget(ack.id)
-            worst = max(worst, finish(job, device))
-            if args.json:
-                print_json({"device": device, **job.model_dump(exclude_none=True, mode="json")})
-            elif job.status == "succeeded":
-                report = job.report or {}
-                print_line(f"{device}: {report.get('cmd', 'job')} {report.get('job')} is being cancelled")
-    return worst
+
+    def show(device: str, job: Job) -> None:
+        if args.json:
+            print_json({"device": device, **job.model_dump(exclude_none=True, mode="json")})
+        else:
+            report = job.report or {}
+            print_line(f"{device}: {report.get('cmd', 'job')} {report.get('job')} is being cancelled")
+
+    return ask_each(args, "cancel", {"job": args.job}, show)
 
 
 def as_json(job: Job, *, online: bool, report: bool = False) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.ctl.options import open_client
+from edged.ctl.options import chosen, open_client
 from edged.errors import CommandError, ConfigError
 from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
@@ -127,9 +127,10 @@ def run_push(args: argparse.Namespace) -> int:
 
     model, wanted = _read_source(args)
     familiarity = None if args.without_familiarity else _read_familiarity(args.source)
-    worst = DONE
     with open_client(args) as client:
-        for device in addressed(client, args.device):
+        devices = addressed(client, chosen(args))
+        worst = devices.code
+        for device in devices:
             job = _push(client, device, model, familiarity, wanted, quiet=args.json)
             if job is None:
                 worst = FAILED

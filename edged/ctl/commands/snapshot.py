@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.ctl.options import open_client
+from edged.ctl.options import chosen, open_client
 from edged.errors import ConfigError
-from edged.terminal.program import DONE, FAILED
+from edged.terminal.program import FAILED
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
@@ -41,19 +41,21 @@ def run(args: argparse.Namespace) -> int:
       edgectl --device tx2-01 snapshot --camera door -o door.jpg
       edgectl --device all snapshot -o photos/
     """
+    from edged.ctl.each import for_each
     from edged.ctl.fleet import addressed
+    from edged.ctl.jobs import unanswered_is_told
     from edged.terminal.text import print_json, print_line
 
     if args.quality is not None and not 1 <= args.quality <= 100:
         raise ConfigError(f"--quality {args.quality}: use 1 to 100")
     _check_output(args.output)
-    worst = DONE
     with open_client(args) as client:
-        devices = addressed(client, args.device)
+        devices = addressed(client, chosen(args))
+        worst = devices.code
         if len(devices) > 1 and args.output and not _is_folder(args.output):
             raise ConfigError(f"-o {args.output}: {len(devices)} devices answer; name a folder (with a / at its end)")
-        for device in devices:
-            got = _fetch(client, device, args)
+        fetch = unanswered_is_told(devices, lambda device: _fetch(client, device, args))
+        for _, got in for_each(devices, fetch):
             if got is None:
                 worst = FAILED
             elif args.json:

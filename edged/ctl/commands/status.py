@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from edged.ctl.options import open_client
+from edged.ctl.options import chosen, open_client
 from edged.terminal.program import DONE
 from edged.terminal.registry import Commands
 
@@ -35,14 +35,13 @@ def run(args: argparse.Namespace) -> int:
     """
     from edged.ctl.errors import NoAnswerError
     from edged.ctl.fleet import look, seen, where
-    from edged.ctl.options import ALL
     from edged.terminal.tables import console, print_part
     from edged.terminal.text import print_json
 
     with open_client(args) as client:
-        fleet = look(client, args.device, live=True)
-        if not fleet.devices and args.device not in (None, ALL):
-            others = seen(look(client, ALL))
+        fleet = look(client, chosen(args), live=True)
+        if not fleet.devices and not fleet.choice.every:
+            others = seen(look(client, None))
             raise NoAnswerError(f"no device {args.device!r} at {where(client)}; {others}")
         if not fleet.devices:
             raise NoAnswerError(f"no device at {where(client)}")

@@ -1,0 +1,171 @@
+"""Which devices `--device` means, and what is done where some of many do not answer."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from edged.contract.commands import CommandMessage
+from edged.ctl.choice import EVERY, Choice
+from edged.ctl.each import AT_A_TIME, for_each
+from edged.errors import ConfigError
+from tests.ctl.conftest import Edgectl, environment
+from tests.ctl.device import ScriptedDevice
+from tests.waiting import PATIENCE_S, wait_until
+
+
+@pytest.fixture(autouse=True)
+def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "groups.toml"
+    monkeypatch.setenv("EDGECTL_GROUPS", str(path))
+    return path
+
+
+def taken(text: str, *devices: str) -> list[str]:
+    return [device for device in devices if Choice.parse(text).takes(device)]
+
+
+def test_ids_patterns_and_lists() -> None:
+    fleet = ("line-1", "line-2", "line-10", "door", "Door")
+    assert taken("line-*", *fleet) == ["line-1", "line-2", "line-10"]
+    assert taken("line-?", *fleet) == ["line-1", "line-2"]
+    assert taken("door", *fleet) == ["door"]
+    assert taken("door, line-1", *fleet) == ["line-1", "door"]
+    assert taken("all", *fleet) == list(fleet)
+    assert Choice.parse("all").parts == EVERY.parts
+    assert (Choice.parse("door").only, Choice.parse("door").level) == ("door", "door")
+    for several in ("door,line-1", "line-*", "all"):
+        assert (Choice.parse(several).only, Choice.parse(several).level) == (None, "+")
+    assert Choice.parse("line-*,door").named() == ["door"]
+    assert [Choice.parse(text).every for text in ("all", "*", "door,all", "?*", "door")] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_groups_of_a_file(groups: Path) -> None:
+    groups.write_text('line = ["line-*", "belt"]\nhall = ["@line", "door"]\n')
+    assert taken("@hall", "line-1", "belt", "door", "attic") == ["line-1", "belt", "door"]
+    assert Choice.parse("@line,@hall").parts == ("line-*", "belt", "door")
+
+
+@pytest.mark.parametrize(
+    ("text", "file", "said"),
+    [
+        ("", None, "--device: '': use an id"),
+        ("a/b", None, "--device: 'a/b': use an id"),
+        ("line-*/#", None, "--device: 'line-*/#': use an id"),
+        ("door,", None, "--device: '': use an id"),
+        ("@line", None, "groups.toml: No such file or directory"),
+        ("@line", "line = ", "groups.toml: "),
+        ("@line", "door = ['a']", "has no such group; it has door"),
+        ("@line", "", "has no such group; it has none"),
+        ("@line", "line = 'a'", "write line = "),
+        ("@line", "line = []", "write line = "),
+        ("@line", "line = ['a+']", "group 'line' of "),
+        ("@a", "a = ['@b']\nb = ['@a']", "group 'a' contains itself"),
+    ],
+)
+def test_a_mistake_is_one_line(groups: Path, text: str, file: str | None, said: str) -> None:
+    if file is not None:
+        groups.write_text(file)
+    with pytest.raises(ConfigError) as caught:
+        Choice.parse(text)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_choice_is_2(edgectl: Edgectl) -> None:
+    done = edgectl("--device", "@nowhere", "status")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_a_group_is_addressed_and_who_is_not_there_is_named(broker_port: int, edgectl: Edgectl, groups: Path) -> None:
+    groups.write_text('line = ["line-1", "line-2", "line-3", "line-4"]\n')
+    with ScriptedDevice(broker_port, "line-3"):
+        pass
+    with ExitStack() as devices:
+        for name in ("line-1", "line-2", "door"):
+            devices.enter_context(ScriptedDevice(broker_port, name))
+        done = edgectl("--device", "@line", "set", "--fps", "1", EDGECTL_GROUPS=str(groups))
+        pattern = edgectl("--device", "line-*", "set", "--fps", "1")
+        shown = edgectl("--device", "line-?", "status", "--json")
+        nobody = edgectl("--device", "attic-*", "set", "--fps", "1")
+    assert done.stdout.splitlines() == ["line-1: fps 1", "line-2: fps 1"]
+    assert done.stderr.splitlines()[0] == "edgectl: line-3: offline"
+    assert done.stderr.splitlines()[1].startswith("edgectl: line-4: not known at ")
+    assert done.returncode == 1
+    assert pattern.stdout.splitlines() == ["line-1: fps 1", "line-2: fps 1"]
+    assert (pattern.returncode, pattern.stderr) == (1, "edgectl: line-3: offline\n")
+    assert [line.split('"')[3] for line in shown.stdout.splitlines()] == ["line-1", "line-2", "line-3"]
+    assert nobody.returncode == 3
+    assert "no device of 'attic-*' is online" in nobody.stderr
+
+
+def test_a_silent_one_of_several_is_named_and_the_others_are_asked(broker_port: int, edgectl: Edgectl) -> None:
+    with ScriptedDevice(broker_port, "a", silent=True), ScriptedDevice(broker_port, "b"):
+        done = edgectl("--timeout", "5", "--device", "all", "set", "--fps", "1")
+    assert (done.returncode, done.stdout) == (1, "b: fps 1\n")
+    assert done.stderr == "edgectl: a did not answer set within 5 s\n"
+
+
+def test_many_are_asked_at_a_time_and_told_in_order() -> None:
+    at_once = threading.Barrier(AT_A_TIME)
+
+    def act(device: str) -> str:
+        at_once.wait(PATIENCE_S)  # breaks where fewer are asked at a time
+        return device.upper()
+
+    devices = [f"d{number:03}" for number in range(AT_A_TIME)]
+    assert list(for_each(devices, act)) == [(device, device.upper()) for device in devices]
+    assert list(for_each([], act)) == []
+
+
+def test_what_one_raises_is_raised() -> None:
+    def act(device: str) -> str:
+        if device == "b":
+            raise ConfigError("b is wrong")
+        return device
+
+    with pytest.raises(ConfigError, match="b is wrong"):
+        list(for_each(["a", "b", "c"], act))
+
+
+class Training(ScriptedDevice):
+    """Says that a training runs, and nothing more."""
+
+    def _do_retrain(self, command: CommandMessage) -> None:
+        self._job(command, "running", "retrain", stage="train", progress=0.5)
+
+
+def test_ctrl_c_leaves_many_jobs_running_and_says_so(broker_port: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edged.ctl", "--device", "a,b", "retrain", "--wait"]
+    with (
+        Training(broker_port, "a") as one,
+        Training(broker_port, "b") as other,
+        subprocess.Popen(
+            command,
+            env=environment(broker_port),
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        assert process.stderr is not None
+        assert "retrain on 2 devices" in process.stderr.readline()
+        wait_until(lambda: one.commands and other.commands, what="both are asked")
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=PATIENCE_S)
+    assert "no longer following 2 jobs; they go on" in said
+    assert "Traceback" not in said
+    assert process.returncode == 130
