@@ -169,21 +169,24 @@ class Connection:
     def _serve(self) -> None:
         """Run paho's network loop until the connection is over; paho's own would sleep up to a second on a publish."""
         client = self._client
+        poll = select.poll()  # and not select(), which knows the first 1,024 files of a process alone
+        poll.register(self._wake_out, select.POLLIN)
         reads = 0
         while (stream := client.socket()) is not None:
-            pending: Callable[[], int] = getattr(stream, "pending", lambda: 0)  # TLS's, which `select` does not see
+            pending: Callable[[], int] = getattr(stream, "pending", lambda: 0)  # TLS's, which `poll` does not see
             buffered = pending() > 0
-            readers, writers = [stream, self._wake_out], [stream] if client.want_write() else []
-            readable, writable, _ = select.select(readers, writers, [], 0 if buffered else 1.0)
-            if self._wake_out in readable:
+            poll.register(stream, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
+            ready = dict(poll.poll(0 if buffered else 1000))
+            if ready.get(self._wake_out.fileno()):
                 self._wake_out.recv(65536)
+            events = ready.get(stream.fileno(), 0)
             # Reading goes first: a write to a broker that has hung up would hide the reason that it has sent.
-            if (buffered or stream in readable) and reads < WINDOW:
+            if (buffered or events & ~select.POLLOUT) and reads < WINDOW:  # an error or a hang-up is found by reading
                 client.loop_read()
                 reads += 1
             else:
                 reads = 0
-                if stream in writable:
+                if events & select.POLLOUT:
                     client.loop_write()
             client.loop_misc()
 

@@ -48,7 +48,7 @@ class Running:
         url: str,
         *,
         device: str = "dut",
-        cameras: str = '[cameras.main]\nsource = "pattern"\nfps = 20',
+        cameras: str = '[cameras.main]\nsource = "pattern"\nfps = 10',
         more: str = "",
         mqtt: str = "",
         telemetry: str = "",

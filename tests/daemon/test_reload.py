@@ -40,7 +40,7 @@ def test_what_can_change_at_once_does(
         one,
         ("threads = 1", "threads = 1\ntop = 2"),
         ("[mqtt]", '[mqtt]\nresults = "changes"\nheartbeat_s = 0.5'),
-        ("fps = 20", "fps = 5\nroi = [0, 0, 0.5, 0.5]"),
+        ("fps = 10", "fps = 5\nroi = [0, 0, 0.5, 0.5]"),
         ("interval_s = 0.3", "interval_s = 0.2"),
     )
     one.signal(signal.SIGHUP)

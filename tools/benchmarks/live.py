@@ -22,6 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 BARE_LOOP = """
 import sys, time
 import numpy as np
@@ -60,6 +62,7 @@ class Broker:
         configuration = folder / "mosquitto.conf"
         configuration.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\n")
         self._process = subprocess.Popen([binary, "-c", configuration], stderr=subprocess.DEVNULL)
+        self.process = psutil.Process(self._process.pid)
         time.sleep(0.5)
 
     def close(self) -> None:

@@ -1,0 +1,69 @@
+"""`tools/fleet`: a hundred simulated devices speak the real contract, on a real Mosquitto."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edged.contract.messages import Info, ModelInfo, Result, Telemetry
+from edged.ctl.client import Client
+from edged.mqtt.broker import brokers
+from edged.settings import MqttSettings
+from tests.mosquitto import Mosquitto
+from tests.waiting import PATIENCE_S, wait_until
+
+DEVICES = 100
+
+
+def edgectl(broker: Mosquitto, *arguments: str) -> list[str]:
+    """Run it; return its lines."""
+    command = [sys.executable, "-m", "edged.ctl", "--broker", broker.url, "--timeout", "60", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+@pytest.mark.timeout(1200)
+def test_a_hundred_devices_are_seen_asked_and_changed(mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> None:
+    from simulation.fleet import Fleet
+
+    broker = mosquitto()
+    with Fleet(DEVICES, [broker.url], tmp_path / "fleet", telemetry_s=1.0) as fleet:
+        wait_until(lambda: fleet.told().connected == DEVICES, what="all connected")
+        told = [json.loads(line) for line in edgectl(broker, "--device", "all", "status", "--json")]
+        assert [one["device"] for one in told] == fleet.names
+        assert all(one["state"] == "online" and one["model"]["name"] == "flowers" for one in told)
+        some = edgectl(broker, "--device", "sim-001?,sim-0099", "set", "--fps", "2")
+        assert some == [f"sim-{number:04}: fps 2" for number in (*range(10, 20), 99)]
+        with Client(brokers(MqttSettings(url=broker.url)), timeout_s=PATIENCE_S) as client:
+            *_, job = client.jobs(client.command("sim-0000", "snapshot").id)
+            assert (job.status, job.error) == ("rejected", "a simulated device does not know snapshot")
+            kinds = {"result": Result, "telemetry": Telemetry, "info": Info, "model": ModelInfo}
+            seen: dict[str, set[str]] = {kind: set() for kind in kinds}
+            with client.subscribe("+/result/+", "+/telemetry", "+/info", "+/model") as messages:
+                while any(len(devices) < DEVICES for devices in seen.values()):
+                    message = messages.get(PATIENCE_S)
+                    assert message is not None, {kind: len(devices) for kind, devices in seen.items()}
+                    kind = message.levels[0]
+                    assert message.decode(kinds[kind]) is not None, message
+                    seen[kind].add(message.device)
+        assert fleet.alive
+    assert {json.loads(line)["state"] for line in edgectl(broker, "status", "--json")} == {"offline"}
+
+
+@pytest.mark.timeout(1200)
+def test_what_a_fleet_costs_is_measured() -> None:
+    from simulation.measuring import measure, table
+
+    numbers = measure([3], rate=2.0, telemetry_s=1.0, seconds=3.0)
+    (one,) = numbers["fleets"]
+    assert (one["devices"], one["status_answered"]) == (3, 3)
+    assert one["messages_per_s"] > 0
+    assert 0 < one["ack_p50_ms"] <= one["ack_p99_ms"] <= one["ack_max_ms"]
+    assert one["memory_kb_per_device"] > 0
+    assert [line.count("|") for line in table(numbers)][:3] == [7, 7, 7]

@@ -1,0 +1,1 @@
+"""A fleet of simulated devices, and what it costs: `tools/fleet`."""

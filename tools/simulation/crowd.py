@@ -1,0 +1,94 @@
+"""Many simulated devices in a process of their own: `python -m simulation.crowd`, told by one line of JSON."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from edged.settings import MqttSettings
+from simulation.device import SimulatedDevice
+
+TOLD_S = 1.0
+"""How often a crowd tells on stdout how it is, a line of JSON."""
+
+
+def run(request: dict[str, Any]) -> None:
+    """Run devices until SIGTERM or the end of stdin.
+
+    Args:
+        request: `names`; `url`, a list; `folder` for their state; `rate` of results a second; `telemetry_s`.
+    """
+    over = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: over.set())
+    threading.stack_size(256 * 1024)  # three threads a device
+    settings = MqttSettings(url=tuple(request["url"]))
+    begin = psutil.Process().memory_info().rss
+    devices = [SimulatedDevice(name, settings, Path(request["folder"]) / name) for name in request["names"]]
+    for device in devices:
+        device.start()
+        over.wait(0.002)  # as if they were not all switched on at once
+    _publish(devices, request["rate"], request["telemetry_s"], begin, over)
+    stopping = [threading.Thread(target=device.stop) for device in devices]
+    for thread in stopping:
+        thread.start()
+    for thread in stopping:
+        thread.join()
+
+
+def _publish(
+    devices: list[SimulatedDevice], rate: float, telemetry_s: float, begin: int, over: threading.Event
+) -> None:
+    """Publish what is due, device by device, until it is over."""
+    dice = random.Random(os.getpid())
+    now = time.monotonic()
+    due: list[tuple[float, int, str]] = []
+    for at, device in enumerate(devices):
+        device.fps = rate
+        heapq.heappush(due, (now + dice.random() / rate, at, "frame"))
+        heapq.heappush(due, (now + dice.random() * telemetry_s, at, "telemetry"))
+    results = 0
+    longest_s = 0.0
+    told_at = now
+    while not over.is_set():
+        when, at, what = due[0]
+        now = time.monotonic()
+        if when > now:
+            over.wait(min(when - now, 0.2))
+        else:
+            longest_s = max(longest_s, now - when)
+            if what == "frame":
+                devices[at].frame()
+                results += 1
+                heapq.heapreplace(due, (max(when + 1 / max(devices[at].fps, 0.01), now - 1), at, what))
+            else:
+                devices[at].measure()
+                heapq.heapreplace(due, (max(when + telemetry_s, now - 1), at, what))
+        if now - told_at >= TOLD_S:
+            told_at = now
+            process = psutil.Process()
+            times = process.cpu_times()
+            told = {
+                "connected": sum(device.connected for device in devices),
+                "backlog": sum(device.backlog for device in devices),
+                "results": results,
+                "late_s": round(longest_s, 3),
+                "cpu_s": times.user + times.system,
+                "memory_bytes": process.memory_info().rss - begin,
+            }
+            longest_s = 0.0
+            print(json.dumps(told), flush=True)
+
+
+if __name__ == "__main__":
+    run(json.loads(sys.stdin.readline()))

@@ -1,0 +1,146 @@
+"""A simulated device: edged's own link, ledger, outbox and contract; only camera, network and sensors are a script."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from pathlib import Path
+
+from edged.contract.commands import COMMANDS, Args, Command, SetArgs, StatusArgs
+from edged.contract.messages import (
+    CameraInfo,
+    Info,
+    Job,
+    Latency,
+    ModelInfo,
+    Result,
+    ResultLatency,
+    Score,
+    Telemetry,
+)
+from edged.errors import CommandError
+from edged.mqtt.ledger import Ledger
+from edged.mqtt.link import Link
+from edged.mqtt.outbox import Outbox
+from edged.settings import MqttSettings
+
+LABELS = ["daisy", "dandelion", "roses", "sunflowers", "tulips"]
+MODEL = "51a70ded0000"
+
+
+class SimulatedDevice:
+    """One device. `frame` and `measure` publish what a daemon would; commands are answered as they come.
+
+    Args:
+        name: Its id.
+        settings: `[mqtt]`.
+        folder: Gets its outbox and ledger.
+    """
+
+    def __init__(self, name: str, settings: MqttSettings, folder: Path) -> None:
+        self.name = name
+        self.fps = 1.0
+        self._boot = uuid.uuid4().hex[:8]
+        self._dice = random.Random(name)
+        self._label = self._dice.choice(LABELS)
+        self._seq = 0
+        self._temperature = 40 + 10 * self._dice.random()
+        self._link = Link(
+            settings=settings,
+            device=name,
+            outbox=Outbox(folder / "outbox.sqlite", 16),
+            ledger=Ledger(folder / "commands.sqlite"),
+            on_command=self._carry_out,
+            registry=COMMANDS,
+        )
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has let it in."""
+        return self._link.connected
+
+    @property
+    def backlog(self) -> int:
+        """Messages that the broker has not acknowledged."""
+        return self._link.backlog
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._describe()
+        self._link.start()
+
+    def stop(self) -> None:
+        """Say `offline` and disconnect."""
+        self._link.stop(2.0)
+
+    def frame(self) -> None:
+        """Publish one result. What the camera sees changes now and then."""
+        if self._dice.random() < 0.05:
+            self._label = self._dice.choice(LABELS)
+        invoke_ms = self._dice.uniform(20, 30)
+        score = self._dice.uniform(0.6, 0.99)
+        result = Result(
+            seq=self._seq,
+            boot=self._boot,
+            camera="main",
+            model=MODEL,
+            label=self._label,
+            score=round(score, 4),
+            familiarity=round(self._dice.random(), 3),
+            top=[Score(label=self._label, score=round(score, 4))],
+            latency_ms=ResultLatency(
+                capture=2.0, preprocess=1.5, invoke=round(invoke_ms, 2), total=round(invoke_ms + 4, 2)
+            ),
+        )
+        self._seq += 1
+        self._link.publish("result/main", result.encode())
+
+    def measure(self) -> None:
+        """Publish telemetry."""
+        self._link.publish("telemetry", self._telemetry().encode(), qos=0)
+
+    def _telemetry(self) -> Telemetry:
+        self._temperature = min(80.0, max(35.0, self._temperature + self._dice.uniform(-1, 1)))
+        return Telemetry(
+            power_mw={"VDD_IN": self._dice.randrange(3500, 5500)},
+            temp_c={"CPU": round(self._temperature, 1)},
+            load={"cpu": round(self._dice.uniform(0.2, 0.6), 2)},
+            latency_ms=Latency(p50=25.0, p95=29.0, p99=30.0, max=35.0),
+            fps=self.fps,
+            frames=self._seq,
+            dropped=0,
+            outbox=self._link.backlog,
+            boot=self._boot,
+        )
+
+    def _describe(self) -> None:
+        info = Info(
+            device=self.name,
+            boot=self._boot,
+            state="running",
+            versions={"edged": "simulated"},
+            cameras={"main": CameraInfo(source="simulated", state="running", width=640, height=480)},
+            runtime="simulated",
+            sensors="simulated",
+            commands=sorted(COMMANDS),
+        )
+        model = ModelInfo(id=MODEL, name="flowers", backbone="mobilenet_v2", labels=LABELS, accuracy=0.9)
+        self._link.retained("info", info.encode())
+        self._link.retained("model", model.encode())
+
+    def _carry_out(self, command: Command[Args]) -> None:
+        """Do what a daemon does for the command, on the link's command thread.
+
+        Raises:
+            CommandError: A simulated device cannot do that.
+        """
+        if isinstance(command.args, StatusArgs):
+            self._describe()
+            self.measure()
+            report = {"model": MODEL}
+        elif isinstance(command.args, SetArgs):
+            self.fps = command.args.fps if command.args.fps is not None else self.fps
+            report = command.args.model_dump(exclude_none=True)
+        else:
+            raise CommandError(f"a simulated device does not know {command.name}")
+        self._link.job(Job(id=command.id, cmd=command.name, status="succeeded", progress=1, report=report))
