@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from benchmarks.live import Broker
-from simulation.fleet import Fleet
+from simulation.fleet import Fleet, folder_for_state
 from simulation.measuring import measure, table
 
 
@@ -58,7 +58,7 @@ def main() -> int:
 def _run(args: argparse.Namespace) -> None:
     """Run devices until Ctrl-C, telling how they are."""
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder_for_state())))
         url = args.broker
         if url is None:
             broker = Broker(folder)

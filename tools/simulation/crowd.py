@@ -37,7 +37,7 @@ def run(request: dict[str, Any]) -> None:
     devices = [SimulatedDevice(name, settings, Path(request["folder"]) / name) for name in request["names"]]
     for device in devices:
         device.start()
-        over.wait(0.002)  # as if they were not all switched on at once
+        over.wait(0.02)  # as if they were not all switched on at once
     _publish(devices, request["rate"], request["telemetry_s"], begin, over)
     stopping = [threading.Thread(target=device.stop) for device in devices]
     for thread in stopping:

@@ -22,7 +22,7 @@ from benchmarks.live import Broker
 from edged.ctl.client import Client
 from edged.mqtt.broker import brokers
 from edged.settings import MqttSettings
-from simulation.fleet import Fleet
+from simulation.fleet import Fleet, folder_for_state
 
 PATIENCE_S = 600.0
 COMMANDS = 300
@@ -41,7 +41,7 @@ def measure(sizes: Sequence[int], *, rate: float, telemetry_s: float, seconds: f
 
 
 def _one(size: int, rate: float, telemetry_s: float, seconds: float) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=folder_for_state()) as name:
         folder = Path(name)
         broker = Broker(folder)
         try:
