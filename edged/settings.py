@@ -29,9 +29,8 @@ SYSTEM_CONFIG = Path("/etc/edged/edged.toml")
 _PREFIX = "EDGED_"
 _MAX_CONFIG_BYTES = 1_000_000
 _CREDENTIAL = "credential:"
-_BROKER_URL = re.compile(
-    r"(mqtts?://(\[[0-9a-fA-F:.%]+\]|[^/:@\s\[\]]+)(:\d{1,5})?/?|wss?://(\[[0-9a-fA-F:.%]+\]|[^/:@\s\[\]]+)(:\d{1,5})?(/[^\s?#]*)?)"
-)
+_HOST = r"(\[[0-9a-fA-F:.%]+\]|[^/:@,\s\[\]]+)(:\d{1,5})?"
+_BROKER_URL = re.compile(rf"(mqtts?://{_HOST}/?|wss?://{_HOST}(/[^\s?#]*)?)")
 _SHOWN = 200
 """Of a wrong value, characters."""
 
