@@ -39,6 +39,14 @@ for _number, _handler in (
         signal.signal(_number, _handler)
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Give each test a cache of its own: what one has pushed to a device is no base for another's patches."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache" / f"{id(request.node):x}"))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--counts`, for those who show the outcome without the tests' own output, and `--systemd`."""
     parser.addoption("--systemd", action="store_true", help="also boot a systemd, and run tests/booted in it")

@@ -6,8 +6,9 @@
 * `hyperparameters`: names, defaults, ranges and help of a training's hyperparameters
 * `reports`: what a training and a profile report
 * `topics`: what a level of a topic may be
+* `patch`: a model as its difference from another one
 
 Who carries a command out is written in `edged.daemon.app`; how bytes travel, in `edged.mqtt`.
 """
 
-__all__ = ["commands", "hyperparameters", "labels", "messages", "parsing", "reports", "topics"]
+__all__ = ["commands", "hyperparameters", "labels", "messages", "parsing", "patch", "reports", "topics"]

@@ -321,7 +321,9 @@ class ModelsAddArgs(Args):
 
     `manifest`: what its bundle's `manifest.json` says, where it has one; backbone, parent, training and the like are
     kept. `replace`: take the place of an installed model of this name. `familiarity`: sha256 of another file that was
-    sent, the bundle's familiarity.npz, without which nothing is called unknown.
+    sent, the bundle's familiarity.npz, without which nothing is called unknown. `patch`: sha256 of a file that was sent
+    instead of the model's, see `contract.patch`: kilobytes that make the model, whose sha256 is given all the same, out
+    of one that the device has. Rejected where it has none that the patch is for.
     """
 
     command = "models_add"
@@ -336,6 +338,7 @@ class ModelsAddArgs(Args):
     manifest: dict[str, Any] | None = None
     replace: bool = False
     familiarity: Sha256 | None = None
+    patch: Sha256 | None = None
 
 
 class ProfileArgs(Args):

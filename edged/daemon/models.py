@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from edged.contract import patch
 from edged.contract.commands import MAX_CHUNK_BYTES
-from edged.daemon.uploads import Uploads
-from edged.errors import CommandError, first_mistake
+from edged.daemon.uploads import Uploads, check_memory
+from edged.errors import CommandError, ModelError, first_mistake
 from edged.jobs.runner import Kind, RunningJob, State
 from edged.store import FAMILIARITY, Manifest
 
@@ -129,7 +130,7 @@ class ModelCommands:
     def _add(self, args: ModelsAddArgs, job: RunningJob) -> dict[str, Any]:
         from edged.zoo.install import install  # with what downloads: a daemon seldom needs it
 
-        model = self._uploads.take(args.sha256, "model")
+        model = self._uploads.take(args.sha256, "model") if args.patch is None else self._patched(args, args.patch)
         familiarity = None if args.familiarity is None else self._uploads.take(args.familiarity, FAMILIARITY)
         job.reach(State(stage="install", progress=0.5))
         bundle = install(
@@ -145,11 +146,32 @@ class ModelCommands:
             familiarity=familiarity,
             replace=args.replace,
         )
-        for sha256 in (args.sha256, args.familiarity):
+        for sha256 in (args.patch or args.sha256, args.familiarity):
             if sha256 is not None:
                 self._uploads.forget(sha256)
         log.info("model %s (%s) installed", bundle.name, bundle.id)
         return describe(bundle)
+
+    def _patched(self, args: ModelsAddArgs, sha256: str) -> bytes:
+        """Return the model that a patch makes out of one that is here.
+
+        Raises:
+            CommandError: There is none that the patch is for, this or the patch is damaged, or it makes another model
+                or one that is too large.
+        """
+        data = self._uploads.take(sha256, "patch")
+        try:
+            header = patch.read_header(data)
+            if header.result != args.sha256:
+                raise patch.PatchError(f"it makes model {header.result[:12]}, not {args.sha256[:12]}")
+            check_memory(header.bytes)
+            bundles = [*self._store.installed(), *self._store.versions()]
+            base = next((bundle for bundle in bundles if bundle.manifest.sha256 == header.base), None)
+            if base is None:
+                raise patch.PatchError(f"it is for model {header.base[:12]}, which is not here")
+            return patch.apply(base.read_model(), data)
+        except (patch.PatchError, ModelError) as error:
+            raise CommandError(f"patch {sha256[:12]}: {error}; send the whole model") from error
 
 
 def _lineage(args: ModelsAddArgs) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import threading
 import time
@@ -13,16 +14,19 @@ from typing import Any
 
 import pytest
 
+from edged.contract import patch
 from edged.contract.commands import CommandMessage
 from edged.contract.messages import Ack
-from edged.ctl import presence, upload
+from edged.ctl import patches, presence, upload
 from edged.ctl.client import Client
 from edged.ctl.errors import NoAnswerError, RejectedError
 from edged.ctl.presence import Presence
 from edged.ctl.upload import Upload
 from edged.mqtt.broker import brokers
 from edged.settings import MqttSettings
+from tests.contract.test_patch import with_head
 from tests.ctl.device import ScriptedDevice
+from tests.networks import made
 from tests.waiting import PATIENCE_S
 
 Edgectl = Callable[..., Any]
@@ -37,7 +41,9 @@ class Taker(ScriptedDevice):
         self.files: dict[str, bytearray] = {}
         self.parts = 0
         self.added: dict[str, Any] = {}
-        self.knows_familiarity = True
+        self.knows_familiarity = self.takes_patches = True
+        self.breaks_patches = False
+        self.installed: tuple[str, ...] = ()
         self._answers = answers
 
     def _on_message(self, client: Any, data: object, message: Any) -> None:
@@ -51,13 +57,24 @@ class Taker(ScriptedDevice):
             file[args["offset"] : args["offset"] + len(part)] = part
             if self._answers(command):
                 self.accept(command)
+        elif name == "models_list":
+            self.accept(command)
+            models = [{"name": "m", "id": one} for one in self.installed]
+            self._job(command, "succeeded", "models_list", progress=1, report={"models": models})
         elif name == "models_add":
+            if "patch" in args and not self.takes_patches:
+                error = "models_add: args.patch: unknown field; allowed: sha256, name, labels"
+                self._answer("ack", command, Ack(id=command.id, status="rejected", error=error))
+                return
             if "familiarity" in args and not self.knows_familiarity:
                 error = "models_add: args.familiarity: unknown field; allowed: sha256, name, labels"
                 self._answer("ack", command, Ack(id=command.id, status="rejected", error=error))
                 return
             self.added = args
             self.accept(command)
+            if self.breaks_patches and "patch" in args:
+                self._job(command, "failed", "models_add", error="patch 0123456789ab: it is damaged")
+                return
             self._job(command, "running", "models_add", stage="check", progress=0.0)
             self._job(command, "succeeded", "models_add", progress=1, report={"name": args["name"], "id": "abc"})
 
@@ -180,6 +197,77 @@ def test_a_bundle_goes_with_its_familiarity_and_an_old_device_gives_a_clear_answ
         done = edgectl("models", "push", str(SHIPPED), "--name", "m", "--without-familiarity", "--json")
         assert (done.returncode, done.stderr) == (0, "")
         assert "familiarity" not in device.added
+
+
+def test_what_the_device_can_make_of_a_model_that_it_has_is_not_sent(
+    edgectl: Edgectl, broker_port: int, tmp_path: Path
+) -> None:
+    """The base is named, or was pushed from here before; what it does not have is sent as a whole."""
+    base, model = made("made_v1_128").model, with_head(made("made_v1_128").model, 1)
+    old, new, labels = (tmp_path / name for name in ("old.tflite", "new.tflite", "labels.txt"))
+    old.write_bytes(base)
+    new.write_bytes(model)
+    labels.write_text("".join(f"class {number}\n" for number in range(5)))
+    push = ("models", "push", str(new), "--labels", str(labels))
+
+    with Taker(broker_port) as device:
+
+        def patched(done: Any) -> bool:
+            """Whether a patch was sent; what the device has, or can make, is the model in any case."""
+            assert done.returncode == 0, done.stderr
+            patch_sha256 = device.added.get("patch")
+            sent = bytes(device.files[patch_sha256 or device.added["sha256"]])
+            assert (sent if patch_sha256 is None else patch.apply(base, sent)) == model
+            assert device.added["sha256"] == hashlib.sha256(model).hexdigest()
+            device.added, device.files = {}, {}
+            return patch_sha256 is not None
+
+        done = edgectl(*push, "--base", str(old))
+        assert not patched(done)
+        assert "tx2-01 has not the model of --base" in done.stderr
+        device.installed = (hashlib.sha256(base).hexdigest()[:12],)
+        assert not patched(edgectl(*push))
+        done = edgectl(*push, "--base", str(old))
+        assert "kB were sent, what differs from a model that it has" in done.stdout
+        assert patched(done)
+        told = json.loads(edgectl(*push, "--base", str(old), "--json").stdout)
+        assert (told["patch"], told["sent_bytes"] < len(model) / 10) == (True, True)
+        assert patched(edgectl(*push, "--base", str(old)))
+        assert not patched(edgectl(*push, "--whole"))
+
+        device.takes_patches = False
+        done = edgectl(*push, "--base", str(old))
+        assert not patched(done)
+        assert "did not take a patch (its edged does not know what a patch is); it gets the whole model" in done.stderr
+        device.takes_patches, device.breaks_patches = True, True
+        done = edgectl(*push, "--base", str(old))
+        assert not patched(done)
+        assert "did not take a patch (patch 0123456789ab: it is damaged); it gets the whole model" in done.stderr
+        device.breaks_patches = False
+
+        cache = str(tmp_path / "cache")
+        first = edgectl("models", "push", str(old), "--labels", str(labels), XDG_CACHE_HOME=cache)
+        assert first.returncode == 0, first.stderr
+        assert patched(edgectl(*push, XDG_CACHE_HOME=cache)), "what was pushed last is a base"
+
+    done = edgectl(*push, "--base", str(tmp_path / "none"))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "none: cannot be read: no such file or directory" in done.stderr
+
+
+def test_models_that_were_pushed_are_kept_as_bases_but_not_all_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    models = [bytes([number]) * 100 for number in range(12)]
+    for at, model in enumerate(models):
+        patches.keep(model)
+        for file in (tmp_path / "edged" / "pushed").iterdir():  # two of them may be of the same moment
+            if file.read_bytes() == model:
+                os.utime(file, (at, at))
+    found = patches.bases(tmp_path / "elsewhere" / "new.tflite")
+    assert {hashlib.sha256(model).hexdigest()[:12] for model in models[4:]} < set(found)
+    assert not {hashlib.sha256(model).hexdigest()[:12] for model in models[:4]} & set(found)
 
 
 def test_labels_that_cannot_be_are_refused_here(edgectl: Edgectl, tmp_path: Path) -> None:

@@ -407,10 +407,12 @@ def test_a_pushed_bundle_keeps_its_lineage(device: Daemon, edgectl: Edgectl, cli
     bundle = Store(device.state_dir).find(trained)
     carried = tmp_path / "carried"
     shutil.copytree(bundle.path, carried)
-    code, _, err = finish(edgectl("models", "push", str(carried), "--name", "carried"))
+    code, out, err = finish(edgectl("models", "push", str(carried), "--name", "carried"))
     assert code == 0, err
+    assert " kB were sent, what differs from a model that it has" in out
     installed = Store(device.state_dir).find("carried")
     assert installed.read_familiarity() == bundle.read_familiarity() is not None
+    assert installed.read_model() == bundle.read_model()
     assert installed.manifest == bundle.manifest.model_copy(update={"name": "carried"})
     assert installed.manifest.outputs == ("scores", "bottleneck")
     assert installed.accuracy == bundle.accuracy is not None

@@ -16,10 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edged.contract import patch
 from edged.daemon import uploads
 from edged.daemon.uploads import Uploads, gaps, merge
 from edged.errors import CommandError
 from edged.store import Store
+from tests.contract.test_patch import with_head
 from tests.daemon.running import Running, Watcher
 from tests.full_disk import fill_up
 from tests.mosquitto import Mosquitto
@@ -223,4 +225,42 @@ def test_a_familiarity_that_does_not_fit_is_refused(
         assert job is not None
         assert (job["status"], reason in job["error"], "\n" in job["error"]) == ("failed", True, False), job
     assert "small" not in json.dumps(seen.command("models_list")[1])
+    assert device.stop() == 0
+
+
+def test_a_patch_makes_a_model_of_one_that_is_here_or_is_refused(
+    broker: Mosquitto, run: Callable[..., Running], watch: Callable[..., Watcher]
+) -> None:
+    shipped = (SHIPPED / "model.tflite").read_bytes()
+    model, strange = with_head(shipped, 1), with_head(made("made_v1_128").model, 1)
+    right = patch.make(shipped, model)
+    seen = watch(broker)
+    device = run(broker.url)
+    seen.wait("result/main")
+
+    def add(data: bytes, name: str = "patched", sha256: str = digest(model)) -> dict[str, Any]:
+        assert seen.ack("models_chunk", **chunk(digest(data), data, 0, len(data)))["status"] == "accepted"
+        labels = [f"class {number}" for number in range(5)]
+        _, job, _ = seen.command("models_add", sha256=sha256, name=name, labels=labels, patch=digest(data))
+        assert job is not None
+        return job
+
+    for data, reason in (
+        (b"EDGEDP1 or not", "this is no patch"),
+        (right[:-10], "it is cut off, or too long"),
+        (right[:8] + hashlib.sha256(b"other").digest() + right[40:], "which is not here; send the whole model"),
+        (patch.make(shipped, strange), f"it makes model {digest(strange)[:12]}, not {digest(model)[:12]}"),
+        (right[:72] + (2**31).to_bytes(4, "little") + right[76:], "for this device now: at most|is not what it says"),
+    ):
+        job = add(data)
+        assert job["status"] == "failed", job
+        assert re.search(reason, job["error"]), job
+        assert "\n" not in job["error"]
+    assert add(right)["status"] == "succeeded"
+    assert Store(device.state_dir).find("patched").read_model() == model
+    assert len(right) < len(model) / 100
+    next_one = with_head(shipped, 2)
+    assert add(patch.make(model, next_one), "next", digest(next_one))["status"] == "succeeded", (
+        "a patch of a patched one"
+    )
     assert device.stop() == 0

@@ -1,0 +1,192 @@
+"""`edgectl models push`: a model goes to devices, whole or as the difference from one that they have."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edged.ctl.options import chosen, open_client
+from edged.errors import ConfigError
+from edged.terminal.program import FAILED
+from edged.terminal.registry import Commands
+
+if TYPE_CHECKING:  # imported when the command runs
+    from collections.abc import Iterator, Sequence
+
+    from edged.ctl.client import Client
+    from edged.ctl.installation import Installed, Parcel
+
+_FAMILIARITY = "familiarity.npz"
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add("push", run)
+    parser.add_argument("source", metavar="DIR|TFLITE", type=Path, help="what to send")
+    parser.add_argument("--labels", metavar="FILE", type=Path, help="one label per line, in the outputs' order")
+    parser.add_argument("--name", metavar="N", help="what to call it (else the file's name)")
+    parser.add_argument(
+        "--without-familiarity",
+        action="store_true",
+        help="leave familiarity.npz out: the model will call nothing unknown",
+    )
+    parser.add_argument("--replace", action="store_true", help="take the place of a model of this name")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--base",
+        metavar="DIR|TFLITE",
+        type=Path,
+        help="a model that the devices have; what differs from it is sent (else what lies beside, came with edged, or "
+        "was pushed from here before)",
+    )
+    how.add_argument("--whole", action="store_true", help="send the whole model in any case")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Send a model to devices and install it.
+
+    A bundle's folder (model.tflite, labels.txt, manifest.json, and familiarity.npz, by which it knows what it was not
+    taught), or a quantized .tflite classifier and its labels. It does not answer before `edgectl models use NAME`. A
+    slow device is waited for as long as it is there.
+
+    Where a device has a model that lies on this workstation too, as the backbone that the new one was retrained from,
+    only the difference is sent: kilobytes. The device makes the same file of it, or refuses.
+
+    Examples:
+      edgectl models push ./my_model
+      edgectl --device 'line-*' models push ./my_model --replace
+      edgectl models push birds.tflite --labels birds.txt --name birds
+    """
+    from edged.ctl.fleet import addressed
+    from edged.ctl.patches import keep
+
+    parcel = _read_parcel(args)
+    with open_client(args) as client:
+        devices = addressed(client, chosen(args))
+        worst = devices.code
+        for device, installed in _install_each(client, devices, parcel, quiet=args.json):
+            if installed is None:
+                worst = FAILED
+            else:
+                _show(device, installed, as_json=args.json)
+    keep(parcel.model)
+    return worst
+
+
+def _install_each(
+    client: Client, devices: Sequence[str], parcel: Parcel, *, quiet: bool
+) -> Iterator[tuple[str, Installed | None]]:
+    """Yield each device and what came of it; of a single one the whole way is shown, of many how many have ended."""
+    from edged.ctl.each import for_each
+    from edged.ctl.installation import install
+    from edged.ctl.jobs import unanswered_is_told
+    from edged.terminal.progress import progress
+
+    alone = len(devices) == 1
+    act = unanswered_is_told(devices, lambda device: install(client, device, parcel, quiet=quiet or not alone))
+    if alone:
+        yield from for_each(devices, act)
+        return
+    with progress(f"{parcel.name} to {len(devices)} devices", unit="items", quiet=quiet) as tell:
+        for ended, (device, installed) in enumerate(for_each(devices, act), 1):
+            tell(ended, len(devices))
+            yield device, installed
+
+
+def _show(device: str, installed: Installed, *, as_json: bool) -> None:
+    from edged.terminal.text import print_json, print_line
+
+    told = {"device": device, "sent_bytes": installed.bytes, "patch": installed.patched}
+    if as_json:
+        print_json({**told, **installed.job.model_dump(exclude_none=True, mode="json")})
+        return
+    report = installed.job.report or {}
+    name, size = report.get("name"), installed.bytes
+    sent = f"; {size / 1e3:.1f} kB were sent, what differs from a model that it has" if installed.patched else ""
+    print_line(f"{device}: {name} ({report.get('id')}) installed{sent}; `edgectl models use {name}` lets it answer")
+
+
+def _read_parcel(args: argparse.Namespace) -> Parcel:
+    """Return what the command line says to send.
+
+    Raises:
+        ConfigError: A file is missing or is not what it should be; names it.
+    """
+    source: Path = args.source
+    manifest: dict[str, Any] = {}
+    if source.is_dir():
+        model_file, labels_file = source / "model.tflite", args.labels or source / "labels.txt"
+        if (source / "manifest.json").is_file():
+            manifest = _read_manifest(source / "manifest.json")
+        name = manifest.get("name") or source.resolve().name
+    else:
+        if args.labels is None:
+            raise ConfigError(f"{source}: --labels FILE is needed for a model's file")
+        model_file, labels_file, name = source, args.labels, source.stem
+    model = _read(model_file)
+    if model[4:8] != b"TFL3":
+        raise ConfigError(f"{model_file}: is no TensorFlow Lite model")
+    try:
+        labels = [line.strip() for line in _read(labels_file).decode("utf-8-sig").rstrip().split("\n")]
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{labels_file}: is not UTF-8 text") from error
+    if "" in labels:
+        raise ConfigError(f"{labels_file}: line {labels.index('') + 1} is empty; every line names one output")
+    from edged.contract.labels import check_output, shown  # with pydantic, which help has no use for
+
+    for number, label in enumerate(labels, 1):
+        try:
+            check_output(label)
+        except ValueError as error:
+            raise ConfigError(f"{labels_file}: line {number}: label {shown(label)}: {error}") from error
+    name = args.name or re.sub(r"[^A-Za-z0-9_.-]", "-", str(name)).strip("-._")[:64]
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+        raise ConfigError(f"--name {name!r}: use 1 to 64 letters, digits, '.', '_' or '-', beginning with one of both")
+    digest = hashlib.sha256(model).hexdigest()
+    if (said := manifest.get("sha256", digest)) != digest:
+        raise ConfigError(
+            f"{source / 'manifest.json'}: sha256 starts with {str(said)[:12]}, that of {model_file} with {digest[:12]}"
+        )
+    crop = manifest.get("input", {}).get("crop") if isinstance(manifest.get("input"), dict) else None
+    licence, origin = manifest.get("licence"), manifest.get("source")
+    from edged.ctl.installation import Parcel
+    from edged.ctl.patches import Patches, bases
+
+    wanted = {
+        "name": name,
+        "labels": labels,
+        "crop": crop,
+        "licence": licence if isinstance(licence, str) else None,
+        "source": origin if isinstance(origin, str) else None if origin else f"pushed from {source.name}",
+        "manifest": manifest or None,
+        "replace": args.replace,
+    }
+    familiarity = None if args.without_familiarity else _read_familiarity(source)
+    found = {} if args.whole else bases(source, args.base)
+    return Parcel(model, familiarity, wanted, Patches(model, found, named=args.base is not None))
+
+
+def _read_familiarity(source: Path) -> bytes | None:
+    path = source / _FAMILIARITY
+    return _read(path) if source.is_dir() and path.exists() else None
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(_read(path))
+    except ValueError as error:
+        raise ConfigError(f"{path}: is not JSON: {error}") from error
+    if not isinstance(manifest, dict):
+        raise ConfigError(f"{path}: is no manifest")
+    return manifest
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from error
