@@ -58,7 +58,7 @@ def test_a_hundred_devices_are_seen_asked_and_changed(mosquitto: Callable[..., M
 
 @pytest.mark.timeout(1200)
 def test_what_a_fleet_costs_is_measured() -> None:
-    from simulation.measuring import measure, table
+    from simulation.measuring import measure, pushes_table, table
 
     numbers = measure([3], rate=2.0, telemetry_s=1.0, seconds=3.0)
     (one,) = numbers["fleets"]
@@ -67,3 +67,10 @@ def test_what_a_fleet_costs_is_measured() -> None:
     assert 0 < one["ack_p50_ms"] <= one["ack_p99_ms"] <= one["ack_max_ms"]
     assert one["memory_kb_per_device"] > 0
     assert [line.count("|") for line in table(numbers)][:3] == [7, 7, 7]
+    patched, whole = one["pushes"]
+    assert [(push["whole"], push["installed"], push["errors"]) for push in (patched, whole)] == [
+        (False, 3, []),
+        (True, 3, []),
+    ]
+    assert patched["bytes_each"] < whole["bytes_each"] / 100
+    assert [line.count("|") for line in pushes_table(numbers)] == [5, 5, 5, 5]

@@ -4,7 +4,7 @@
     tools/fleet 20 --broker mqtt://10.0.0.5   on a broker that is there
     tools/fleet --measure 10 100 1000         what a fleet costs, as a table
 
-They answer `status` and `set`; what needs a camera or a network is rejected.
+They answer `status` and `set` and take models; what needs a camera or a network is rejected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.live import Broker
 from simulation.fleet import Fleet, folder_for_state
-from simulation.measuring import measure, table
+from simulation.measuring import measure, pushes_table, table
 
 
 def main() -> int:
@@ -48,7 +48,7 @@ def main() -> int:
         numbers = measure(args.measure, rate=args.rate, telemetry_s=args.telemetry, seconds=args.seconds or 30.0)
         if args.into:
             args.into.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
-        print(json.dumps(numbers) if args.json else "\n".join(table(numbers)))
+        print(json.dumps(numbers) if args.json else "\n".join([*table(numbers), "", *pushes_table(numbers)]))
         return 0
     with contextlib.suppress(KeyboardInterrupt):
         _run(args)

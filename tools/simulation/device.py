@@ -1,12 +1,30 @@
-"""A simulated device: edged's own link, ledger, outbox and contract; only camera, network and sensors are a script."""
+"""A simulated device: edged's own link, ledger, outbox and contract; only camera, network and sensors are a script.
+
+It takes models, whole or as a patch of the shipped one, by the daemon's own uploads, and forgets them.
+"""
 
 from __future__ import annotations
 
+import base64
+import functools
+import hashlib
 import random
 import uuid
 from pathlib import Path
+from typing import Any
 
-from edged.contract.commands import COMMANDS, Args, Command, SetArgs, StatusArgs
+from edged import resources
+from edged.contract import patch
+from edged.contract.commands import (
+    COMMANDS,
+    Args,
+    Command,
+    ModelsAddArgs,
+    ModelsChunkArgs,
+    ModelsListArgs,
+    SetArgs,
+    StatusArgs,
+)
 from edged.contract.messages import (
     CameraInfo,
     Info,
@@ -18,6 +36,7 @@ from edged.contract.messages import (
     Score,
     Telemetry,
 )
+from edged.daemon.uploads import Uploads
 from edged.errors import CommandError
 from edged.mqtt.ledger import Ledger
 from edged.mqtt.link import Link
@@ -26,6 +45,12 @@ from edged.settings import MqttSettings
 
 LABELS = ["daisy", "dandelion", "roses", "sunflowers", "tulips"]
 MODEL = "51a70ded0000"
+
+
+@functools.cache
+def shipped_model() -> bytes:
+    """Return the content of the shipped network's file, which each device has."""
+    return (resources.shipped("models") / "mobilenet_v2" / "model.tflite").read_bytes()
 
 
 class SimulatedDevice:
@@ -45,6 +70,7 @@ class SimulatedDevice:
         self._label = self._dice.choice(LABELS)
         self._seq = 0
         self._temperature = 40 + 10 * self._dice.random()
+        self._uploads = Uploads(folder / "uploads")
         self._link = Link(
             settings=settings,
             device=name,
@@ -137,10 +163,37 @@ class SimulatedDevice:
         if isinstance(command.args, StatusArgs):
             self._describe()
             self.measure()
-            report = {"model": MODEL}
+            report: dict[str, Any] = {"model": MODEL}
         elif isinstance(command.args, SetArgs):
             self.fps = command.args.fps if command.args.fps is not None else self.fps
             report = command.args.model_dump(exclude_none=True)
+        elif isinstance(command.args, ModelsChunkArgs):
+            args = command.args
+            self._uploads.receive(args.sha256, args.size, args.offset, base64.b64decode(args.data))
+            return  # such a command has no job
+        elif isinstance(command.args, ModelsListArgs):
+            shipped = hashlib.sha256(shipped_model()).hexdigest()[:12]
+            report = {"models": [{"name": "mobilenet_v2", "id": shipped, "kind": "installed", "current": True}]}
+        elif isinstance(command.args, ModelsAddArgs):
+            report = self._add(command.args)
         else:
             raise CommandError(f"a simulated device does not know {command.name}")
         self._link.job(Job(id=command.id, cmd=command.name, status="succeeded", progress=1, report=report))
+
+    def _add(self, args: ModelsAddArgs) -> dict[str, Any]:
+        """Make sure that the model that was sent is the one that was meant.
+
+        Raises:
+            CommandError: It is not, or parts of it are missing.
+        """
+        sent = args.patch or args.sha256
+        model = self._uploads.take(sent, "model" if args.patch is None else "patch")
+        if args.patch is not None:
+            try:
+                model = patch.apply(shipped_model(), model)
+            except patch.PatchError as error:
+                raise CommandError(f"patch {sent[:12]}: {error}") from error
+            if hashlib.sha256(model).hexdigest() != args.sha256:
+                raise CommandError(f"patch {sent[:12]}: it makes another model")
+        self._uploads.forget(sent)
+        return {"name": args.name, "id": args.sha256[:12], "classes": len(args.labels)}

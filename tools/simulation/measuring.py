@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import random
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -22,9 +24,13 @@ from benchmarks.live import Broker
 from edged.ctl.client import Client
 from edged.mqtt.broker import brokers
 from edged.settings import MqttSettings
+from edged.vision.graph import read_graph
+from simulation.device import LABELS, shipped_model
 from simulation.fleet import Fleet, folder_for_state
 
 PATIENCE_S = 600.0
+WHOLE_TO = 100
+"""A whole model goes to fleets of so many at most: it is megabytes for each."""
 COMMANDS = 300
 """How many are sent, one after another, to devices by chance."""
 
@@ -107,7 +113,12 @@ def _watch(fleet: Fleet, broker: Broker, seconds: float) -> dict[str, Any]:
         "backlog": after.backlog,
     }
     counter.close()
-    return {**steady, **_status(broker.port, size), **_commands(fleet, broker.port)}
+    return {
+        **steady,
+        **_status(broker.port, size),
+        **_commands(fleet, broker.port),
+        "pushes": _pushes(broker.port, size),
+    }
 
 
 def _status(port: int, size: int) -> dict[str, Any]:
@@ -143,6 +154,50 @@ def _commands(fleet: Fleet, port: int) -> dict[str, Any]:
         "ack_p99_ms": round(1e3 * times[int(len(times) * 0.99)], 1),
         "ack_max_ms": round(1e3 * times[-1], 1),
     }
+
+
+def _pushes(port: int, size: int) -> list[dict[str, Any]]:
+    """Push a new head to all, as a patch and, to small fleets, as a whole model, while they go on publishing."""
+    graph = read_graph(shipped_model())
+    weights = np.random.default_rng(0).normal(0, 0.05, (len(LABELS), graph.head.features)).astype(np.float32)
+    model = graph.replace_head(weights, np.zeros(len(LABELS), np.float32), (-10.0, 10.0))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "head.tflite").write_bytes(model)
+        (folder / "labels.txt").write_text("".join(f"{label}\n" for label in LABELS), encoding="utf-8")
+        return [_push(port, size, folder, whole=whole) for whole in (False, True) if not whole or size <= WHOLE_TO]
+
+
+def _push(port: int, size: int, folder: Path, *, whole: bool) -> dict[str, Any]:
+    """Time `edgectl --device all models push`, as its user waits for it."""
+    begin = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "edged.ctl", "--broker", f"mqtt://127.0.0.1:{port}", "--device", "all", "--json",
+         "models", "push", str(folder / "head.tflite"), "--labels", str(folder / "labels.txt"), "--name", "flowers",
+         *(["--whole"] if whole else [])],
+        capture_output=True, text=True, check=False, env={**os.environ, "XDG_CACHE_HOME": str(folder / "cache")},
+    )  # fmt: skip
+    took = time.monotonic() - begin
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    return {
+        "whole": whole,
+        "seconds": round(took, 1),
+        "devices": size,
+        "installed": sum(one["status"] == "succeeded" and one["patch"] != whole for one in told),
+        "bytes_each": max((one["sent_bytes"] for one in told), default=0),
+        "errors": done.stderr.splitlines()[:3],
+    }
+
+
+def pushes_table(numbers: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the table of README on sending a new head."""
+    yield "| devices | sent to each | sent as | all have it after |"
+    yield "|---|---|---|---|"
+    for fleet in numbers["fleets"]:
+        for one in fleet["pushes"]:
+            how = "the whole model" if one["whole"] else "what differs from the shipped network"
+            done = "" if one["installed"] == one["devices"] else f" ({one['installed']:,} of them)"
+            yield f"| {one['devices']:,} | {one['bytes_each'] / 1e3:,.1f} kB | {how} | {one['seconds']:.1f} s{done} |"
 
 
 def table(numbers: Mapping[str, Any]) -> Iterator[str]:
