@@ -165,18 +165,38 @@ KEPT: dict[str, Callable[[Path], object]] = {
 """Damage that the current version survives."""
 
 
+@pytest.fixture(scope="module")
+def kept_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first of the tests of damage leaves the state that all of them begin with."""
+    return tmp_path_factory.mktemp("kept") / "state"
+
+
+def two_versions(kept: Path, broker: Mosquitto, run: Run, watch: Watch) -> list[str]:
+    """Return the ids of two versions that a daemon has used, one after the other, and ended in order."""
+    if not kept.exists():
+        seen = watch(broker)
+        device = run(broker.url, state_dir=kept.with_name("first"))
+        seen.wait("result/main")
+        ids = []
+        for name in ("one", "two"):
+            ids.append(add_another(device.state_dir, name))
+            use(seen, name)
+        assert device.stop() == 0
+        (device.state_dir / "ids").write_text(" ".join(ids))
+        device.state_dir.rename(kept)
+    return (kept / "ids").read_text().split()
+
+
 @pytest.mark.parametrize("damage", [*DAMAGES, *KEPT])
-def test_whatever_is_damaged_the_device_runs(broker: Mosquitto, run: Run, watch: Watch, damage: str) -> None:
+def test_whatever_is_damaged_the_device_runs(
+    broker: Mosquitto, run: Run, watch: Watch, damage: str, kept_state: Path, tmp_path: Path
+) -> None:
+    ids = two_versions(kept_state, broker, run, watch)
+    state = tmp_path / "damaged"
+    shutil.copytree(kept_state, state, symlinks=True)
+    ({**DAMAGES, **KEPT}[damage])(state)
     seen = watch(broker)
-    device = run(broker.url)
-    seen.wait("result/main")
-    ids = []
-    for name in ("one", "two"):
-        ids.append(add_another(device.state_dir, name))
-        use(seen, name)
-    assert device.stop() == 0
-    ({**DAMAGES, **KEPT}[damage])(device.state_dir)
-    device.start()
+    device = run(broker.url, state_dir=state)
     wait_for_results(seen)
     answers = ids[0] if damage in DAMAGES else ids[1]
     told = wait_for_model(seen, answers)
