@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -163,6 +164,41 @@ def test_the_daemon_s_turn_is_mixed() -> None:
         taken.append(one.end)
     assert taken == ["accepted"] * 4 + ["refused", "accepted"] + ["refused"] * 4
     assert (turns.left(), len(turns.known)) == ([], 11)
+
+
+def test_runs_of_several_seeds_count_as_one(tmp_path: Path) -> None:
+    from benchmarks import fuzz
+    from benchmarks.fuzz_models import together
+
+    def run(seed: int, pushed: int, gap_s: float, ends: dict[str, int]) -> dict[str, Any]:
+        return {
+            "seed": seed,
+            "mutants": 10,
+            "bases": ["shipped"],
+            "opened": {"ends": ends, "internal": [], "slowest_s": gap_s},
+            "pushed": {
+                **{"count": pushed, "restarts": 0, "lost": "", "memory_mb": [100, 120, 130 + seed]},
+                **{"gap_ts_s": gap_s, "gaps": [[gap_s, gap_s, "models_add"]], "differ": []},
+            },
+        }
+
+    one, two = run(1, 4, 0.7, {"refused": 3}), run(2, 5, 0.6, {"refused": 1, "signal": 2})
+    both = together(one, two)
+    assert (both["seed"], both["mutants"], both["opened"]["ends"]) == ([1, 2], 20, {"refused": 4, "signal": 2})
+    pushed = both["pushed"]
+    assert (pushed["count"], pushed["gap_ts_s"], pushed["memory_mb"]) == (9, 0.7, [100, 120, 132])
+    assert [gap[0] for gap in pushed["gaps"]] == [0.7, 0.6]
+    assert together(both, run(3, 1, 0.1, {}))["pushed"]["count"] == 10
+    with pytest.raises(ValueError, match="seed 2"):
+        together(both, two)
+
+    file = tmp_path / "fuzz.json"
+    fuzz.add_to(file, {"models": one, "images": {"images": 1}})
+    fuzz.add_to(file, {"models": two}, more=True)
+    assert json.loads(file.read_text()) == {"models": both, "images": {"images": 1}}
+    with pytest.raises(SystemExit, match="has models of seed 2 already"):
+        fuzz.check_seed(file, 2)
+    fuzz.check_seed(file, 3)
 
 
 def test_numbers_stand_beside_those_of_another_day(tmp_path: Path) -> None:

@@ -177,9 +177,11 @@ def _faults(args: argparse.Namespace) -> Told:
 
 
 def _fuzz(args: argparse.Namespace) -> Told:
+    if args.more and args.into is not None and args.what == "models":
+        fuzz.check_seed(args.into, args.seed)
     numbers = fuzz.measure(args.what, count=args.count, seed=args.seed, workers=args.workers, seconds=args.seconds)
     if args.into is not None:
-        fuzz.add_to(args.into, numbers)
+        fuzz.add_to(args.into, numbers, more=args.more)
         args.into = None
     return numbers, "\n".join([*fuzz.table(numbers), "", *fuzz.sentences(numbers)]), _indented
 

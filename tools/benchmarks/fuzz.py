@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=7200.0, help="how long models are pushed to the daemon (7200)")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--into", type=Path, metavar="FILE", help="put the numbers there, beside those of the others")
+    parser.add_argument("--more", action="store_true", help="add models of another --seed to those in FILE")
 
 
 def measure(what: str, *, count: int | None, seed: int, workers: int, seconds: float) -> dict[str, Any]:
@@ -36,11 +38,29 @@ def measure(what: str, *, count: int | None, seed: int, workers: int, seconds: f
     return {what: module.measure(count=number, seed=seed, workers=workers)}
 
 
-def add_to(file: Path, numbers: Mapping[str, Any]) -> None:
-    """Put numbers into a file, in place of older ones of the same."""
+def add_to(file: Path, numbers: Mapping[str, Any], *, more: bool = False) -> None:
+    """Put numbers into a file, in place of older ones of the same.
+
+    Args:
+        file: Which.
+        numbers: What was sent → numbers.
+        more: Add those of models to the older ones, which were made of other seeds.
+
+    Raises:
+        ValueError: The older ones are of the same seed: nothing would be added.
+    """
     older = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if more and "models" in older and "models" in numbers:
+        numbers = {**numbers, "models": fuzz_models.together(older["models"], numbers["models"])}
     text = json.dumps({**older, **numbers}, indent=1, sort_keys=True, ensure_ascii=False)
     file.write_text(text + "\n", encoding="utf-8")
+
+
+def check_seed(file: Path, seed: int) -> None:
+    """End where a file holds models of this seed already, before hours are spent on more of the same."""
+    older = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if seed in fuzz_models.seeds(older.get("models", {})):
+        sys.exit(f"tools/bench fuzz: {file} has models of seed {seed} already; --more needs another --seed")
 
 
 def table(numbers: Mapping[str, Any]) -> Iterator[str]:

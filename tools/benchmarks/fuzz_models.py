@@ -15,6 +15,7 @@ import faulthandler
 import hashlib
 import json
 import multiprocessing
+import operator
 import os
 import re
 import select
@@ -24,7 +25,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -291,6 +292,42 @@ def measure(
         "opened": summary(turns.known),
         "pushed": {**pushed, "not_pushed": dict(Counter(one.end for one in left).most_common())},
     }
+
+
+def seeds(numbers: Mapping[str, Any]) -> list[int]:
+    """Return which seeds numbers are of."""
+    told = numbers.get("seed", [])
+    return list(told) if isinstance(told, list) else [told]
+
+
+def together(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers of two runs as those of one: counts are added, of gaps and memory the worst counts.
+
+    Raises:
+        ValueError: Both have models of the same seed.
+    """
+    if same := set(seeds(one)) & set(seeds(other)):
+        raise ValueError(f"both runs have models of seed {min(same)}")
+    added: dict[str, Any] = _both("", {**one, "seed": seeds(one)}, {**other, "seed": seeds(other)})
+    return added
+
+
+_WORST = ("slowest_s", "gap_arrival_s", "gap_ts_s", "stall_s", "exit_code", "daemons")
+_ADD: dict[str, Callable[[Any, Any], Any]] = {
+    **dict.fromkeys(_WORST, max),
+    "bases": lambda old, new: sorted({*old, *new}),
+    "gaps": lambda old, new: sorted([*old, *new], reverse=True)[:50],
+    "memory_mb": lambda old, new: [max(pair) for pair in zip(old, new, strict=True)],
+    "lost": lambda old, new: "; ".join(text for text in (old, new) if text),
+}
+"""How what is no count is added."""
+
+
+def _both(name: str, old: Any, new: Any) -> Any:
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        return _ADD.get(name, operator.add)(old, new)
+    only_one = {**new, **old}
+    return {key: _both(key, old[key], new[key]) if key in old and key in new else only_one[key] for key in only_one}
 
 
 def summary(opened: list[Opened]) -> dict[str, Any]:
