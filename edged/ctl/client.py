@@ -24,6 +24,7 @@ from edged.mqtt.broker import Broker
 
 _EXPIRY_MARGIN_S = 30.0  # clocks of a device and a workstation differ
 _REFUSED = 0x80  # reason codes of SUBACK from here on are failures
+_FILTERS_AT_ONCE = 8  # in one SUBSCRIBE: AWS IoT Core takes no more
 
 
 class Client:
@@ -82,17 +83,25 @@ class Client:
         subscription = Subscription(filters, self.unsubscribe)
         with self._lock:
             self._subscriptions.append(subscription)
-        result, mid = self._paho.subscribe([(f"{self.prefix}/{name}", 1) for name in filters])
+        for some in self._packets(filters):
+            result, mid = self._paho.subscribe(some)
+            if mid is None or result != paho.MQTT_ERR_SUCCESS:
+                raise UnreachableError(f"{self.url} took no subscription")
+            self._confirmed(mid)
+        return subscription
+
+    def _packets(self, filters: Sequence[str]) -> Iterator[list[tuple[str, int]]]:
+        """Yield what to subscribe to, no more in one packet than any broker takes."""
+        for begin in range(0, len(filters), _FILTERS_AT_ONCE):
+            yield [(f"{self.prefix}/{name}", 1) for name in filters[begin : begin + _FILTERS_AT_ONCE]]
+
+    def _confirmed(self, mid: int) -> None:
+        """Wait until the broker has confirmed a subscription."""
         with self._suback:
-            if (
-                mid is None
-                or result != paho.MQTT_ERR_SUCCESS
-                or not self._suback.wait_for(lambda: mid in self._granted, self.timeout_s)
-            ):
+            if not self._suback.wait_for(lambda: mid in self._granted, self.timeout_s):
                 raise UnreachableError(f"{self.url} did not confirm a subscription within {self.timeout_s:g} s")
             if not self._granted.pop(mid):
                 raise AccessRefusedError(f"{self.url} does not let this user read {self.prefix}/#")
-        return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Stop a subscription; filters that another one uses stay."""
@@ -282,9 +291,9 @@ class Client:
     def _on_connect(self, client: paho.Client, _data: object, _flags: Any, reason: Any, _properties: Any) -> None:
         """After a reconnect the broker knows nothing of the clean session before it."""
         with self._lock:
-            filters = [(f"{self.prefix}/{name}", 1) for one in self._subscriptions for name in one.filters]
-        if filters and not reason.is_failure:
-            client.subscribe(filters)
+            filters = [name for one in self._subscriptions for name in one.filters]
+        for some in () if reason.is_failure else self._packets(filters):
+            client.subscribe(some)
 
 
 def command_json(command_id: str, args: Mapping[str, Any], expires_s: float) -> bytes:

@@ -20,7 +20,13 @@ from edged.terminal.text import note
 QUIET_S = 0.5
 """Retained messages follow the broker's SUBACK at once; after this pause there are no more."""
 _LIVE_S = 3.0
+_CALL_S = 3.0
+"""How long devices of which nothing is known may take to answer."""
+_SETTLED_S = 1.0
+"""Some of them have answered: after this pause all have."""
 _TOPICS = ("state", "info", "model", "telemetry", "job")
+_EXACT = 8
+"""Up to so many devices that are named are subscribed by name: a broker may allow 50 subscriptions of a connection."""
 
 
 @dataclass(slots=True)
@@ -80,6 +86,9 @@ class Fleet:
 def look(client: Client, choice: Choice | None, *, live: bool = False) -> Fleet:
     """Gather what devices say of themselves.
 
+    RabbitMQ hands out a retained message only to who subscribes to its very topic. So devices that are named are
+    subscribed by name; and where the broker seems to keep nothing of any, all are asked, and who answers is there.
+
     Args:
         client: An open client.
         choice: Which devices; None: every one.
@@ -87,23 +96,29 @@ def look(client: Client, choice: Choice | None, *, live: bool = False) -> Fleet:
     """
     choice = choice or EVERY
     fleet = Fleet(choice)
-    with client.subscribe(*(f"{choice.level}/{topic}" for topic in _TOPICS)) as subscription:
+    named = choice.named()
+    exact = len(named) == len(choice.parts) <= _EXACT
+    levels = named if exact else ["+"]
+    with client.subscribe(*(f"{level}/{topic}" for level in levels for topic in _TOPICS)) as subscription:
+        kept = False
         for message in subscription.drain(quiet_s=QUIET_S, limit_s=client.timeout_s):
+            kept = kept or message.retained
             fleet.take(message)
-        if live and fleet.ids(online=True):
+        if not kept and not exact:
+            _call(client, fleet, subscription)
+        elif live and fleet.ids(online=True):
             _ask(client, fleet, subscription)
     return fleet
 
 
 def _ask(client: Client, fleet: Fleet, subscription: Subscription) -> None:
+    """Have those online tell their state anew."""
     command_id = uuid4().hex
     waiting = set(fleet.ids(online=True))
     limit_s = min(client.timeout_s, _LIVE_S)
     level = fleet.choice.level
     with client.subscribe(f"{level}/ack/{command_id}", f"{level}/job/{command_id}") as answers:
-        asked = [ALL] if fleet.choice.every else sorted(waiting)
-        for device in asked:
-            client.send(f"{device}/cmd/status", command_json(command_id, {}, limit_s + 30), expires_s=limit_s + 30)
+        _send_status(client, [ALL] if fleet.choice.every else sorted(waiting), command_id, limit_s)
         end = time.monotonic() + limit_s
         while waiting and (message := answers.get(end - time.monotonic())) is not None:
             known = fleet.devices.get(message.device)
@@ -115,6 +130,28 @@ def _ask(client: Client, fleet: Fleet, subscription: Subscription) -> None:
                 waiting.discard(message.device)
     for message in subscription.drain(quiet_s=0.1, limit_s=0.3):
         fleet.take(message)
+
+
+def _call(client: Client, fleet: Fleet, subscription: Subscription) -> None:
+    """Ask all devices for their state without knowing of any: who answers is online."""
+    command_id = uuid4().hex
+    limit_s = min(client.timeout_s, _CALL_S)
+    end = time.monotonic() + limit_s
+    with client.subscribe(f"+/ack/{command_id}", f"+/job/{command_id}") as answers:
+        _send_status(client, [ALL], command_id, limit_s)
+        pause_s = limit_s
+        while (message := answers.get(min(pause_s, end - time.monotonic()))) is not None:
+            if fleet.choice.takes(message.device):
+                device = fleet.devices.setdefault(message.device, Device(message.device))
+                device.state, device.answered = "online", True
+            pause_s = _SETTLED_S
+    for message in subscription.drain(quiet_s=0.1, limit_s=0.3):
+        fleet.take(message)
+
+
+def _send_status(client: Client, devices: Sequence[str], command_id: str, limit_s: float) -> None:
+    for device in devices:
+        client.send(f"{device}/cmd/status", command_json(command_id, {}, limit_s + 30), expires_s=limit_s + 30)
 
 
 @dataclass(frozen=True)
@@ -151,20 +188,21 @@ def addressed(client: Client, choice: Choice | None) -> Addressed:
         NoAnswerError: All that are meant are unknown or offline.
         ConfigError: None was chosen and several are online.
     """
-    fleet = look(client, None)
+    fleet = look(client, choice)
     online = fleet.ids(online=True)
     if choice is None and len(online) > 1:
         raise ConfigError(f"{len(online)} devices are online, choose one with --device: {_listed(online)} (or all)")
     choice = choice or EVERY
     found = [device for device in online if choice.takes(device)]
     offline = [device for device in fleet.ids(online=False) if choice.takes(device)]
-    if choice.only is not None and not found:
-        if offline:
-            raise NoAnswerError(f"{choice.only} is offline")
-        raise NoAnswerError(f"no device {choice.only!r} at {where(client)}; {seen(fleet)}")
+    if choice.only is not None and offline:
+        raise NoAnswerError(f"{choice.only} is offline")
     if not found:
+        known = seen(fleet if choice.every else look(client, None))
+        if choice.only is not None:
+            raise NoAnswerError(f"no device {choice.only!r} at {where(client)}; {known}")
         which = "no device" if choice.every else f"no device of {choice.text!r}"
-        raise NoAnswerError(f"{which} is online at {where(client)}; {seen(fleet)}")
+        raise NoAnswerError(f"{which} is online at {where(client)}; {known}")
     unknown = [device for device in choice.named() if device not in fleet.devices]
     missing = [(device, "offline") for device in offline] if not choice.every else []
     missing += [(device, f"not known at {where(client)}") for device in unknown]

@@ -14,6 +14,9 @@ from edged.terminal.registry import Commands
 if TYPE_CHECKING:  # imported when the command runs
     from edged.ctl.client import Client
 
+_KEPT = ("state", "info", "model", "job", "alert/drift")
+"""The topics that a device retains messages on."""
+
 
 def register(commands: Commands) -> None:
     """Add the command."""
@@ -64,6 +67,7 @@ def _retained(client: Client, device: str) -> dict[str, bytes]:
     """Return topic below the device → content of all that the broker keeps of it."""
     from edged.ctl.fleet import QUIET_S
 
-    with client.subscribe(f"{device}/#") as subscription:
+    # By name too: RabbitMQ hands out a retained message only to who subscribes to its very topic.
+    with client.subscribe(f"{device}/#", *(f"{device}/{topic}" for topic in _KEPT)) as subscription:
         arrived = subscription.drain(quiet_s=QUIET_S, limit_s=client.timeout_s)
         return {"/".join(one.levels): one.payload for one in arrived if one.retained and one.payload}
