@@ -116,6 +116,8 @@ class MqttSettings(_Section):
     results: Literal["all", "changes"] = "all"
     heartbeat_s: float = Field(default=60.0, gt=0)
     smoothing: float = Field(default=0.0, ge=0, lt=1)
+    max_bytes: int | None = Field(default=None, ge=16_384)
+    """The largest message that the broker takes, where it does not say so itself (MQTT 3.1.1 cannot)."""
 
     @field_validator("password_file", "ca_file", "cert_file", "key_file", mode="before")
     @classmethod

@@ -24,6 +24,7 @@ from edged.mqtt.broker import Broker
 
 _EXPIRY_MARGIN_S = 30.0  # clocks of a device and a workstation differ
 _REFUSED = 0x80  # reason codes of SUBACK from here on are failures
+_HEADER_BYTES = 128  # more than a packet has beside prefix, topic and payload
 _FILTERS_AT_ONCE = 8  # in one SUBSCRIBE: AWS IoT Core takes no more
 
 
@@ -39,6 +40,7 @@ class Client:
         self.url = ", ".join(broker.url for broker in brokers)
         self.prefix = brokers[0].settings.prefix
         self._brokers = brokers
+        self._set_bytes = brokers[0].settings.max_bytes
         self.timeout_s = timeout_s
         self._mqtt: paho.Client | None = None
         self._lock = threading.Lock()
@@ -114,9 +116,9 @@ class Client:
 
     @property
     def max_bytes(self) -> int | None:
-        """The largest packet that the broker takes; None where it does not say."""
+        """The largest packet that the broker takes, by its own word or the user's; None where neither says."""
         told: int | None = self._paho.user_data_get()
-        return told
+        return min((most for most in (told, self._set_bytes) if most is not None), default=None)
 
     def send(
         self, topic: str, payload: bytes, *, expires_s: float | None = None, retain: bool = False
@@ -125,7 +127,12 @@ class Client:
 
         Returns:
             What tells whether the broker has it. paho sends it again after a reconnect until then.
+
+        Raises:
+            RejectedError: It is larger than the broker takes.
         """
+        if (most := self.max_bytes) is not None and len(topic) + len(payload) + _HEADER_BYTES > most:
+            raise RejectedError(f"{topic}: {len(payload)} bytes, and {self.url} takes messages of {most}")
         properties = None
         if expires_s is not None and self._paho.protocol == MQTTProtocolVersion.MQTTv5:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped

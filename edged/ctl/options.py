@@ -22,6 +22,7 @@ _FLAGS = {
     "ca_file": "--ca-file",
     "cert_file": "--cert-file",
     "key_file": "--key-file",
+    "max_bytes": "--max-bytes",
 }
 
 
@@ -73,6 +74,13 @@ def add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
         default=False if top else argparse.SUPPRESS,
         help="machine-readable lines on stdout",
     )
+    group.add_argument(
+        "--max-bytes",
+        metavar="N",
+        type=count,
+        default=default("EDGECTL_MAX_BYTES"),
+        help="largest message that the broker takes, where it does not say so (else $EDGECTL_MAX_BYTES, else any)",
+    )
     login = parser.add_argument_group("login and TLS, where the broker asks for them") if top else group
     for name, metavar, text in (
         ("username", "U", "user name"),
@@ -116,7 +124,7 @@ def open_client(args: argparse.Namespace) -> Client:
     from edged.mqtt.broker import brokers
     from edged.settings import MqttSettings
 
-    values = {"url": args.broker, "prefix": args.prefix, "username": args.username}
+    values = {"url": args.broker, "prefix": args.prefix, "username": args.username, "max_bytes": args.max_bytes}
     for key in ("password_file", "ca_file", "cert_file", "key_file"):
         path = getattr(args, key)
         values[key] = Path(path).expanduser() if path else None

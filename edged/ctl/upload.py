@@ -48,10 +48,11 @@ class Upload:
     def __init__(self, client: Client, device: str, data: bytes, name: str) -> None:
         self.sha256 = hashlib.sha256(data).hexdigest()
         self._client, self._device, self._data, self._name = client, device, data, name
-        self._part_bytes = PART_BYTES
+        self.part_bytes = PART_BYTES
+        """Of the file, in one command; less where the broker takes less."""
         if client.max_bytes is not None:
-            self._part_bytes = max(1024, min(PART_BYTES, (client.max_bytes - 1024) * 3 // 4))
-        offsets = range(0, len(data), self._part_bytes)
+            self.part_bytes = max(1024, min(PART_BYTES, (client.max_bytes - 1024) * 3 // 4))
+        offsets = range(0, len(data), self.part_bytes)
         self._waiting = deque((uuid4().hex, _Part(offset)) for offset in offsets)
         self._sent: dict[str, _Part] = {}
 
@@ -81,7 +82,7 @@ class Upload:
                     presence.answered()
                     if ack.status == "rejected":
                         raise RejectedError(f"{self._device} refuses {self._name}: {ack.error or 'it gives no reason'}")
-                    acknowledged += min(self._part_bytes, len(self._data) - part.offset)
+                    acknowledged += min(self.part_bytes, len(self._data) - part.offset)
                     tell(acknowledged, len(self._data))
                 presence.check(f"{acknowledged} of {len(self._data)} bytes of {self._name} are there")
                 self._send_again(presence)
@@ -92,7 +93,7 @@ class Upload:
             "sha256": self.sha256,
             "size": len(self._data),
             "offset": part.offset,
-            "data": base64.b64encode(self._data[part.offset : part.offset + self._part_bytes]).decode(),
+            "data": base64.b64encode(self._data[part.offset : part.offset + self.part_bytes]).decode(),
         }
         part.info = self._client.send(f"{self._device}/cmd/models_chunk", command_json(command_id, args, _EXPIRES_S))
         part.taken_at = None

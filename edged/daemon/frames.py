@@ -39,7 +39,7 @@ class FrameCommands:
             raise CommandError(f"camera {args.camera or 'any'}: no frame has been classified yet")
         frame, result = max(latest.values(), key=lambda entry: entry[0].captured_ns)
         jpeg = encode_jpeg(frame.image, args.quality)
-        self._link.publish(f"image/{command.id}", jpeg)
+        self._link.image(command.id, jpeg)
         height, width = frame.image.shape[:2]
         return {**result.model_dump(exclude_none=True), "width": width, "height": height, "bytes": len(jpeg)}
 

@@ -99,7 +99,7 @@ class ImageCommands:
         args = command.args
         image = self._store.get(args.id)
         data = self._store.read(image)
-        self._link.publish(f"image/{command.id}", data)
+        self._link.image(command.id, data)
         return {**describe(image), "suffix": image.path.suffix}
 
     def label(self, command: Command[ImagesLabelArgs]) -> dict[str, Any]:

@@ -25,9 +25,22 @@ REOPEN_S = 2.0
 """How often an outbox whose disk was full from the start looks whether there is room."""
 COMMIT_S = 1.0
 COMMIT_ROWS = 100
+LARGE_BYTES = 64 * 1024
+"""A payload of more than this travels alone. Brokers end the connection on a message that they find too large, and one
+of MQTT 3.1.1 cannot say what it takes: it shall be known which message that was."""
+ATTEMPTS = 3
+"""So many connections in a row may end on one large message, then it is given up: all that follows it waits for it."""
+
+_HEADER_BYTES = 16
+"""More than a packet has beside topic and payload."""
 
 Send = Callable[[str, bytes, bool], "int | None"]
 """(topic, payload, retain) → packet id, or None where the connection is no longer there."""
+
+
+def fits(topic: str, payload: bytes, max_bytes: int | None) -> bool:
+    """Whether a broker takes a message, whose largest packet this is; None: it takes any."""
+    return max_bytes is None or len(topic) + len(payload) + _HEADER_BYTES <= max_bytes
 
 
 @dataclass(slots=True)
@@ -69,6 +82,7 @@ class Delivery:
         self._spilled_at = 0.0
         self._committed_at = 0.0
         self._memory_inflight = 0
+        self._suspect: tuple[int | None, int] = (None, 0)
 
     @property
     def inflight(self) -> int:
@@ -102,6 +116,7 @@ class Delivery:
     def lost(self) -> None:
         """The connection is over: everything unacknowledged goes to disk, and will be sent again from the oldest on."""
         self._spill()
+        self._blame()
         self._outbox.commit()
         self._inflight.clear()
         self._page.clear()
@@ -120,8 +135,13 @@ class Delivery:
         now = time.monotonic()
         if self._outbox.trouble is not None and now >= self._reopen_at:
             self._reopen(now)
-        while send is not None and len(self._inflight) < window and (pending := self._next(now)) is not None:
-            if max_bytes is not None and len(pending.topic) + len(pending.payload) + 16 > max_bytes:
+        while (
+            send is not None
+            and len(self._inflight) < window
+            and not self._must_wait()
+            and (pending := self._next(now)) is not None
+        ):
+            if not fits(pending.topic, pending.payload, max_bytes):
                 log.error("%s: %d bytes are more than the broker takes; given up", pending.topic, len(pending.payload))
                 if pending.row is not None:
                     self._outbox.acknowledge(pending.row)
@@ -164,16 +184,50 @@ class Delivery:
             self._cursor, self._more_on_disk = OLDEST, True
             self._sent = frozenset(pending.row for pending in self._inflight.values())
 
-    def _next(self, now: float) -> Pending | None:
+    def _blame(self) -> None:
+        """Give up a large message that one connection after another has ended on."""
+        if len(self._inflight) != 1:
+            return
+        (pending,) = self._inflight.values()
+        if len(pending.payload) <= LARGE_BYTES or pending.row is None:
+            return
+        attempts = self._suspect[1] + 1 if self._suspect[0] == pending.row else 1
+        self._suspect = (pending.row, attempts)
+        if attempts >= ATTEMPTS:
+            self._outbox.acknowledge(pending.row)
+            told = "%s: %d connections in a row ended while its %d bytes were sent; given up (see mqtt.max_bytes)"
+            log.error(told, pending.topic, attempts, len(pending.payload))
+
+    def _must_wait(self) -> bool:
+        """Whether what comes next, or what is in flight, has to travel alone."""
+        if not self._inflight:
+            return False
+        first = next(iter(self._inflight.values()))
+        return len(first.payload) > LARGE_BYTES or self._next_is_large()
+
+    def _next_is_large(self) -> bool:
+        self._load()
+        if self._page:
+            return len(self._page[0].payload) > LARGE_BYTES
+        return bool(self._waiting) and len(self._waiting[0].payload) > LARGE_BYTES
+
+    def _load(self) -> None:
+        """Have the next message that is on disk, and not in flight, at the head of the page."""
         while self._page or self._more_on_disk:
             if not self._page:
                 self._page.extend(self._outbox.after(self._cursor, 200))
                 self._more_on_disk = bool(self._page)
-                continue
+            elif self._page[0].id in self._sent:
+                self._cursor = self._page.popleft().id
+            else:
+                return
+
+    def _next(self, now: float) -> Pending | None:
+        self._load()
+        if self._page:
             stored = self._page.popleft()
             self._cursor = stored.id
-            if stored.id not in self._sent:
-                return Pending(stored.topic, stored.payload, stored.retain, now, stored.id)
+            return Pending(stored.topic, stored.payload, stored.retain, now, stored.id)
         if self._waiting:
             pending = self._waiting.popleft()
             self._waiting_bytes -= len(pending.topic) + len(pending.payload)

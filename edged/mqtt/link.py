@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping
 
 from edged.contract.commands import COMMANDS, Args, Command
 from edged.contract.messages import Job
+from edged.errors import CommandError
 from edged.mqtt.broker import Broker, brokers
 from edged.mqtt.connection import Connection
-from edged.mqtt.delivery import Delivery
+from edged.mqtt.delivery import Delivery, fits
 from edged.mqtt.dispatcher import Dispatcher
 from edged.mqtt.events import Acknowledged, Closed, Event, Opened
 from edged.mqtt.ledger import Ledger
@@ -104,7 +105,8 @@ class Link:
         self._retained_inflight: set[int] = set()
         self._connection: Connection | None = None
         self._window = 0
-        self._max_bytes: int | None = None
+        self._max_bytes = settings.max_bytes
+        self._set_bytes = settings.max_bytes
         self._attempt_at = 0.0
         self._reminded: tuple[str, float] = ("", 0.0)
         self._stop_at: float | None = None
@@ -166,6 +168,17 @@ class Link:
         if not topic or "+" in topic or "#" in topic:
             raise ValueError(f"topic = {topic!r}: not empty, without + and #")
         self._inbox.put((self._base + topic, payload, -1, True, time.monotonic()))
+
+    def image(self, command_id: str, data: bytes) -> None:
+        """Publish a picture on `image/<id>`, as the answer to a command.
+
+        Raises:
+            CommandError: It is larger than the broker takes.
+        """
+        topic = f"image/{command_id}"
+        if not fits(self._base + topic, data, self._max_bytes):
+            raise CommandError(f"the picture has {len(data)} bytes, and the broker takes messages of {self._max_bytes}")
+        self.publish(topic, data)
 
     def job(self, job: Job) -> None:
         """Publish the state of a job on `job/<id>`, and remember it for redeliveries.
@@ -293,6 +306,10 @@ class Link:
         """Send what the window allows, retained state first."""
         while self.connected and self._unsent and len(self._retained_inflight) + self._delivery.inflight < self._window:
             topic, payload = next(iter(self._unsent.items()))
+            if not fits(topic, payload, self._max_bytes):
+                log.error("%s: %d bytes are more than the broker takes; it is not told", topic, len(payload))
+                del self._unsent[topic]
+                continue
             if (mid := self._send(topic, payload, True)) is None:
                 break
             del self._unsent[topic]
@@ -302,7 +319,9 @@ class Link:
 
     def _opened(self, event: Opened) -> None:
         self.connected = True
-        self._window, self._max_bytes = event.window, event.max_bytes
+        self._window = event.window
+        told = [most for most in (self._set_bytes, event.max_bytes) if most is not None]
+        self._max_bytes = min(told, default=None)
         self._retry.opened(time.monotonic())
         self.last_error = self._retry.warning
         self._reminded = ("", 0.0)

@@ -190,6 +190,19 @@ def test_the_last_will_speaks_for_a_killed_device(broker: Broker, tmp_path: Path
         wait_for(lambda: late.of("state") == [b"offline"], "the will, kept")
 
 
+def test_a_picture_that_is_too_large_holds_nothing_up(broker: Broker, device: Callable[..., Link]) -> None:
+    picture = bytes(1_500_000)  # NATS takes a megabyte, and ends the connection on more
+    with Subscriber(broker, "result/main", "image/large") as seen:
+        running = device()
+        running.publish("image/large", picture)
+        for number in range(10):
+            running.publish("result/main", str(number).encode())
+        wait_for(lambda: len(seen.of("result/main")) >= 10, "all results")
+        assert seen.of("result/main") == [str(number).encode() for number in range(10)]
+        assert (seen.of("image/large") == [picture]) == (not isinstance(broker, Node))
+        wait_for(lambda: running.backlog == 0, "nothing left")
+
+
 @pytest.mark.timeout(1200)
 def test_rabbitmq_is_killed_under_load_and_every_result_arrives(rabbitmq: RabbitMQ, link: MakeLink) -> None:
     with Subscriber(rabbitmq, "result/main", kept="archive") as archive:

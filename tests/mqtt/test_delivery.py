@@ -18,6 +18,7 @@ from tests.mqtt.clock import Clock, set_clock
 
 # What is promised; written down here too, so that it is not changed by a slip.
 STALL_S, SPILL_S, REOPEN_S, COMMIT_S, COMMIT_ROWS = 0.375, 0.1, 2.0, 1.0, 100
+LARGE_BYTES, ATTEMPTS = 65_536, 3
 HEADER = 16
 """What a packet may need beside its topic and payload."""
 
@@ -73,6 +74,11 @@ def outbox(tmp_path: Path) -> Iterator[WatchedOutbox]:
 @pytest.fixture
 def delivery(clock: Clock, outbox: WatchedOutbox) -> Delivery:
     return Delivery(outbox)
+
+
+@pytest.fixture
+def line() -> Line:
+    return Line()
 
 
 def add(delivery: Delivery, first: int, last: int) -> None:
@@ -501,3 +507,57 @@ def test_the_way_of_a_message_is_traced_from_its_sending_on(delivery: Delivery, 
     assert (begin["name"], begin["args"]) == ("t", {"bytes": 2})
     assert begin["ts"] == pytest.approx(sent_us, abs=1)
     assert end["ts"] == pytest.approx(sent_us + 2e6, abs=1)
+
+
+def pumped(delivery: Delivery, line: Line) -> list[str]:
+    """Let it send what it may; return the topics of what it sent."""
+    before = len(line.sent)
+    delivery.pump(line, 100, None)
+    return [topic for topic, _, _ in line.sent[before:]]
+
+
+@pytest.mark.parametrize("through_disk", [False, True])
+def test_a_large_message_travels_alone(delivery: Delivery, line: Line, through_disk: bool) -> None:
+    large = b"x" * (LARGE_BYTES + 1)
+    for topic, payload in (("1", b""), ("2", b"x" * LARGE_BYTES), ("3", large), ("4", large), ("5", b"")):
+        delivery.add(topic, payload, False)
+    if through_disk:
+        delivery.lost()
+    assert pumped(delivery, line) == ["1", "2"]
+    delivery.acknowledged(1, None)
+    assert pumped(delivery, line) == []
+    for mid, following in ((2, ["3"]), (3, ["4"]), (4, ["5"])):
+        delivery.acknowledged(mid, None)
+        assert pumped(delivery, line) == following
+
+
+def test_a_large_message_on_which_connections_end_is_given_up_and_what_follows_is_sent(
+    delivery: Delivery, line: Line, outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    delivery.add("image/a", b"x" * (LARGE_BYTES + 1), False)
+    delivery.add("result/main", b"1", False)
+    for _ in range(ATTEMPTS - 1):
+        assert pumped(delivery, line) == ["image/a"]
+        delivery.lost()
+        delivery.lost()  # attempts that do not even come to a connection do not count
+    assert (pumped(delivery, line), caplog.text) == (["image/a"], "")
+    delivery.lost()
+    assert "image/a: 3 connections in a row ended while its 65537 bytes were sent" in caplog.text
+    assert pumped(delivery, line) == ["result/main"]
+    assert (delivery.backlog, len(outbox)) == (1, 1)
+
+
+def test_a_small_message_is_never_given_up_nor_a_large_one_that_others_follow(delivery: Delivery, line: Line) -> None:
+    delivery.add("result/main", b"x" * LARGE_BYTES, False)
+    for _ in range(3 * ATTEMPTS):
+        assert pumped(delivery, line) == ["result/main"]
+        delivery.lost()
+    assert pumped(delivery, line) == ["result/main"]
+    delivery.acknowledged(len(line.sent), None)
+    for number in range(ATTEMPTS):  # each ends one connection, none three
+        delivery.add(f"image/{number}", b"x" * (LARGE_BYTES + 1), False)
+        assert pumped(delivery, line) == [f"image/{number}"]
+        delivery.lost()
+        assert pumped(delivery, line) == [f"image/{number}"]
+        delivery.acknowledged(len(line.sent), None)
+    assert delivery.backlog == 0

@@ -8,6 +8,13 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from edged.ctl.client import Client
+from edged.ctl.errors import RejectedError
+from edged.ctl.upload import Upload
+from edged.errors import CommandError
+from edged.mqtt.broker import brokers
 from edged.mqtt.ledger import Ledger
 from edged.mqtt.link import Link
 from edged.mqtt.outbox import Outbox
@@ -190,6 +197,26 @@ def test_the_backlog_is_messages_of_qos_1_and_nothing_else(tmp_path):
     link.publish("result/main", b"0")
     assert link.backlog == 1
     link.stop(0)
+
+
+def test_what_is_larger_than_the_broker_takes_is_refused_and_the_rest_sent(mosquitto, watch, link):
+    broker = mosquitto()
+    seen = watch(broker.port)
+    running = link(broker.url, max_bytes=16_384)
+    running.retained("model", bytes(16_384))
+    running.retained("info", b"i")
+    seen.wait_for_online()
+    with pytest.raises(CommandError, match="the picture has 16384 bytes, and the broker takes messages of 16384"):
+        running.image("a1", bytes(16_384))
+    running.image("a2", bytes(16_000))
+    wait_for(lambda: seen.of("image/a2") and seen.of("info"), "what it takes")
+    assert [topic for topic, _, _ in seen.seen if topic.endswith(("model", "a1"))] == []
+    settings = MqttSettings(url=broker.url, max_bytes=16_384)
+    with Client(brokers(settings), timeout_s=PATIENCE_S) as client:
+        with pytest.raises(RejectedError, match=f"d1/cmd/x: 16384 bytes, and {broker.url} takes messages of 16384"):
+            client.send("d1/cmd/x", bytes(16_384))
+        client.publish("d1/said", bytes(Upload(client, "d1", bytes(100_000), "a file").part_bytes * 4 // 3))
+    wait_for(lambda: seen.of("said"), "a part of a file")
 
 
 def test_telemetry_is_not_kept_while_offline(mosquitto, watch, link):
