@@ -184,8 +184,13 @@ class Link:
         """Publish the state of a job on `job/<id>`, and remember it for redeliveries.
 
         That of a lasting one stands, retained, on `job` too: asking for a status does not wipe out the last training.
+        A report that is larger than the broker takes is left out; without it, a command that only asks has failed.
         """
         payload = job.encode()
+        if not fits(f"{self._base}job/{job.id}", payload, self._max_bytes):
+            error = f"the report has {len(payload)} bytes, and the broker takes messages of {self._max_bytes}"
+            status = job.status if job.cmd in self._lasting else "failed"
+            payload = job.model_copy(update={"report": None, "error": error, "status": status}).encode()
         try:
             self.ledger.record(job, payload)
         except sqlite3.Error as error:

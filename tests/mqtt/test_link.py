@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edged.contract.messages import Job
 from edged.ctl.client import Client
 from edged.ctl.errors import RejectedError
 from edged.ctl.upload import Upload
@@ -209,6 +210,13 @@ def test_what_is_larger_than_the_broker_takes_is_refused_and_the_rest_sent(mosqu
     with pytest.raises(CommandError, match="the picture has 16384 bytes, and the broker takes messages of 16384"):
         running.image("a1", bytes(16_384))
     running.image("a2", bytes(16_000))
+    for cmd, status in (("images_list", "failed"), ("retrain", "succeeded")):
+        running.job(Job(id=cmd, cmd=cmd, status="succeeded", report={"images": ["x" * 16_384]}))
+        wait_for(lambda cmd=cmd: seen.of(f"job/{cmd}"), "the end of a job")
+        told = Job.model_validate_json(seen.of(f"job/{cmd}")[0])
+        assert (told.status, told.report) == (status, None)
+        assert told.error is not None
+        assert told.error.endswith("bytes, and the broker takes messages of 16384")
     wait_for(lambda: seen.of("image/a2") and seen.of("info"), "what it takes")
     assert [topic for topic, _, _ in seen.seen if topic.endswith(("model", "a1"))] == []
     settings = MqttSettings(url=broker.url, max_bytes=16_384)
