@@ -179,6 +179,14 @@ def test_edgectl_finds_the_device_and_is_answered(
             assert fleet.look(client, Choice.parse(DEVICE)).devices[DEVICE].state == "offline"
 
 
+def test_a_dot_in_a_name_stays_one_but_on_rabbitmq(broker: Broker, device: Callable[..., Link]) -> None:
+    with Subscriber(broker, "result/cam.1") as seen:
+        device().publish("result/cam.1", b"0")
+        wait_for(lambda: seen.seen, "the result")
+        told = seen.seen[0].topic.removeprefix(f"edged/{DEVICE}/")
+        assert told == ("result/cam/1" if isinstance(broker, RabbitMQ) else "result/cam.1"), "tools/reports/brokers.md"
+
+
 def test_the_last_will_speaks_for_a_killed_device(broker: Broker, tmp_path: Path) -> None:
     with Subscriber(broker, "state") as seen:
         command = [sys.executable, str(PROCESS), broker.url, str(tmp_path / "killed"), "0", "1"]
