@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from edged.contract.hyperparameters import Hyperparameters
+from edged.contract.signature import MAX_KEYS, PublicKey
 from edged.contract.topics import TopicLevel, check_topic_level
 from edged.errors import ConfigError, first_mistake
 
@@ -192,6 +193,22 @@ class SelectionSettings(_Section):
     max_temp_c: float | None = Field(default=None, gt=0)
 
 
+class SecuritySettings(_Section):
+    """Whose commands are carried out."""
+
+    trusted_keys: tuple[str, ...] = Field(default=(), max_length=MAX_KEYS)
+
+    @field_validator("trusted_keys")
+    @classmethod
+    def _public_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for number, line in enumerate(value, 1):
+            try:
+                PublicKey.parse(line)
+            except ValueError as error:
+                raise ValueError(f"key {number}: {error}") from error
+        return value
+
+
 class StorageSettings(_Section):
     """Where state lives and how large it may grow, in megabytes (10^6 bytes)."""
 
@@ -226,6 +243,7 @@ class Settings(BaseSettings):
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     retrain: RetrainSettings = Field(default_factory=RetrainSettings)
     selection: SelectionSettings = Field(default_factory=SelectionSettings)
+    security: SecuritySettings = Field(default_factory=SecuritySettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
 
     def unwatched(self) -> list[str]:

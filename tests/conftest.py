@@ -73,11 +73,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let nothing of whoever runs the tests reach them, and nothing of theirs reach that person's home folder.
 
     Variables that configure edged and edgectl are forgotten, before a test's module is imported and for every process
-    that a test starts; GStreamer keeps its list of plugins with pytest's cache.
+    that a test starts; GStreamer keeps its list of plugins with pytest's cache. Nor is there a key to sign with.
     """
     for name in list(os.environ):
         if name.upper().startswith(("EDGED_", "EDGECTL_")):
             del os.environ[name]
+    os.environ["XDG_CONFIG_HOME"] = str(REPOSITORY / "tests" / "no-configuration")  # there is no such folder
     cache: pytest.Cache | None = getattr(config, "cache", None)  # absent with `-p no:cacheprovider`
     if cache is not None and "GST_REGISTRY" not in os.environ:
         with contextlib.suppress(OSError):  # a checkout that this user may not write to

@@ -53,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     for line in configuration.unwatched():
         print(f"# {line}")
     print(f"# broker: {_check_broker(configuration)}")
+    print(f"# commands: {whose_commands(configuration)}")
     print(f"# state: {_check_state(configuration.storage.state_dir)}")
     state_dir = configuration.storage.state_dir
     if device.unit is not None and os.path.lexists(state_dir) and not os.access(state_dir, os.R_OK | os.X_OK):
@@ -84,6 +85,22 @@ def calls_nothing_unknown(configuration: Settings) -> str | None:
     return (
         f"{', '.join(blind)} does not know what it was taught, and calls nothing unknown; `edgectl retrain` teaches it"
     )
+
+
+def whose_commands(configuration: Settings) -> str:
+    """Say whose commands are carried out.
+
+    Raises:
+        ConfigError: Only signed ones, and the library that verifies them is not installed.
+    """
+    from edged.contract.signature import PublicKey
+    from edged.mqtt.trust import Trust
+
+    Trust(configuration.security.trusted_keys)
+    keys = [PublicKey.parse(line) for line in configuration.security.trusted_keys]
+    if not keys:
+        return "of everybody whom the broker lets publish them; security.trusted_keys is empty"
+    return f"only signed ones, by {', '.join(key.comment or key.text for key in keys)}"
 
 
 def effective(configuration: Settings) -> str:

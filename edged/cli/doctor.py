@@ -160,6 +160,7 @@ def examine(configuration: Settings, known: Mapping[str, Finding] | None = None)
             for name, camera in configuration.cameras.items()
         ],
         ("broker", lambda: _broker(configuration)),
+        ("commands", lambda: _commands(configuration)),
         ("sensors", _sensors),
         ("service", _service),
     ]
@@ -177,6 +178,8 @@ def _advice(part: str) -> str | None:
     if part.startswith("camera "):
         name = part.removeprefix("camera ")
         return f"edged would start all the same and try again for ever; check the camera, or cameras.{name}.source"
+    if part == "commands":
+        return "edged does not start without it: pip install 'edged[signing]', or empty security.trusted_keys"
     if part == "broker":
         return "correct [mqtt] in the configuration"
     return None
@@ -306,6 +309,12 @@ def _broker(configuration: Settings) -> Finding:
         )
     advice = "edged would start all the same and connect later; start the broker, or correct mqtt.url and the login"
     return Finding("broker", "failed", text, advice)
+
+
+def _commands(configuration: Settings) -> Finding:
+    from edged.cli.check import whose_commands
+
+    return Finding("commands", "ok", whose_commands(configuration))
 
 
 def _sensors() -> Finding:

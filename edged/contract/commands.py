@@ -27,7 +27,7 @@ ProfilePart = Literal["layers", "end_to_end", "online", "batch", "threads", "run
 
 
 class CommandMessage(BaseModel):
-    """`cmd/<name>`, QoS 1, never retained. `ts` and `expires` are RFC 3339."""
+    """`cmd/<name>`, QoS 1, never retained. `ts` and `expires` are RFC 3339; `signature`: see `contract.signature`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,6 +36,7 @@ class CommandMessage(BaseModel):
     ts: datetime | None = None
     expires: datetime | None = None
     args: dict[str, Any] = Field(default_factory=dict)
+    signature: str | None = None
 
 
 class Args(BaseModel):

@@ -100,7 +100,12 @@ def find_id(payload: bytes) -> str:
 
 
 def validate(
-    document: Document, *, retained: bool, now: datetime, registry: Mapping[str, type[Args]] = COMMANDS
+    document: Document,
+    *,
+    retained: bool,
+    now: datetime,
+    registry: Mapping[str, type[Args]] = COMMANDS,
+    window: timedelta | None = None,
 ) -> Command[Args]:
     """Check a decoded payload against its command.
 
@@ -109,6 +114,7 @@ def validate(
         retained: Whether the broker had kept it: then it is not known when it was meant.
         now: Aware; what `expires` and `ts` are compared with.
         registry: Command name → the class that declares it.
+        window: `ts` must be there, and no further from `now` than this; None: it need not.
 
     Raises:
         CommandRejectedError: One line that names the key, the value and what is allowed.
@@ -124,6 +130,8 @@ def validate(
         message = CommandMessage.model_validate(document.content)
     except ValidationError as error:
         raise CommandRejectedError(id_, f"{name}: {_mistake(error, CommandMessage, '')}") from error
+    if window is not None:
+        _refuse_stale(name, message, now, window)
     _refuse_late(name, message, now)
     try:
         args = registry[name].model_validate(message.args)
@@ -184,6 +192,20 @@ def _half_of_a_character(content: Any) -> str | None:
         elif isinstance(one, list):
             waiting += one
     return None
+
+
+def _refuse_stale(name: str, message: CommandMessage, now: datetime, window: timedelta) -> None:
+    """Refuse a signed command that says of no time, or of another one than it is here, that it is its own."""
+    if message.ts is None:
+        raise CommandRejectedError(message.id, f"{name}: ts: is missing; a signed command must tell when it was signed")
+    if abs(now - _utc(message.ts)) > window:
+        where = "ago" if _utc(message.ts) < now else "ahead"
+        raise CommandRejectedError(
+            message.id,
+            f"{name}: was signed at {message.ts.isoformat()} by the sender's clock, and it is {now.isoformat()} by "
+            f"this device's: more than {window // timedelta(minutes=1)} minutes {where}; if it was sent just now, one "
+            "of the clocks is wrong",
+        )
 
 
 def _refuse_late(name: str, message: CommandMessage, now: datetime) -> None:

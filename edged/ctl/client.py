@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,10 +20,12 @@ from edged.contract.commands import COMMANDS, CommandMessage
 from edged.contract.messages import FINAL, Ack, Job, timestamp
 from edged.ctl.connect import establish
 from edged.ctl.errors import AccessRefusedError, NoAnswerError, RejectedError, UnreachableError
+from edged.ctl.signer import Signer
 from edged.ctl.subscription import Incoming, Subscription
 from edged.mqtt.broker import Broker
 
 _EXPIRY_MARGIN_S = 30.0  # clocks of a device and a workstation differ
+_COMMAND = re.compile(r"([^/]+)/cmd/([^/]+)")
 _REFUSED = 0x80  # reason codes of SUBACK from here on are failures
 _HEADER_BYTES = 128  # more than a packet has beside prefix, topic and payload
 _FILTERS_AT_ONCE = 8  # in one SUBSCRIBE: AWS IoT Core takes no more
@@ -34,13 +37,15 @@ class Client:
     Args:
         brokers: Addresses, login and, in their settings, the topic prefix; one of them is enough.
         timeout_s: How long to wait for the broker and for a device's answer.
+        signer: Signs each command; None: they are sent unsigned.
     """
 
-    def __init__(self, brokers: Sequence[Broker], *, timeout_s: float = 10.0) -> None:
+    def __init__(self, brokers: Sequence[Broker], *, timeout_s: float = 10.0, signer: Signer | None = None) -> None:
         self.url = ", ".join(broker.url for broker in brokers)
         self.prefix = brokers[0].settings.prefix
         self._brokers = brokers
         self._set_bytes = brokers[0].settings.max_bytes
+        self._signer = signer
         self.timeout_s = timeout_s
         self._mqtt: paho.Client | None = None
         self._lock = threading.Lock()
@@ -123,14 +128,17 @@ class Client:
     def send(
         self, topic: str, payload: bytes, *, expires_s: float | None = None, retain: bool = False
     ) -> paho.MQTTMessageInfo:
-        """Publish below the prefix, QoS 1; returns at once.
+        """Publish below the prefix, QoS 1; returns at once. A command is signed here, whoever sends it.
 
         Returns:
             What tells whether the broker has it. paho sends it again after a reconnect until then.
 
         Raises:
+            ConfigError: The key that commands are signed with cannot be used.
             RejectedError: It is larger than the broker takes.
         """
+        if self._signer is not None and (command := _COMMAND.fullmatch(topic)) is not None:
+            payload = self._signer.command(command[1], command[2], payload)
         if (most := self.max_bytes) is not None and len(topic) + len(payload) + _HEADER_BYTES > most:
             raise RejectedError(f"{topic}: {len(payload)} bytes, and {self.url} takes messages of {most}")
         properties = None
@@ -313,4 +321,4 @@ def command_json(command_id: str, args: Mapping[str, Any], expires_s: float) -> 
     message = CommandMessage.model_validate(
         {"id": command_id, "ts": timestamp(sent), "expires": timestamp(sent + expires_s), "args": dict(args)}
     )
-    return message.model_dump_json().encode()
+    return message.model_dump_json(exclude={"signature"}).encode()  # `Client.send` signs it

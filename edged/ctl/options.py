@@ -81,6 +81,14 @@ def add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
         default=default("EDGECTL_MAX_BYTES"),
         help="largest message that the broker takes, where it does not say so (else $EDGECTL_MAX_BYTES, else any)",
     )
+    group.add_argument(
+        "--signing-key",
+        metavar="F",
+        default=None if top else argparse.SUPPRESS,
+        help="private key that signs commands (else $EDGECTL_SIGNING_KEY, else ~/.config/edged/key where it is there)"
+        if top
+        else argparse.SUPPRESS,
+    )
     login = parser.add_argument_group("login and TLS, where the broker asks for them") if top else group
     for name, metavar, text in (
         ("username", "U", "user name"),
@@ -121,6 +129,7 @@ def open_client(args: argparse.Namespace) -> Client:
     from pydantic import ValidationError
 
     from edged.ctl.client import Client
+    from edged.ctl.signer import find_signer
     from edged.mqtt.broker import brokers
     from edged.settings import MqttSettings
 
@@ -136,7 +145,7 @@ def open_client(args: argparse.Namespace) -> Client:
         raise ConfigError(f"{flag} {first['input']!r}: {first['msg'].removeprefix('Value error, ')}") from error
     chosen(args)
     try:
-        return Client(brokers(settings), timeout_s=args.timeout)
+        return Client(brokers(settings), timeout_s=args.timeout, signer=find_signer(args.signing_key))
     except ConfigError as error:  # it names the keys of `[mqtt]`
         line = str(error)
         for key, flag in _FLAGS.items():

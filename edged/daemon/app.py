@@ -174,6 +174,7 @@ class Daemon:
             "mqtt.heartbeat_s": partial(setattr, self.results, "heartbeat_s"),
             "mqtt.smoothing": partial(setattr, self.results, "smoothing"),
             "telemetry.interval_s": partial(setattr, self.telemetry, "interval_s"),
+            "security.trusted_keys": self.link.trust.change,
         }
         for capture in self.cameras:
             setters[f"cameras.{capture.name}.fps"] = capture.set_fps

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from edged.errors import ConfigError
-from edged.mqtt import broker
+from edged.mqtt import broker, trust
 
 if TYPE_CHECKING:
     from edged.settings import Settings
@@ -38,6 +38,7 @@ class Reload:
         try:
             settings = self._read()
             broker.brokers(settings.mqtt)
+            trust.Trust(settings.security.trusted_keys)
         except ConfigError as error:
             log.error("%s; the configuration stays as it was", error)
             self.outcome = f"configuration not taken over: {error}"

@@ -2,7 +2,8 @@
 
 * `link`: what the daemon holds: publishes without waiting; `delivery` and `outbox` keep what is not acknowledged
 * `connection`: one connection, the only file of the device that knows paho; `retry`: when to connect again
-* `dispatcher` and `ledger`: received commands, each answered and run once; `turns`: the queue in which they wait
+* `dispatcher` and `ledger`: received commands, each answered and run once; `turns`: the queue in which they wait;
+  `trust`: whose commands these may be
 * `broker`: address, login and TLS; `session` and `probe`: those who connect once
 
 What messages say is declared in `edged.contract`.
@@ -19,7 +20,7 @@ if TYPE_CHECKING:  # edgectl imports messages from here and must not pay for pah
     from edged.mqtt.link import Link
     from edged.settings import Settings
 
-__all__ = ["broker", "events", "link", "open_link", "probe", "session", "turns"]
+__all__ = ["broker", "events", "link", "open_link", "probe", "session", "trust", "turns"]
 
 
 def open_link(
@@ -36,14 +37,16 @@ def open_link(
         has_room: See `Link`.
 
     Raises:
-        ConfigError: `[mqtt]` or the folder cannot be used.
+        ConfigError: `[mqtt]` or the folder cannot be used, or there are trusted keys and no library to verify with.
     """
     from contextlib import ExitStack
 
     from edged.mqtt.ledger import Ledger
     from edged.mqtt.link import Link
     from edged.mqtt.outbox import Outbox
+    from edged.mqtt.trust import Trust
 
+    trust = Trust(settings.security.trusted_keys)
     folder = settings.storage.state_dir
     with ExitStack() as undo:
         outbox = Outbox(folder / "outbox.sqlite", settings.storage.outbox_max_mb)
@@ -57,6 +60,7 @@ def open_link(
             ledger=ledger,
             on_command=on_command,
             has_room=has_room,
+            trust=trust,
         )
         undo.pop_all()  # from here on the link closes both
         return link

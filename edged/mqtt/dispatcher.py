@@ -17,6 +17,7 @@ from edged.contract.parsing import UNKNOWN_ID, CommandRejectedError, Document, d
 from edged.errors import CommandError
 from edged.mqtt.events import Received
 from edged.mqtt.ledger import Accepted, Ledger
+from edged.mqtt.trust import SIGNED_WINDOW, Trust
 from edged.mqtt.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -59,8 +60,10 @@ class _Taken:
 class Dispatcher:
     """Takes what the network thread receives and calls the daemon.
 
-    The ledger is asked before anything else: an id that was accepted once is answered again with the same bytes,
-    whatever the copy looks like now. It is written before the ack and before `on_command`, so that a power cut may
+    Where commands must be signed, what is not, or not by a trusted key, is rejected before anything of it is parsed but
+    its id, and before the ledger is asked, so that nobody else learns from it or writes to it. Else the ledger is asked
+    before anything else: an id that was accepted once is answered again with the same bytes, whatever the copy looks
+    like now. It is written before the ack and before `on_command`, so that a power cut may
     cost a command (found by `Ledger.unfinished`) but never runs one twice. Rejections are not remembered: nothing ran.
     A command whose arguments say `at_once` runs before its ack, which so tells that it is done; there is no job.
 
@@ -76,6 +79,7 @@ class Dispatcher:
         on_command: Gets each command once, on this thread; must be quick. A CommandError that it raises becomes a
             `rejected` job.
         has_room: Whether `on_command` may get one more of this kind; a few more than it says may come.
+        trust: Whose commands are carried out; None: everybody's.
     """
 
     def __init__(
@@ -87,8 +91,10 @@ class Dispatcher:
         job: Callable[[Job], None],
         on_command: Callable[[Command[Args]], None],
         has_room: Callable[[type[Args]], bool] = lambda _: True,
+        trust: Trust | None = None,
     ) -> None:
         self._ledger = ledger
+        self._trust = trust or Trust()
         self._registry = registry
         self._publish = publish
         self._job = job
@@ -168,15 +174,18 @@ class Dispatcher:
     def _judge(self, arrival: _Arrival, taken: dict[str, _Taken]) -> None:
         """Answer a message that is known or wrong; add any other to those that will be accepted."""
         received = arrival.received
-        document = arrival.document or decode(received.topic, received.payload, self._registry)
+        needed = self._trust.needed  # once: it may change at any moment
+        document, trusted = self._open(arrival)
         id_ = document.id
-        if id_ in taken:  # it came twice, one soon after the other
+        known = trusted or not needed
+        if known and id_ in taken:  # it came twice, one soon after the other
             self._accept(taken)
-        if self._answer_again(id_):
+        if known and self._answer_again(id_):
             return
         try:
             now = datetime.now(timezone.utc)
-            command = validate(document, retained=received.retained, now=now, registry=self._registry)
+            window = SIGNED_WINDOW if needed else None
+            command = validate(document, retained=received.retained, now=now, registry=self._registry, window=window)
             if command.args.at_once:
                 self._accept(taken)  # what waits for its answer does not wait for this one
                 self._run_at_once(command)
@@ -191,6 +200,17 @@ class Dispatcher:
         taken[id_] = _Taken(command, ack, command.args.at_once)
         if command.args.at_once:
             self._accept(taken)
+
+    def _open(self, arrival: _Arrival) -> tuple[Document, bool]:
+        """Return the document of a message, and whether it comes from whom this device trusts."""
+        if arrival.document is not None:  # it was too large for anything to be looked at
+            return arrival.document, False
+        topic, payload = arrival.received.topic, arrival.received.payload
+        try:
+            body = self._trust.open(topic, payload)
+        except ValueError as error:
+            return Document(topic.rpartition("/")[2], find_id(payload), None, str(error)), False
+        return decode(topic, body, self._registry), True
 
     def _answer_again(self, id_: str) -> bool:
         """Answer an id that was accepted before; False: it was not."""

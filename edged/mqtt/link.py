@@ -25,6 +25,7 @@ from edged.mqtt.events import Acknowledged, Closed, Event, Opened
 from edged.mqtt.ledger import Ledger
 from edged.mqtt.outbox import Outbox
 from edged.mqtt.retry import HANDSHAKE_S, Retry
+from edged.mqtt.trust import Trust
 from edged.settings import MqttSettings
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Link:
         registry: Command name → the class that declares it.
         client_id: MQTT client id; None: `edged-<device>`, so that the broker shows two daemons of one device id.
         retry: When to connect again; None: the defaults.
+        trust: Whose commands are carried out; None: everybody's.
 
     Raises:
         ConfigError: A file or value of `[mqtt]` cannot be used.
@@ -75,8 +77,10 @@ class Link:
         registry: Mapping[str, type[Args]] = COMMANDS,
         client_id: str | None = None,
         retry: Retry | None = None,
+        trust: Trust | None = None,
     ) -> None:
         self.ledger = ledger
+        self.trust = trust or Trust()
         self.last_error: str | None = None
         """Why there is no connection, or what threatens it; None while all is well."""
         self.connected = False
@@ -96,6 +100,7 @@ class Link:
             job=self.job,
             on_command=on_command,
             has_room=has_room,
+            trust=self.trust,
         )
         self._inbox: queue.SimpleQueue[Outgoing | Event | float] = queue.SimpleQueue()
         self._counting = threading.Lock()

@@ -32,7 +32,13 @@ LIB = "edgectl/lib/"
 PROJECT = tomllib.loads((REPOSITORY / "edged/ctl/pyproject.toml").read_text())["project"]
 DEVICE_ONLY = {"edged/mqtt/__init__.py"}
 """What these import inside functions only the daemon reaches: `open_link`."""
-IMPORTED_AS = {"paho": "paho-mqtt", "pydantic": "pydantic", "pydantic_settings": "pydantic-settings", "rich": "rich"}
+IMPORTED_AS = {
+    "paho": "paho-mqtt",
+    "pydantic": "pydantic",
+    "pydantic_settings": "pydantic-settings",
+    "rich": "rich",
+    "nacl": "pynacl",
+}
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +108,8 @@ def test_it_ships_all_that_it_imports_and_asks_for_all_the_rest(wheel: Path) -> 
     modules = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in sources}
     for path in (REPOSITORY / "edged" / "ctl").rglob("*.py"):
         assert str(path.relative_to(REPOSITORY)) in files, "the whole of edged.ctl"
-    asked = {Requirement(each).name for each in PROJECT["dependencies"]}
+    extras = [each for some in PROJECT["optional-dependencies"].values() for each in some]
+    asked = {Requirement(each).name for each in [*PROJECT["dependencies"], *extras]}
     missing = set()
     for name, source in sources.items():
         for module, attribute in imports(source) if name not in DEVICE_ONLY else ():
@@ -129,6 +136,7 @@ def test_the_two_distributions_share_no_module(wheel: Path) -> None:
 def test_what_it_needs_is_what_edged_needs_too() -> None:
     base = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     assert set(PROJECT["dependencies"]) <= set(base["dependencies"])
+    assert PROJECT["optional-dependencies"].items() <= base["optional-dependencies"].items()
     assert PROJECT["requires-python"] == base["requires-python"]
 
 

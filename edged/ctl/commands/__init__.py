@@ -7,6 +7,7 @@ from edged.ctl.commands import (
     forget,
     images,
     jobs,
+    keys,
     models,
     profile,
     retrain,
@@ -20,5 +21,6 @@ GROUPS: dict[str, tuple[ModuleType, ...]] = {
     "look": (status, watch, telemetry),
     "act on a device": (snapshot, adjust, profile, forget),
     "teach it": (images, retrain, jobs, models),
+    "who may": (keys,),
 }
 """Heading on the help page → its commands, in order."""
