@@ -17,7 +17,7 @@ from edged.contract.parsing import UNKNOWN_ID, CommandRejectedError, Document, d
 from edged.errors import CommandError
 from edged.mqtt.events import Received
 from edged.mqtt.ledger import Accepted, Ledger
-from edged.mqtt.trust import SIGNED_WINDOW, Trust
+from edged.mqtt.trust import REMEMBERED_S, SIGNED_WINDOW, Trust
 from edged.mqtt.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -235,7 +235,10 @@ class Dispatcher:
         commands = list(taken.values())
         taken.clear()
         try:
-            self._ledger.accept_all(Accepted(one.command.id, one.command.name, one.ack, one.done) for one in commands)
+            self._ledger.accept_all(
+                (Accepted(one.command.id, one.command.name, one.ack, one.done) for one in commands),
+                keep_s=REMEMBERED_S if self._trust.needed else 0.0,
+            )
         except sqlite3.Error as error:
             for one in commands:
                 why = f"{one.command.name}: cannot be remembered on disk: {error}"

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 KEEP_S = 30 * 86400.0
 KEEP_ROWS = 100_000
+YOUNG_S = 3600.0
+"""At the start none is forgotten that is younger, however many there are."""
 PRUNE_ROWS = 10_000
 """After so many commands the oldest are forgotten, as at the start."""
 PROGRESS_S = 10.0
@@ -84,7 +86,7 @@ class Ledger:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = database = self._file.open_or_renew()
-            self._prune()
+            self._prune(YOUNG_S)
         except (OSError, sqlite3.Error) as error:
             if not is_full(error, path.parent):
                 if database is not None:
@@ -96,8 +98,12 @@ class Ledger:
         """Remember one command, see `accept_all`."""
         self.accept_all([Accepted(id_, name, ack, finished)])
 
-    def accept_all(self, commands: Iterable[Accepted]) -> None:
+    def accept_all(self, commands: Iterable[Accepted], *, keep_s: float = 0.0) -> None:
         """Remember commands, durably, in one transaction, before they run.
+
+        Args:
+            commands: Which.
+            keep_s: However many there are by now, none is forgotten that is younger.
 
         Raises:
             sqlite3.Error: None is remembered, so none may run.
@@ -112,7 +118,7 @@ class Ledger:
             self._unpruned += len(rows)
             if self._unpruned >= PRUNE_ROWS:
                 with contextlib.suppress(sqlite3.Error):  # these commands are remembered; the others can wait
-                    self._prune()
+                    self._prune(keep_s)
 
     def answer(self, id_: str) -> Answer | None:
         """Return what was answered to a command, None if the id is new."""
@@ -243,13 +249,15 @@ class Ledger:
             database.close()
         self._database, self.trouble = memory, why_full(error)
 
-    def _prune(self) -> None:
+    def _prune(self, keep_s: float) -> None:
         self._unpruned = 0
+        now = time.time()
         with self._database:
-            self._database.execute("DELETE FROM command WHERE finished AND updated < ?", (time.time() - KEEP_S,))
+            self._database.execute("DELETE FROM command WHERE finished AND updated < ?", (now - KEEP_S,))
             self._database.execute(
-                "DELETE FROM command WHERE rowid <= (SELECT rowid FROM command ORDER BY rowid DESC LIMIT 1 OFFSET ?)",
-                (KEEP_ROWS,),
+                "DELETE FROM command WHERE rowid <= (SELECT rowid FROM command ORDER BY rowid DESC LIMIT 1 OFFSET ?) "
+                "AND received <= ?",
+                (KEEP_ROWS, now - keep_s),
             )
 
 

@@ -9,8 +9,9 @@ from edged import signing
 from edged.contract.signature import PublicKey, split, statement
 
 SIGNED_WINDOW = timedelta(minutes=10)
-"""How far the `ts` of a signed command may be from this device's clock. Ids are remembered for longer than that: a
-command that somebody has recorded is either known or too old."""
+"""How far the `ts` of a signed command may be from this device's clock, in the past and in the future."""
+REMEMBERED_S = 2 * SIGNED_WINDOW.total_seconds()
+"""For so long at least its id is remembered, so that one that somebody has recorded is either known or too old."""
 
 
 class Trust:

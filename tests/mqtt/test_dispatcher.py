@@ -333,10 +333,10 @@ def commits(ledger, monkeypatch):
     together = []
     accept_all = ledger.accept_all
 
-    def counted(commands):
+    def counted(commands, *, keep_s):
         commands = list(commands)
         together.append(len(commands))
-        accept_all(commands)
+        accept_all(commands, keep_s=keep_s)
 
     monkeypatch.setattr(ledger, "accept_all", counted)
     return together
@@ -369,7 +369,7 @@ def test_the_same_id_twice_in_one_write_runs_once(direct):
 def test_what_fails_in_one_write_is_rejected_each_by_itself(direct, monkeypatch):
     found = direct()
 
-    def fails(_):
+    def fails(_, *, keep_s):
         raise sqlite3.OperationalError("disk I/O error")
 
     monkeypatch.setattr(found.ledger, "accept_all", fails)

@@ -174,12 +174,19 @@ def test_what_has_ended_is_forgotten_after_a_month_and_what_has_not_is_not(path:
     ledger.close()
 
 
-def test_only_the_newest_commands_are_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_newest_commands_are_kept_at_the_start_and_those_of_the_last_hour(
+    path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("edged.mqtt.ledger.KEEP_ROWS", 3)
     ledger = Ledger(path)
     for id_ in "edcba":
         ledger.accept(id_, "status", b"ack", finished=True)
     ledger.close()
+    clock.pass_s(3599)
+    ledger = Ledger(path)
+    assert len(on_disk(path)) == 5
+    ledger.close()
+    clock.pass_s(1)
     ledger = Ledger(path)
     assert set(on_disk(path)) == {"a", "b", "c"}
     ledger.close()
@@ -331,3 +338,19 @@ def test_the_oldest_commands_are_forgotten_while_it_runs_too(ledger: Ledger, pat
     assert len(on_disk(path)) == 4
     ledger.accept("c4", "status", b"ack", finished=True)
     assert set(on_disk(path)) == {"c2", "c3", "c4"}
+
+
+def test_none_is_forgotten_that_must_be_known_however_many_come(
+    ledger: Ledger, path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edged.mqtt.ledger.KEEP_ROWS", 3)
+    monkeypatch.setattr("edged.mqtt.ledger.PRUNE_ROWS", 5)
+    ledger.accept("c0", "status", b"ack", finished=True)
+    clock.pass_s(1)
+    for number in range(1, 5):
+        ledger.accept_all([Accepted(f"c{number}", "status", b"ack", finished=True)], keep_s=2)
+    assert len(on_disk(path)) == 5
+    clock.pass_s(1)
+    for number in range(5, 10):
+        ledger.accept_all([Accepted(f"c{number}", "status", b"ack", finished=True)], keep_s=2)
+    assert set(on_disk(path)) == {f"c{number}" for number in range(1, 10)}
