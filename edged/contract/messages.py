@@ -88,6 +88,25 @@ class Drift(BaseModel):
     """How many frames were looked at."""
 
 
+class Familiarity(BaseModel):
+    """How familiar the frames since the last telemetry message were, published as results or not."""
+
+    mean: float
+    """Of `result.familiarity`, 0..1."""
+    unknown: float
+    """Share of frames that were called `UNKNOWN`, 0..1."""
+    frames: int
+    """How many frames have a familiarity."""
+
+
+class Seen(BaseModel):
+    """What a camera showed last: the newest result since the last telemetry message, published or not."""
+
+    label: str
+    score: float
+    familiarity: float | None = None
+
+
 class Telemetry(Message):
     """`telemetry`, QoS 0."""
 
@@ -104,6 +123,10 @@ class Telemetry(Message):
     boot: str | None = None
     """As in `Result`: that of the daemon that runs now."""
     selection: dict[str, Any] | None = None
+    familiarity: Familiarity | None = None
+    """Absent where the network does not know what is familiar, or no frame was classified."""
+    seen: dict[str, Seen] | None = None
+    """Camera → what it showed last; who watches a fleet need not receive every result."""
     drift: dict[str, Drift] | None = None
     """Camera → how far its frames of the last hour (`telemetry.drift_s`) are from what was taught."""
 

@@ -117,7 +117,7 @@ class Publisher:
             # What was published, known apart from what arrives: a line is in the log before its result is handed over.
             log.debug("%s: result %d of start %s at %.3f s", frame.camera, seq, BOOT, time.monotonic())
             self._link.publish(f"result/{frame.camera}", result.encode())
-        self._statistics.add(result.latency_ms.total)
+        self._statistics.add(result)
         for observer in self.observers:
             observer(frame, inference, witness)
         if (tracer := tracing.active) is not None:

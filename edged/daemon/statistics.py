@@ -7,41 +7,63 @@ import time
 
 import numpy as np
 
-from edged.contract.messages import Latency
+from edged.contract.messages import UNKNOWN, Familiarity, Latency, Result, Seen
 
 
 class Statistics:
-    """Frames and their latency since the start and since the last `take`. Thread-safe."""
+    """Frames, their latency and what they showed, since the start and since the last `roll`. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._frames = 0
         self._window: list[float] = []
         self._window_began = time.monotonic()
+        self._familiar: list[float] = []
+        self._unknown = 0
+        self._newest: dict[str, Result] = {}
         self.fps = 0.0
         """Of the last finished window."""
         self.latency: Latency | None = None
-        """Of the last finished window that had frames."""
+        """Of the last finished window; None: it had no frames."""
+        self.familiarity: Familiarity | None = None
+        """Of the last finished window; None: nothing in it has a familiarity."""
+        self.seen: dict[str, Seen] = {}
+        """Camera → what it showed last in the last finished window."""
 
     @property
     def frames(self) -> int:
         """Frames classified since the start."""
         return self._frames
 
-    def add(self, total_ms: float) -> None:
-        """Count one frame that took `total_ms` from capture to hand-over."""
+    def add(self, result: Result) -> None:
+        """Count one classified frame."""
         with self._lock:
             self._frames += 1
-            self._window.append(total_ms)
+            self._window.append(result.latency_ms.total)
+            self._newest[result.camera] = result
+            if result.familiarity is not None:
+                self._familiar.append(result.familiarity)
+                self._unknown += result.label == UNKNOWN
 
     def roll(self) -> None:
-        """End the window: compute `fps` and `latency` from it, begin a new one."""
+        """End the window: compute what is told of it, begin a new one."""
         now = time.monotonic()
         with self._lock:
             window, self._window = self._window, []
             seconds, self._window_began = now - self._window_began, now
+            familiar, self._familiar = self._familiar, []
+            unknown, self._unknown = self._unknown, 0
+            newest, self._newest = self._newest, {}
         self.fps = round(len(window) / seconds, 2) if seconds > 0 else 0.0
         self.latency = quantiles(window)
+        self.familiarity = None
+        if familiar:
+            mean, share = sum(familiar) / len(familiar), unknown / len(familiar)
+            self.familiarity = Familiarity(mean=round(mean, 4), unknown=round(share, 4), frames=len(familiar))
+        self.seen = {
+            camera: Seen(label=result.label, score=result.score, familiarity=result.familiarity)
+            for camera, result in newest.items()
+        }
 
 
 def quantiles(values: list[float]) -> Latency | None:

@@ -114,5 +114,7 @@ class TelemetryThread:
             outbox=self._link.backlog,
             boot=BOOT,
             selection=self._selection(reading),
+            familiarity=self._statistics.familiarity,
+            seen=self._statistics.seen or None,
             drift=self._drift() or None,
         )

@@ -20,7 +20,9 @@ EXAMPLES: dict[str, m.BaseModel] = {
     "telemetry": m.Telemetry(
         ts=TS, power_mw={"VDD_IN": 4200}, temp_c={"CPU": 41.5}, load={"cpu": 0.25, "memory": 0.5}, throttled=False,
         latency_ms=m.Latency(p50=9.0, p95=11.0, p99=12.0, max=15.0), fps=28.5, frames=142, dropped=1, outbox=0,
-        boot="5f0c91ab", drift={"main": m.Drift(statistic=0.52, p=0.31, frames=720)},
+        boot="5f0c91ab", familiarity=m.Familiarity(mean=0.47, unknown=0.02, frames=142),
+        seen={"main": m.Seen(label="tabby", score=0.81, familiarity=0.42)},
+        drift={"main": m.Drift(statistic=0.52, p=0.31, frames=720)},
     ),
     "telemetry_without_sensors": m.Telemetry(ts=TS, fps=0.0, frames=0, dropped=0, outbox=12),
     "info": m.Info(

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edged.contract.messages import UNKNOWN, Result, ResultLatency, Score, Seen
+from edged.contract.messages import Familiarity as Told
 from edged.daemon.results import Likeness, ResultFilter, make_result
 from edged.daemon.statistics import Statistics, quantiles
 from edged.types import Frame, Inference, LabelScore
@@ -184,8 +186,8 @@ def test_quantiles_are_those_of_the_formula(seed: int) -> None:
 
 def test_a_window_without_frames_has_no_latency() -> None:
     statistics = Statistics()
-    statistics.add(2.0)
-    statistics.add(4.0)
+    for total_ms in (2.0, 4.0):
+        statistics.add(_counted("main", total_ms=total_ms))
     statistics.roll()
     assert statistics.frames == 2
     assert statistics.fps > 0
@@ -193,3 +195,31 @@ def test_a_window_without_frames_has_no_latency() -> None:
     assert statistics.latency.max == 4.0
     statistics.roll()
     assert (statistics.fps, statistics.latency, statistics.frames) == (0.0, None, 2)
+
+
+def _counted(camera: str, *, total_ms: float = 4.0, label: str = "cat", familiarity: float | None = None) -> Result:
+    return Result(
+        seq=0,
+        camera=camera,
+        model="0123456789ab",
+        label=label,
+        score=0.9,
+        familiarity=familiarity,
+        top=[Score(label="cat", score=0.9)],
+        latency_ms=ResultLatency(capture=1, preprocess=1, invoke=1, total=total_ms),
+    )
+
+
+def test_a_window_tells_how_familiar_its_frames_were_and_what_they_showed_last() -> None:
+    statistics = Statistics()
+    for familiarity, label in ((0.01, UNKNOWN), (0.5, "cat"), (0.69, "dog"), (0.4, "cat")):
+        statistics.add(_counted("door", label=label, familiarity=familiarity))
+    statistics.add(_counted("yard", label="cow"))
+    statistics.roll()
+    assert statistics.familiarity == Told(mean=0.4, unknown=0.25, frames=4)
+    assert statistics.seen == {
+        "door": Seen(label="cat", score=0.9, familiarity=0.4),
+        "yard": Seen(label="cow", score=0.9),
+    }
+    statistics.roll()
+    assert (statistics.familiarity, statistics.seen) == (None, {}), "nothing of the window before"

@@ -27,6 +27,7 @@ from edged.contract.commands import (
 )
 from edged.contract.messages import (
     CameraInfo,
+    Familiarity,
     Info,
     Job,
     Latency,
@@ -34,6 +35,7 @@ from edged.contract.messages import (
     Result,
     ResultLatency,
     Score,
+    Seen,
     Telemetry,
 )
 from edged.daemon.uploads import Uploads
@@ -69,6 +71,7 @@ class SimulatedDevice:
         self._dice = random.Random(name)
         self._label = self._dice.choice(LABELS)
         self._seq = 0
+        self._seen: Seen | None = None
         self._temperature = 40 + 10 * self._dice.random()
         self._uploads = Uploads(folder / "uploads")
         self._link = Link(
@@ -119,6 +122,7 @@ class SimulatedDevice:
             ),
         )
         self._seq += 1
+        self._seen = Seen(label=result.label, score=result.score, familiarity=result.familiarity)
         self._link.publish("result/main", result.encode())
 
     def measure(self) -> None:
@@ -137,6 +141,8 @@ class SimulatedDevice:
             dropped=0,
             outbox=self._link.backlog,
             boot=self._boot,
+            familiarity=Familiarity(mean=round(self._dice.uniform(0.45, 0.55), 3), unknown=0.02, frames=self._seq),
+            seen={"main": self._seen} if self._seen is not None else None,
         )
 
     def _describe(self) -> None:
