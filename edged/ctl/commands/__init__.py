@@ -14,11 +14,12 @@ from edged.ctl.commands import (
     snapshot,
     status,
     telemetry,
+    top,
     watch,
 )
 
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
-    "look": (status, watch, telemetry),
+    "look": (status, top, watch, telemetry),
     "act on a device": (snapshot, adjust, profile, forget),
     "teach it": (images, retrain, jobs, models),
     "who may": (keys,),

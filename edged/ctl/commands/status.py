@@ -15,9 +15,6 @@ if TYPE_CHECKING:  # imported when the command runs
 
     from edged.ctl.fleet import Device
 
-_BACKLOG = 100
-"""Fewer messages than this in an outbox are on their way; more are waiting for a broker."""
-
 
 def register(commands: Commands) -> None:
     """Add the command."""
@@ -154,6 +151,7 @@ def _cameras(device: Device) -> Text:
 
 
 def _speed(device: Device) -> Text:
+    from edged.ctl.board import BACKLOG
     from edged.terminal.tables import text
     from edged.terminal.text import UNKNOWN, milliseconds
 
@@ -166,7 +164,7 @@ def _speed(device: Device) -> Text:
             text(f"p50 {milliseconds(told.latency_ms.p50)} ms"),
             text(f"p95 {milliseconds(told.latency_ms.p95)} ms"),
         ]
-    lines.append(text(f"outbox {told.outbox}", "yellow" if told.outbox > _BACKLOG else "dim"))
+    lines.append(text(f"outbox {told.outbox}", "yellow" if told.outbox > BACKLOG else "dim"))
     return _lines(lines)
 
 
