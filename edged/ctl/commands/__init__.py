@@ -11,6 +11,7 @@ from edged.ctl.commands import (
     models,
     profile,
     retrain,
+    rollouts,
     snapshot,
     status,
     telemetry,
@@ -21,7 +22,7 @@ from edged.ctl.commands import (
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
     "look": (status, top, watch, telemetry),
     "act on a device": (snapshot, adjust, profile, forget),
-    "teach it": (images, retrain, jobs, models),
+    "teach it": (images, retrain, jobs, models, rollouts),
     "who may": (keys,),
 }
 """Heading on the help page → its commands, in order."""

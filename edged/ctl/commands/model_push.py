@@ -6,17 +6,19 @@ import argparse
 import hashlib
 import json
 import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edged.ctl.commands import rollouts
 from edged.ctl.options import chosen, open_client
 from edged.errors import ConfigError
 from edged.terminal.program import FAILED
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
-    from collections.abc import Iterator, Sequence
-
+    from edged.contract.messages import Job
     from edged.ctl.client import Client
     from edged.ctl.installation import Installed, Parcel
 
@@ -35,6 +37,7 @@ def register(commands: Commands) -> None:
         help="leave familiarity.npz out: the model will call nothing unknown",
     )
     parser.add_argument("--replace", action="store_true", help="take the place of a model of this name")
+    parser.add_argument("--use", action="store_true", help="let it answer at once; a roll-out does so anyway")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--base",
@@ -44,35 +47,44 @@ def register(commands: Commands) -> None:
         "was pushed from here before)",
     )
     how.add_argument("--whole", action="store_true", help="send the whole model in any case")
+    rollouts.add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Send a model to devices and install it.
 
     A bundle's folder (model.tflite, labels.txt, manifest.json, and familiarity.npz, by which it knows what it was not
-    taught), or a quantized .tflite classifier and its labels. It does not answer before `edgectl models use NAME`. A
-    slow device is waited for as long as it is there.
+    taught), or a quantized .tflite classifier and its labels. It does not answer before `edgectl models use NAME`, or
+    with --use. A slow device is waited for as long as it is there.
 
     Where a device has a model that lies on this workstation too, as the backbone that the new one was retrained from,
     only the difference is sent: kilobytes. The device makes the same file of it, or refuses.
 
+    With --canary or --waves it is a roll-out: some devices get the model, answer with it, and are watched for --hold.
+    The next ones get it only if latency, frame rate, familiarity and, where it is known, accuracy have held, and none
+    has a new alert, has started again, is offline or went back by itself. Otherwise all get their old models back, and
+    the exit code is 1. Its state is in a file: the same command, or `edgectl rollout resume ID`, goes on with it.
+
     Examples:
       edgectl models push ./my_model
-      edgectl --device 'line-*' models push ./my_model --replace
       edgectl models push birds.tflite --labels birds.txt --name birds
+      edgectl --device 'line-*' models push ./my_model --canary 5% --hold 10m
+      edgectl --device all models push ./my_model --canary 2 --waves 10%,50%,100% --hold 1h
     """
     from edged.ctl.fleet import addressed
     from edged.ctl.patches import keep
 
+    if rollouts.asked_for(args):
+        return rollouts.begin(args)
     parcel = _read_parcel(args)
     with open_client(args) as client:
         devices = addressed(client, chosen(args))
         worst = devices.code
         for device, installed in _install_each(client, devices, parcel, quiet=args.json):
-            if installed is None:
+            if installed is None or not (_use(client, device, installed) if args.use else True):
                 worst = FAILED
             else:
-                _show(device, installed, as_json=args.json)
+                _show(device, installed, as_json=args.json, answers=args.use)
     keep(parcel.model)
     return worst
 
@@ -97,7 +109,49 @@ def _install_each(
             yield device, installed
 
 
-def _show(device: str, installed: Installed, *, as_json: bool) -> None:
+@dataclass(frozen=True)
+class Prepared:
+    """A model that is ready to be sent.
+
+    Attributes:
+        id: That devices will give it.
+        name: That it will have there.
+        send: Sends it to a device, which installs it, and returns the job; None where it did not, which was said on
+            stderr.
+    """
+
+    id: str
+    name: str
+    send: Callable[[Client, str], Job | None]
+
+
+def prepare(args: argparse.Namespace) -> Prepared:
+    """Read what `models push` shall send.
+
+    Raises:
+        ConfigError: A file is missing or is not what it should be; names it.
+    """
+    from edged.ctl.installation import install
+    from edged.ctl.patches import keep
+
+    parcel = _read_parcel(args)
+    keep(parcel.model)
+
+    def send(client: Client, device: str) -> Job | None:
+        installed = install(client, device, parcel, quiet=True)
+        return None if installed is None else installed.job
+
+    return Prepared(hashlib.sha256(parcel.model).hexdigest()[:12], parcel.name, send)
+
+
+def _use(client: Client, device: str, installed: Installed) -> bool:
+    """Let what was installed answer; whether it does: why not was said on stderr."""
+    from edged.ctl.jobs import ask
+
+    return ask(client, device, "models_use", {"model": str((installed.job.report or {}).get("id"))}) is not None
+
+
+def _show(device: str, installed: Installed, *, as_json: bool, answers: bool) -> None:
     from edged.terminal.text import print_json, print_line
 
     told = {"device": device, "sent_bytes": installed.bytes, "patch": installed.patched}
@@ -107,7 +161,8 @@ def _show(device: str, installed: Installed, *, as_json: bool) -> None:
     report = installed.job.report or {}
     name, size = report.get("name"), installed.bytes
     sent = f"; {size / 1e3:.1f} kB were sent, what differs from a model that it has" if installed.patched else ""
-    print_line(f"{device}: {name} ({report.get('id')}) installed{sent}; `edgectl models use {name}` lets it answer")
+    then = "it answers" if answers else f"`edgectl models use {name}` lets it answer"
+    print_line(f"{device}: {name} ({report.get('id')}) installed{sent}; {then}")
 
 
 def _read_parcel(args: argparse.Namespace) -> Parcel:

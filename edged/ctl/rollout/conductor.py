@@ -1,0 +1,375 @@
+"""A roll-out from whatever step it has come to: wave by wave, or everything back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from edged.ctl.choice import Choice
+from edged.ctl.client import Client
+from edged.ctl.each import for_each
+from edged.ctl.errors import NoAnswerError, RejectedError
+from edged.ctl.fleet import Fleet, look
+from edged.ctl.rollout.accuracy import accuracy_on
+from edged.ctl.rollout.observation import TOPICS, Watch, trouble
+from edged.ctl.rollout.record import OPEN, TOUCHED, RecordFile
+from edged.ctl.rollout.step import Send, take_back, truth, use
+from edged.ctl.rollout.telling import NAMED, beside, medians, named, reason, span
+from edged.ctl.rollout.verdict import ENOUGH, Measured, ends, judge
+from edged.plural import counted
+from edged.terminal.program import DONE, FAILED
+from edged.terminal.progress import progress
+from edged.terminal.text import print_json, print_line
+
+SENT_AT_A_TIME = 8
+"""Devices that a model is sent to at once: a window of each is on its way."""
+_FILTERED_EACH = 50
+"""More devices than this are picked out of what all say: a broker has many filters to compare otherwise."""
+_TICK_S = 0.5
+_EXTENDED, _EXTENDED_S = 3.0, 60.0
+"""Where a device tells too little to be judged, it is watched for so many times as long, and at least for a minute."""
+
+
+class Conductor:
+    """Takes one roll-out as far as it goes.
+
+    Args:
+        client: An open client.
+        file: Its claimed file.
+        send: Sends the model to a device.
+        replace: Whether it takes the place of an installed model of its name, so that one that is there may be another.
+        as_json: A line of JSON for each event, for machines.
+    """
+
+    def __init__(self, client: Client, file: RecordFile, send: Send, *, replace: bool, as_json: bool) -> None:
+        self._client = client
+        self._file = file
+        self._send = send
+        self._replace = replace
+        self._json = as_json
+        self._here: set[str] = set()
+        """Devices that were switched by this process: what restarts there was seen."""
+        self._tried: set[str] = set()
+
+    def run(self) -> int:
+        """Go on with it, to its end.
+
+        Returns:
+            The exit code.
+
+        Raises:
+            NoAnswerError: No canary is online.
+            CommandError: The file cannot be written.
+            KeyboardInterrupt: Ctrl-C; where it stands was told.
+        """
+        try:
+            if self._file.record.status == "going back":
+                return self.back()
+            return self._run()
+        except KeyboardInterrupt:
+            self._stopped()
+            raise
+
+    def _run(self) -> int:
+        record = self._file.record
+        if doomed := record.of("going back"):
+            self._take_back(doomed)
+        for number, wave in enumerate(record.waves):
+            canaries = record.canary and number == 0
+            of = len(record.waves) - record.canary
+            title = "canaries" if canaries else f"wave {number + (not record.canary)} of {of}"
+            if not self._wave(title, wave, canaries=canaries):
+                return self.back()
+        # Those that were offline when their wave came, or from the beginning, and are back by now.
+        while late := [one for one in record.of(*OPEN) if one not in self._tried and one in self._online()]:
+            if not self._wave("those that came later", late, canaries=False):
+                return self.back()
+        return self._end()
+
+    def back(self) -> int:
+        """Take everything back.
+
+        Returns:
+            The exit code: `FAILED` where a device could not be reached, or the model was worse.
+        """
+        record = self._file.record
+        if record.status != "going back":
+            self._file.change(status="going back")
+        self._take_back(record.of(*TOUCHED))
+        left = record.of(*TOUCHED)
+        if left:
+            self._tell(
+                "left",
+                f"not taken back: {named(left)}; `edgectl rollout resume {record.id}` tries again",
+                devices=left,
+            )
+            return FAILED
+        self._file.change(status="back")
+        count = len(record.of("back"))
+        self._tell("back", f"{counted(count, 'device')} taken back" if count else "nothing was to be taken back")
+        return FAILED if record.why is not None else DONE
+
+    def _wave(self, title: str, wave: Sequence[str], *, canaries: bool) -> bool:
+        """Take a wave as far as it goes.
+
+        Returns:
+            Whether the roll-out goes on; False: everything is to be taken back, and why is in the record.
+
+        Raises:
+            NoAnswerError: No canary is online.
+        """
+        record = self._file.record
+        devices = record.devices
+        online = self._online()
+        here = [one for one in wave if devices[one].phase in OPEN and one in online]
+        absent = [one for one in wave if devices[one].phase in OPEN and one not in online]
+        if canaries and absent:
+            raise NoAnswerError(f"canaries are offline: {named(absent)}; the same command goes on when they are back")
+        if not here:
+            return True
+        self._tried.update(here)
+        self._tell("wave", f"{title}: {named(here)}", wave=title, devices=here, absent=absent)
+        self._measure_before([one for one in here if devices[one].baseline is None and devices[one].phase == "waiting"])
+        for device, why in self._each([one for one in here if devices[one].phase in OPEN], self._switch):
+            if why is not None:
+                self._tell("failed", f"  {device}: {why}", device=device, why=why)
+        if self._over(wave, canaries=canaries):
+            return False
+        watched = [one for one in here if devices[one].phase == "switched"]
+        if watched:
+            answering = f"  {record.name} ({record.model}) answers on {named(watched)}"
+            self._tell("switched", answering, devices=watched)
+        worse = self._hold(watched, wave, canaries=canaries)
+        if self._over(wave, canaries=canaries, more=worse):
+            return False
+        self._take_back(worse)
+        return True
+
+    def _over(self, wave: Sequence[str], *, canaries: bool, more: Sequence[str] = ()) -> bool:
+        """Whether too many of a wave are worse; then the record says why."""
+        record = self._file.record
+        tried = [one for one in wave if record.devices[one].phase != "waiting"]
+        bad = [one for one in tried if record.devices[one].phase in ("failed", "back", "going back") or one in more]
+        if not ends(len(bad), len(tried), canaries=canaries):
+            return False
+        reasons = "; ".join(f"{one}: {record.devices[one].why}" for one in bad[:NAMED])
+        self._file.change(status="going back", why=reasons)
+        many = "" if canaries else f" {len(bad)} of {len(tried)} devices of the wave are worse;"
+        self._tell("worse", f"rolled back:{many} {reasons}", devices=bad, why=reasons)
+        return True
+
+    def _measure_before(self, devices: Sequence[str]) -> None:
+        """Watch devices with their old models; one that cannot be judged is left alone."""
+        record = self._file.record
+        if not devices:
+            return
+        watch = Watch(devices)
+        self._tell("baseline", f"  measuring for {span(record.baseline_s)} what they are like before", devices=devices)
+        with progress(f"before, {counted(len(devices), 'device')}", quiet=self._json) as tell:
+            for share in self._watching(watch, devices, record.baseline_s):
+                tell(share, text=beside(watch, devices), stage="before")
+        for device in devices:
+            one = watch.devices[device]
+            if one.online is False:
+                self._file.change(device, why="offline")  # it waits on
+                self._tell("offline", f"  {device}: offline", device=device)
+                continue
+            measured = Measured.of(one.samples, accuracy_on(self._client, device))
+            if measured.messages < ENOUGH:
+                told = counted(measured.messages, "telemetry message")
+                why = f"cannot be judged: it sent {told} in {span(max(_EXTENDED * record.baseline_s, _EXTENDED_S))}"
+                self._file.change(device, phase="failed", why=why)
+                self._tell("failed", f"  {device}: {record.devices[device].why}", device=device)
+                continue
+            self._file.change(device, boot=one.boot, alerts=sorted(one.alerts), baseline=measured)
+            self._tell("before", f"  {device}: {medians(measured)}", device=device, measured=measured.model_dump())
+
+    def _switch(self, device: str) -> str | None:
+        """Install the model on one device and let it answer, as far as that is still to do; on a thread of many.
+
+        Returns:
+            Why it does not answer there; None: it does.
+        """
+        one = self._file.record.devices[device]
+        if one.phase == "waiting" and one.baseline is None:
+            return None  # it went offline meanwhile
+        try:
+            self._install_and_use(device)
+        except RejectedError as error:
+            self._file.change(device, phase="failed", why=reason(device, error))
+        except NoAnswerError as error:  # it may have done what it was asked for: its phase stays
+            self._file.change(device, why=reason(device, error))
+        else:
+            return one.why if one.phase in ("failed", "back") else None
+        return one.why
+
+    def _install_and_use(self, device: str) -> None:
+        record = self._file.record
+        one = record.devices[device]
+        known = truth(self._client, device)
+        if known.current == record.model:
+            unasked = one.phase in ("waiting", "installing", "installed")
+            self._file.change(device, phase="there" if unasked else "switched", why=None)
+            return
+        if one.phase == "switched":
+            self._file.change(device, phase="back", why="went back by itself while nobody watched")
+            return
+        if one.phase in ("waiting", "installing"):
+            self._file.change(device, phase="installing", before=known.current)
+            if (self._replace or record.model not in known.ids) and self._send(self._client, device) is None:
+                self._file.change(device, phase="failed", why="the model could not be installed")
+                return
+            self._file.change(device, phase="installed")
+        self._file.change(device, phase="switching", before=known.current)
+        self._here.add(device)
+        use(self._client, device, record.model)
+        self._file.change(device, phase="switched", why=None)
+
+    def _hold(self, devices: Sequence[str], wave: Sequence[str], *, canaries: bool) -> list[str]:
+        """Watch devices with the new model; those that are no worse have held.
+
+        Returns:
+            Those that are worse; the record says why.
+        """
+        record = self._file.record
+        if not devices:
+            return []
+        boots = {one: record.devices[one].boot if one in self._here else None for one in devices}
+        watch = Watch(devices, boots, skip=1)
+        worse: list[str] = []
+
+        def look_at(over: bool) -> None:
+            now = time.monotonic()
+            for device in devices:
+                if device in worse:
+                    continue
+                known = record.devices[device]
+                why = trouble(watch.devices[device], known, record.model, record.limits, now, over=over)
+                if why is not None:
+                    worse.append(device)
+                    measured = Measured.of(watch.devices[device].samples)
+                    self._file.change(device, why=why, after=measured)
+                    self._tell("worse", f"  {device}: {why}", device=device, why=why, measured=measured.model_dump())
+
+        with progress(f"hold, {counted(len(devices), 'device')}", quiet=self._json) as tell:
+            for share in self._watching(watch, devices, record.hold_s):
+                tell(share, text=beside(watch, devices), stage="hold")
+                look_at(over=False)
+                if ends(len(worse), len(wave), canaries=canaries):
+                    return worse
+        look_at(over=True)
+        for device in devices:
+            if device not in worse:
+                measured = Measured.of(watch.devices[device].samples, accuracy_on(self._client, device))
+                self._has_held(device, measured, worse)
+        return worse
+
+    def _has_held(self, device: str, measured: Measured, worse: list[str]) -> None:
+        """Note that a device has held; unless its accuracy, which was asked for last, has fallen."""
+        record = self._file.record
+        before = record.devices[device].baseline or Measured(messages=0)
+        verdict = judge(before, measured, record.limits)
+        if verdict.worse:
+            worse.append(device)
+            self._file.change(device, why=", ".join(verdict.worse), after=measured)
+            self._tell("worse", f"  {device}: {record.devices[device].why}", device=device)
+            return
+        unjudged = f"not judged: {', '.join(verdict.unjudged)}" if verdict.unjudged else None
+        self._file.change(device, phase="held", after=measured, why=unjudged)
+        shown = f"  {device}: {medians(measured)}: holds" + (f" ({unjudged})" if unjudged else "")
+        self._tell("held", shown, device=device, measured=measured.model_dump(), unjudged=verdict.unjudged)
+
+    def _watching(self, watch: Watch, devices: Sequence[str], seconds: float) -> Iterator[float]:
+        """Fill a watch, and yield what share of its time is over, about twice a second.
+
+        It lasts longer where a device has told too little to be judged. While the broker is away its clock stands.
+        """
+        passed, limit = 0.0, seconds
+        with self._heard(devices) as heard:
+            at = time.monotonic()
+            while passed < limit:
+                look_at = at + _TICK_S
+                while (message := heard.get(look_at - time.monotonic())) is not None:
+                    watch.take(message)
+                    if time.monotonic() > look_at:
+                        break
+                before, at = at, time.monotonic()
+                if self._client.connected:
+                    passed += at - before
+                enough = all(len(one.samples) >= ENOUGH or one.online is False for one in watch.devices.values())
+                limit = seconds if enough else max(_EXTENDED * seconds, _EXTENDED_S)
+                yield min(1.0, passed / seconds)
+
+    @contextmanager
+    def _heard(self, devices: Sequence[str]) -> Iterator[Any]:
+        level = ["+"] if len(devices) > _FILTERED_EACH else devices
+        with self._client.subscribe(*(f"{one}/{topic}" for one in level for topic in TOPICS)) as heard:
+            yield heard
+
+    def _take_back(self, devices: Sequence[str]) -> None:
+        """Let the old models answer again; a device that cannot be reached stays to be taken back."""
+        record = self._file.record
+
+        def act(device: str) -> str | None:
+            one = record.devices[device]
+            self._file.change(device, phase="going back")
+            try:
+                now = take_back(self._client, device, record.model, one.before)
+            except (NoAnswerError, RejectedError) as error:
+                return reason(device, error)
+            self._file.change(device, phase="back")
+            self._tell("taken back", f"  {device}: {now} answers again", device=device, model=now)
+            return None
+
+        for device, why in self._each(devices, act):
+            if why is not None:
+                self._tell("left", f"  {device}: not taken back: {why}", device=device, why=why)
+
+    def _end(self) -> int:
+        """Tell what has come of it."""
+        record = self._file.record
+        now = self._seen()
+        for device in record.of("held"):
+            model = now.devices[device].model if device in now.devices else None
+            if model is not None and model.id != record.model:
+                why = f"went back to {model.name} ({model.id}) since"
+                self._file.change(device, phase="back", why=why)
+                self._tell("failed", f"  {device}: {why}", device=device, why=why)
+        done, failed, left = record.of("held", "there"), record.of("failed", "back", "going back"), record.of(*OPEN)
+        if not left:
+            self._file.change(status="done")
+        total = counted(len(record.devices), "device")
+        self._tell("end", f"{record.name} ({record.model}) answers on {len(done)} of {total}", devices=done)
+        for device in failed:
+            self._tell("not", f"  {device}: {record.devices[device].why}", device=device)
+        if left:
+            self._tell("left", f"not there yet: {named(left)}; the same command goes on with them", devices=left)
+        every = Choice.parse(record.choice).every  # whoever says `all` means those that are there
+        return FAILED if failed or (left and not every) else DONE
+
+    def _stopped(self) -> None:
+        record = self._file.record
+        told = [f"{len(found)} {phase}" for phase in ("held", "switched", "switching") if (found := record.of(phase))]
+        self._tell(
+            "stopped",
+            f"stopped ({', '.join(told) or 'nothing was switched'}); `edgectl rollout resume {record.id}` goes on, "
+            f"`edgectl rollout abort {record.id}` takes it back",
+        )
+
+    def _seen(self) -> Fleet:
+        return look(self._client, Choice.parse(self._file.record.choice))
+
+    def _online(self) -> set[str]:
+        return set(self._seen().ids(online=True))
+
+    def _each(self, devices: Sequence[str], act: Callable[[str], str | None]) -> Iterator[tuple[str, str | None]]:
+        for begin in range(0, len(devices), SENT_AT_A_TIME):
+            yield from for_each(devices[begin : begin + SENT_AT_A_TIME], act)
+
+    def _tell(self, event: str, line: str, **more: Any) -> None:
+        if self._json:
+            print_json({"rollout": self._file.record.id, "event": event, **more})
+        else:
+            print_line(line)

@@ -1,0 +1,214 @@
+"""Roll-outs from canaries to the end, on a real Mosquitto: held, taken back, interrupted and gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from edged.ctl import connect, main
+from edged.ctl.rollout.plan import Share, waves_of
+from tests.ctl.conftest import environment
+from tests.ctl.rollout.model_device import OLD, ModelDevice
+from tests.waiting import PATIENCE_S
+
+MODEL = bytes(4) + b"TFL3" + bytes(1000)
+"""What a scripted device takes for a network."""
+NEW = hashlib.sha256(MODEL).hexdigest()[:12]
+NAMES = ("line-1", "line-2", "line-3", "line-4")
+((FIRST,), (SECOND,), LAST) = waves_of(NAMES, NEW, Share("1"), [Share("2")])
+"""The canary, and those after it: they follow from the ids and the model."""
+OPTIONS = ("--canary", "1", "--hold", "0.4s")
+Devices = Callable[..., dict[str, ModelDevice]]
+
+
+@pytest.fixture
+def devices(broker_port: int) -> Iterator[Devices]:
+    with ExitStack() as stack:
+        yield lambda *names, **options: {
+            name: stack.enter_context(ModelDevice(broker_port, name, **options)) for name in names or NAMES
+        }
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    folder = tmp_path / "birds"
+    folder.mkdir()
+    (folder / "model.tflite").write_bytes(MODEL)
+    (folder / "labels.txt").write_text("cat\ndog\n")
+    return folder
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a run of edgectl gave."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def edgectl(
+    broker_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Run `edgectl ARGS` in this process, which starts sooner; its roll-outs are in `tmp_path`."""
+    monkeypatch.setattr(connect, "_CONNACK_V5_S", PATIENCE_S)
+    for name in [name for name in os.environ if name.startswith("EDGECTL_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("EDGECTL_BROKER", f"mqtt://127.0.0.1:{broker_port}")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+    def run(*args: str) -> Done:
+        capsys.readouterr()
+        code = main(["--timeout", f"{PATIENCE_S:g}", *args])
+        told = capsys.readouterr()
+        return Done(code, told.out, told.err)
+
+    return run
+
+
+@pytest.fixture
+def push(edgectl: Run, bundle: Path) -> Run:
+    """Run `models push BUNDLE ARGS` for the whole line."""
+    return lambda *args: edgectl("--device", "line-*", "models", "push", str(bundle), *OPTIONS, *args)
+
+
+def record(tmp_path: Path) -> dict[str, object]:
+    (path,) = (tmp_path / "edged" / "rollouts").glob("*.json")
+    told: dict[str, object] = json.loads(path.read_text())
+    return told
+
+
+def phases(tmp_path: Path) -> dict[str, str]:
+    devices = record(tmp_path)["devices"]
+    assert isinstance(devices, dict)
+    return {name: one["phase"] for name, one in devices.items()}
+
+
+def test_a_good_model_goes_from_the_canary_to_all(devices: Devices, push: Run, tmp_path: Path) -> None:
+    line = devices()
+    done = push("--waves", "50%,100%")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"birds ({NEW}) answers on 4 of 4 devices"), done
+    assert [row for row in done.stdout.splitlines() if row[0] != " "][1:4] == [
+        f"canaries: {FIRST}",
+        f"wave 1 of 2: {SECOND}",
+        f"wave 2 of 2: {', '.join(LAST)}",
+    ]
+    assert all(one.current == NEW and one.done["models_add"] == 1 for one in line.values())
+    assert set(phases(tmp_path).values()) == {"held"}
+    assert record(tmp_path)["status"] == "done"
+
+
+def test_a_slower_model_is_taken_back_from_the_canary_and_nobody_else_gets_it(
+    devices: Devices, push: Run, edgectl: Run, tmp_path: Path
+) -> None:
+    line = devices(p95_ms={NEW: 90.0})
+    done = push()
+    assert done.returncode == 1, done
+    assert f"rolled back: {FIRST}: latency p95 20.0 → 90.0 ms" in done.stdout
+    assert line[FIRST].history == [OLD]
+    assert {name for name, one in line.items() if one.done["models_add"] or one.done["models_use"]} == {FIRST}
+    listed = json.loads(edgectl("rollouts", "--json").stdout)
+    assert (listed["status"], listed["devices"][FIRST]["phase"]) == ("back", "back")
+    assert "taken back" in edgectl("rollouts").stdout
+    assert phases(tmp_path)[SECOND] == "waiting"
+
+
+def test_limits_are_taken_from_the_command_line(devices: Devices, push: Run) -> None:
+    devices(p95_ms={NEW: 90.0})
+    assert push("--slower", "400%").returncode == 0
+
+
+def test_a_device_that_went_back_by_itself_is_noticed(devices: Devices, push: Run) -> None:
+    line = devices(gives_up=(NEW,))
+    done = push()
+    assert done.returncode == 1
+    assert "went back to mobilenet_v2" in done.stdout
+    assert "the daemon ended while it was on trial" in done.stdout
+    assert line[FIRST].done["rollback"] == 0, "its old model answers already"
+
+
+def test_offline_ones_are_named_and_the_same_command_goes_on_with_them(
+    devices: Devices, push: Run, tmp_path: Path, broker_port: int
+) -> None:
+    line = devices(*NAMES)
+    with ModelDevice(broker_port, "line-9"):
+        pass  # known, and gone
+    first = push()
+    assert first.returncode == 1
+    assert "not there yet: line-9; the same command goes on with them" in first.stdout
+    assert phases(tmp_path) == {**dict.fromkeys(NAMES, "held"), "line-9": "waiting"}
+    late = devices("line-9", "line-10")
+    second = push()
+    assert (second.returncode, second.stdout.splitlines()[-1]) == (0, f"birds ({NEW}) answers on 6 of 6 devices")
+    assert [one.done["models_add"] for one in (*line.values(), *late.values())] == [1] * 6
+    assert [one.done["models_use"] for one in (*line.values(), *late.values())] == [1] * 6
+
+
+def test_one_that_has_it_already_is_left_alone(devices: Devices, push: Run, edgectl: Run, tmp_path: Path) -> None:
+    line = devices()
+    there = line["line-1"]
+    there.installed[NEW] = "birds"
+    there.history.append(NEW)
+    line["line-2"].installed[NEW] = "birds"
+    assert push().returncode == 0
+    assert (there.done["models_add"], there.done["models_use"], phases(tmp_path)["line-1"]) == (0, 0, "there")
+    assert (line["line-2"].done["models_add"], line["line-2"].current) == (0, NEW)
+    aborted = edgectl("rollout", "abort", str(record(tmp_path)["id"]))
+    assert (aborted.returncode, aborted.stdout.splitlines()[-1]) == (0, "3 devices taken back")
+    assert {name: one.current for name, one in line.items()} == {**dict.fromkeys(NAMES, OLD), "line-1": NEW}
+
+
+@pytest.mark.parametrize("command", ["models_add", "models_use", "rollback"])
+def test_a_workstation_that_dies_goes_on_where_it_was(
+    devices: Devices, push: Run, edgectl: Run, bundle: Path, broker_port: int, tmp_path: Path, command: str
+) -> None:
+    """Killed between what the canary did and its answer: nothing is done twice, and nobody is left half-way."""
+    line = devices(p95_ms={NEW: 90.0} if command == "rollback" else {})
+    canary = line[FIRST]
+    canary.stall = command
+    with subprocess.Popen(
+        [sys.executable, "-m", "edged.ctl", "--device", "line-*", "models", "push", str(bundle), *OPTIONS],
+        env=environment(broker_port, XDG_STATE_HOME=str(tmp_path)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert canary.stalled.wait(PATIENCE_S)
+        canary.stall = None
+        expected = {"models_add": "installing", "models_use": "switching", "rollback": "going back"}[command]
+        assert phases(tmp_path)[FIRST] == expected, "written before it was asked for"
+        process.kill()
+    done = edgectl("rollout", "resume", str(record(tmp_path)["id"])[-8:])
+    if command == "rollback":
+        assert (done.returncode, canary.history) == (1, [OLD]), done
+        assert canary.done["rollback"] == 1
+        assert set(phases(tmp_path).values()) == {"back", "waiting"}
+    else:
+        assert done.returncode == 0, done
+        assert {one.current for one in line.values()} == {NEW}
+        assert [one.done["models_add"] for one in line.values()] == [1] * 4
+        assert [one.done["models_use"] for one in line.values()] == [1] * 4
+
+
+def test_wrong_use_is_one_line_and_2(edgectl: Run, push: Run, bundle: Path) -> None:
+    for wrong, words in (
+        (edgectl("models", "push", str(bundle), "--canary", "1"), "choose them with --device"),
+        (edgectl("--device", "a", "models", "push", str(bundle), "--hold", "1m"), "add --canary or --waves"),
+        (push("--unfamiliar", "200%"), "--unfamiliar"),
+        (edgectl("rollout", "resume", "nothing"), "no such roll-out"),
+    ):
+        assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1), wrong
+        assert words in wrong.stderr
+    assert "no roll-out was begun here" in edgectl("rollouts").stdout
