@@ -99,6 +99,8 @@ def begin(args: argparse.Namespace) -> int:
         id_ = identity(prepared.id, prepared.name, choice.text, args.broker, args.prefix)
         online = addressed(client, choice)
         fleet = look(client, choice)
+        has_it = {one.id for one in fleet.devices.values() if one.model is not None and one.model.id == prepared.id}
+        known = {*online, *fleet.ids(), *choice.named()}
         record = Record(
             id=id_,
             model=prepared.id,
@@ -107,19 +109,18 @@ def begin(args: argparse.Namespace) -> int:
             connection={name: _absolute(name, getattr(args, name)) for name in _CONNECTION},
             choice=choice.text,
             canary=args.canary is not None,
-            waves=waves_of(list(online), prepared.id, args.canary, args.waves or ()),
+            waves=waves_of([one for one in online if one not in has_it], prepared.id, args.canary, args.waves or ()),
             limits=limits,
             hold_s=hold_s,
             baseline_s=baseline_s,
-            devices={device: DeviceRecord() for device in {*online, *fleet.ids(), *choice.named()}},
+            devices={one: DeviceRecord(phase="there" if one in has_it else "waiting") for one in sorted(known)},
         )
         file = RecordFile(record)
         with file.claimed():
             file.reload()
             if file.record is not record and file.record.status != "back":
-                known = file.record.devices
-                new = {device: one for device, one in record.devices.items() if device not in known}
-                file.change(devices={**known, **new}, hold_s=hold_s, baseline_s=baseline_s, limits=limits)
+                devices = {**record.devices, **file.record.devices}
+                file.change(devices=devices, hold_s=hold_s, baseline_s=baseline_s, limits=limits)
                 _say(args, f"roll-out {id_} goes on: {_stand(file.record)}")
             else:
                 file.record = record

@@ -83,7 +83,7 @@ class Conductor:
             if not self._wave(title, wave, canaries=canaries):
                 return self.back()
         # Those that were offline when their wave came, or from the beginning, and are back by now.
-        while late := [one for one in record.of(*OPEN) if one not in self._tried and one in self._online()]:
+        while late := sorted((self._online() & set(record.of(*OPEN))) - self._tried):
             if not self._wave("those that came later", late, canaries=False):
                 return self.back()
         return self._end()
@@ -118,30 +118,25 @@ class Conductor:
             Whether the roll-out goes on; False: everything is to be taken back, and why is in the record.
 
         Raises:
-            NoAnswerError: No canary is online.
+            NoAnswerError: A canary is offline.
         """
-        record = self._file.record
-        devices = record.devices
+        devices = self._file.record.devices
+        if self._over(wave, canaries=canaries):  # of what was known when it was interrupted
+            return False
         online = self._online()
         here = [one for one in wave if devices[one].phase in OPEN and one in online]
-        absent = [one for one in wave if devices[one].phase in OPEN and one not in online]
-        if canaries and absent:
-            raise NoAnswerError(f"canaries are offline: {named(absent)}; the same command goes on when they are back")
-        if not here:
-            return True
         self._tried.update(here)
-        self._tell("wave", f"{title}: {named(here)}", wave=title, devices=here, absent=absent)
+        if here:
+            self._tell("wave", f"{title}: {named(here)}", wave=title, devices=here)
+        if canaries:
+            self._want([one for one in wave if devices[one].phase in OPEN and one not in online])
         self._measure_before([one for one in here if devices[one].baseline is None and devices[one].phase == "waiting"])
-        for device, why in self._each([one for one in here if devices[one].phase in OPEN], self._switch):
-            if why is not None:
-                self._tell("failed", f"  {device}: {why}", device=device, why=why)
-        if self._over(wave, canaries=canaries):
+        if canaries:
+            self._want([one for one in here if devices[one].phase == "waiting" and devices[one].baseline is None])
+        failed = self._switch_all([one for one in here if devices[one].phase in OPEN])
+        if self._over(wave, canaries=canaries, more=failed):
             return False
-        watched = [one for one in here if devices[one].phase == "switched"]
-        if watched:
-            answering = f"  {record.name} ({record.model}) answers on {named(watched)}"
-            self._tell("switched", answering, devices=watched)
-        worse = self._hold(watched, wave, canaries=canaries)
+        worse = self._hold([one for one in here if devices[one].phase == "switched"], wave, canaries=canaries)
         if self._over(wave, canaries=canaries, more=worse):
             return False
         self._take_back(worse)
@@ -159,6 +154,25 @@ class Conductor:
         many = "" if canaries else f" {len(bad)} of {len(tried)} devices of the wave are worse;"
         self._tell("worse", f"rolled back:{many} {reasons}", devices=bad, why=reasons)
         return True
+
+    @staticmethod
+    def _want(absent: Sequence[str]) -> None:
+        """Raise NoAnswerError where canaries are offline: nothing follows before they have been tried."""
+        if absent:
+            raise NoAnswerError(f"canaries are offline: {named(absent)}; the same command goes on when they are back")
+
+    def _switch_all(self, devices: Sequence[str]) -> list[str]:
+        """Let devices answer with the new model, and return those that do not."""
+        failed = []
+        for device, why in self._each(devices, self._switch):
+            if why is not None:
+                failed.append(device)
+                self._tell("failed", f"  {device}: {why}", device=device, why=why)
+        record = self._file.record
+        if answering := [one for one in devices if record.devices[one].phase == "switched"]:
+            line = f"  {record.name} ({record.model}) answers on {named(answering)}"
+            self._tell("switched", line, devices=answering)
+        return failed
 
     def _measure_before(self, devices: Sequence[str]) -> None:
         """Watch devices with their old models; one that cannot be judged is left alone."""

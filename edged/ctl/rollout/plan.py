@@ -71,6 +71,8 @@ def waves_of(devices: Sequence[str], model: str, canary: Share | None, waves: Se
     def place(device: str) -> str:
         return hashlib.sha256(f"{model}/{device}".encode()).hexdigest()
 
+    if not devices:
+        return []
     order = sorted(devices, key=place)
     ends = [*([canary] if canary is not None else []), *waves]
     found: list[list[str]] = []

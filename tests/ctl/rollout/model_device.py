@@ -78,6 +78,10 @@ class ModelDevice(ScriptedDevice):
             f"{self._base}/{topic}", message.encode(), qos=0 if topic == "telemetry" else 1, retain=retain
         )
 
+    def describe_model(self) -> None:
+        """Tell which model answers, after a test has changed that."""
+        self.say("model", self._model(), retain=True)
+
     def _model(self, fallback: Fallback | None = None) -> ModelInfo:
         return ModelInfo(
             id=self.current,

@@ -159,16 +159,17 @@ def test_offline_ones_are_named_and_the_same_command_goes_on_with_them(
 
 def test_one_that_has_it_already_is_left_alone(devices: Devices, push: Run, edgectl: Run, tmp_path: Path) -> None:
     line = devices()
-    there = line["line-1"]
-    there.installed[NEW] = "birds"
+    there, installed = line[FIRST], line[SECOND]
+    there.installed[NEW] = installed.installed[NEW] = "birds"
     there.history.append(NEW)
-    line["line-2"].installed[NEW] = "birds"
-    assert push().returncode == 0
-    assert (there.done["models_add"], there.done["models_use"], phases(tmp_path)["line-1"]) == (0, 0, "there")
-    assert (line["line-2"].done["models_add"], line["line-2"].current) == (0, NEW)
+    there.describe_model()
+    told = push()
+    assert (told.returncode, f"canaries: {FIRST}" in told.stdout) == (0, False), "it would prove nothing"
+    assert (there.done["models_add"], there.done["models_use"], phases(tmp_path)[FIRST]) == (0, 0, "there")
+    assert (installed.done["models_add"], installed.current) == (0, NEW)
     aborted = edgectl("rollout", "abort", str(record(tmp_path)["id"]))
     assert (aborted.returncode, aborted.stdout.splitlines()[-1]) == (0, "3 devices taken back")
-    assert {name: one.current for name, one in line.items()} == {**dict.fromkeys(NAMES, OLD), "line-1": NEW}
+    assert {name: one.current for name, one in line.items()} == {**dict.fromkeys(NAMES, OLD), FIRST: NEW}
 
 
 @pytest.mark.parametrize("command", ["models_add", "models_use", "rollback"])
@@ -200,6 +201,23 @@ def test_a_workstation_that_dies_goes_on_where_it_was(
         assert {one.current for one in line.values()} == {NEW}
         assert [one.done["models_add"] for one in line.values()] == [1] * 4
         assert [one.done["models_use"] for one in line.values()] == [1] * 4
+
+
+@pytest.mark.parametrize("phase", ["failed", "switched"])
+def test_a_canary_that_failed_before_an_interruption_is_not_passed_over(
+    devices: Devices, push: Run, edgectl: Run, tmp_path: Path, phase: str
+) -> None:
+    """As a kill leaves it between a canary's end and what follows from it."""
+    line = devices(p95_ms={NEW: 90.0})
+    push()
+    (path,) = (tmp_path / "edged" / "rollouts").glob("*.json")
+    told = json.loads(path.read_text())
+    told["status"], told["devices"][FIRST]["phase"] = "running", phase
+    path.write_text(json.dumps(told))
+    done = edgectl("rollout", "resume", told["id"])
+    assert done.returncode == 1, done
+    assert {name for name, one in line.items() if one.done["models_add"]} == {FIRST}
+    assert record(tmp_path)["status"] == "back"
 
 
 def test_wrong_use_is_one_line_and_2(edgectl: Run, push: Run, bundle: Path) -> None:
