@@ -26,8 +26,8 @@ if TYPE_CHECKING:  # imported when the command runs
     from edged.ctl.rollout.step import Send
     from edged.ctl.rollout.verdict import Limits
 
-_CONNECTION = ("broker", "prefix", "username", "password_file", "ca_file", "cert_file", "key_file")
-_FILES = ("password_file", "ca_file", "cert_file", "key_file")
+_FILES = ("password_file", "ca_file", "cert_file", "key_file", "signing_key")
+_CONNECTION = ("broker", "prefix", "username", "max_bytes", *_FILES)
 _PUSH = ("source", "labels", "name", "without_familiarity", "replace", "base", "whole")
 _BASELINE_S = 120.0
 
@@ -194,7 +194,7 @@ def _go_on(args: argparse.Namespace, *, abort: bool) -> int:
         if abort or record.status == "going back":
             with open_client(settings) as client:
                 return _conductor(client, file, lambda *_: None, args).back()
-        paths = {name: Path(value) for name, value in record.push.items() if name in ("source", "labels") and value}
+        paths = {name: Path(value) for name, value in record.push.items() if name in ("source", "labels", "base") and value}
         push = {**record.push, **paths}
         prepared = prepare(argparse.Namespace(**{**vars(settings), **push}))
         if prepared.id != record.model:
