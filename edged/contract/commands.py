@@ -342,6 +342,55 @@ class ModelsAddArgs(Args):
     patch: Sha256 | None = None
 
 
+class BottlenecksGetArgs(Args):
+    """`cmd/bottlenecks_get`: make ready what a head can be trained on elsewhere: bottlenecks and labels, no photo.
+
+    Of all labeled images; bottlenecks that are not there yet are computed first. With `clip` and `sigma` noise hides
+    what one of them says: the L2 norm of each is cut to `clip`, and to each of its numbers Gaussian noise is added with
+    a standard deviation of `sigma` times `clip`. A device that has answered so answers with no other noise again.
+    The job's report is a `reports.Bottlenecks`; `bottlenecks_part` sends them.
+    """
+
+    command = "bottlenecks_get"
+
+    clip: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False)
+    sigma: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> BottlenecksGetArgs:
+        if (self.clip is None) != (self.sigma is None):
+            raise ValueError("clip and sigma: give both or none")
+        return self
+
+
+class BottlenecksPartArgs(Args):
+    """`cmd/bottlenecks_part`: a part of what `bottlenecks_get` has made ready, on `bottlenecks/<id of the command>`.
+
+    `sha256` is that of the whole. A part that does not arrive is asked for again, under another command id.
+    """
+
+    command = "bottlenecks_part"
+
+    sha256: Sha256
+    offset: int = Field(ge=0)
+    bytes: int = Field(ge=1, le=MAX_CHUNK_BYTES)
+
+
+class ModelsJudgeArgs(Args):
+    """`cmd/models_judge`: let an installed model that was made elsewhere answer, if the device's own images allow it.
+
+    It is compared with the model that answers on the device's own test images, which it must not have been made of, by
+    the gate of `retrain`. `accept`: let it answer, too, where too few images tell whether it is worse; `untested`: let
+    it answer where the device has no test image at all. The job's report is a `reports.Judgement`.
+    """
+
+    command = "models_judge"
+
+    model: str = Field(min_length=1, max_length=64)
+    accept: bool = False
+    untested: bool = False
+
+
 class ProfileArgs(Args):
     """`cmd/profile`: time a model on the device, beside its live classification and behind it in priority.
 
@@ -389,6 +438,9 @@ COMMANDS: dict[str, type[Args]] = {
         ModelsRemoveArgs,
         ModelsChunkArgs,
         ModelsAddArgs,
+        BottlenecksGetArgs,
+        BottlenecksPartArgs,
+        ModelsJudgeArgs,
     )
 }
 """Command name → the class that declares it."""

@@ -687,6 +687,55 @@ class TrainingReport(ReportPart):
     peak_memory_mb: float | None = None
 
 
+class Bottlenecks(ReportPart):
+    """What a device has made ready for a head that is trained elsewhere: the report of `cmd/bottlenecks_get`.
+
+    Attributes:
+        sha256: Of the whole, by which `bottlenecks_part` asks for it.
+        bytes: Size of the whole.
+        images: Images that are in it.
+        counts: Label → images.
+        backbone: Name of the network that has made the bottlenecks.
+        backbone_sha256: Hash of its file: only bottlenecks of one file belong together.
+        photo_bytes: What the photos take, which stay where they are.
+        unreadable: Labeled images that could not be read.
+        clip, sigma: The noise that is in it; absent without.
+    """
+
+    sha256: str
+    bytes: int
+    images: int
+    counts: dict[str, int] = {}
+    backbone: str
+    backbone_sha256: str
+    photo_bytes: int | None = None
+    unreadable: int | None = None
+    clip: float | None = None
+    sigma: float | None = None
+
+
+class Judgement(ReportPart):
+    """How a device has judged a model that was made elsewhere: the report of `cmd/models_judge`.
+
+    Attributes:
+        model: Id of the model that was judged.
+        name: Name under which it is installed.
+        images: Test images of this device that judged it.
+        accuracy: Its accuracy on them; absent without any.
+        previous: Accuracy of the model that answered, on those whose labels both know; absent without any.
+        answers: Whether it answers now.
+        decision: Why.
+    """
+
+    model: str
+    name: str
+    images: int
+    accuracy: Share | None = None
+    previous: Share | None = None
+    answers: bool = False
+    decision: Decision
+
+
 class FineTuningEpoch(ReportPart):
     """One pass of fine-tuning over the training images.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from edged.contract.messages import Job
 from edged.ctl.client import Client
+from edged.ctl.errors import RejectedError
 from edged.ctl.jobs import ask, finish
-from edged.ctl.patches import Patches
+from edged.ctl.parcel import FAMILIARITY, Parcel, read_parcel
 from edged.ctl.presence import PATIENCE_S, Presence
 from edged.ctl.upload import Upload
 from edged.errors import CommandError
@@ -18,30 +19,7 @@ from edged.terminal.program import DONE
 from edged.terminal.progress import progress
 from edged.terminal.text import note
 
-FAMILIARITY = "familiarity.npz"
 _ON_PATCH = re.compile(r"(^|: )patch [0-9a-f]{12}: ")
-
-
-@dataclass(frozen=True)
-class Parcel:
-    """What is sent of a model.
-
-    Attributes:
-        model: Content of the .tflite file.
-        familiarity: Content of familiarity.npz; None: there is none.
-        wanted: What else `models_add` says; its "name" is the model's.
-        patches: What makes the model out of others; with none the whole model is sent.
-    """
-
-    model: bytes
-    familiarity: bytes | None
-    wanted: dict[str, Any]
-    patches: Patches
-
-    @property
-    def name(self) -> str:
-        """What the model is called."""
-        return str(self.wanted["name"])
 
 
 @dataclass(frozen=True)
@@ -93,6 +71,18 @@ def install(client: Client, device: str, parcel: Parcel, *, quiet: bool) -> Inst
     if job is None or finish(job, device) != DONE:
         return None
     return Installed(job, len(parcel.model if patch is None else patch), patched=patch is not None)
+
+
+def send_bundle(client: Client, device: str, folder: Path, name: str) -> None:
+    """Send a bundle to one device and let it install it under a name, in place of an older one.
+
+    Raises:
+        RejectedError: It did not succeed; the reason was said on stderr.
+        ConfigError: A file of the bundle is missing.
+        NoAnswerError: The device has gone.
+    """
+    if install(client, device, read_parcel(folder, name=name, replace=True), quiet=True) is None:
+        raise RejectedError(f"{device} has not installed {name}")
 
 
 def _why_no_patch(job: Job | None) -> str | None:

@@ -39,6 +39,7 @@ from edged.daemon.storage import Storage
 from edged.daemon.suggestions import Suggestions
 from edged.daemon.switching import ModelSwitch, open_first
 from edged.daemon.telemetry import TelemetryThread
+from edged.daemon.together import Together
 from edged.daemon.training import Training
 from edged.images import FrameKeeper, ImageStore
 from edged.instance import claim
@@ -160,6 +161,7 @@ class Daemon:
         self.training = Training(settings, self.store, switch, self.jobs)
         self.reviewing = Reviewing(settings, self.store, lambda: switch.running, self.jobs)
         self.profiling = Profiling(settings, self.store, lambda: switch.running, self.jobs)
+        self.together = Together(settings, self.store, switch, self.jobs, self.link)
         self.job_commands = JobCommands(self.jobs, self.link)
         self.model_commands = ModelCommands(settings, self.store, switch, self.link.job)
         self.frame_commands = FrameCommands(self.cameras, self.publisher, self.link)
@@ -207,6 +209,9 @@ class Daemon:
         handlers.add(contract.ModelsRemoveArgs, self.model_commands.remove)
         handlers.add(contract.ModelsChunkArgs, self.model_commands.receive)
         handlers.add(contract.ModelsAddArgs, self.model_commands.add)
+        handlers.add(contract.BottlenecksGetArgs, self.together.get)
+        handlers.add(contract.BottlenecksPartArgs, self.together.part)
+        handlers.add(contract.ModelsJudgeArgs, self.together.judge)
         handlers.check()
         return handlers
 

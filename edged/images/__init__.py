@@ -16,6 +16,7 @@ images (`edged.learning`), and the commands about images (`edged.daemon.images`,
 from edged.images.clustering import group_alike
 from edged.images.image import LOOKED_AT, SPLITS, Embedding, Kept, LabeledImage, Split, StoredImage, variant
 from edged.images.layout import Skipped
+from edged.images.near_duplicates import alike_pairs
 from edged.images.sampling import FrameKeeper
 from edged.images.scan import ScanReport
 from edged.images.store import ImageStore, open_images
@@ -34,6 +35,7 @@ __all__ = [
     "Split",
     "StoredImage",
     "Suggestion",
+    "alike_pairs",
     "group_alike",
     "open_images",
     "suggest",

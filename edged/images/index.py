@@ -172,6 +172,10 @@ class ImageIndex:
             rows = [database.execute(query, (sha256,)).fetchone() for sha256 in shas]
         return dict(row for row in rows if row is not None)
 
+    def hashes(self) -> dict[str, bytes]:
+        """Return sha256 → difference hash, 8 bytes, of every labeled image; see `near_duplicates`."""
+        return dict(self._rows("SELECT sha256, dhash FROM images WHERE label IS NOT NULL"))
+
     def paths(self) -> dict[str, str]:
         """Return sha256 → stored path of every image."""
         return dict(self._rows("SELECT sha256, path FROM images"))

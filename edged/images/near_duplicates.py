@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -51,6 +52,15 @@ def hamming(hashes: NDArray[np.uint64], other: int) -> NDArray[np.uint64]:
     bits = (bits + (bits >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
     counts: NDArray[np.uint64] = (bits * np.uint64(0x0101010101010101)) >> np.uint64(56)
     return counts
+
+
+def alike_pairs(hashes: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
+    """Yield pairs of rows of (n, 8) difference hashes that may be near duplicates; other knowledge must confirm it."""
+    joined = hashes.astype(np.uint64) @ (np.uint64(256) ** np.arange(HASH_BYTES - 1, -1, -1, dtype=np.uint64))
+    for row in range(len(joined) - 1):
+        near = hamming(joined[row + 1 :], int(joined[row])) <= MAX_HAMMING
+        for other in np.flatnonzero(near):
+            yield row, row + 1 + int(other)
 
 
 class Neighbours:

@@ -127,6 +127,10 @@ class ImageStore:
         """Return how many kept frames wait for a label."""
         return self._index.unlabeled()
 
+    def hashes(self) -> dict[str, bytes]:
+        """Return sha256 → difference hash of every labeled image, by which near duplicates elsewhere are found."""
+        return self._index.hashes()
+
     def skipped(self) -> list[Skipped]:
         """Return the files that scans found unusable, and copies that lost to a later one under another label."""
         return skipped(self._index)

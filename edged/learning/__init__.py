@@ -8,7 +8,9 @@ judge, `incumbent` is the model that answers now, `gate` decides), `calibration`
 something, found by these heads), `export` (a quantized file and its bundle), `exemplars` (what frames will be compared
 with), `evaluation` (accuracy, recall of each class, confusions), `judging` (runs the exported file), `learning_curve`
 (what more images would bring), `review` with `doubtful` (labels that look wrong; `reviewer` is the child process of a
-review without a training), `report` (what is told of it), `tensorboard` (curves and graph).
+review without a training), `sharing` with `privacy` (what leaves the device where a head is trained elsewhere),
+`pooled` (such a head, of many devices' images), `offer` (a model that was made elsewhere, judged by the device's own
+images; `sharer` and `judge` are child processes), `report` (what is told of it), `tensorboard` (curves and graph).
 Pure numpy, without files, clocks and threads: `softmax_regression`, `standardisation`, `recipe`, `evaluation`,
 `calibration`, `comparison`, `gate`, `doubtful`, `exemplars` and `learning_curve`.
 
@@ -23,13 +25,18 @@ networks to start from (`edged.lab`).
 from edged.learning.request import (
     AUTO,
     CHOOSING_TRAINER,
+    JUDGE,
     REVIEWER,
+    SHARED,
+    SHARER,
     TRAINER,
     Choice,
+    JudgeRequest,
     Limits,
     Outcome,
     Progress,
     ReviewRequest,
+    SharingRequest,
     Stage,
     TrainingRequest,
     candidates,
@@ -39,13 +46,18 @@ from edged.learning.request import (
 __all__ = [
     "AUTO",
     "CHOOSING_TRAINER",
+    "JUDGE",
     "REVIEWER",
+    "SHARED",
+    "SHARER",
     "TRAINER",
     "Choice",
+    "JudgeRequest",
     "Limits",
     "Outcome",
     "Progress",
     "ReviewRequest",
+    "SharingRequest",
     "Stage",
     "TrainingRequest",
     "bottlenecks",
@@ -55,6 +67,8 @@ __all__ = [
     "export",
     "gate",
     "pipeline",
+    "pooled",
+    "sharing",
     "softmax_regression",
     "tensorboard",
     "trainer",

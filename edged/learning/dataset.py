@@ -70,8 +70,12 @@ class Selection:
         return {split: counts[split] for split in SPLITS}
 
 
-def select(images: Sequence[LabeledImage]) -> Selection:
+def select(images: Sequence[LabeledImage], *, judged: bool = True) -> Selection:
     """Choose the labels that can be learned.
+
+    Args:
+        images: The labeled images.
+        judged: Whether the test side judges the model here; False: it may be empty.
 
     Raises:
         RefusedError: There are fewer than two, or no image fell to the side that judges.
@@ -89,7 +93,7 @@ def select(images: Sequence[LabeledImage]) -> Selection:
         have = ", ".join(f"{label} {count}" for label, count in sorted(total.items())[:20]) or "no labeled image"
         raise RefusedError(f"training needs at least two labels of {MIN_IMAGES} images or more each; there are: {have}")
     chosen = tuple(image for image in images if image.label not in left_out)
-    if not any(image.split == "test" for image in chosen):
+    if judged and not any(image.split == "test" for image in chosen):
         raise RefusedError(
             f"none of the {len(chosen)} labeled images fell to the test side, which judges the model; label more"
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edged.contract.hyperparameters import Hyperparameters
-from edged.contract.reports import DoubtfulLabels, TrainingReport
+from edged.contract.reports import Bottlenecks, DoubtfulLabels, Judgement, TrainingReport
 from edged.errors import ModelError, RefusedError
 from edged.jobs.process import Child
 
@@ -212,3 +212,48 @@ class ReviewOutcome:
 
 
 REVIEWER = Child("edged.learning.reviewer", "review of the labels", ReviewRequest, Progress, ReviewOutcome)
+
+
+@dataclass(frozen=True, slots=True)
+class SharingRequest:
+    """What a device shares of its images, see `sharing.share`. Attributes as `TrainingRequest`, and:
+
+    Attributes:
+        clip, sigma: The noise, see `privacy.Noise`; None: none.
+    """
+
+    state_dir: Path
+    backbone: Path
+    images_max_mb: float = 512.0
+    runtime: Literal["auto", "litert", "tflite_runtime"] = "auto"
+    workers: int = 0
+    clip: float | None = None
+    sigma: float | None = None
+
+
+SHARED = "shared"
+"""The folder of the state folder where what is shared waits to be fetched."""
+SHARER = Child("edged.learning.sharer", "sharing of bottlenecks", SharingRequest, Progress, Bottlenecks)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeRequest:
+    """A model that was made elsewhere and shall be judged, see `offer.judge`. Attributes as `TrainingRequest`, and:
+
+    Attributes:
+        model: Folder of its bundle.
+        untested: Whether it may answer where there is no test image.
+    """
+
+    state_dir: Path
+    model: Path
+    current: Path
+    images_max_mb: float = 512.0
+    hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
+    runtime: Literal["auto", "litert", "tflite_runtime"] = "auto"
+    workers: int = 0
+    accept: bool = False
+    untested: bool = False
+
+
+JUDGE = Child("edged.learning.judge", "judge", JudgeRequest, Progress, Judgement)

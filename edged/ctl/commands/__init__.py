@@ -8,6 +8,7 @@ from edged.ctl.commands import (
     images,
     jobs,
     keys,
+    learn,
     models,
     profile,
     retrain,
@@ -22,7 +23,7 @@ from edged.ctl.commands import (
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
     "look": (status, top, watch, telemetry),
     "act on a device": (snapshot, adjust, profile, forget),
-    "teach it": (images, retrain, jobs, models, rollouts),
+    "teach it": (images, retrain, learn, jobs, models, rollouts),
     "who may": (keys,),
 }
 """Heading on the help page → its commands, in order."""

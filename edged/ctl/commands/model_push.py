@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edged.ctl.commands import rollouts
 from edged.ctl.options import chosen, open_client
-from edged.errors import ConfigError
 from edged.terminal.program import FAILED
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
     from edged.contract.messages import Job
     from edged.ctl.client import Client
-    from edged.ctl.installation import Installed, Parcel
-
-_FAMILIARITY = "familiarity.npz"
+    from edged.ctl.installation import Installed
+    from edged.ctl.parcel import Parcel
 
 
 def register(commands: Commands) -> None:
@@ -76,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
     if rollouts.asked_for(args):
         return rollouts.begin(args)
-    parcel = _read_parcel(args)
+    parcel = _read(args)
     with open_client(args) as client:
         devices = addressed(client, chosen(args))
         worst = devices.code
@@ -134,7 +130,7 @@ def prepare(args: argparse.Namespace) -> Prepared:
     from edged.ctl.installation import install
     from edged.ctl.patches import keep
 
-    parcel = _read_parcel(args)
+    parcel = _read(args)
     keep(parcel.model)
 
     def send(client: Client, device: str) -> Job | None:
@@ -165,83 +161,15 @@ def _show(device: str, installed: Installed, *, as_json: bool, answers: bool) ->
     print_line(f"{device}: {name} ({report.get('id')}) installed{sent}; {then}")
 
 
-def _read_parcel(args: argparse.Namespace) -> Parcel:
-    """Return what the command line says to send.
+def _read(args: argparse.Namespace) -> Parcel:
+    from edged.ctl.parcel import read_parcel
 
-    Raises:
-        ConfigError: A file is missing or is not what it should be; names it.
-    """
-    source: Path = args.source
-    manifest: dict[str, Any] = {}
-    if source.is_dir():
-        model_file, labels_file = source / "model.tflite", args.labels or source / "labels.txt"
-        if (source / "manifest.json").is_file():
-            manifest = _read_manifest(source / "manifest.json")
-        name = manifest.get("name") or source.resolve().name
-    else:
-        if args.labels is None:
-            raise ConfigError(f"{source}: --labels FILE is needed for a model's file")
-        model_file, labels_file, name = source, args.labels, source.stem
-    model = _read(model_file)
-    if model[4:8] != b"TFL3":
-        raise ConfigError(f"{model_file}: is no TensorFlow Lite model")
-    try:
-        labels = [line.strip() for line in _read(labels_file).decode("utf-8-sig").rstrip().split("\n")]
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{labels_file}: is not UTF-8 text") from error
-    if "" in labels:
-        raise ConfigError(f"{labels_file}: line {labels.index('') + 1} is empty; every line names one output")
-    from edged.contract.labels import check_output, shown  # with pydantic, which help has no use for
-
-    for number, label in enumerate(labels, 1):
-        try:
-            check_output(label)
-        except ValueError as error:
-            raise ConfigError(f"{labels_file}: line {number}: label {shown(label)}: {error}") from error
-    name = args.name or re.sub(r"[^A-Za-z0-9_.-]", "-", str(name)).strip("-._")[:64]
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
-        raise ConfigError(f"--name {name!r}: use 1 to 64 letters, digits, '.', '_' or '-', beginning with one of both")
-    digest = hashlib.sha256(model).hexdigest()
-    if (said := manifest.get("sha256", digest)) != digest:
-        raise ConfigError(
-            f"{source / 'manifest.json'}: sha256 starts with {str(said)[:12]}, that of {model_file} with {digest[:12]}"
-        )
-    crop = manifest.get("input", {}).get("crop") if isinstance(manifest.get("input"), dict) else None
-    licence, origin = manifest.get("licence"), manifest.get("source")
-    from edged.ctl.installation import Parcel
-    from edged.ctl.patches import Patches, bases
-
-    wanted = {
-        "name": name,
-        "labels": labels,
-        "crop": crop,
-        "licence": licence if isinstance(licence, str) else None,
-        "source": origin if isinstance(origin, str) else None if origin else f"pushed from {source.name}",
-        "manifest": manifest or None,
-        "replace": args.replace,
-    }
-    familiarity = None if args.without_familiarity else _read_familiarity(source)
-    found = {} if args.whole else bases(source, args.base)
-    return Parcel(model, familiarity, wanted, Patches(model, found, named=args.base is not None))
-
-
-def _read_familiarity(source: Path) -> bytes | None:
-    path = source / _FAMILIARITY
-    return _read(path) if source.is_dir() and path.exists() else None
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads(_read(path))
-    except ValueError as error:
-        raise ConfigError(f"{path}: is not JSON: {error}") from error
-    if not isinstance(manifest, dict):
-        raise ConfigError(f"{path}: is no manifest")
-    return manifest
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from error
+    return read_parcel(
+        args.source,
+        labels=args.labels,
+        name=args.name,
+        replace=args.replace,
+        without_familiarity=args.without_familiarity,
+        base=args.base,
+        whole=args.whole,
+    )

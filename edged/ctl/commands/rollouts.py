@@ -194,7 +194,9 @@ def _go_on(args: argparse.Namespace, *, abort: bool) -> int:
         if abort or record.status == "going back":
             with open_client(settings) as client:
                 return _conductor(client, file, lambda *_: None, args).back()
-        paths = {name: Path(value) for name, value in record.push.items() if name in ("source", "labels", "base") and value}
+        paths = {
+            name: Path(value) for name, value in record.push.items() if name in ("source", "labels", "base") and value
+        }
         push = {**record.push, **paths}
         prepared = prepare(argparse.Namespace(**{**vars(settings), **push}))
         if prepared.id != record.model:

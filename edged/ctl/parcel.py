@@ -1,0 +1,136 @@
+"""What is sent of a model: its files, read and checked on the workstation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edged.contract.labels import check_output, shown
+from edged.ctl.patches import Patches, bases
+from edged.errors import ConfigError
+
+FAMILIARITY = "familiarity.npz"
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What is sent of a model.
+
+    Attributes:
+        model: Content of the .tflite file.
+        familiarity: Content of familiarity.npz; None: there is none.
+        wanted: What else `models_add` says; its "name" is the model's.
+        patches: What makes the model out of others; with none the whole model is sent.
+    """
+
+    model: bytes
+    familiarity: bytes | None
+    wanted: dict[str, Any]
+    patches: Patches
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        return str(self.wanted["name"])
+
+
+def read_parcel(
+    source: Path,
+    *,
+    labels: Path | None = None,
+    name: str | None = None,
+    replace: bool = False,
+    without_familiarity: bool = False,
+    base: Path | None = None,
+    whole: bool = False,
+) -> Parcel:
+    """Read what shall be sent.
+
+    Args:
+        source: A bundle's folder, or a .tflite file.
+        labels: A file of labels, one a line; needed for a .tflite file.
+        name: What to call the model; None: as its manifest, or its file.
+        replace: Take the place of a model of this name.
+        without_familiarity: Leave familiarity.npz out.
+        base: A model that the devices have, see `patches.bases`.
+        whole: Make no patches.
+
+    Raises:
+        ConfigError: A file is missing or is not what it should be; names it.
+    """
+    manifest: dict[str, Any] = {}
+    if source.is_dir():
+        model_file, labels_file = source / "model.tflite", labels or source / "labels.txt"
+        if (source / "manifest.json").is_file():
+            manifest = _read_manifest(source / "manifest.json")
+        own_name = manifest.get("name") or source.resolve().name
+    else:
+        if labels is None:
+            raise ConfigError(f"{source}: --labels FILE is needed for a model's file")
+        model_file, labels_file, own_name = source, labels, source.stem
+    model = _read(model_file)
+    if model[4:8] != b"TFL3":
+        raise ConfigError(f"{model_file}: is no TensorFlow Lite model")
+    name = name or re.sub(r"[^A-Za-z0-9_.-]", "-", str(own_name)).strip("-._")[:64]
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+        raise ConfigError(f"--name {name!r}: use 1 to 64 letters, digits, '.', '_' or '-', beginning with one of both")
+    digest = hashlib.sha256(model).hexdigest()
+    if (said := manifest.get("sha256", digest)) != digest:
+        raise ConfigError(
+            f"{source / 'manifest.json'}: sha256 starts with {str(said)[:12]}, that of {model_file} with {digest[:12]}"
+        )
+    crop = manifest.get("input", {}).get("crop") if isinstance(manifest.get("input"), dict) else None
+    licence, origin = manifest.get("licence"), manifest.get("source")
+    wanted = {
+        "name": name,
+        "labels": _read_labels(labels_file),
+        "crop": crop,
+        "licence": licence if isinstance(licence, str) else None,
+        "source": origin if isinstance(origin, str) else None if origin else f"pushed from {source.name}",
+        "manifest": manifest or None,
+        "replace": replace,
+    }
+    familiarity = None if without_familiarity else _read_familiarity(source)
+    found = {} if whole else bases(source, base)
+    return Parcel(model, familiarity, wanted, Patches(model, found, named=base is not None))
+
+
+def _read_labels(path: Path) -> list[str]:
+    try:
+        labels = [line.strip() for line in _read(path).decode("utf-8-sig").rstrip().split("\n")]
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text") from error
+    if "" in labels:
+        raise ConfigError(f"{path}: line {labels.index('') + 1} is empty; every line names one output")
+    for number, label in enumerate(labels, 1):
+        try:
+            check_output(label)
+        except ValueError as error:
+            raise ConfigError(f"{path}: line {number}: label {shown(label)}: {error}") from error
+    return labels
+
+
+def _read_familiarity(source: Path) -> bytes | None:
+    path = source / FAMILIARITY
+    return _read(path) if source.is_dir() and path.exists() else None
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(_read(path))
+    except ValueError as error:
+        raise ConfigError(f"{path}: is not JSON: {error}") from error
+    if not isinstance(manifest, dict):
+        raise ConfigError(f"{path}: is no manifest")
+    return manifest
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from error

@@ -1,0 +1,140 @@
+"""`bottlenecks_get`, `bottlenecks_part` and `models_judge`: learning together with other devices, photos staying here.
+
+`edged.learning` is imported when it is asked for, as in `daemon.training`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from edged.errors import ChildTimeoutError, CommandError, EdgedError, RefusedError
+from edged.jobs.process import ChildProcess
+from edged.jobs.runner import End, Kind, State
+
+if TYPE_CHECKING:
+    from edged.contract.commands import BottlenecksGetArgs, BottlenecksPartArgs, Command, ModelsJudgeArgs
+    from edged.daemon.switching import ModelSwitch
+    from edged.jobs.process import Child
+    from edged.jobs.runner import JobRunner, RunningJob
+    from edged.mqtt.link import Link
+    from edged.settings import Settings
+    from edged.store import Store
+
+log = logging.getLogger(__name__)
+
+SHARING = Kind("bottlenecks_get", "sharing of bottlenecks", pulse_s=0.25)
+JUDGING = Kind("models_judge", "judgement of a model", pulse_s=0.25)
+
+
+class Together:
+    """The three commands.
+
+    Args:
+        settings: The whole configuration.
+        store: Where models are.
+        switch: Lets a new model answer.
+        runner: Runs jobs.
+        link: Where bottlenecks go.
+    """
+
+    def __init__(self, settings: Settings, store: Store, switch: ModelSwitch, runner: JobRunner, link: Link) -> None:
+        self._settings = settings
+        self._store = store
+        self._switch = switch
+        self._runner = runner
+        self._link = link
+
+    def get(self, command: Command[BottlenecksGetArgs]) -> None:
+        """Begin to make bottlenecks ready; the job goes on by itself."""
+        from edged.learning import SHARER, SharingRequest, choose_backbone
+
+        request = SharingRequest(
+            state_dir=self._settings.storage.state_dir,
+            backbone=choose_backbone(self._store, self._switch.running, None).path,
+            images_max_mb=self._settings.storage.images_max_mb,
+            runtime=self._settings.model.runtime,
+            clip=command.args.clip,
+            sigma=command.args.sigma,
+        )
+
+        def carry_out(job: RunningJob) -> End | None:
+            told = self._run(job, SHARER, request)
+            return told if told is None or isinstance(told, End) else End("succeeded", told.to_json())
+
+        self._runner.start(SHARING, command.id, carry_out, State("starting"))
+
+    def part(self, command: Command[BottlenecksPartArgs]) -> dict[str, Any]:
+        """Publish a part of what was made ready."""
+        from edged.learning import SHARED
+
+        args = command.args
+        path = self._settings.storage.state_dir / SHARED / f"{args.sha256}.bin"
+        try:
+            with path.open("rb") as file:
+                file.seek(args.offset)
+                data = file.read(args.bytes)
+        except FileNotFoundError as error:
+            raise CommandError(f"bottlenecks {args.sha256[:12]} are not here; ask for them again") from error
+        except OSError as error:
+            raise CommandError(f"{path}: cannot be read: {error.strerror}") from error
+        if not data:
+            raise CommandError(f"bottlenecks {args.sha256[:12]}: nothing lies at {args.offset}")
+        self._link.publish(f"bottlenecks/{command.id}", data)
+        return {"offset": args.offset, "bytes": len(data)}
+
+    def judge(self, command: Command[ModelsJudgeArgs]) -> None:
+        """Begin to judge a model; the job goes on by itself."""
+        from edged.learning import JudgeRequest
+
+        args = command.args
+        request = JudgeRequest(
+            state_dir=self._settings.storage.state_dir,
+            model=self._store.find(args.model).path,
+            current=self._switch.running.path,
+            images_max_mb=self._settings.storage.images_max_mb,
+            hyperparameters=self._settings.retrain.hyperparameters,
+            runtime=self._settings.model.runtime,
+            accept=args.accept,
+            untested=args.untested,
+        )
+        self._runner.start(JUDGING, command.id, lambda job: self._judge(job, args.model, request), State("starting"))
+
+    # -- on the job's own thread ---------------------------------------------------------------------------------------
+
+    def _judge(self, job: RunningJob, name: str, request: Any) -> End | None:
+        """Judge, and let the model answer if it may; None: cancelled, and the old one answers."""
+        from edged.learning import JUDGE
+
+        told = self._run(job, JUDGE, request)
+        if told is None or isinstance(told, End):
+            return told
+        if not told.decision.promote:
+            return End("succeeded", told.to_json())
+        job.reach(State("swap", 0.95))
+        before = self._switch.running
+        try:
+            new = self._switch.use(self._store.find(name), enough=job.cancelled.is_set)
+        except EdgedError as error:
+            return End("failed", told.to_json(), str(error))
+        if not job.decide():
+            if before.id != new.id:
+                self._switch.rollback()
+            return None
+        log.info("model %s (%s) answers: %s", new.name, new.id, told.decision.reason)
+        return End("succeeded", told.model_copy(update={"answers": True}).to_json())
+
+    def _run(self, job: RunningJob, child: Child[Any, Any, Any], request: Any) -> Any:
+        """Run a child; return its outcome, or how the job ends instead; None: cancelled."""
+        timeout_s = self._settings.retrain.timeout_s
+        try:
+            with ChildProcess(child, request, timeout_s=timeout_s) as process:
+                log.info("%s runs in process %d", job, process.pid, extra={"JOB": job.id})
+                return process.wait(
+                    lambda progress: job.reach(State(progress.stage, progress.fraction, progress.detail)),
+                    job.cancelled,
+                )
+        except RefusedError as error:
+            return End("rejected", error=str(error))
+        except ChildTimeoutError:
+            return End("failed", error=f"not done after retrain.timeout_s = {timeout_s:g} s")
