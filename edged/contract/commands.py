@@ -379,14 +379,17 @@ class BottlenecksPartArgs(Args):
 class ModelsJudgeArgs(Args):
     """`cmd/models_judge`: let an installed model that was made elsewhere answer, if the device's own images allow it.
 
-    It is compared with the model that answers on the device's own test images, which it must not have been made of, by
-    the gate of `retrain`. `accept`: let it answer, too, where too few images tell whether it is worse; `untested`: let
-    it answer where the device has no test image at all. The job's report is a `reports.Judgement`.
+    It is compared with the model that answers on the device's own images, by the gate of `retrain`. It must not have
+    been made of those of the test side. `judges`: sha256 of a file that was sent (`models_chunk`) with heads like the
+    model's, each made without a fifth of the images: with it every labeled image judges, else the test side alone.
+    `accept`: let it answer, too, where too few images tell whether it is worse; `untested`: let it answer where the
+    device has no image to judge by. The job's report is a `reports.Judgement`.
     """
 
     command = "models_judge"
 
     model: str = Field(min_length=1, max_length=64)
+    judges: Sha256 | None = None
     accept: bool = False
     untested: bool = False
 

@@ -720,7 +720,7 @@ class Judgement(ReportPart):
     Attributes:
         model: Id of the model that was judged.
         name: Name under which it is installed.
-        images: Test images of this device that judged it.
+        images: Images of this device that judged it.
         accuracy: Its accuracy on them; absent without any.
         previous: Accuracy of the model that answered, on those whose labels both know; absent without any.
         answers: Whether it answers now.

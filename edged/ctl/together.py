@@ -23,11 +23,13 @@ from edged.ctl.errors import RejectedError
 from edged.ctl.head import Head
 from edged.ctl.installation import send_bundle
 from edged.ctl.presence import Presence
+from edged.ctl.upload import Upload
 from edged.errors import CommandError, ConfigError, first_mistake
 from edged.terminal.progress import Tell
 
 R = TypeVar("R", bound=ReportPart)
 
+_JUDGES = "judges.bin"
 _MOST_BYTES = 512 * 2**20
 _TRAINING = "edged.lab.together"
 """The module that trains; it is no part of edgectl, and is run as a process of its own."""
@@ -132,11 +134,21 @@ def offer(
     tell(0.0, "sending")
     if not _has(client, device, name, head.model):
         send_bundle(client, device, head.bundle, name)
-    wanted = {"model": name, "accept": accept or None, "untested": head.trusted or None}
+    judges = _send_judges(client, device, head)
+    wanted = {"model": name, "judges": judges, "accept": accept or None, "untested": head.trusted or None}
     job = run_job(
         client, device, "models_judge", wanted, lambda job: tell(0.5 + job.progress / 2, job.stage or job.status)
     )
     return _read(Judgement, job, device)
+
+
+def _send_judges(client: Client, device: str, head: Head) -> str | None:
+    """Send the heads that judge for a head; returns their sha256, None: there are none."""
+    path = head.bundle / _JUDGES
+    if not path.is_file():
+        return None
+    with Presence(client, device) as presence:
+        return Upload(client, device, path.read_bytes(), _JUDGES).run(presence, quiet=True)
 
 
 def run_job(

@@ -8,15 +8,20 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from edged.daemon.uploads import Uploads
 from edged.errors import ChildTimeoutError, CommandError, EdgedError, RefusedError
 from edged.jobs.process import ChildProcess
 from edged.jobs.runner import End, Kind, State
+from edged.store import durable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edged.contract.commands import BottlenecksGetArgs, BottlenecksPartArgs, Command, ModelsJudgeArgs
     from edged.daemon.switching import ModelSwitch
     from edged.jobs.process import Child
     from edged.jobs.runner import JobRunner, RunningJob
+    from edged.learning import JudgeRequest
     from edged.mqtt.link import Link
     from edged.settings import Settings
     from edged.store import Store
@@ -44,6 +49,8 @@ class Together:
         self._switch = switch
         self._runner = runner
         self._link = link
+        self._judges = settings.storage.state_dir / "judges"
+        self._uploads = Uploads(settings.storage.state_dir / "uploads")
 
     def get(self, command: Command[BottlenecksGetArgs]) -> None:
         """Begin to make bottlenecks ready; the job goes on by itself."""
@@ -88,6 +95,7 @@ class Together:
         from edged.learning import JudgeRequest
 
         args = command.args
+        judges = None if args.judges is None else self._take_judges(args.judges)
         request = JudgeRequest(
             state_dir=self._settings.storage.state_dir,
             model=self._store.find(args.model).path,
@@ -97,13 +105,22 @@ class Together:
             runtime=self._settings.model.runtime,
             accept=args.accept,
             untested=args.untested,
+            judges=judges,
+            current_judges=self._judges / f"{self._switch.running.id}.bin",
         )
         self._runner.start(JUDGING, command.id, lambda job: self._judge(job, args.model, request), State("starting"))
 
     # -- on the job's own thread ---------------------------------------------------------------------------------------
 
-    def _judge(self, job: RunningJob, name: str, request: Any) -> End | None:
+    def _judge(self, job: RunningJob, name: str, request: JudgeRequest) -> End | None:
         """Judge, and let the model answer if it may; None: cancelled, and the old one answers."""
+        try:
+            return self._judged(job, name, request)
+        finally:
+            if request.judges is not None:
+                durable.delete(request.judges)  # where the model answers they have their place by now
+
+    def _judged(self, job: RunningJob, name: str, request: JudgeRequest) -> End | None:
         from edged.learning import JUDGE
 
         told = self._run(job, JUDGE, request)
@@ -121,8 +138,33 @@ class Together:
             if before.id != new.id:
                 self._switch.rollback()
             return None
+        self._keep_judges(request.judges, new.id)
         log.info("model %s (%s) answers: %s", new.name, new.id, told.decision.reason)
         return End("succeeded", told.model_copy(update={"answers": True}).to_json())
+
+    def _take_judges(self, sha256: str) -> Path:
+        """Return the file with the heads that judge, taken from what was sent."""
+        path = self._judges / f".{sha256}.bin"
+        data = self._uploads.take(sha256, "judges")
+        try:
+            self._judges.mkdir(mode=0o700, exist_ok=True)
+            durable.write_file(path, data)
+        except OSError as error:
+            raise CommandError(f"{path}: cannot be written: {error.strerror}") from error
+        self._uploads.forget(sha256)
+        return path
+
+    def _keep_judges(self, taken: Path | None, model: str) -> None:
+        """Keep the heads that judge under the id of the model that answers now; those of models that are gone go."""
+        kept = {f"{version.id}.bin" for version in self._store.versions()}
+        try:
+            if taken is not None:
+                taken.replace(self._judges / f"{model}.bin")
+            for path in self._judges.glob("*"):
+                if path.name not in kept:
+                    durable.delete(path)
+        except OSError as error:  # the next offer is judged by the test side
+            log.warning("%s: cannot be kept: %s", self._judges, error.strerror)
 
     def _run(self, job: RunningJob, child: Child[Any, Any, Any], request: Any) -> Any:
         """Run a child; return its outcome, or how the job ends instead; None: cancelled."""

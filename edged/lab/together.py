@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from edged.learning.sharing import Shared
 
 
+JUDGES = "judges.bin"
+"""In the bundle's folder: the heads that judge for the model on each device, see `learning.judges`."""
+
+
 @dataclass(frozen=True, slots=True)
 class TogetherRequest:
     """One head for many devices.
@@ -98,6 +102,7 @@ def run(request: TogetherRequest, tell: Callable[[TogetherProgress], None]) -> T
     )
     tell(TogetherProgress("writing", 0.98))
     bundle = write_bundle(request.out, made.model, made.labels, made.manifest, None, made.familiarity)
+    (bundle.path / JUDGES).write_bytes(made.judges.encode())
     images = Counter(image.path.parent.name for image in put_together.images)
     return TogetherOutcome(
         bundle.path,

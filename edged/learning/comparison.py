@@ -216,6 +216,14 @@ def made_of(taught: Taught, groups: Sequence[str]) -> str:
     return hashed.hexdigest()
 
 
+def folds_of(groups: Sequence[str]) -> NDArray[np.uint8]:
+    """Return the fold 0..`FOLDS` − 1 of each image in the first division, by the id of its group of near duplicates."""
+    place = places(groups, 0)
+    inside = np.array([_in_fold(place, fold) for fold in range(FOLDS)]).reshape(FOLDS, len(groups))
+    folds: NDArray[np.uint8] = inside.argmax(axis=0).astype(np.uint8)
+    return folds
+
+
 def _in_fold(place: NDArray[np.float64], fold: int) -> NDArray[np.bool_]:
     """Return whether images are in a fold; fold 0 is the last part of the places, the next one that before it."""
     share = 1 / FOLDS

@@ -1,8 +1,9 @@
 """One head of the images of many devices, without their photos: `pool` puts together what they share, `train` trains.
 
 It is the training of `pipeline` on bottlenecks that are at hand: the same recipe, calibration, export and familiarity.
-Whether the model may answer is not decided here: every device judges it by its own test images (`offer`), so an image
-is left out of the training if it, the same image elsewhere, or a near duplicate of it anywhere is on a test side.
+Whether the model may answer is not decided here: every device judges it by its own images (`offer`). So an image is
+left out of the training if it, the same image elsewhere, or a near duplicate of it anywhere is on a test side; and
+`judges` are made beside the model, heads that leave out one fifth of the images each, in the same way.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edged.contract.reports import Accuracy, TrainingReport
-from edged.errors import RefusedError
+from edged.errors import RefusedError, TrainingError
 from edged.images import SPLITS, LabeledImage, Split, alike_pairs
 from edged.learning import judging, report
 from edged.learning.calibration import Calibration, calibrate_scores
-from edged.learning.comparison import FOLDS, Divisions, Taught, predict_left_out, share_right
+from edged.learning.comparison import FOLDS, Predictions, Taught, share_right
 from edged.learning.dataset import Examples, Selection, select
 from edged.learning.evaluation import evaluate
 from edged.learning.exemplars import common_to, familiarity_of
 from edged.learning.export import export, new_manifest
+from edged.learning.judges import Judges
 from edged.learning.recipe import make_head
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Pool:
         images: The images, sorted by label, then hash; the folder of an image's path is the device that it came from.
         bottlenecks: (n, features) their bytes.
         affine: What the bytes mean.
+        folds: (n, folds) bool, in which fifths each image is, see `judges`: near duplicates of it may be in others.
         twice: Images that were left out because another device, too, has them.
         contradictory: Images that were left out because devices call them by different labels, and no person or
             several persons have looked at them again.
@@ -62,6 +65,7 @@ class Pool:
     images: tuple[LabeledImage, ...]
     bottlenecks: NDArray[Any]
     affine: Affine
+    folds: NDArray[np.bool_]
     twice: int
     contradictory: int
     noisy: bool = False
@@ -76,6 +80,7 @@ class Pooled:
         labels: One per output.
         manifest: What is told of it.
         familiarity: Content of familiarity.npz; None: too few images tell, or they carry noise.
+        judges: Heads like the model's, each made without a fifth of the images.
         report: Of the training.
     """
 
@@ -83,6 +88,7 @@ class Pooled:
     labels: tuple[str, ...]
     manifest: Manifest
     familiarity: bytes | None
+    judges: Judges
     report: TrainingReport
 
 
@@ -109,7 +115,7 @@ def pool(shared: Mapping[str, Shared]) -> Pool:
         if chosen
         else np.zeros((0, first.bottlenecks.shape[1]), first.bottlenecks.dtype)
     )
-    group_of, split_of = _groups(shared, rows, chosen, bottlenecks, first.affine)
+    group_of, split_of, folds_of_group = _groups(shared, rows, chosen, bottlenecks, first.affine)
     images = [
         LabeledImage(
             sha256=one.ids[row],
@@ -127,8 +133,11 @@ def pool(shared: Mapping[str, Shared]) -> Pool:
         for one in (shared[device],)
     ]
     order = sorted(range(len(images)), key=lambda number: (images[number].label, images[number].sha256))
+    folds = np.zeros((len(order), FOLDS), bool)
+    for place, number in enumerate(order):
+        folds[place, sorted(folds_of_group[group_of[number]])] = True
     return Pool(
-        tuple(images[number] for number in order), bottlenecks[np.array(order, np.intp)], first.affine, twice,
+        tuple(images[number] for number in order), bottlenecks[np.array(order, np.intp)], first.affine, folds, twice,
         contradictory, first.noise is not None,
     )  # fmt: skip
 
@@ -151,7 +160,8 @@ def train(
     """
     selection = select(pooled.images, judged=not pooled.noisy)
     row_of = {image.sha256: row for row, image in enumerate(pooled.images)}
-    features = pooled.bottlenecks[np.array([row_of[image.sha256] for image in selection.images], np.intp)]
+    rows = np.array([row_of[image.sha256] for image in selection.images], np.intp)
+    features, folds = pooled.bottlenecks[rows], pooled.folds[rows]
     sides = {split: _examples(selection, features, split) for split in SPLITS}
     tell("training", _STEPS["training"])
     made = make_head(
@@ -164,9 +174,8 @@ def train(
     tell("comparison", _STEPS["comparison"])
     label_of = np.array([selection.labels.index(image.label) for image in selection.images], np.intp)
     groups = [image.group_id for image in selection.images]
-    folds = Divisions(1, min(FOLDS, Divisions.for_images(len(groups)).folds))
     taught = Taught(features, label_of, len(selection.labels), pooled.affine, made.recipe)
-    predictions = predict_left_out(taught, groups, folds)
+    judges, predictions = _judges(taught, folds)
     # What heads make of noise says nothing of the scores that clean images will get.
     calibration = None if pooled.noisy else calibrate_scores(predictions, label_of)
     head = made.head if calibration is None else made.head.divided(calibration.temperature)
@@ -188,7 +197,7 @@ def train(
     )
     manifest = new_manifest(model, backbone, told)
     kept = None if familiarity is None else familiarity.encode()
-    return Pooled(model, selection.labels, manifest, kept, told)
+    return Pooled(model, selection.labels, manifest, kept, judges, told)
 
 
 # -- putting together --------------------------------------------------------------------------------------------------
@@ -216,8 +225,8 @@ def _without_copies(shared: Mapping[str, Shared], rows: list[_Row]) -> tuple[lis
 
 def _groups(
     shared: Mapping[str, Shared], rows: list[_Row], chosen: list[_Row], bottlenecks: NDArray[Any], affine: Affine
-) -> tuple[list[str], dict[str, Split]]:
-    """Return the group of near duplicates of each chosen image, and the side of each group.
+) -> tuple[list[str], dict[str, Split], dict[str, set[int]]]:
+    """Return the group of near duplicates of each chosen image, the side of each group, and its fifths.
 
     A group is on the test side if any image of it is, on any device, and else on the side that stops a training if any
     is there.
@@ -244,10 +253,12 @@ def _groups(
         for one, other in _near(shared, chosen, bottlenecks, affine):
             unite(groups[one], groups[other])
     strictest: dict[str, int] = {}
+    folds: dict[str, set[int]] = {}
     for device, row in rows:
         group = root(shared[device].groups[row])
         strictest[group] = max(strictest.get(group, 0), int(shared[device].split_of[row]))
-    return [root(group) for group in groups], {group: SPLITS[side] for group, side in strictest.items()}
+        folds.setdefault(group, set()).add(int(shared[device].fold_of[row]))
+    return [root(group) for group in groups], {group: SPLITS[side] for group, side in strictest.items()}, folds
 
 
 def _near(
@@ -272,6 +283,33 @@ def _near(
 
 
 # -- training ----------------------------------------------------------------------------------------------------------
+
+
+def _judges(taught: Taught, folds: NDArray[np.bool_]) -> tuple[Judges, Predictions]:
+    """Return heads that leave out a fifth of the images each, and what each makes of the images that it left out.
+
+    Args:
+        taught: The images and how heads are made of them.
+        folds: (n, folds) bool, in which fifths each image is.
+    """
+    weights = np.zeros((FOLDS, taught.classes, taught.features.shape[1]), np.float32)
+    bias = np.zeros((FOLDS, taught.classes), np.float32)
+    logits = np.full((1, len(taught.labels), taught.classes), np.nan, np.float32)
+    free = np.full((1, len(taught.labels)), -1, np.int16)
+    for fold in range(FOLDS):
+        left_out = folds[:, fold]
+        own = ~left_out
+        try:
+            one = taught.recipe.fit(
+                taught.features[own], taught.labels[own], classes=taught.classes, affine=taught.affine
+            )
+        except TrainingError:  # what is left may be the same image again and again
+            continue  # a judge that knows nothing praises nobody
+        weights[fold], bias[fold] = one.weights, one.bias
+        if left_out.any():
+            logits[0, left_out] = one.logits(taught.features[left_out], taught.affine)
+            free[0, left_out] = logits[0, left_out].argmax(axis=1)
+    return Judges(weights, bias), Predictions(free, np.full_like(free, -1), logits)
 
 
 def _examples(selection: Selection, features: NDArray[Any], split: Split) -> Examples:

@@ -242,6 +242,8 @@ class JudgeRequest:
 
     Attributes:
         model: Folder of its bundle.
+        judges: File with the heads that judge for it, see `judges`; None: the test side alone judges.
+        current_judges: The same of the model that answers; None: it was not made for many devices.
         untested: Whether it may answer where there is no test image.
     """
 
@@ -254,6 +256,8 @@ class JudgeRequest:
     workers: int = 0
     accept: bool = False
     untested: bool = False
+    judges: Path | None = None
+    current_judges: Path | None = None
 
 
 JUDGE = Child("edged.learning.judge", "judge", JudgeRequest, Progress, Judgement)

@@ -26,6 +26,7 @@ from edged.contract.reports import Bottlenecks
 from edged.errors import RefusedError, StorageError, first_mistake
 from edged.images import SPLITS, open_images
 from edged.learning.bottlenecks import Backbone, complete
+from edged.learning.comparison import FOLDS, folds_of
 from edged.learning.dataset import KeptBottlenecks
 from edged.learning.privacy import Noise, keyed, noisy
 from edged.learning.request import SHARED, Progress, SharingRequest
@@ -73,6 +74,7 @@ class Shared:
         labels: The labels that there are.
         label_of: (n,) index of each image's label.
         split_of: (n,) index into `images.SPLITS`.
+        fold_of: (n,) which fifth of the images each is in, see `judges`.
         confirmed: (n,) bool, whether a person has looked at the label again.
         ids: n hashes of the images, 64 hex digits.
         groups: n ids of groups of near duplicates, 64 hex digits.
@@ -88,6 +90,7 @@ class Shared:
     labels: tuple[str, ...]
     label_of: NDArray[np.intp]
     split_of: NDArray[np.uint8]
+    fold_of: NDArray[np.uint8]
     confirmed: NDArray[np.bool_]
     ids: tuple[str, ...]
     groups: tuple[str, ...]
@@ -116,6 +119,7 @@ class Shared:
             b"" if self.hashes is None else self.hashes.tobytes(),
             self.label_of.astype("<u2").tobytes(),
             self.split_of.astype(np.uint8).tobytes(),
+            self.fold_of.astype(np.uint8).tobytes(),
             self.confirmed.astype(np.uint8).tobytes(),
             np.ascontiguousarray(self.bottlenecks).tobytes(),
         ]
@@ -134,15 +138,16 @@ class Shared:
         ids, groups = take.hex(count), take.hex(count)
         hashes = take.array(count * _HASH_BYTES, "u1").reshape(count, _HASH_BYTES) if header.hashes else None
         label_of = take.array(count, "<u2").astype(np.intp)
-        split_of, confirmed = take.array(count, "u1"), take.array(count, "u1").astype(bool)
+        split_of, fold_of, confirmed = (take.array(count, "u1") for _ in range(3))
         bottlenecks = take.array(count * header.features, header.dtype).reshape(count, header.features)
         take.end()
-        if count and (int(label_of.max()) >= len(header.labels) or int(split_of.max()) >= len(SPLITS)):
+        limits = ((label_of, len(header.labels)), (split_of, len(SPLITS)), (fold_of, FOLDS), (confirmed, 2))
+        if count and any(int(column.max()) >= limit for column, limit in limits):
             raise RefusedError("damaged bottlenecks: a label or a side that there is not")
         noise = None if header.clip is None or header.sigma is None else Noise(header.clip, header.sigma)
         return cls(
             header.backbone, header.backbone_sha256, Affine(header.scale, header.zero_point), bottlenecks,
-            header.labels, label_of, split_of, confirmed, ids, groups, hashes, noise,
+            header.labels, label_of, split_of, fold_of, confirmed.astype(bool), ids, groups, hashes, noise,
         )  # fmt: skip
 
 
@@ -221,6 +226,7 @@ def shared_of(
         labels=labels,
         label_of=np.array([labels.index(image.label) for image in images], np.intp),
         split_of=np.array([SPLITS.index(image.split) for image in images], np.uint8),
+        fold_of=folds_of([image.group_id for image in images]),
         confirmed=np.array([image.confirmed for image in images], bool),
         ids=tuple(image.sha256 for image in images),
         groups=tuple(image.group_id for image in images),
@@ -236,7 +242,7 @@ def hidden(shared: Shared, noise: Noise, secret: bytes) -> Shared:
     order = np.array(sorted(range(len(ids)), key=lambda row: ids[row]), np.intp)
     return Shared(
         shared.backbone, shared.backbone_sha256, affine, bottlenecks[order], shared.labels, shared.label_of[order],
-        shared.split_of[order], shared.confirmed[order], tuple(ids[row] for row in order),
+        shared.split_of[order], shared.fold_of[order], shared.confirmed[order], tuple(ids[row] for row in order),
         tuple(keyed(secret, shared.groups[row]) for row in order), None, noise,
     )  # fmt: skip
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:  # imported when the command runs
     from edged.ctl.head import Head
     from edged.ctl.together import Answer
 
-_LEVELS = {"low": (25.0, 0.02), "medium": (25.0, 0.1), "high": (25.0, 0.4)}
-"""Name of a level of --private → clip and sigma."""
+LEVELS = {"low": (25.0, 0.05), "medium": (25.0, 0.2), "high": (25.0, 0.4)}
+"""Name of a level of --private → clip, the median norm of a photo's bottleneck of the shipped network, and sigma."""
 _THE_DEVICES_OWN = ("augment", "min_accuracy", "tolerance")
 
 
@@ -284,11 +284,11 @@ def _noise(text: str) -> tuple[float, float]:
     """Parse a level of noise (an argparse type)."""
     from edged.terminal.options import positive
 
-    if text in _LEVELS:
-        return _LEVELS[text]
+    if text in LEVELS:
+        return LEVELS[text]
     clip, comma, sigma = text.partition(",")
     if not comma:
-        raise argparse.ArgumentTypeError(f"{text!r}: use {', '.join(_LEVELS)}, or CLIP,SIGMA, e.g. 25,0.1")
+        raise argparse.ArgumentTypeError(f"{text!r}: use {', '.join(LEVELS)}, or CLIP,SIGMA, e.g. 25,0.1")
     return positive(clip), positive(sigma)
 
 
