@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from edged.images import LabeledImage
 
-SECRET = "private.json"
+SECRET = "private/noise.json"
+"""Of the state folder: what noise is drawn from, and how much; in a folder that no other user may enter."""
 MAX_BYTES = 512 * 2**20
 """Of all values together: 400,000 images of 1,280 features. More is neither sent nor read."""
 _MAGIC = b"edged bottlenecks 1\n"
@@ -262,6 +263,7 @@ def _secret(path: Path, noise: Noise | None, backbone_sha256: str) -> bytes:
             return b""
         secret = secrets.token_bytes(32)
         told = {"secret": secret.hex(), "clip": noise.clip, "sigma": noise.sigma, "backbone_sha256": backbone_sha256}
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         durable.write_file(path, (json.dumps(told) + "\n").encode())
         return secret
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -271,7 +273,7 @@ def _secret(path: Path, noise: Noise | None, backbone_sha256: str) -> bytes:
         other = "" if same_network else " and another network"
         raise RefusedError(
             f"this device has shared bottlenecks with the noise {before.clip:g},{before.sigma:g} and shares them with "
-            f"no other; asked for was {asked}{other}. Who owns the device may delete {path.name} in its state folder"
+            f"no other; asked for was {asked}{other}. Who owns the device may delete {SECRET} in its state folder"
         )
     return secret
 

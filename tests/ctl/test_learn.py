@@ -1,0 +1,120 @@
+"""`edgectl learn`: what it refuses, what it keeps, who judges first. End to end: tests/daemon/test_learn.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edged.contract.reports import Bottlenecks
+from edged.ctl import together
+from edged.ctl.cli import main
+from edged.ctl.head import Head, folder_of
+from edged.ctl.together import Answer
+from edged.errors import CommandError, ConfigError
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def answer(backbone: str = "a") -> Answer:
+    told = Bottlenecks(
+        sha256="0" * 64, bytes=3, images=1, backbone=f"network {backbone}", backbone_sha256=64 * backbone
+    )
+    return Answer(told, b"abc")
+
+
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        (["--augment"], "--augment needs the photos"),
+        (["--tolerance", "0.1"], "--tolerance is each device's own"),
+        (["--min-accuracy", "0.1"], "--min-accuracy is each device's own"),
+        (["--private", "much"], "use low, medium, high, or CLIP,SIGMA"),
+        (["--private", "25,-1"], "is not a number above 0"),
+        (["--canary", "-1"], "is not a whole number from 0"),
+        (["--name", "a/b"], "--name 'a/b'"),
+        (["--again", "--lr", "1"], "--again trains nothing"),
+        (["--again", "--private", "low"], "--again trains nothing"),
+    ],
+)
+def test_wrong_usage_is_told_before_anything_is_asked(
+    args: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code = main(["--broker", "mqtt://127.0.0.1:1", "learn", *args])
+    except SystemExit as left:  # argparse's own
+        code = int(left.code or 0)
+    told = capsys.readouterr().err
+    assert code == 2
+    assert why in told
+    assert told.count("\n") == 1
+
+
+def test_devices_of_different_networks_are_named() -> None:
+    answers = {"line-1": answer(), "line-2": answer("b"), "line-3": answer()}
+    groups = together.by_backbone(answers)
+    assert [list(group) for group in groups.values()] == [["line-1", "line-3"], ["line-2"]]
+    with pytest.raises(
+        CommandError, match=r"network a \(aaaaaaaaaaaa\): line-1, line-3; network b .*: line-2.*--group"
+    ):
+        together.check_same_backbone(groups)
+    together.check_same_backbone(together.by_backbone({"line-1": answer(), "line-3": answer()}))
+
+
+def test_those_with_the_most_images_judge_first() -> None:
+    images = {"a": 3, "b": 9, "c": 0, "d": 9}
+    assert together.canaries(list(images), images, 1) == ["b"]
+    assert together.canaries(list(images), images, 9) == ["b", "d", "a"]  # not one that cannot judge
+    assert together.canaries(list(images), images, 0) == []
+
+
+def bundle(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "model.tflite").write_bytes(b"TFL3")
+    return folder
+
+
+def test_a_head_is_kept_with_what_devices_said_of_it(tmp_path: Path) -> None:
+    head = Head.keep("together", ("small", "a" * 64), "0123456789ab", bundle(tmp_path / "one"))
+    assert not head.trusted  # nobody has judged it
+    head.said("line-1", {"images": 12, "answers": True, "decision": {"verdict": "promoted"}})
+    (kept,) = Head.read("together")
+    assert (kept.model, kept.backbone, kept.trusted) == ("0123456789ab", "small", True)
+    assert (kept.bundle / "model.tflite").read_bytes() == b"TFL3"
+    kept.said("line-2", {"images": 12, "answers": False, "decision": {"verdict": "refused"}})
+    assert not kept.trusted  # as many refused as took it
+    kept.said("line-3", {"images": 0, "answers": True, "decision": {"verdict": "promoted"}})
+    assert not kept.trusted  # who could not judge does not count
+    kept.said("line-4", {"error": "gone"})
+    kept.said("line-5", {"images": 2, "answers": True, "decision": {"verdict": "promoted"}})
+    assert kept.trusted
+
+    Head.keep("together", ("small", "a" * 64), "ba9876543210", bundle(tmp_path / "two"))
+    (again,) = Head.read("together")
+    assert (again.model, again.devices) == ("ba9876543210", {})
+    Head.keep("together", ("large", "b" * 64), "ffffffffffff", bundle(tmp_path / "three"))
+    assert [head.backbone for head in Head.read("together")] == ["small", "large"]
+    (folder_of("together") / ("a" * 12) / "devices.json").write_text("{")
+    assert [head.backbone for head in Head.read("together")] == ["large"]
+
+
+def quiet(*_: Any, **__: Any) -> None:
+    pass
+
+
+def test_without_the_whole_edged_a_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(together, "_TRAINING", "edged.lab.is_not_here")
+    with pytest.raises(ConfigError, match="needs the whole edged here: pip install edged"):
+        together.train({"line-1": answer()}, {}, "together", "run", quiet)
+    assert list(folder_of("together").iterdir()) == []  # nothing is left
+
+
+def test_what_a_device_has_sent_is_no_trusted_input() -> None:
+    with pytest.raises(CommandError, match="training: line-1: these are no bottlenecks"):
+        together.train({"line-1": answer()}, {}, "together", "run", quiet)
+    assert list(folder_of("together").iterdir()) == []
