@@ -2,6 +2,7 @@
 
 * `commands`: a module for each command; `cli` and `options`: the command line that they share
 * `client`, `connect`, `subscription`: the connection, and what arrives; `fleet`: which devices there are
+* `together`, `download`, `head`: the steps of `learn`, fetching in parts, the heads that were made
 * `jobs`: commands to each device, waiting for what they answer, following what takes a while; `live`: messages as they
   come; `push`, `upload`, `photos`: sending photos and models
 

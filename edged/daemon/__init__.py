@@ -4,7 +4,7 @@
 * `loop`, `publisher`, `results`, `statistics`, `telemetry`: the way of a frame, from the slot to the broker
 * `engine`, `selection`, `switching`, `rehearsal`: what answers frames, and how that is changed
 * `commands`: the thread that carries commands out; what they do: `frames`, `images`, `models`, `training`, `profiling`,
-  `jobs`; `uploads`: the files that are sent in parts
+  `jobs`, `together`; `uploads`: the files that are sent in parts
 * `kept_frames`: frames that wait for a label; `announcements`: what the device says of itself
 * `storage`, `supervision`, `deadline`: the state disk, systemd, how long a stop may take
 

@@ -4,6 +4,7 @@
 * `profiling`: where a model's time goes, layer by layer, in batches, on threads; models side by side
 * `finetune`: retrains more than the last layer; the only room that imports TensorFlow
 * `sources`: ranks installed networks as what a training had better start from
+* `together`: one head for many devices, a child process of `edgectl learn`
 * `trainer`: the trainer process of trainings that rank their candidates first
 * `chart`, `photos`: SVG charts, and labeled photos out of folders and tables, for all of these
 

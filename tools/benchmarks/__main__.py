@@ -1,4 +1,4 @@
-"""`tools/bench live|retrain|once|selection|gate|unknown|calibration|doubtful|suggest|faults|fuzz`."""
+"""`tools/bench live|retrain|once|selection|gate|unknown|calibration|doubtful|suggest|together|faults|fuzz`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import at_once, calibration, doubtful, faults, fuzz, gate, live, retrain, selection, suggestion, unknown
+from benchmarks import (
+    at_once,
+    calibration,
+    doubtful,
+    faults,
+    fuzz,
+    gate,
+    live,
+    retrain,
+    selection,
+    suggestion,
+    together,
+    unknown,
+)
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -57,6 +70,13 @@ def _add_set_aside(commands: Any) -> None:
     suggest_.add_argument("--seeds", type=int, default=12, help="runs of each way (12)")
     suggest_.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     _add_side(suggest_)
+
+    together_ = commands.add_parser(
+        "together", help="one head for ten devices against their own, and against one place"
+    )
+    together_.add_argument("--state", type=Path, default=Path.home() / ".cache" / "edged-together", help="bottlenecks")
+    together_.add_argument("--seeds", type=int, default=5, help="dealings of each set of photos (5)")
+    _add_side(together_)
 
 
 def _add_faults(commands: Any) -> None:
@@ -163,6 +183,12 @@ def _suggest(args: argparse.Namespace) -> Told:
     return numbers, "\n".join([suggestion.table(numbers), "", *suggestion.sentences(numbers)]), suggestion.encode
 
 
+def _together(args: argparse.Namespace) -> Told:
+    numbers = together.measure(args.data, args.state, side=args.side, seeds=args.seeds)
+    told = [*together.table(numbers), "", *together.private_table(numbers), "", *together.sentences(numbers)]
+    return numbers, "\n".join(told), together.encode
+
+
 def _faults(args: argparse.Namespace) -> Told:
     into, args.into = args.into, None  # it is written after each fault: all of them take an hour
 
@@ -218,6 +244,7 @@ RUN: dict[str, Callable[[argparse.Namespace], Told]] = {
     "calibration": _calibration,
     "doubtful": _doubtful,
     "suggest": _suggest,
+    "together": _together,
     "faults": _faults,
     "fuzz": _fuzz,
     "retrain": _retrain,

@@ -50,12 +50,13 @@ def register(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train one final layer on the images of many devices; no photo moves.
 
-    Every device sends the bottlenecks and labels of its labeled images (about a kilobyte an image), this machine trains
-    one head as `edged retrain` does, and every device judges it on its own test images beside the model that answers.
-    Where it is better, or shown to be not much worse, it answers; a device that it would make worse, or that cannot
-    tell, keeps its own and is named, and the exit code is 1. The device with the most images judges first (--canary N:
-    so many): where all of these refuse it, the others are not asked. A device without test images takes it if more
-    devices have taken than refused it. The training needs the whole edged on this machine.
+    Every device (all that are online, where --device names none) sends the bottlenecks and labels of its labeled
+    images, about a kilobyte an image; this machine trains one head as `edged retrain` does, and every device judges it
+    by its own images beside the model that answers. Where it is better, or shown to be not much worse, it answers; a
+    device that it would make worse, or that cannot tell, keeps its own and is named, and the exit code is 1. The device
+    with the most images judges first (--canary N: so many): where all of these refuse it, the others are not asked. A
+    device without images takes it if more devices have taken than refused it. The training needs the whole edged on
+    this machine.
 
     Examples:
       edgectl --device 'line-*' learn
