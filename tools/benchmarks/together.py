@@ -366,16 +366,16 @@ def _rounded(value: Any) -> Any:
         return {key: _rounded(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_rounded(one) for one in value]
-    return round(value, 4) if isinstance(value, float) else value
+    return round(value, 4) if isinstance(value, float) and abs(value) >= 1e-3 else value
 
 
 def table(numbers: Mapping[str, Any]) -> Iterator[str]:
     """Yield the table of accuracies: mean and standard deviation over the dealings."""
     yield (
         "| photos | dealt | alone (worst to best device) | mean of their heads | **together** | one place | "
-        "together − one place | moved, of photos |"
+        "together − one place | moved, of photos | gates: promoted / undecided / refused |"
     )
-    yield "|---|---|--:|--:|--:|--:|--:|--:|"
+    yield "|---|---|--:|--:|--:|--:|--:|--:|--:|"
     for name, told in numbers["sets"].items():
         for way in WAYS:
             runs = told[way]
@@ -393,8 +393,12 @@ def table(numbers: Mapping[str, Any]) -> Iterator[str]:
                 _percent(means) if means else "–",
                 f"**{_percent([run['together'] for run in runs])}**",
                 _percent(one),
-                f"{100 * np.mean(difference):+.2f} points",
+                f"{100 * np.mean(difference):.2f} points".replace("-0.00", "0.00"),
                 f"{np.mean([run['bytes'] for run in runs]) / 1e6:.2f} of {told['photo_bytes'] / 1e6:.1f} MB",
+                " / ".join(
+                    str(sum(run["verdicts"].get(said, 0) for run in runs))
+                    for said in ("promoted", "undecided", "refused")
+                ),
             )
             yield "| " + " | ".join(cells) + " |"
 
@@ -417,31 +421,27 @@ def private_table(numbers: Mapping[str, Any]) -> Iterator[str]:
 
 def sentences(numbers: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the numbers say."""
-    within, all_, counts, seconds = 0, 0, {}, []
+    within, runs = [], []
     for told in numbers["sets"].values():
+        one = np.mean([run["accuracy"] for run in told["one_place"]])
         for way in WAYS:
-            one = np.mean([run["accuracy"] for run in told["one_place"]])
-            all_ += 1
-            within += float(np.mean([run["together"] for run in told[way]])) >= one - LIMIT
-            for run in told[way]:
-                seconds.append(run["seconds"])
-                for said, count in run["verdicts"].items():
-                    counts[said] = counts.get(said, 0) + count
-    yield (
-        f"In {within} of {all_} rows together is no more than {100 * LIMIT:.1f} points below one place. The constant "
-        "answer is right on "
-        + ", ".join(f"{told[WAYS[0]][0]['constant']:.0%} ({name})" for name, told in numbers["sets"].items())
-        + "."
-    )
+            within.append(float(np.mean([run["together"] for run in told[way]])) >= one - LIMIT)
+            runs += told[way]
     skewed = [run["cannot_train"] for told in numbers["sets"].values() for run in told[WAYS[1]]]
-    total = sum(counts.values())
-    shares = ", ".join(f"{said} {count / total:.0%}" for said, count in sorted(counts.items()))
     yield (
-        f"Of the devices with one or two classes, {np.mean(skewed):.1f} of {numbers['devices']} cannot train alone and "
-        f"say their one label. Their own gates say of the common head: {shares} ({total} devices; no device retrained "
-        "between)."
+        f"In {sum(within)} of {len(within)} rows together is no more than {100 * LIMIT:.1f} points below one place. "
+        "The constant answer is right on "
+        + ", ".join(f"{told[WAYS[0]][0]['constant']:.0%} ({name})" for name, told in numbers["sets"].items())
+        + f". Of {numbers['devices']} devices with one or two classes, {np.mean(skewed):.1f} cannot train alone and "
+        "say their one label; the others know no more than two, and where there are many labels they refuse a head "
+        "that takes some images of these two for something else."
     )
-    yield f"The workstation puts together and trains in {min(seconds):.1f} to {max(seconds):.1f} s."
+    seconds, processor = ([run[key] for run in runs] for key in ("seconds", "processor_s"))
+    yield (
+        f"The workstation takes {min(processor):.1f} to {max(processor):.1f} s of processor time to put together and "
+        f"train ({min(seconds):.1f} to {max(seconds):.1f} s at the lowest priority of a machine with "
+        f"{numbers['cores']} cores, on which {numbers['load']:.0f} processes were ready to run at the end)."
+    )
 
 
 def _percent(values: list[float]) -> str:

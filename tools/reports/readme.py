@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import taught
 
-from benchmarks import faults, fuzz, gate
+from benchmarks import faults, fuzz, gate, together
 from benchmarks.keras_recipes import LONG, Share
 from benchmarks.live import table
 from benchmarks.retrain import keras_table
@@ -51,7 +51,10 @@ def main() -> int:
     live = json.loads((HERE / "live.json").read_text(encoding="utf-8"))
     gated = json.loads((HERE / "gate.json").read_text(encoding="utf-8"))
     fuzzed = json.loads((HERE / "fuzz.json").read_text(encoding="utf-8"))
+    shared = json.loads((HERE / "together.json").read_text(encoding="utf-8"))
     parts = {
+        "together": [*together.table(shared), "", *together.sentences(shared)],
+        "private": list(together.private_table(shared)),
         "fuzz": [*fuzz.table(fuzzed), "", *fuzz.sentences(fuzzed)],
         "retrain": retrain(runs),
         "keras": keras(runs),
