@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
     from edged.settings import Settings
-    from edged.store import Store
+    from edged.store import Bundle, Store
 
 
 def register(commands: Commands) -> None:
@@ -185,10 +186,39 @@ def _verified(folder: Path, configuration: Settings) -> str:
     bundle = read_bundle(folder)
     examined = verify(bundle, configuration.model.runtime)
     check_familiarity(bundle, examined.features)
+    signed = _check_signature(bundle, configuration)
     return (
         f"{bundle.name} ({bundle.id}): sound; {examined.width}×{examined.height}, {examined.classes} classes, "
-        f"{examined.features} features, {examined.invoke_ms:.1f} ms on {examined.runtime}"
+        f"{examined.features} features, {examined.invoke_ms:.1f} ms on {examined.runtime}{signed}"
     )
+
+
+def _check_signature(bundle: Bundle, configuration: Settings) -> str:
+    """Verify who signed a bundle, where somebody did; the end of the line about it.
+
+    Raises:
+        ModelError: Nobody whom this device trusts, or another bundle.
+    """
+    from edged.contract.signed_bundle import SIGNATURE, facts
+    from edged.mqtt.trust import Trust
+    from edged.store import FAMILIARITY, MANIFEST
+
+    if (text := bundle.read_signature()) is None:
+        return ""
+    familiarity = bundle.read_familiarity() if f"\n{FAMILIARITY} " in text else None  # else it is this device's own
+    told = facts(
+        name=bundle.name,
+        crop=bundle.manifest.input.crop,
+        model=bundle.manifest.sha256,
+        labels=bundle.labels,
+        manifest=None,  # this device's own
+        familiarity=None if familiarity is None else hashlib.sha256(familiarity).hexdigest(),
+    )
+    try:
+        verified = Trust(configuration.security.trusted_keys).check_bundle(text, told, but=[MANIFEST])
+    except ValueError as error:
+        raise ModelError(f"{bundle.path / SIGNATURE}: {error}") from error
+    return "; its signature is good" if verified else "; signed, by whom is not looked at without security.trusted_keys"
 
 
 def _add(args: argparse.Namespace) -> int:

@@ -5,11 +5,23 @@
 * `parsing`: from the bytes of a command to a typed one, or one line that says why not
 * `hyperparameters`: names, defaults, ranges and help of a training's hyperparameters
 * `reports`: what a training and a profile report
-* `signature`: what exactly a signature is of, and how it is written; what verifies it, is `edged.signing`
+* `signature`: what exactly a command's signature is of, and how it is written; what verifies it is `edged.signing`
+* `signed_bundle`: the same of a bundle's
 * `topics`: what a level of a topic may be
 * `patch`: a model as its difference from another one
 
 Who carries a command out is written in `edged.daemon.app`; how bytes travel, in `edged.mqtt`.
 """
 
-__all__ = ["commands", "hyperparameters", "labels", "messages", "parsing", "patch", "reports", "signature", "topics"]
+__all__ = [
+    "commands",
+    "hyperparameters",
+    "labels",
+    "messages",
+    "parsing",
+    "patch",
+    "reports",
+    "signature",
+    "signed_bundle",
+    "topics",
+]

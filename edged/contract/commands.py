@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edged.contract.hyperparameters import Hyperparameters
 from edged.contract.labels import Label, OutputNames
+from edged.contract.signed_bundle import MAX_CHARACTERS
 
 MAX_IMAGE_BYTES = 8 * 2**20
 """Of the file of a pushed image."""
@@ -324,7 +325,8 @@ class ModelsAddArgs(Args):
     kept. `replace`: take the place of an installed model of this name. `familiarity`: sha256 of another file that was
     sent, the bundle's familiarity.npz, without which nothing is called unknown. `patch`: sha256 of a file that was sent
     instead of the model's, see `contract.patch`: kilobytes that make the model, whose sha256 is given all the same, out
-    of one that the device has. Rejected where it has none that the patch is for.
+    of one that the device has. Rejected where it has none that the patch is for. `signature`: what the bundle's file of that name
+    says (`contract.signed_bundle`); a device with trusted keys verifies it.
     """
 
     command = "models_add"
@@ -340,6 +342,7 @@ class ModelsAddArgs(Args):
     replace: bool = False
     familiarity: Sha256 | None = None
     patch: Sha256 | None = None
+    signature: str | None = Field(default=None, max_length=MAX_CHARACTERS)
 
 
 class BottlenecksGetArgs(Args):

@@ -1,4 +1,4 @@
-"""How a command and a bundle are signed: what exactly a signature is of, and how it is written. Pure, no cryptography.
+"""How a command is signed: what exactly a signature is of, and how it is written. Pure, no cryptography.
 
 The signature of a command is the last member of its JSON object, and is of the bytes of that object without it, as
 they were sent: nothing is decoded, sorted or formatted anew before it is verified, so that numbers, escapes and keys
@@ -17,7 +17,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 ALGORITHM = "ed25519"
@@ -96,15 +95,6 @@ def statement(target: str, name: str, body: bytes) -> bytes:
     """
     # No level of a topic holds a zero byte, so that the parts cannot be moved against each other.
     return b"\0".join((b"edged command 1", target.encode(), name.encode(), hashlib.sha256(body).digest()))
-
-
-def bundle_statement(files: Sequence[tuple[str, str]]) -> bytes:
-    """Return what is signed for a bundle.
-
-    Args:
-        files: Name and sha256, in hex, of each of its files that decides what it answers.
-    """
-    return b"\0".join((b"edged bundle 1", *(f"{name} {sha256}".encode() for name, sha256 in files)))
 
 
 def join(body: bytes, signature: Signature) -> bytes:

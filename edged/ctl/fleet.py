@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import overload
 from uuid import uuid4
 
-from edged.contract.messages import FINAL, Info, Job, ModelInfo, Telemetry
+from edged.contract.messages import FINAL, Ack, Info, Job, ModelInfo, Telemetry
 from edged.ctl.choice import ALL, EVERY, Choice
 from edged.ctl.client import Client, command_json
 from edged.ctl.errors import NoAnswerError
@@ -128,6 +128,10 @@ def _ask(client: Client, fleet: Fleet, subscription: Subscription) -> None:
             job = message.decode(Job) if message.levels[0] == "job" else None
             if job is not None and job.status in FINAL:
                 waiting.discard(message.device)
+            ack = message.decode(Ack) if message.levels[0] == "ack" else None
+            if ack is not None and ack.status == "rejected":
+                waiting.discard(message.device)
+                note("edgectl", f"{message.device} refuses {ack.error or 'to tell more'}")
     for message in subscription.drain(quiet_s=0.1, limit_s=0.3):
         fleet.take(message)
 

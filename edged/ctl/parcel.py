@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edged.contract.commands import ModelsAddArgs
 from edged.contract.labels import check_output, shown
+from edged.contract.signed_bundle import SIGNATURE, BundleSignature, facts
 from edged.ctl.patches import Patches, bases
 from edged.errors import ConfigError
 
@@ -37,6 +39,19 @@ class Parcel:
         """What the model is called."""
         return str(self.wanted["name"])
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a signature of this bundle is of."""
+        crop = self.wanted["crop"]
+        return facts(
+            name=self.name,
+            crop=ModelsAddArgs.model_fields["crop"].default if crop is None else crop,
+            model=hashlib.sha256(self.model).hexdigest(),
+            labels=self.wanted["labels"],
+            manifest=self.wanted["manifest"],
+            familiarity=None if self.familiarity is None else hashlib.sha256(self.familiarity).hexdigest(),
+        )
+
 
 def read_parcel(
     source: Path,
@@ -47,6 +62,7 @@ def read_parcel(
     without_familiarity: bool = False,
     base: Path | None = None,
     whole: bool = False,
+    unsigned: bool = False,
 ) -> Parcel:
     """Read what shall be sent.
 
@@ -58,6 +74,7 @@ def read_parcel(
         without_familiarity: Leave familiarity.npz out.
         base: A model that the devices have, see `patches.bases`.
         whole: Make no patches.
+        unsigned: Leave out what the file `signature` of a bundle says.
 
     Raises:
         ConfigError: A file is missing or is not what it should be; names it.
@@ -96,7 +113,10 @@ def read_parcel(
     }
     familiarity = None if without_familiarity else _read_familiarity(source)
     found = {} if whole else bases(source, base)
-    return Parcel(model, familiarity, wanted, Patches(model, found, named=base is not None))
+    parcel = Parcel(model, familiarity, wanted, Patches(model, found, named=base is not None))
+    if not unsigned:
+        wanted["signature"] = _read_signature(source, parcel.facts)
+    return parcel
 
 
 def _read_labels(path: Path) -> list[str]:
@@ -117,6 +137,23 @@ def _read_labels(path: Path) -> list[str]:
 def _read_familiarity(source: Path) -> bytes | None:
     path = source / FAMILIARITY
     return _read(path) if source.is_dir() and path.exists() else None
+
+
+def _read_signature(source: Path, told: dict[str, str]) -> str | None:
+    """Return what the file `signature` says; None: there is none.
+
+    Raises:
+        ConfigError: It is of something else than what shall be sent.
+    """
+    path = source / SIGNATURE
+    if not source.is_dir() or not path.exists():
+        return None
+    try:
+        text = _read(path).decode()
+        BundleSignature.parse(text).check(told)
+    except ValueError as error:
+        raise ConfigError(f"{source}: {error}; sign it anew (edgectl models sign), or remove that file") from error
+    return text
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

@@ -163,7 +163,7 @@ class Daemon:
         self.profiling = Profiling(settings, self.store, lambda: switch.running, self.jobs)
         self.together = Together(settings, self.store, switch, self.jobs, self.link)
         self.job_commands = JobCommands(self.jobs, self.link)
-        self.model_commands = ModelCommands(settings, self.store, switch, self.link.job)
+        self.model_commands = ModelCommands(settings, self.store, switch, self.link.job, self.link.trust)
         self.frame_commands = FrameCommands(self.cameras, self.publisher, self.link)
         self.commands = CommandWorker(self.link, self._handlers())
         self._reload = Reload(settings, read, self._setters())

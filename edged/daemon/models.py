@@ -12,9 +12,11 @@ from pydantic import ValidationError
 
 from edged.contract import patch
 from edged.contract.commands import MAX_CHUNK_BYTES
+from edged.contract.signed_bundle import facts
 from edged.daemon.uploads import Uploads, check_memory
 from edged.errors import CommandError, ModelError, first_mistake
 from edged.jobs.runner import Kind, RunningJob, State
+from edged.mqtt.trust import Trust
 from edged.store import FAMILIARITY, Manifest
 
 if TYPE_CHECKING:
@@ -45,13 +47,22 @@ class ModelCommands:
         store: Where models are.
         switch: Lets another one answer.
         tell: Takes states of a job.
+        trust: Who may have signed a bundle; None: no matter.
     """
 
-    def __init__(self, settings: Settings, store: Store, switch: ModelSwitch, tell: Callable[[Job], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        switch: ModelSwitch,
+        tell: Callable[[Job], None],
+        trust: Trust | None = None,
+    ) -> None:
         self._settings = settings
         self._store = store
         self._switch = switch
         self._tell = tell
+        self._trust = trust or Trust()
         self._uploads = Uploads(settings.storage.state_dir / "uploads")
 
     def list_(self, _: Command[ModelsListArgs]) -> dict[str, Any]:
@@ -130,6 +141,7 @@ class ModelCommands:
     def _add(self, args: ModelsAddArgs, job: RunningJob) -> dict[str, Any]:
         from edged.zoo.install import install  # with what downloads: a daemon seldom needs it
 
+        self._check_signature(args)
         model = self._uploads.take(args.sha256, "model") if args.patch is None else self._patched(args, args.patch)
         familiarity = None if args.familiarity is None else self._uploads.take(args.familiarity, FAMILIARITY)
         job.reach(State(stage="install", progress=0.5))
@@ -144,6 +156,7 @@ class ModelCommands:
             licence=args.licence,
             lineage=_lineage(args),
             familiarity=familiarity,
+            signature=args.signature,
             replace=args.replace,
         )
         for sha256 in (args.patch or args.sha256, args.familiarity):
@@ -172,6 +185,23 @@ class ModelCommands:
             return patch.apply(base.read_model(), data)
         except (patch.PatchError, ModelError) as error:
             raise CommandError(f"patch {sha256[:12]}: {error}; send the whole model") from error
+
+    def _check_signature(self, args: ModelsAddArgs) -> None:
+        """Verify the bundle's signature, where it has one. Its files are those of these hashes, or are not there."""
+        if args.signature is None:
+            return
+        found = facts(
+            name=args.name,
+            crop=args.crop,
+            model=args.sha256,
+            labels=args.labels,
+            manifest=args.manifest,
+            familiarity=args.familiarity,
+        )
+        try:
+            self._trust.check_bundle(args.signature, found)
+        except ValueError as error:
+            raise CommandError(str(error)) from error
 
 
 def _lineage(args: ModelsAddArgs) -> dict[str, Any]:

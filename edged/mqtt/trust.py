@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 
 from edged import signing
+from edged.contract import signed_bundle
 from edged.contract.signature import PublicKey, split, statement
 
 SIGNED_WINDOW = timedelta(minutes=10)
@@ -39,6 +40,29 @@ class Trust:
         if parsed:
             signing.check_library("for security.trusted_keys")
         self._keys = parsed
+
+    def check_bundle(self, text: str, facts: Mapping[str, str], *, but: Collection[str] = ()) -> bool:
+        """Verify the signature of a bundle; whether that could be done: without keys, nothing is looked at.
+
+        Args:
+            text: The content of its file `signature`.
+            facts: What the bundle is, see `contract.signed_bundle`.
+            but: Names of facts that are not compared.
+
+        Raises:
+            ValueError: It is none, of nobody whom this device trusts, or of another bundle.
+        """
+        keys = self._keys
+        if not keys:
+            return False
+        signed = signed_bundle.BundleSignature.parse(text)
+        key = signed.signature.key
+        if key.raw not in keys:
+            raise ValueError(f"signature: is by {key.text}, which is not in security.trusted_keys here")
+        if not signing.verify(key.raw, signed.signature.raw, signed_bundle.statement(signed.facts)):
+            raise ValueError("signature: is not of what the file says; it was altered after it was signed")
+        signed.check(facts, but=but)
+        return True
 
     def open(self, topic: str, payload: bytes) -> bytes:
         """Return what of a command may be parsed: the very bytes that were signed, or all where none must be.

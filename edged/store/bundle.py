@@ -2,6 +2,7 @@
 
 Where the model was trained on this device, `taught.json` beside them names the images that it was made of, and
 `left_out.json` holds what heads that were not made of them said of them, so that the next training need not ask again.
+`signature` says who made it, and of what (`contract.signed_bundle`).
 `familiarity.npz` tells how alike a frame is to what the network was taught (`vision.familiarity`); without it nothing
 is called unknown.
 """
@@ -18,6 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edged.contract.labels import shown, unprintable
+from edged.contract.signed_bundle import SIGNATURE
 from edged.contract.topics import TopicLevel
 from edged.errors import ModelError, first_mistake
 
@@ -150,6 +152,16 @@ class Bundle:
             return (self.path / FAMILIARITY).read_bytes()
         except OSError:
             return None
+
+    def read_signature(self) -> str | None:
+        """Return the content of its file `signature`, see `contract.signed_bundle`; None: there is none.
+
+        Raises:
+            ModelError: It cannot be read.
+        """
+        if not (self.path / SIGNATURE).exists():
+            return None
+        return _read(self.path / SIGNATURE).decode("utf-8", "replace")
 
     def read_left_out(self) -> bytes | None:
         """Return the content of left_out.json, see `edged.learning.comparison.LeftOut`; None: there is none."""

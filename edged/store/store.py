@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from edged import resources
+from edged.contract.signed_bundle import SIGNATURE
 from edged.errors import ConfigError, ModelError
 from edged.store import durable
 from edged.store.bundle import (
@@ -100,6 +101,7 @@ class Store:
         accuracy: dict[str, Any] | None = None,
         lineage: Mapping[str, Any] | None = None,
         familiarity: bytes | None = None,
+        signature: str | None = None,
         replace: bool = False,
     ) -> Bundle:
         """Install a model under a name: wholly or not at all. The caller has made sure that labels and model fit.
@@ -115,6 +117,7 @@ class Store:
             accuracy: Where known; see `Manifest`.
             lineage: More of the `Manifest`: backbone, parent, training and the like; the other arguments win.
             familiarity: Content of familiarity.npz; None: there is none.
+            signature: Content of the bundle's file `signature`; None: there is none.
             replace: Take the place of an installed model of this name.
 
         Raises:
@@ -132,6 +135,8 @@ class Store:
             }
         )
         files = bundle_files(model, labels, manifest, familiarity=familiarity)
+        if signature is not None:
+            files[SIGNATURE] = signature.encode()
         path = self._models / name
         with self._lock.writing():
             if not replace and (path.exists() or (self._shipped / name).exists()):

@@ -41,6 +41,7 @@ def install(
     licence: str | None = None,
     lineage: Mapping[str, Any] | None = None,
     familiarity: bytes | None = None,
+    signature: str | None = None,
     replace: bool = False,
 ) -> Bundle:
     """Install a model after it has classified one image and its labels have been counted.
@@ -51,7 +52,7 @@ def install(
         labels: One per output.
         name: One level of an MQTT topic.
         origin: What messages call the file.
-        crop, source, licence, lineage, familiarity, replace: See `Store.add`.
+        crop, source, licence, lineage, familiarity, signature, replace: See `Store.add`.
 
     Raises:
         ConfigError: The name or crop cannot be used, or the name is taken.
@@ -81,6 +82,7 @@ def install(
         licence=licence,
         lineage={**(lineage or {}), "outputs": examined.outputs},
         familiarity=known_familiarity(model) if familiarity is None else familiarity,
+        signature=signature,
         replace=replace,
     )
 

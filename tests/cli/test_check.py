@@ -122,3 +122,25 @@ def test_sources(tmp_path: Path) -> None:
     for source in ("", "csi://", "csi://x", "rtsp://", "gst:", "http://host/x", "file://", "-1", "/no/such/file"):
         with pytest.raises(ConfigError, match=r"^cameras\.a\.source = "):
             check_source("cameras.a.source", source)
+
+
+def test_whose_commands_are_carried_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = f"ed25519:{'A' * 43}="
+    assert main(["check", "--config", str(write(tmp_path, ""))]) == 0
+    assert "# commands: of everybody whom the broker lets publish them" in capsys.readouterr().out
+    trusting = write(tmp_path, f'[security]\ntrusted_keys = ["{key} the operator", "{key}"]')
+    monkeypatch.setitem(sys.modules, "nacl", None)
+    monkeypatch.setitem(sys.modules, "nacl.signing", None)
+    assert main(["check", "--config", str(trusting)]) == 2
+    assert capsys.readouterr().err.startswith("edged: PyNaCl is needed for security.trusted_keys")
+    monkeypatch.undo()
+    monkeypatch.setenv("EDGED_STORAGE__STATE_DIR", str(tmp_path / "state"))
+    pytest.importorskip("nacl", reason="needs PyNaCl (pip install pynacl)")
+    assert main(["check", "--config", str(trusting)]) == 0
+    assert f"# commands: only signed ones, by the operator, {key}" in capsys.readouterr().out
+    wrong = write(tmp_path, '[security]\ntrusted_keys = ["ed25519:AAAA me"]')
+    assert main(["check", "--config", str(wrong)]) == 2
+    assert "security.trusted_keys" in (said := capsys.readouterr().err)
+    assert "key 1: use ed25519:BASE64, as edgectl keygen prints it" in said

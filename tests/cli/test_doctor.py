@@ -40,7 +40,7 @@ def doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., 
 def test_all_is_well(mosquitto: Callable[..., Mosquitto], doctor: Any, tmp_path: Path) -> None:
     code, findings = doctor(mosquitto().url, {"main": f"dir://{PHOTOS}"})
     assert code == 0, findings
-    assert list(findings) == ["state", "model", "camera main", "broker", "sensors", "service"]
+    assert list(findings) == ["state", "model", "camera main", "broker", "commands", "sensors", "service"]
     assert "will be made" in findings["state"]["text"]
     assert not (tmp_path / "state").exists(), "looking changes nothing"
 

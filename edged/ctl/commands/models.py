@@ -1,4 +1,4 @@
-"""A device's models: list, push, use, remove.
+"""A device's models: list, sign, push, use, remove.
 
 Examples:
   edgectl models list
@@ -8,9 +8,12 @@ Examples:
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edged.ctl.commands import model_push
+from edged.errors import ConfigError
+from edged.terminal.program import DONE
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
@@ -28,6 +31,8 @@ def register(commands: Commands) -> None:
         "models", nargs="+", metavar="NAME|ID", help="an installed model, or the first digits of a version's id"
     )
     removed.add_argument("--previous", action="store_true", help="even the version that a rollback goes back to")
+    sign = family.add("sign", run_sign)
+    sign.add_argument("source", metavar="DIR", type=Path, help="a bundle's folder")
     model_push.register(family)
     commands.add("rollback", run_rollback)
 
@@ -91,6 +96,40 @@ def run_rollback(args: argparse.Namespace) -> int:
     from edged.ctl.jobs import ask_each
 
     return ask_each(args, "rollback", {}, _answers(args))
+
+
+def run_sign(args: argparse.Namespace) -> int:
+    """Sign a bundle: write the file `signature` into its folder.
+
+    It tells who made the model, whoever pushes it, and is made with the key that signs commands (`edgectl keygen`). A
+    device with trusted keys installs the bundle only if one of them signed it, and nothing of it was altered since;
+    `edged models verify` looks again.
+
+    Examples:
+      edgectl models sign ./my_model
+    """
+    from edged.contract.signed_bundle import SIGNATURE, BundleSignature, statement
+    from edged.ctl.parcel import read_parcel
+    from edged.ctl.signer import default_key_file, find_signer
+    from edged.terminal.text import print_json, print_line
+
+    if not args.source.is_dir():
+        raise ConfigError(f"{args.source}: is no bundle's folder")
+    parcel = read_parcel(args.source, whole=True, unsigned=True)
+    signer = find_signer(args.signing_key)
+    if signer is None:
+        raise ConfigError(f"{default_key_file()}: no such key; make one: edgectl keygen")
+    told = parcel.facts
+    signature = BundleSignature(signer.sign(statement(told)), told)
+    try:
+        (args.source / SIGNATURE).write_text(signature.encode(), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{args.source / SIGNATURE}: cannot be written: {(error.strerror or '').lower()}") from error
+    if args.json:
+        print_json({"file": str(args.source / SIGNATURE), "key": signature.signature.key.text, **told})
+    else:
+        print_line(f"{args.source / SIGNATURE}: {parcel.name} signed by {signature.signature.key.text}")
+    return DONE
 
 
 def _answers(args: argparse.Namespace) -> Any:
