@@ -325,8 +325,8 @@ class ModelsAddArgs(Args):
     kept. `replace`: take the place of an installed model of this name. `familiarity`: sha256 of another file that was
     sent, the bundle's familiarity.npz, without which nothing is called unknown. `patch`: sha256 of a file that was sent
     instead of the model's, see `contract.patch`: kilobytes that make the model, whose sha256 is given all the same, out
-    of one that the device has. Rejected where it has none that the patch is for. `signature`: what the bundle's file of that name
-    says (`contract.signed_bundle`); a device with trusted keys verifies it.
+    of one that the device has. Rejected where it has none that the patch is for. `signature`: what the bundle's file of
+    that name says (`contract.signed_bundle`); a device with trusted keys verifies it.
     """
 
     command = "models_add"
