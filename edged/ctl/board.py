@@ -106,10 +106,9 @@ class Totals:
 
     def line(self) -> str:
         """Write it for people."""
-        alerts = f"{self.alerts:,} with alerts"
         return (
             f"{counted(self.online + self.offline, 'device')}: {self.online:,} online, {self.offline:,} offline, "
-            f"{alerts} · {self.frames_per_s:,.0f} frames/s · {self.messages_per_s:,.0f} messages/s here"
+            f"{self.alerts:,} with alerts · {self.frames_per_s:,.0f} fps · {self.messages_per_s:,.0f} msg/s"
         )
 
 

@@ -160,7 +160,7 @@ def test_once_prints_a_table_and_json_a_line_per_device(broker_port: int, edgect
     first, second = (line.split() for line in table.stdout.splitlines()[2:4])
     assert first[:4] == ["tx2-02", "online", "drift", "cat"]
     assert second[:3] == ["tx2-01", "online", "cat"]
-    assert "2 devices: 2 online, 0 offline, 1 with alerts · 24 frames/s" in table.stdout
+    assert "2 devices: 2 online, 0 offline, 1 with alerts · 24 fps" in table.stdout
     told = {line["device"]: line for line in map(json.loads, machine.stdout.splitlines())}
     assert told["tx2-02"]["alerts"] == {"drift": "the lens is dirty"}
     assert (told["tx2-01"]["needs"], told["tx2-01"]["seen"]["main"]["label"]) == ([], "cat")

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from edged.ctl import connect, main
+from edged.ctl.rollout import step
 from edged.ctl.rollout.plan import Share, waves_of
 from tests.ctl.conftest import environment
 from tests.ctl.rollout.model_device import OLD, ModelDevice
@@ -137,7 +138,20 @@ def test_a_device_that_went_back_by_itself_is_noticed(devices: Devices, push: Ru
     assert done.returncode == 1
     assert "went back to mobilenet_v2" in done.stdout
     assert "the daemon ended while it was on trial" in done.stdout
-    assert line[FIRST].done["rollback"] == 0, "its old model answers already"
+    canary = line[FIRST].done
+    assert (canary["rollback"], canary["models_use"]) == (0, 1), "its old model answers already"
+
+
+def test_a_canary_that_does_not_answer_is_not_passed_over(
+    devices: Devices, push: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "SLOW_S", 2.0 - PATIENCE_S)
+    line = devices()
+    line[FIRST].stall = "models_use"
+    done = push()
+    assert done.returncode == 1, done
+    assert f"rolled back: {FIRST}: said nothing more of models_use" in done.stdout
+    assert {name for name, one in line.items() if one.done["models_add"]} == {FIRST}
 
 
 def test_offline_ones_are_named_and_the_same_command_goes_on_with_them(
@@ -194,7 +208,7 @@ def test_a_workstation_that_dies_goes_on_where_it_was(
     done = edgectl("rollout", "resume", str(record(tmp_path)["id"])[-8:])
     if command == "rollback":
         assert (done.returncode, canary.history) == (1, [OLD]), done
-        assert canary.done["rollback"] == 1
+        assert (canary.done["rollback"], canary.done["models_use"]) == (1, 1)
         assert set(phases(tmp_path).values()) == {"back", "waiting"}
     else:
         assert done.returncode == 0, done
