@@ -122,7 +122,7 @@ class ModelDevice(ScriptedDevice):
         if self.current != wanted:
             self.history.append(wanted)
         self._publish("model", self._model(), retain=True)
-        self._ended(command, "models_use", {"id": wanted})
+        self._ended(command, "models_use", {"id": wanted, "name": self.installed[wanted]})
         if wanted in self._gives_up:
             self.history.pop()
             given_up = Fallback(id=wanted, reason="the daemon ended while it was on trial", since=timestamp())

@@ -19,7 +19,7 @@ from edged.ctl.rollout import step
 from edged.ctl.rollout.plan import Share, waves_of
 from tests.ctl.conftest import environment
 from tests.ctl.rollout.model_device import OLD, ModelDevice
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_until
 
 MODEL = bytes(4) + b"TFL3" + bytes(1000)
 """What a scripted device takes for a network."""
@@ -127,6 +127,29 @@ def test_a_slower_model_is_taken_back_from_the_canary_and_nobody_else_gets_it(
     assert phases(tmp_path)[SECOND] == "waiting"
 
 
+def test_a_later_wave_that_is_worse_takes_back_the_canary_too(devices: Devices, push: Run) -> None:
+    slow = devices(SECOND, p95_ms={NEW: 90.0})
+    line = devices(*(set(NAMES) - {SECOND})) | slow
+    done = push()
+    assert done.returncode == 1
+    assert f"1 of 3 devices of the wave are worse; {SECOND}: latency p95" in done.stdout
+    assert all(one.history == [OLD] and one.done["models_use"] == 1 for one in line.values())
+
+
+def test_one_worse_device_of_many_is_taken_back_alone(devices: Devices, push: Run, tmp_path: Path) -> None:
+    many = [f"line-{number:02}" for number in range(12)]
+    ((_,), (odd, *_)) = waves_of(many, NEW, Share("1"), [])
+    line = devices(odd, p95_ms={NEW: 90.0}) | devices(*(set(many) - {odd}))
+    done = push()
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-2:] == [
+        f"birds ({NEW}) answers on 11 of 12 devices",
+        f"  {odd}: latency p95 20.0 → 90.0 ms",
+    ]
+    assert {name for name, one in line.items() if one.current == OLD} == {odd}
+    assert record(tmp_path)["status"] == "done"
+
+
 def test_limits_are_taken_from_the_command_line(devices: Devices, push: Run) -> None:
     devices(p95_ms={NEW: 90.0})
     assert push("--slower", "400%").returncode == 0
@@ -217,6 +240,29 @@ def test_a_workstation_that_dies_goes_on_where_it_was(
         assert [one.done["models_use"] for one in line.values()] == [1] * 4
 
 
+def test_nobody_else_touches_a_roll_out_that_runs_and_one_killed_in_its_hold_is_watched_again(
+    devices: Devices, push: Run, edgectl: Run, bundle: Path, broker_port: int, tmp_path: Path
+) -> None:
+    line = devices()
+    arguments = ["--canary", "1", "--hold", "1h", "--baseline", "0.4s"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "edged.ctl", "--device", "line-*", "models", "push", str(bundle), *arguments],
+        env=environment(broker_port, XDG_STATE_HOME=str(tmp_path)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        folder = tmp_path / "edged" / "rollouts"
+        wait_until(lambda: list(folder.glob("*.json")) and phases(tmp_path)[FIRST] == "switched", what="the hold")
+        other = edgectl("rollout", "abort", "birds")
+        assert (other.returncode, line[FIRST].current) == (1, NEW)
+        assert "another edgectl is at it" in other.stderr
+        process.kill()
+    done = push()  # the same command, with a shorter hold
+    assert done.returncode == 0, done
+    assert "goes on: 1 watched, 3 to come" in done.stdout
+    assert [one.done["models_use"] for one in line.values()] == [1] * 4
+
+
 @pytest.mark.parametrize("phase", ["failed", "switched"])
 def test_a_canary_that_failed_before_an_interruption_is_not_passed_over(
     devices: Devices, push: Run, edgectl: Run, tmp_path: Path, phase: str
@@ -232,6 +278,14 @@ def test_a_canary_that_failed_before_an_interruption_is_not_passed_over(
     assert done.returncode == 1, done
     assert {name for name, one in line.items() if one.done["models_add"]} == {FIRST}
     assert record(tmp_path)["status"] == "back"
+
+
+def test_use_without_a_roll_out(devices: Devices, edgectl: Run, bundle: Path, tmp_path: Path) -> None:
+    line = devices("line-1", "line-2")
+    done = edgectl("--device", "all", "models", "push", str(bundle), "--use")
+    assert (done.returncode, done.stdout.splitlines()) == (0, [f"{one}: birds ({NEW}) answers" for one in line]), done
+    assert {one.current for one in line.values()} == {NEW}
+    assert not (tmp_path / "edged").exists()
 
 
 def test_wrong_use_is_one_line_and_2(edgectl: Run, push: Run, bundle: Path) -> None:
