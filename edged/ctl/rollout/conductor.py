@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from edged.ctl.rollout.observation import TOPICS, Watch, trouble
 from edged.ctl.rollout.record import OPEN, TOUCHED, RecordFile
 from edged.ctl.rollout.step import Send, take_back, truth, use
 from edged.ctl.rollout.telling import NAMED, beside, medians, named, reason, span
-from edged.ctl.rollout.verdict import ENOUGH, Measured, ends, judge
+from edged.ctl.rollout.verdict import ENOUGH, Measured, Sample, ends, judge
 from edged.plural import counted
 from edged.terminal.program import DONE, FAILED
 from edged.terminal.progress import progress
@@ -184,21 +184,26 @@ class Conductor:
         with progress(f"before, {counted(len(devices), 'device')}", quiet=self._json) as tell:
             for share in self._watching(watch, devices, record.baseline_s):
                 tell(share, text=beside(watch, devices), stage="before")
+        changes: dict[str, dict[str, Any]] = {}
+        accuracies = self._accuracies(devices)
         for device in devices:
             one = watch.devices[device]
+            measured = Measured.of(one.samples, accuracies[device])
             if one.online is False:
-                self._file.change(device, why="offline")  # it waits on
+                changes[device] = {"why": "offline"}  # it waits on
                 self._tell("offline", f"  {device}: offline", device=device)
-                continue
-            measured = Measured.of(one.samples, accuracy_on(self._client, device))
-            if measured.messages < ENOUGH:
+            elif measured.messages < ENOUGH:
                 told = counted(measured.messages, "telemetry message")
                 why = f"cannot be judged: it sent {told} in {span(max(_EXTENDED * record.baseline_s, _EXTENDED_S))}"
-                self._file.change(device, phase="failed", why=why)
-                self._tell("failed", f"  {device}: {record.devices[device].why}", device=device)
-                continue
-            self._file.change(device, boot=one.boot, alerts=sorted(one.alerts), baseline=measured)
-            self._tell("before", f"  {device}: {medians(measured)}", device=device, measured=measured.model_dump())
+                changes[device] = {"phase": "failed", "why": why}
+                self._tell("failed", f"  {device}: {why}", device=device, why=why)
+            else:
+                changes[device] = {"boot": one.boot, "alerts": sorted(one.alerts), "baseline": measured}
+                self._tell("before", f"  {device}: {medians(measured)}", device=device, measured=measured.model_dump())
+        self._file.change_each(changes)
+
+    def _accuracies(self, devices: Sequence[str]) -> dict[str, float | None]:
+        return dict(for_each(devices, lambda device: accuracy_on(self._client, device)))
 
     def _switch(self, device: str) -> str | None:
         """Install the model on one device and let it answer, as far as that is still to do; on a thread of many.
@@ -253,17 +258,20 @@ class Conductor:
         boots = {one: record.devices[one].boot if one in self._here else None for one in devices}
         watch = Watch(devices, boots, skip=1)
         worse: list[str] = []
+        judged: dict[str, int] = {}
 
         def look_at(over: bool) -> None:
             now = time.monotonic()
             for device in devices:
-                if device in worse:
+                one = watch.devices[device]
+                news = judged.get(device) != len(one.samples) or one.online is False or over
+                if device in worse or not news:
                     continue
-                known = record.devices[device]
-                why = trouble(watch.devices[device], known, record.model, record.limits, now, over=over)
+                judged[device] = len(one.samples)
+                why = trouble(one, record.devices[device], record.model, record.limits, now, over=over)
                 if why is not None:
                     worse.append(device)
-                    measured = Measured.of(watch.devices[device].samples)
+                    measured = Measured.of(one.samples)
                     self._file.change(device, why=why, after=measured)
                     self._tell("worse", f"  {device}: {why}", device=device, why=why, measured=measured.model_dump())
 
@@ -274,26 +282,30 @@ class Conductor:
                 if ends(len(worse), len(wave), canaries=canaries):
                     return worse
         look_at(over=True)
-        for device in devices:
-            if device not in worse:
-                measured = Measured.of(watch.devices[device].samples, accuracy_on(self._client, device))
-                self._has_held(device, measured, worse)
+        worse += self._held({one: watch.devices[one].samples for one in devices if one not in worse})
         return worse
 
-    def _has_held(self, device: str, measured: Measured, worse: list[str]) -> None:
-        """Note that a device has held; unless its accuracy, which was asked for last, has fallen."""
+    def _held(self, samples: Mapping[str, Sequence[Sample]]) -> list[str]:
+        """Note that devices have held; return those whose accuracy, which is asked for last, has fallen."""
         record = self._file.record
-        before = record.devices[device].baseline or Measured(messages=0)
-        verdict = judge(before, measured, record.limits)
-        if verdict.worse:
-            worse.append(device)
-            self._file.change(device, why=", ".join(verdict.worse), after=measured)
-            self._tell("worse", f"  {device}: {record.devices[device].why}", device=device)
-            return
-        unjudged = f"not judged: {', '.join(verdict.unjudged)}" if verdict.unjudged else None
-        self._file.change(device, phase="held", after=measured, why=unjudged)
-        shown = f"  {device}: {medians(measured)}: holds" + (f" ({unjudged})" if unjudged else "")
-        self._tell("held", shown, device=device, measured=measured.model_dump(), unjudged=verdict.unjudged)
+        changes: dict[str, dict[str, Any]] = {}
+        worse = []
+        for device, accuracy in self._accuracies(list(samples)).items():
+            measured = Measured.of(samples[device], accuracy)
+            verdict = judge(record.devices[device].baseline or Measured(messages=0), measured, record.limits)
+            dumped = measured.model_dump()
+            if verdict.worse:
+                worse.append(device)
+                why = ", ".join(verdict.worse)
+                changes[device] = {"why": why, "after": measured}
+                self._tell("worse", f"  {device}: {why}", device=device, why=why, measured=dumped)
+                continue
+            unjudged = f"not judged: {', '.join(verdict.unjudged)}" if verdict.unjudged else None
+            changes[device] = {"phase": "held", "after": measured, "why": unjudged}
+            shown = f"  {device}: {medians(measured)}: holds" + (f" ({unjudged})" if unjudged else "")
+            self._tell("held", shown, device=device, measured=dumped, unjudged=verdict.unjudged)
+        self._file.change_each(changes)
+        return worse
 
     def _watching(self, watch: Watch, devices: Sequence[str], seconds: float) -> Iterator[float]:
         """Fill a watch, and yield what share of its time is over, about twice a second.

@@ -12,7 +12,7 @@ import hashlib
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -189,14 +189,28 @@ class RecordFile:
         Raises:
             CommandError: It cannot be written: then nothing more must be done that it does not tell of.
         """
+        if device is not None:
+            self.change_each({device: values})
+            return
         with self._saving:
-            target: BaseModel = self.record if device is None else self.record.devices[device]
-            for name, value in values.items():
-                setattr(target, name, value)
-            self.record.changed = timestamp()
-            self._write(self.record.model_dump_json(indent=1, exclude_none=True).encode() + b"\n")
+            self._change(self.record, values)
+            self._write()
 
-    def _write(self, data: bytes) -> None:
+    def change_each(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
+        """As `change`, for many devices at once: the file of a large fleet takes a while to write."""
+        with self._saving:
+            for device, values in changes.items():
+                self._change(self.record.devices[device], values)
+            self._write()
+
+    @staticmethod
+    def _change(target: BaseModel, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            setattr(target, name, value)
+
+    def _write(self) -> None:
+        self.record.changed = timestamp()
+        data = self.record.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
         draft = self._path.with_name(f".tmp.{secrets.token_hex(6)}")
         try:
             with draft.open("xb") as file:
