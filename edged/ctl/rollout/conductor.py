@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from edged.ctl.choice import Choice
@@ -13,11 +12,12 @@ from edged.ctl.each import for_each
 from edged.ctl.errors import NoAnswerError, RejectedError
 from edged.ctl.fleet import Fleet, look
 from edged.ctl.rollout.accuracy import accuracy_on
-from edged.ctl.rollout.observation import TOPICS, Watch, trouble
+from edged.ctl.rollout.observation import Watch, trouble
 from edged.ctl.rollout.record import OPEN, TOUCHED, RecordFile
 from edged.ctl.rollout.step import Send, take_back, truth, use
 from edged.ctl.rollout.telling import NAMED, beside, medians, named, reason, span
 from edged.ctl.rollout.verdict import ENOUGH, Measured, Sample, ends, judge
+from edged.ctl.rollout.watching import longest, watching
 from edged.plural import counted
 from edged.terminal.program import DONE, FAILED
 from edged.terminal.progress import progress
@@ -25,11 +25,6 @@ from edged.terminal.text import print_json, print_line
 
 SENT_AT_A_TIME = 8
 """Devices that a model is sent to at once: a window of each is on its way."""
-_FILTERED_EACH = 50
-"""More devices than this are picked out of what all say: a broker has many filters to compare otherwise."""
-_TICK_S = 0.5
-_EXTENDED, _EXTENDED_S = 3.0, 60.0
-"""Where a device tells too little to be judged, it is watched for so many times as long, and at least for a minute."""
 
 
 class Conductor:
@@ -182,7 +177,7 @@ class Conductor:
         watch = Watch(devices)
         self._tell("baseline", f"  measuring for {span(record.baseline_s)} what they are like before", devices=devices)
         with progress(f"before, {counted(len(devices), 'device')}", quiet=self._json) as tell:
-            for share in self._watching(watch, devices, record.baseline_s):
+            for share in watching(self._client, watch, record.baseline_s):
                 tell(share, text=beside(watch, devices), stage="before")
         changes: dict[str, dict[str, Any]] = {}
         accuracies = self._accuracies(devices)
@@ -194,7 +189,7 @@ class Conductor:
                 self._tell("offline", f"  {device}: offline", device=device)
             elif measured.messages < ENOUGH:
                 told = counted(measured.messages, "telemetry message")
-                why = f"cannot be judged: it sent {told} in {span(max(_EXTENDED * record.baseline_s, _EXTENDED_S))}"
+                why = f"cannot be judged: it sent {told} in {span(longest(record.baseline_s))}"
                 changes[device] = {"phase": "failed", "why": why}
                 self._tell("failed", f"  {device}: {why}", device=device, why=why)
             else:
@@ -276,7 +271,7 @@ class Conductor:
                     self._tell("worse", f"  {device}: {why}", device=device, why=why, measured=measured.model_dump())
 
         with progress(f"hold, {counted(len(devices), 'device')}", quiet=self._json) as tell:
-            for share in self._watching(watch, devices, record.hold_s):
+            for share in watching(self._client, watch, record.hold_s):
                 tell(share, text=beside(watch, devices), stage="hold")
                 look_at(over=False)
                 if ends(len(worse), len(wave), canaries=canaries):
@@ -306,33 +301,6 @@ class Conductor:
             self._tell("held", shown, device=device, measured=dumped, unjudged=verdict.unjudged)
         self._file.change_each(changes)
         return worse
-
-    def _watching(self, watch: Watch, devices: Sequence[str], seconds: float) -> Iterator[float]:
-        """Fill a watch, and yield what share of its time is over, about twice a second.
-
-        It lasts longer where a device has told too little to be judged. While the broker is away its clock stands.
-        """
-        passed, limit = 0.0, seconds
-        with self._heard(devices) as heard:
-            at = time.monotonic()
-            while passed < limit:
-                look_at = at + _TICK_S
-                while (message := heard.get(look_at - time.monotonic())) is not None:
-                    watch.take(message)
-                    if time.monotonic() > look_at:
-                        break
-                before, at = at, time.monotonic()
-                if self._client.connected:
-                    passed += at - before
-                enough = all(len(one.samples) >= ENOUGH or one.online is False for one in watch.devices.values())
-                limit = seconds if enough else max(_EXTENDED * seconds, _EXTENDED_S)
-                yield min(1.0, passed / seconds)
-
-    @contextmanager
-    def _heard(self, devices: Sequence[str]) -> Iterator[Any]:
-        level = ["+"] if len(devices) > _FILTERED_EACH else devices
-        with self._client.subscribe(*(f"{one}/{topic}" for one in level for topic in TOPICS)) as heard:
-            yield heard
 
     def _take_back(self, devices: Sequence[str]) -> None:
         """Let the old models answer again; a device that cannot be reached stays to be taken back."""

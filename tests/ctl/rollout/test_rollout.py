@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from edged.ctl import connect, main
-from edged.ctl.rollout import step
+from edged.ctl.rollout import conductor, step
 from edged.ctl.rollout.plan import Share, waves_of
 from tests.ctl.conftest import environment
 from tests.ctl.rollout.model_device import OLD, ModelDevice
@@ -148,6 +148,18 @@ def test_one_worse_device_of_many_is_taken_back_alone(devices: Devices, push: Ru
     ]
     assert {name for name, one in line.items() if one.current == OLD} == {odd}
     assert record(tmp_path)["status"] == "done"
+
+
+def test_a_model_that_names_the_labeled_images_worse_is_taken_back(
+    devices: Devices, push: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = devices()
+    monkeypatch.setattr(conductor, "accuracy_on", lambda _, device: 0.9 if line[device].current == OLD else 0.7)
+    done = push()
+    assert done.returncode == 1
+    assert f"rolled back: {FIRST}: accuracy 90.0% → 70.0%" in done.stdout
+    assert {one.current for one in line.values()} == {OLD}
+    assert push("--less-accurate", "25%").returncode == 0, "the same command begins anew after all was taken back"
 
 
 def test_limits_are_taken_from_the_command_line(devices: Devices, push: Run) -> None:
