@@ -44,9 +44,14 @@ class Entry:
     interval_s: float | None = None
     outbox: deque[int] = field(default_factory=lambda: deque(maxlen=_GROWING))
 
+    @property
+    def online(self) -> bool:
+        """Whether it is there: it said so, or it sends telemetry to a broker that hands out nothing it has kept."""
+        return self.known.online or (self.known.state is None and self.told_at is not None)
+
     def state(self, now: float) -> str:
         """Return offline, silent, degraded or online."""
-        if not self.known.online:
+        if not self.online:
             return "offline"
         patience_s = max(_SILENT_S, _MISSED * self.interval_s) if self.interval_s is not None else float("inf")
         if self.told_at is not None and now - self.told_at > patience_s:
@@ -81,7 +86,7 @@ class Entry:
         line: dict[str, Any] = {"device": known.id, "state": self.state(now), "needs": self.needs(now)}
         if known.model is not None:
             line["model"] = {"id": known.model.id, "name": known.model.name}
-        if (job := known.job) is not None and known.online and job.status not in FINAL:
+        if (job := known.job) is not None and self.online and job.status not in FINAL:
             line["job"] = {"id": job.id, "cmd": job.cmd, "stage": job.stage, "progress": job.progress}
         if self.alerts:
             line["alerts"] = {name: alert.reason for name, alert in sorted(self.alerts.items())}
@@ -169,7 +174,7 @@ class Board:
     @property
     def complete(self) -> bool:
         """Whether each device that is online has sent telemetry."""
-        return all(entry.told_at is not None for entry in self._entries.values() if entry.known.online)
+        return all(entry.told_at is not None for entry in self._entries.values() if entry.online)
 
     def entries(self, now: float) -> Iterator[Entry]:
         """Yield devices, those that need attention first: offline, silent, alerts, throttled, outbox, degraded."""
@@ -184,7 +189,7 @@ class Board:
         """Count."""
         while self._arrivals and now - self._arrivals[0] > _RATE_S:
             self._arrivals.popleft()
-        online = [entry for entry in self._entries.values() if entry.known.online]
+        online = [entry for entry in self._entries.values() if entry.online]
         return Totals(
             online=len(online),
             offline=len(self._entries) - len(online),

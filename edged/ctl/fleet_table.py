@@ -162,7 +162,7 @@ def _model(entry: Entry, _: float) -> Text:
 
 def _job(entry: Entry, _: float) -> Text:
     job = entry.known.job
-    if job is None or job.status in FINAL or not entry.known.online:
+    if job is None or job.status in FINAL or not entry.online:
         return Text("")
     return text(f"{job.cmd} {job.progress:.0%}", "cyan")
 

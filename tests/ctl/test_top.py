@@ -105,6 +105,14 @@ def test_a_device_that_says_online_and_nothing_more_is_silent() -> None:
     assert needs(board, 41.0) == {"a": ["silent"]}
 
 
+def test_a_device_whose_state_the_broker_does_not_hand_out_is_online_while_it_talks() -> None:
+    board = board_of(said("a", "telemetry", telemetry()))
+    assert needs(board) == {"a": []}
+    assert board.totals(1.0).online == 1
+    board.take(said("a", "state", b"offline"))
+    assert needs(board) == {"a": ["offline"]}
+
+
 def test_others_are_not_listened_to_and_a_forgotten_one_goes() -> None:
     board = board_of(said("line-1", "state", b"online"), said("desk", "state", b"online"), choice="line-*")
     assert list(needs(board)) == ["line-1"]

@@ -12,8 +12,8 @@ from edged.ctl.client import Client
 def accuracy_on(client: Client, device: str) -> float | None:
     """Return the share of its labeled images that the model which answers names rightly, 0..1; None: it does not say.
 
-    No command judges a model on the images of a device: a training's report tells the accuracy of what it has trained,
-    and a model that was pushed was not trained there.
+    No command does that and no more. `models_judge` judges a model that was learned together, and lets it answer, too:
+    it goes on by itself when the workstation dies, and could switch a device that was taken back meanwhile.
     """
     del client, device
     return None
