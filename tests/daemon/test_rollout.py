@@ -30,7 +30,6 @@ def test_a_slower_model_is_taken_back_from_the_canary(
 ) -> None:
     monkeypatch.setattr(connect, "_CONNACK_V5_S", PATIENCE_S)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "workstation"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     fast = made(FAST)
     slow, labels = make(replace(KINDS[FAST], size=448)).write(tmp_path, "slow")  # the same layers, twelve times as long
     seen = {}

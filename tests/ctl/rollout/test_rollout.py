@@ -70,7 +70,6 @@ def edgectl(
         monkeypatch.delenv(name)
     monkeypatch.setenv("EDGECTL_BROKER", f"mqtt://127.0.0.1:{broker_port}")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def run(*args: str) -> Done:
         capsys.readouterr()
@@ -232,7 +231,7 @@ def test_a_workstation_that_dies_goes_on_where_it_was(
     canary.stall = command
     with subprocess.Popen(
         [sys.executable, "-m", "edged.ctl", "--device", "line-*", "models", "push", str(bundle), *OPTIONS],
-        env=environment(broker_port, XDG_STATE_HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache")),
+        env=environment(broker_port, XDG_STATE_HOME=str(tmp_path)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
@@ -260,7 +259,7 @@ def test_nobody_else_touches_a_roll_out_that_runs_and_one_killed_in_its_hold_is_
     arguments = ["--canary", "1", "--hold", "1h", "--baseline", "0.4s"]
     with subprocess.Popen(
         [sys.executable, "-m", "edged.ctl", "--device", "line-*", "models", "push", str(bundle), *arguments],
-        env=environment(broker_port, XDG_STATE_HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache")),
+        env=environment(broker_port, XDG_STATE_HOME=str(tmp_path)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
