@@ -80,6 +80,12 @@ def altered(payload: bytes, old: bytes, new: bytes) -> bytes:
     return payload.replace(old, new)
 
 
+def respelled(payload: bytes) -> bytes:
+    """The same signature in another spelling: the last four bits of 88 digits of base64 are not of the 64 bytes."""
+    digit = payload[-5:-4]
+    return payload[:-5] + bytes([digit[0] + 1]) + payload[-4:]
+
+
 NOT_OF_THIS = "its signature is not of this command to d1: it is another one's, or for another device, or something was"
 FORGED: dict[str, tuple[Callable[[], bytes], str]] = {
     "unsigned": (body, "is not signed; this device takes only commands signed by one of its trusted keys"),
@@ -110,6 +116,7 @@ FORGED: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: altered(signed(body()), b"ed25519:", b"ed25519:*"),
         "not ed25519:KEY:SIGNATURE with 32 and 64",
     ),
+    "base64 with other bits that say nothing": (lambda: respelled(signed(body())), "not ed25519:KEY:SIGNATURE"),
     "cut off": (lambda: signed(body())[:-8] + b'"}', "not ed25519:KEY:SIGNATURE"),
     "huge": (
         lambda: body()[:-1] + b',"signature":"ed25519:' + b"A" * 60_000 + b'"}',
@@ -174,6 +181,7 @@ def test_what_was_recorded_is_answered_again_while_it_is_known_and_too_old_later
     assert device.ran == ["a1"]
     forged = altered(recorded, b"{}", b'{"quality":1}')
     assert NOT_OF_THIS in device.gets(forged), "an id that is known opens nothing"
+    assert "are allowed" in device.gets(signed(body(camera="c" * 70_000))), "nor does it where nothing was looked at"
     old = signed(body("a2", ts=datetime.now(timezone.utc) - WINDOW - timedelta(seconds=1)))
     assert "more than 10 minutes ago" in device.gets(old)
     assert device.ran == ["a1"]
