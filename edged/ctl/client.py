@@ -51,6 +51,7 @@ class Client:
         self._lock = threading.Lock()
         self._subscriptions: list[Subscription] = []
         self._granted: dict[int, bool] = {}
+        self._denied: set[int] = set()
         self._suback = threading.Condition()
         self._calls: dict[str, tuple[Subscription, Subscription]] = {}
 
@@ -64,6 +65,7 @@ class Client:
         mqtt.on_message = self._on_message
         mqtt.on_subscribe = self._on_subscribe
         mqtt.on_connect = self._on_connect
+        mqtt.on_publish = self._on_publish
         self._mqtt = mqtt
         return self
 
@@ -164,6 +166,7 @@ class Client:
 
         Raises:
             UnreachableError: The broker did not take it in time.
+            AccessRefusedError: It forbids it, and says so: MQTT 3.1.1 has no way to.
         """
         info = self.send(topic, payload, expires_s=expires_s, retain=retain)
         patience_s = self.timeout_s if timeout_s is None else timeout_s
@@ -174,6 +177,8 @@ class Client:
             taken = False
         if not taken:
             raise UnreachableError(f"{self.url} did not take the message within {patience_s:g} s")
+        if info.mid in self._denied:
+            raise AccessRefusedError(f"{self.url} does not let this user publish {self.prefix}/{topic}")
 
     def command(
         self, device: str, name: str, args: Mapping[str, Any] | None = None, *, timeout_s: float | None = None
@@ -189,7 +194,7 @@ class Client:
             timeout_s: How long to wait for the ack; None: the client's. The command itself expires a little later.
 
         Raises:
-            RejectedError: The device refuses it; the text is the device's reason.
+            RejectedError: The device refuses it, or the broker says that it does; the text tells the reason.
             NoAnswerError: No ack in time.
         """
         patience_s = self.timeout_s if timeout_s is None else timeout_s
@@ -204,7 +209,11 @@ class Client:
         images = self.subscribe(f"{device}/image/{command_id}")
         self._calls[command_id] = (answers, images)
         payload = command_json(command_id, given, expires_s)
-        self.publish(f"{device}/cmd/{name}", payload, expires_s=expires_s, timeout_s=patience_s)
+        try:
+            self.publish(f"{device}/cmd/{name}", payload, expires_s=expires_s, timeout_s=patience_s)
+        except AccessRefusedError as error:  # this device's alone, perhaps: others are still asked
+            self.forget(command_id)
+            raise RejectedError(str(error)) from error
         end = time.monotonic() + patience_s
         while message := answers.get(end - time.monotonic()):
             if message.levels[0] == "job":
@@ -302,6 +311,10 @@ class Client:
         with self._suback:
             self._granted[mid] = all(code.value < _REFUSED for code in codes)
             self._suback.notify_all()
+
+    def _on_publish(self, _client: paho.Client, _data: object, mid: int, reason: Any, _properties: Any) -> None:
+        """Called before paho tells that the message is published."""
+        (self._denied.add if reason.is_failure else self._denied.discard)(mid)
 
     def _on_connect(self, client: paho.Client, _data: object, _flags: Any, reason: Any, _properties: Any) -> None:
         """After a reconnect the broker knows nothing of the clean session before it."""

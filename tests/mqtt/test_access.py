@@ -11,6 +11,8 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from edged.ctl.client import Client
+from edged.ctl.errors import AccessRefusedError, RejectedError
 from edged.mqtt.broker import brokers
 from edged.mqtt.probe import try_logins
 from edged.settings import MqttSettings
@@ -252,3 +254,13 @@ def test_a_certificate_says_who_one_is_and_no_name_does(kind: str, running: Brok
     wait_until(lambda: ("tx2-01/cmd/status", "end") in device.got(), what="the end")
     assert device.got() == {("tx2-01/cmd/status", "end")}
     device.close()
+
+
+def test_edgectl_tells_that_the_broker_denied_a_command(running: Brokers, tmp_path: Path) -> None:
+    port = running.port("mosquitto", "password")
+    of = settings(running.made, port, tmp_path, username="dashboard", secret=password("dashboard"))
+    with Client(brokers(of), timeout_s=PATIENCE_S) as client:
+        with pytest.raises(RejectedError, match="does not let this user publish edged/tx2-01/cmd/set"):
+            client.command("tx2-01", "set", {"fps": 1})
+        with pytest.raises(AccessRefusedError):
+            client.publish("dashboard/state", b"online")
