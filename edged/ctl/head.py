@@ -1,7 +1,8 @@
 """The heads that `edgectl learn` has made, as this workstation keeps them: a bundle, and what each device said of it.
 
 They lie in `$XDG_STATE_HOME/edgectl/learn/<name>/<network>/`, so that a device that joins later can get the head
-without another training.
+without another training. A new head lies in `<network>.new/` until a device takes it: one that every device refuses
+does not stand in place of one that answers.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from edged.errors import ConfigError
 
 _FILE = "devices.json"
 _BUNDLE = "bundle"
+_NEW = ".new"
 
 
 def folder_of(name: str) -> Path:
@@ -49,20 +51,22 @@ class Head:
 
     @classmethod
     def keep(cls, name: str, backbone: tuple[str, str], model: str, bundle: Path) -> Head:
-        """Take a new bundle's folder over; it stands in place of the head before it, whose judgements are forgotten.
+        """Take a new bundle's folder over; until a device takes it, the head before it stays.
 
         Args:
             name: Of the heads.
             backbone: Name of the network, and the hash of its file.
             model: Id of the bundle.
             bundle: Its folder; it is moved.
+
+        Raises:
+            ConfigError: It cannot be written.
         """
-        head = cls(folder_of(name) / backbone[1][:12], model, backbone[0])
+        head = cls(folder_of(name) / f"{backbone[1][:12]}{_NEW}", model, backbone[0])
         try:
-            head.folder.mkdir(parents=True, exist_ok=True)
-            (head.folder / _FILE).unlink(missing_ok=True)  # first: what it says is of the bundle that goes now
-            if head.bundle.exists():
-                shutil.rmtree(head.bundle)
+            if head.folder.exists():
+                shutil.rmtree(head.folder)
+            head.folder.mkdir(parents=True)
             shutil.move(bundle, head.bundle)
         except OSError as error:
             raise ConfigError(f"{head.folder}: cannot be written: {error.strerror or error}") from error
@@ -71,9 +75,11 @@ class Head:
 
     @classmethod
     def read(cls, name: str) -> list[Head]:
-        """Return the heads of this name, those of no use left out."""
+        """Return the heads of this name that a device has taken; those of no use are left out."""
         heads = []
         for path in sorted(folder_of(name).glob(f"*/{_FILE}")):
+            if path.parent.suffix == _NEW:
+                continue
             try:
                 told = json.loads(path.read_bytes())
                 heads.append(cls(path.parent, str(told["model"]), str(told["backbone"]), dict(told["devices"])))
@@ -96,13 +102,32 @@ class Head:
         self.devices[device] = judgement
         self.write()
 
+    def establish(self) -> None:
+        """Put a new head that a device has taken in place of the one before; nobody may be reading its files now.
+
+        Raises:
+            ConfigError: It cannot be written.
+        """
+        if self.folder.suffix != _NEW or not any(said.get("answers") for said in self.devices.values()):
+            return
+        place = self.folder.with_suffix("")
+        try:
+            if place.exists():
+                shutil.rmtree(place)
+            self.folder = self.folder.rename(place)
+        except OSError as error:
+            raise ConfigError(f"{place}: cannot be written: {error.strerror or error}") from error
+
     def write(self) -> None:
         """Write what devices have said."""
         path = self.folder / _FILE
+        draft = path.with_suffix(".draft")
         told = {"model": self.model, "backbone": self.backbone, "devices": self.devices}
-        draft = path.with_suffix(".new")
-        draft.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        draft.replace(path)
+        try:
+            draft.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            draft.replace(path)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written: {error.strerror or error}") from error
 
     @property
     def trusted(self) -> bool:

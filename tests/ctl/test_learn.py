@@ -79,28 +79,49 @@ def bundle(folder: Path) -> Path:
     return folder
 
 
+TAKEN = {"images": 12, "answers": True, "decision": {"verdict": "promoted"}}
+REFUSED = {"images": 12, "answers": False, "decision": {"verdict": "refused"}}
+
+
 def test_a_head_is_kept_with_what_devices_said_of_it(tmp_path: Path) -> None:
     head = Head.keep("together", ("small", "a" * 64), "0123456789ab", bundle(tmp_path / "one"))
     assert not head.trusted  # nobody has judged it
-    head.said("line-1", {"images": 12, "answers": True, "decision": {"verdict": "promoted"}})
+    head.said("line-1", TAKEN)
+    head.establish()
     (kept,) = Head.read("together")
     assert (kept.model, kept.backbone, kept.trusted) == ("0123456789ab", "small", True)
     assert (kept.bundle / "model.tflite").read_bytes() == b"TFL3"
-    kept.said("line-2", {"images": 12, "answers": False, "decision": {"verdict": "refused"}})
+    kept.said("line-2", REFUSED)
     assert not kept.trusted  # as many refused as took it
-    kept.said("line-3", {"images": 0, "answers": True, "decision": {"verdict": "promoted"}})
+    kept.said("line-3", {**TAKEN, "images": 0})
     assert not kept.trusted  # who could not judge does not count
     kept.said("line-4", {"error": "gone"})
-    kept.said("line-5", {"images": 2, "answers": True, "decision": {"verdict": "promoted"}})
+    kept.said("line-5", TAKEN)
     assert kept.trusted
+    assert [len(one.devices) for one in Head.read("together")] == [5]
 
-    Head.keep("together", ("small", "a" * 64), "ba9876543210", bundle(tmp_path / "two"))
-    (again,) = Head.read("together")
-    assert (again.model, again.devices) == ("ba9876543210", {})
-    Head.keep("together", ("large", "b" * 64), "ffffffffffff", bundle(tmp_path / "three"))
-    assert [head.backbone for head in Head.read("together")] == ["small", "large"]
+
+def test_a_new_head_stands_in_place_of_the_old_one_once_a_device_takes_it(tmp_path: Path) -> None:
+    def models() -> list[str]:
+        return [head.model for head in Head.read("together")]
+
+    def made(model: str, said: dict[str, Any], backbone: str = "a") -> Head:
+        head = Head.keep("together", ("small", 64 * backbone), model, bundle(tmp_path / model))
+        head.said("line-1", said)
+        head.establish()
+        return head
+
+    made("old", TAKEN).said("line-2", TAKEN)
+    made("bad", REFUSED)
+    assert models() == ["old"]
+    new = made("new", TAKEN)
+    assert models() == ["new"]
+    assert new.bundle.is_dir()
+    assert list(Head.read("together")[0].devices) == ["line-1"]  # what was said of the old one is forgotten
+    made("other", TAKEN, "b")
+    assert models() == ["new", "other"]
     (folder_of("together") / ("a" * 12) / "devices.json").write_text("{")
-    assert [head.backbone for head in Head.read("together")] == ["large"]
+    assert models() == ["other"]
 
 
 def quiet(*_: Any, **__: Any) -> None:

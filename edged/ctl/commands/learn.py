@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _learn(client: Client, devices: Sequence[str], given: dict[str, Any], args: argparse.Namespace) -> int:
     from edged.ctl import together
-    from edged.terminal.progress import progress
+    from edged.terminal.text import note
 
     answers = _fetch(client, devices, args)
     code = DONE if len(answers) == len(devices) else FAILED
@@ -94,15 +94,28 @@ def _learn(client: Client, devices: Sequence[str], given: dict[str, Any], args: 
     if not args.group_by_backbone:
         together.check_same_backbone(groups)
     for group in groups.values():
-        with_images = {device: answer for device, answer in group.items() if answer.told.images}
-        if not with_images:
-            raise CommandError(f"no labeled image on {', '.join(group)}; `edgectl images push` sends some")
-        with progress("training", quiet=args.json) as tell:
-            head, outcome = together.train(with_images, given, args.name, uuid4().hex, tell)
-        _tell_training(head, outcome, with_images, args)
-        images = {device: answer.told.images for device, answer in group.items()}
-        code = max(code, _offer(client, head, images, args))
+        try:
+            code = max(code, _learn_group(client, group, given, args))
+        except CommandError as error:
+            if len(groups) == 1:
+                raise
+            note("edgectl", str(error))  # the other networks' heads are still made
+            code = FAILED
     return code
+
+
+def _learn_group(client: Client, group: Mapping[str, Answer], given: dict[str, Any], args: argparse.Namespace) -> int:
+    """Train one head on what devices with one network share, and offer it to them."""
+    from edged.ctl import together
+    from edged.terminal.progress import progress
+
+    with_images = {device: answer for device, answer in group.items() if answer.told.images}
+    if not with_images:
+        raise CommandError(f"no labeled image on {', '.join(group)}; `edgectl images push` sends some")
+    with progress("training", quiet=args.json) as tell:
+        head, outcome = together.train(with_images, given, args.name, uuid4().hex, tell)
+    _tell_training(head, outcome, with_images, args)
+    return _offer(client, head, {device: answer.told.images for device, answer in group.items()}, args)
 
 
 def _fetch(client: Client, devices: Sequence[str], args: argparse.Namespace) -> dict[str, Answer]:
@@ -257,6 +270,7 @@ def _ask(
                 print_json({"device": device, "judgement": judgement.to_json()})
             else:
                 _tell_judgement(device, judgement, role)
+    head.establish()
     return taken
 
 
