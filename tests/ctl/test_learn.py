@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from edged.contract.reports import Bottlenecks
+from edged.contract.reports import Bottlenecks, Decision, Judgement
 from edged.ctl import together
 from edged.ctl.cli import main
+from edged.ctl.errors import NoAnswerError
 from edged.ctl.head import Head, folder_of
 from edged.ctl.together import Answer
 from edged.errors import CommandError, ConfigError
+
+if TYPE_CHECKING:
+    from edged.ctl.client import Client
 
 
 @pytest.fixture(autouse=True)
@@ -139,3 +144,62 @@ def test_what_a_device_has_sent_is_no_trusted_input() -> None:
     with pytest.raises(CommandError, match="training: line-1: these are no bottlenecks"):
         together.train({"line-1": answer()}, {}, "together", "run", quiet)
     assert list(folder_of("together").iterdir()) == []
+
+
+class Fleet:
+    """Devices whose verdicts are known before; stands in for `together.offer`, which real daemons answer elsewhere."""
+
+    def __init__(self, verdicts: dict[str, str]) -> None:
+        self._verdicts = verdicts
+        self.asked: list[str] = []
+
+    def offer(self, _client: Any, device: str, head: Head, _name: str, **_: Any) -> Judgement:
+        self.asked.append(device)
+        verdict = self._verdicts[device]
+        if verdict == "gone":
+            raise NoAnswerError(f"{device} has gone")
+        images = 0 if verdict == "empty" else 12
+        answers = verdict == "promoted" or (verdict == "empty" and head.trusted)
+        decided: Any = "promoted" if answers else "undecided" if verdict == "empty" else verdict
+        return Judgement(
+            model=head.model, name="together", images=images, answers=answers,
+            decision=Decision(verdict=decided, promote=answers, reason="as it is"),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "canaries", "asked", "code"),
+    [
+        ("promoted promoted empty", 1, 3, 0),
+        ("promoted refused promoted", 1, 3, 1),
+        ("refused promoted promoted", 1, 1, 1),  # the canary refuses: nobody else is asked
+        ("gone promoted promoted", 1, 1, 1),
+        ("undecided promoted promoted", 1, 3, 1),  # it cannot tell; others may
+        ("refused promoted promoted", 2, 3, 1),  # not all canaries refuse
+        ("refused refused promoted", 2, 2, 1),
+        ("refused promoted promoted", 0, 3, 1),
+        ("refused empty promoted promoted", 0, 4, 1),
+        ("promoted refused empty", 1, 3, 1),  # as many refused as took it: who cannot judge does not take it
+    ],
+)
+def test_canaries_judge_first_and_who_cannot_judge_last(
+    verdicts: str, canaries: int, asked: int, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    from edged.ctl.commands.learn import _offer
+
+    devices = {f"line-{number}": verdict for number, verdict in enumerate(verdicts.split())}
+    images = {device: 0 if verdict == "empty" else 12 for device, verdict in devices.items()}
+    fleet = Fleet(devices)
+    monkeypatch.setattr(together, "offer", fleet.offer)
+    head = Head.keep("together", ("small", "a" * 64), "new", bundle(tmp_path / "new"))
+    args = argparse.Namespace(canary=canaries, json=False, accept=False, name="together")
+    assert _offer(cast("Client", None), head, images, args) == code
+    assert len(fleet.asked) == asked
+    assert sorted(fleet.asked[:canaries]) == list(devices)[:canaries]
+    without = [device for device in fleet.asked if not images[device]]
+    assert fleet.asked[len(fleet.asked) - len(without) :] == without
+    told = capsys.readouterr()
+    for device, verdict in devices.items():
+        assert (f"{device} (canary): " in told.out) == (device in fleet.asked[:canaries] and verdict != "gone")
+        assert device in told.out + told.err  # also who was not asked is named
