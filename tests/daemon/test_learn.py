@@ -63,6 +63,21 @@ def test_devices_learn_together_and_one_that_would_get_worse_keeps_its_own(
     wait_until(lambda: model("line-1") == trained["model"], what="the new model on line-1")
     assert model("line-2") == before
 
+    # What is asked wrongly is answered with a line.
+    given = shared["line-1"]
+    for args, why in (
+        ({"sha256": "0" * 64, "offset": 0, "bytes": 10}, "000000000000 are not here; ask for them again"),
+        ({"sha256": given["sha256"], "offset": given["bytes"], "bytes": 10}, "nothing lies at"),
+    ):
+        _, job, _ = watchers["line-1"].command("bottlenecks_part", **args)
+        assert job is not None
+        assert (job["status"] != "succeeded", why in job["error"]) == (True, True)
+    ack, _, _ = watchers["line-1"].command("bottlenecks_get", clip=25)
+    assert "give both or none" in ack["error"]
+    _, job, _ = watchers["line-1"].command("models_judge", model="together", judges="0" * 64)
+    assert job is not None
+    assert "nothing of judges 000000000000 was sent" in job["error"]
+
     # A device that joins later.
     make_album(tmp_path / "line-3" / "state" / "images", 5, first=80)
     code, told, err = learn("--device", "line-3", "--again")
