@@ -192,3 +192,21 @@ print(len(names))
     done = subprocess.run([str(site), "-I", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 30
+
+
+def test_learning_together_says_that_it_needs_the_whole_of_edged(site: Path, tmp_path: Path) -> None:
+    code = """
+import pathlib, sys, edgectl
+sys.path.insert(0, str(pathlib.Path(edgectl.__file__).with_name("lib")))
+from edged.contract.reports import Bottlenecks
+from edged.ctl.together import Answer, train
+told = Bottlenecks(sha256=64 * "0", bytes=3, images=1, backbone="a", backbone_sha256=64 * "a")
+train({"line-1": Answer(told, b"abc")}, {}, "together", "run", lambda *_, **__: None)
+"""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    done = subprocess.run(
+        [str(site), "-I", "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path,
+        env=environment | {"XDG_STATE_HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert "ConfigError: learn: the head is trained on this workstation" in done.stderr
+    assert "pip install edged" in done.stderr
