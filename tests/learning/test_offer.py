@@ -112,8 +112,6 @@ def test_it_is_compared_with_the_model_that_answers(device: Device, good: Bundle
     assert told.accuracy is not None
     assert told.previous is not None
     assert told.accuracy < told.previous
-    told = judge(device.asks(good, current=worse.path, current_judges=worse.path / "judges.bin"), quiet)
-    assert (told.decision.verdict, told.decision.images) == ("promoted", 30)
     told = judge(device.asks(good, current=good.path), quiet)
     assert "byte for byte" in (told.decision.reason or "")
     # Without them only the test side can judge the model that answers: its file has seen all else.
