@@ -115,7 +115,14 @@ def train(
 
 
 def offer(
-    client: Client, device: str, head: Head, name: str, *, accept: bool, tell: Callable[[float, str], None]
+    client: Client,
+    device: str,
+    head: Head,
+    name: str,
+    *,
+    accept: bool,
+    untested: bool,
+    tell: Callable[[float, str], None],
 ) -> Judgement:
     """Send a head to a device and let the device judge it.
 
@@ -125,6 +132,7 @@ def offer(
         head: The head.
         name: Under which it is installed there.
         accept: Whether the device takes it, too, where too few of its images tell.
+        untested: Whether the device takes it where it has no image to judge by.
         tell: Called with the share 0..1 that is done, and what is done.
 
     Raises:
@@ -135,7 +143,7 @@ def offer(
     if not _has(client, device, name, head.model):
         send_bundle(client, device, head.bundle, name)
     judges = _send_judges(client, device, head)
-    wanted = {"model": name, "judges": judges, "accept": accept or None, "untested": head.trusted or None}
+    wanted = {"model": name, "judges": judges, "accept": accept or None, "untested": untested or None}
     job = run_job(
         client, device, "models_judge", wanted, lambda job: tell(0.5 + job.progress / 2, job.stage or job.status)
     )

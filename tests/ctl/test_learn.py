@@ -153,13 +153,13 @@ class Fleet:
         self._verdicts = verdicts
         self.asked: list[str] = []
 
-    def offer(self, _client: Any, device: str, head: Head, _name: str, **_: Any) -> Judgement:
+    def offer(self, _client: Any, device: str, head: Head, _name: str, *, untested: bool, **_: Any) -> Judgement:
         self.asked.append(device)
         verdict = self._verdicts[device]
         if verdict == "gone":
             raise NoAnswerError(f"{device} has gone")
         images = 0 if verdict == "empty" else 12
-        answers = verdict == "promoted" or (verdict == "empty" and head.trusted)
+        answers = verdict == "promoted" or (verdict == "empty" and untested)
         decided: Any = "promoted" if answers else "undecided" if verdict == "empty" else verdict
         return Judgement(
             model=head.model, name="together", images=images, answers=answers,

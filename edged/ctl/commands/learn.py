@@ -244,6 +244,7 @@ def _ask(
     shares = dict.fromkeys(devices, 0.0)
     if not devices:
         return taken
+    untested = head.trusted  # by what was said before: while these are asked, no thread may look
     with progress(f"offer to {counted(len(devices), role or 'device')}", quiet=args.json) as tell:
 
         def ask(device: str) -> Judgement | None:
@@ -252,7 +253,7 @@ def _ask(
                 tell(sum(shares.values()) / len(shares), text=stage if len(shares) == 1 else "", stage="offer")
 
             try:
-                return together.offer(client, device, head, args.name, accept=args.accept, tell=show)
+                return together.offer(client, device, head, args.name, accept=args.accept, untested=untested, tell=show)
             except (CommandError, NoAnswerError) as error:  # the other devices are still asked
                 text = str(error) if device in str(error) else f"{device}: {error}"
                 note("edgectl", text)
