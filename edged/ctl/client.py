@@ -79,30 +79,32 @@ class Client:
         """Whether the broker is there now; paho reconnects by itself."""
         return self._paho.is_connected()
 
-    def subscribe(self, *filters: str) -> Subscription:
-        """Subscribe, QoS 1, and wait until the broker has confirmed it.
+    def subscribe(self, *filters: str, qos: int = 1) -> Subscription:
+        """Subscribe and wait until the broker has confirmed it.
 
         Args:
             filters: Topic filters below the prefix, e.g. "+/result/+".
+            qos: 0 for what very many devices have said, or say at the same moment: of QoS 1 Mosquitto keeps a thousand
+                messages for a client that has not acknowledged, and drops what is beyond.
 
         Raises:
             AccessRefusedError: The broker forbids it.
             UnreachableError: The broker did not confirm in time.
         """
-        subscription = Subscription(filters, self.unsubscribe)
+        subscription = Subscription(filters, self.unsubscribe, qos)
         with self._lock:
             self._subscriptions.append(subscription)
-        for some in self._packets(filters):
+        for some in self._packets([(name, qos) for name in filters]):
             result, mid = self._paho.subscribe(some)
             if mid is None or result != paho.MQTT_ERR_SUCCESS:
                 raise UnreachableError(f"{self.url} took no subscription")
             self._confirmed(mid)
         return subscription
 
-    def _packets(self, filters: Sequence[str]) -> Iterator[list[tuple[str, int]]]:
+    def _packets(self, filters: Sequence[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
         """Yield what to subscribe to, no more in one packet than any broker takes."""
         for begin in range(0, len(filters), _FILTERS_AT_ONCE):
-            yield [(f"{self.prefix}/{name}", 1) for name in filters[begin : begin + _FILTERS_AT_ONCE]]
+            yield [(f"{self.prefix}/{name}", qos) for name, qos in filters[begin : begin + _FILTERS_AT_ONCE]]
 
     def _confirmed(self, mid: int) -> None:
         """Wait until the broker has confirmed a subscription."""
@@ -319,7 +321,7 @@ class Client:
     def _on_connect(self, client: paho.Client, _data: object, _flags: Any, reason: Any, _properties: Any) -> None:
         """After a reconnect the broker knows nothing of the clean session before it."""
         with self._lock:
-            filters = [name for one in self._subscriptions for name in one.filters]
+            filters = [(name, one.qos) for one in self._subscriptions for name in one.filters]
         for some in () if reason.is_failure else self._packets(filters):
             client.subscribe(some)
 

@@ -20,6 +20,8 @@ from edged.terminal.text import note
 QUIET_S = 0.5
 """Retained messages follow the broker's SUBACK at once; after this pause there are no more."""
 _LIVE_S = 3.0
+_EACH_S = 0.005
+"""Each device more may take so much longer to answer: the broker hands out thousands of messages then."""
 _CALL_S = 3.0
 """How long devices of which nothing is known may take to answer."""
 _SETTLED_S = 1.0
@@ -99,7 +101,7 @@ def look(client: Client, choice: Choice | None, *, live: bool = False) -> Fleet:
     named = choice.named()
     exact = len(named) == len(choice.parts) <= _EXACT
     levels = named if exact else ["+"]
-    with client.subscribe(*(f"{level}/{topic}" for level in levels for topic in _TOPICS)) as subscription:
+    with client.subscribe(*(f"{level}/{topic}" for level in levels for topic in _TOPICS), qos=0) as subscription:
         kept = False
         for message in subscription.drain(quiet_s=QUIET_S, limit_s=client.timeout_s):
             kept = kept or message.retained
@@ -115,9 +117,9 @@ def _ask(client: Client, fleet: Fleet, subscription: Subscription) -> None:
     """Have those online tell their state anew."""
     command_id = uuid4().hex
     waiting = set(fleet.ids(online=True))
-    limit_s = min(client.timeout_s, _LIVE_S)
+    limit_s = min(client.timeout_s, _LIVE_S + _EACH_S * len(waiting))
     level = fleet.choice.level
-    with client.subscribe(f"{level}/ack/{command_id}", f"{level}/job/{command_id}") as answers:
+    with client.subscribe(f"{level}/ack/{command_id}", f"{level}/job/{command_id}", qos=0) as answers:
         _send_status(client, [ALL] if fleet.choice.every else sorted(waiting), command_id, limit_s)
         end = time.monotonic() + limit_s
         while waiting and (message := answers.get(end - time.monotonic())) is not None:
@@ -141,7 +143,7 @@ def _call(client: Client, fleet: Fleet, subscription: Subscription) -> None:
     command_id = uuid4().hex
     limit_s = min(client.timeout_s, _CALL_S)
     end = time.monotonic() + limit_s
-    with client.subscribe(f"+/ack/{command_id}", f"+/job/{command_id}") as answers:
+    with client.subscribe(f"+/ack/{command_id}", f"+/job/{command_id}", qos=0) as answers:
         _send_status(client, [ALL], command_id, limit_s)
         pause_s = limit_s
         while (message := answers.get(min(pause_s, end - time.monotonic()))) is not None:

@@ -52,8 +52,9 @@ class Incoming:
 class Subscription:
     """Messages of some topics, in order of arrival, from the moment it was made."""
 
-    def __init__(self, filters: tuple[str, ...], end: Callable[[Subscription], None]) -> None:
+    def __init__(self, filters: tuple[str, ...], end: Callable[[Subscription], None], qos: int = 1) -> None:
         self.filters = filters
+        self.qos = qos
         self.arrived: queue.SimpleQueue[Incoming] = queue.SimpleQueue()
         self._end = end
 

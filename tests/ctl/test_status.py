@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 
 from edged.contract.messages import CameraInfo, PerformanceInfo
 from tests.ctl.conftest import Edgectl
 from tests.ctl.device import ScriptedDevice
+from tests.mosquitto import Mosquitto
+from tests.waiting import PATIENCE_S
 
 
 def test_table_tells_state_model_cameras_speed_and_heat(broker_port: int, edgectl: Edgectl) -> None:
@@ -52,6 +59,29 @@ def test_a_device_that_does_not_answer_is_called_silent(broker_port: int, edgect
         done = edgectl("--timeout", "5", "status")
     assert done.returncode == 0
     assert "online, silent" in done.stdout
+
+
+def test_more_is_kept_of_a_fleet_than_a_broker_queues_for_a_client(
+    mosquitto: Callable[..., Mosquitto], edgectl: Edgectl
+) -> None:
+    """1,500 retained messages; of QoS 1 Mosquitto hands out some 1,000 at once and drops the others."""
+    broker = mosquitto(extra="max_queued_messages 1000")  # its default
+    golden = Path(__file__).parents[1] / "contract" / "golden"
+    names = [f"line-{number:03}" for number in range(500)]
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    client.max_queued_messages_set(0)
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    for name in names:
+        client.publish(f"edged/{name}/state", b"offline", qos=1, retain=True)
+        for kind in ("info", "model"):
+            sent = client.publish(f"edged/{name}/{kind}", (golden / f"{kind}.json").read_bytes(), qos=1, retain=True)
+    sent.wait_for_publish(PATIENCE_S)
+    client.disconnect()
+    client.loop_stop()
+    lines = [json.loads(line) for line in edgectl("--broker", broker.url, "status", "--json").stdout.splitlines()]
+    assert [line["device"] for line in lines] == names
+    assert all(line["info"] and line["model"] for line in lines)
 
 
 def test_garbage_from_others_is_passed_over(broker_port: int, edgectl: Edgectl) -> None:
