@@ -114,11 +114,12 @@ class FuzzedDevice:
     def seen(self) -> dict[str, Any]:
         """Return what was seen so far."""
         log = self._log.read_text(encoding="utf-8", errors="replace")
+        longest = sorted(self.gaps, key=lambda gap: max(gap[:2]), reverse=True)[:50]
         return {
             "results": self.results,
             "gap_arrival_s": round(self.longest_s["arrival"], 3),
             "gap_ts_s": round(self.longest_s["ts"], 3),
-            "gaps": [[round(one, 2), round(other, 2), what[:200]] for one, other, what in self.gaps[:50]],
+            "gaps": [[round(one, 2), round(other, 2), what[:200]] for one, other, what in longest],
             "stall_s": round(self.stall_s, 3),
             "restarts": len(set(self.boots)) - 1,
             "tracebacks": log.count("Traceback"),
