@@ -25,6 +25,7 @@ from benchmarks import faults, fuzz, gate, together
 from benchmarks.keras_recipes import LONG, Share
 from benchmarks.live import table
 from benchmarks.retrain import keras_table
+from simulation import measuring as fleets
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parents[1] / "README.md"
@@ -50,6 +51,7 @@ def main() -> int:
     runs = json.loads((HERE / "retrain.json").read_text(encoding="utf-8"))
     live = json.loads((HERE / "live.json").read_text(encoding="utf-8"))
     gated = json.loads((HERE / "gate.json").read_text(encoding="utf-8"))
+    fleet = json.loads((HERE / "fleet.json").read_text(encoding="utf-8"))
     fuzzed = json.loads((HERE / "fuzz.json").read_text(encoding="utf-8"))
     shared = json.loads((HERE / "together.json").read_text(encoding="utf-8"))
     parts = {
@@ -61,6 +63,7 @@ def main() -> int:
         "live": table(live).splitlines(),
         "faults": faults.table(json.loads((HERE / "faults.json").read_text(encoding="utf-8"))).splitlines(),
         "gate": [gate.table(gated), "", *gate.sentences(gated)],
+        "fleet": [*fleets.table(fleet), "", *fleets.pushes_table(fleet)],
         "taught": taught.summary(taught.read()),
     }
     text = README.read_text(encoding="utf-8")
