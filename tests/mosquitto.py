@@ -69,6 +69,7 @@ class Mosquitto:
         self._binary = binary()
         self._process: subprocess.Popen[bytes] | None = None
         lines = [f"listener {self.port} {HOST}", f"allow_anonymous {str(allow_anonymous).lower()}"]
+        lines.append("set_tcp_nodelay true")  # else a packet waits until the one before is acknowledged
         lines.append("max_queued_messages 0")  # a test that is not scheduled for a while shall miss nothing either
         if os.getuid() == 0:
             lines.append("user root")  # it may not read our folder otherwise
@@ -83,6 +84,7 @@ class Mosquitto:
             encryption += [f"require_certificate {str(client_certificates).lower()}"]
         lines += encryption
         self._websockets_port = free_port()
+        self._ports = (self.port, self._websockets_port) if websockets else (self.port,)
         if websockets:
             lines += [f"listener {self._websockets_port} {HOST}", "protocol websockets", *encryption]
         if persistence:
@@ -115,7 +117,8 @@ class Mosquitto:
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
-                socket.create_connection((HOST, self.port), 1).close()
+                for port in self._ports:
+                    socket.create_connection((HOST, port), 1).close()
             except OSError:
                 time.sleep(0.02)
             else:

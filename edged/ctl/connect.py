@@ -16,6 +16,7 @@ from edged.ctl.errors import AccessRefusedError, UnreachableError
 from edged.mqtt.broker import Broker
 from edged.mqtt.events import Version
 from edged.mqtt.session import first_answer
+from edged.mqtt.sockets import send_at_once
 
 KEEPALIVE_S = 30
 _CONNACK_V5_S = 3.0  # a broker that knows only 3.1.1 may also say nothing at all
@@ -95,6 +96,7 @@ def _configure(broker: Broker, protocol: Version, timeout_s: float) -> paho.Clie
     if broker.path is not None:
         client.ws_set_options(broker.path)
     client.connect_timeout = timeout_s
+    client.on_socket_open = send_at_once
     client.reconnect_delay_set(min_delay=1, max_delay=10)
     if broker.settings.username is not None:
         client.username_pw_set(broker.settings.username, broker.password())

@@ -42,7 +42,7 @@ class Device:
     telemetry: Telemetry | None = None
     job: Job | None = None
     answered: bool = False
-    """Whether it answered the `status` command of this `look`."""
+    """Whether it answered what this `look` asked."""
 
     @property
     def online(self) -> bool:
@@ -114,13 +114,15 @@ def look(client: Client, choice: Choice | None, *, live: bool = False) -> Fleet:
 
 
 def _ask(client: Client, fleet: Fleet, subscription: Subscription) -> None:
-    """Have those online tell their state anew."""
+    """Have those online tell their telemetry anew; the rest of what they say stands at the broker."""
     command_id = uuid4().hex
     waiting = set(fleet.ids(online=True))
+    # A device of an earlier version knows `status` alone, which tells all of it anew.
+    name = "telemetry" if all(_knows_telemetry(fleet.devices[device]) for device in waiting) else "status"
     limit_s = min(client.timeout_s, _LIVE_S + _EACH_S * len(waiting))
     level = fleet.choice.level
     with client.subscribe(f"{level}/ack/{command_id}", f"{level}/job/{command_id}", qos=0) as answers:
-        _send_status(client, [ALL] if fleet.choice.every else sorted(waiting), command_id, limit_s)
+        _send(client, name, [ALL] if fleet.choice.every else sorted(waiting), command_id, limit_s)
         end = time.monotonic() + limit_s
         while waiting and (message := answers.get(end - time.monotonic())) is not None:
             known = fleet.devices.get(message.device)
@@ -131,11 +133,16 @@ def _ask(client: Client, fleet: Fleet, subscription: Subscription) -> None:
             if job is not None and job.status in FINAL:
                 waiting.discard(message.device)
             ack = message.decode(Ack) if message.levels[0] == "ack" else None
-            if ack is not None and ack.status == "rejected":
+            if ack is not None and (ack.status == "rejected" or name == "telemetry"):
                 waiting.discard(message.device)
+            if ack is not None and ack.status == "rejected":
                 note("edgectl", f"{message.device} refuses {ack.error or 'to tell more'}")
     for message in subscription.drain(quiet_s=0.1, limit_s=0.3):
         fleet.take(message)
+
+
+def _knows_telemetry(device: Device) -> bool:
+    return device.info is not None and "telemetry" in device.info.commands
 
 
 def _call(client: Client, fleet: Fleet, subscription: Subscription) -> None:
@@ -144,7 +151,7 @@ def _call(client: Client, fleet: Fleet, subscription: Subscription) -> None:
     limit_s = min(client.timeout_s, _CALL_S)
     end = time.monotonic() + limit_s
     with client.subscribe(f"+/ack/{command_id}", f"+/job/{command_id}", qos=0) as answers:
-        _send_status(client, [ALL], command_id, limit_s)
+        _send(client, "status", [ALL], command_id, limit_s)
         pause_s = limit_s
         while (message := answers.get(min(pause_s, end - time.monotonic()))) is not None:
             if fleet.choice.takes(message.device):
@@ -155,9 +162,9 @@ def _call(client: Client, fleet: Fleet, subscription: Subscription) -> None:
         fleet.take(message)
 
 
-def _send_status(client: Client, devices: Sequence[str], command_id: str, limit_s: float) -> None:
+def _send(client: Client, command: str, devices: Sequence[str], command_id: str, limit_s: float) -> None:
     for device in devices:
-        client.send(f"{device}/cmd/status", command_json(command_id, {}, limit_s + 30), expires_s=limit_s + 30)
+        client.send(f"{device}/cmd/{command}", command_json(command_id, {}, limit_s + 30), expires_s=limit_s + 30)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the device says of itself: `info`, `model`, and the answer to `status`."""
+"""What the device says of itself: `info`, `model`, and the answers to `status` and `telemetry`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edged.sensors import performance
 
 if TYPE_CHECKING:
     from edged.camera import Cameras, CameraState
-    from edged.contract.commands import Command, StatusArgs
+    from edged.contract.commands import Command, StatusArgs, TelemetryArgs
     from edged.daemon.drift import Strange
     from edged.daemon.loop import FrameLoop
     from edged.daemon.storage import Storage
@@ -157,10 +157,13 @@ class Announcements:
             "info": info.model_dump(exclude_none=True),
             "model": {**model.model_dump(exclude_none=True, exclude={"labels"}), "labels": len(model.labels)},
         }
-        if (telemetry := self._telemetry.newest) is not None:
+        if (telemetry := self._telemetry.repeat()) is not None:
             report["telemetry"] = telemetry.model_dump(exclude_none=True)
-            self._link.publish("telemetry", telemetry.encode(), qos=0)
         return report
+
+    def telemetry(self, _: Command[TelemetryArgs]) -> None:
+        """Publish the newest telemetry anew, if there is any yet."""
+        self._telemetry.repeat()
 
 
 def _performance() -> PerformanceInfo | None:

@@ -187,6 +187,7 @@ class Daemon:
         """Return the handler of every command."""
         handlers = Handlers()
         handlers.add(contract.StatusArgs, self.announcements.status)
+        handlers.add(contract.TelemetryArgs, self.announcements.telemetry)
         handlers.add(contract.SnapshotArgs, self.frame_commands.snapshot)
         handlers.add(contract.SetArgs, self.frame_commands.set)
         handlers.add(contract.ImageArgs, self.image_commands.receive)

@@ -51,7 +51,7 @@ class TelemetryThread:
         drift: Callable[[], dict[str, Drift]] = dict,
         sample: Callable[[Reading], None] | None = None,
     ) -> None:
-        self.newest: Telemetry | None = None
+        self._newest: Telemetry | None = None
         self._sensors = sensors
         self._link = link
         self._statistics = statistics
@@ -74,12 +74,18 @@ class TelemetryThread:
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
+    def repeat(self) -> Telemetry | None:
+        """Publish the newest message once more, and return it; None where there is none yet."""
+        if (message := self._newest) is not None:
+            self._link.publish("telemetry", message.encode(), qos=0)
+        return message
+
     def _run(self) -> None:
         try:
             while not self._wait():
                 self._statistics.roll()
                 message = self._message(self._sensors.read())
-                self.newest = message
+                self._newest = message
                 self._link.publish("telemetry", message.encode(), qos=0)
         except Exception:
             log.exception("telemetry has failed; frames go on without it")

@@ -1,7 +1,8 @@
 """The broker: the connection that survives, the outbox, and commands that run once.
 
 * `link`: what the daemon holds: publishes without waiting; `delivery` and `outbox` keep what is not acknowledged
-* `connection`: one connection, the only file of the device that knows paho; `retry`: when to connect again
+* `connection`: one connection, the only file of the device that knows paho; `sockets`: the TCP below it; `retry`: when
+  to connect again
 * `dispatcher` and `ledger`: received commands, each answered and run once; `turns`: the queue in which they wait;
   `trust`: whose commands these may be
 * `broker`: address, login and TLS; `session` and `probe`: those who connect once
@@ -20,7 +21,7 @@ if TYPE_CHECKING:  # edgectl imports messages from here and must not pay for pah
     from edged.mqtt.link import Link
     from edged.settings import Settings
 
-__all__ = ["broker", "events", "link", "open_link", "probe", "session", "trust", "turns"]
+__all__ = ["broker", "events", "link", "open_link", "probe", "session", "sockets", "trust", "turns"]
 
 
 def open_link(

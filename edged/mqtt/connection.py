@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import select
 import socket
 import ssl
@@ -26,6 +25,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from edged.errors import ConfigError
 from edged.mqtt.broker import Broker
 from edged.mqtt.events import TAKEN_OVER, Acknowledged, Closed, Event, How, Opened, Received, Version
+from edged.mqtt.sockets import hang_up, send_at_once
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ class Connection:
             client.tls_set_context(broker.tls)
         if broker.path is not None:
             client.ws_set_options(broker.path)
+        client.on_socket_open = send_at_once
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -120,11 +121,7 @@ class Connection:
             self._client.disconnect()
             self._wake()
         elif (stream := self._client.socket()) is not None:
-            try:
-                with socket.socket(fileno=os.dup(stream.fileno())) as connection:  # without TLS or WebSocket around it
-                    connection.shutdown(socket.SHUT_RDWR)
-            except (OSError, ValueError) as error:  # ValueError: closed meanwhile, its number is -1
-                log.debug("already gone: %s", error)
+            hang_up(stream)
 
     def join(self, timeout_s: float) -> None:
         """Wait until the network thread has ended, or the time is over."""

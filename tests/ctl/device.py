@@ -47,7 +47,7 @@ class ScriptedDevice:
             cameras={"main": CameraInfo(source="0", state="running", width=640, height=480)},
             runtime="litert 2.3.0",
             sensors="jtop 4.3",
-            commands=["status", "snapshot", "set"],
+            commands=["set", "snapshot", "status", "telemetry"],
         )
         self.model = ModelInfo(
             id="0123456789ab", name="mobilenet_v2", backbone="mobilenet_v2", labels=["cat", "dog"], accuracy=0.791
@@ -133,8 +133,11 @@ class ScriptedDevice:
     def _job(self, command: CommandMessage, status: Any, cmd: str, **more: Any) -> None:
         self._answer("job", command, Job(id=command.id, cmd=cmd, status=status, **more))
 
-    def _do_status(self, command: CommandMessage) -> None:
+    def _do_telemetry(self, _: CommandMessage) -> None:
         self._mqtt.publish(f"{self._base}/telemetry", self.telemetry.encode(), qos=0)
+
+    def _do_status(self, command: CommandMessage) -> None:
+        self._do_telemetry(command)
         self._job(command, "succeeded", "status", progress=1, report={})
 
     def _do_snapshot(self, command: CommandMessage) -> None:

@@ -153,6 +153,13 @@ def test_commands_are_answered_while_frames_go_on(broker: Mosquitto, run: Run, w
     assert {"info", "model", "telemetry"} <= job["report"].keys()
     assert job["report"]["model"]["labels"] == 1000
 
+    before = len(seen.decoded("telemetry"))
+    id_ = seen.send("telemetry")
+    assert seen.wait(f"ack/{id_}")[0]["status"] == "accepted"
+    stamps = [one["ts"] for one in seen.decoded("telemetry")[before - 1 :]]
+    assert len(set(stamps)) < len(stamps), "the newest message came once more, before the ack"
+    assert seen.decoded(f"job/{id_}") == [], "it is done with its ack"
+
     _, job, id_ = seen.command("snapshot")
     assert job is not None
     jpeg = seen.of(f"image/{id_}")[0]

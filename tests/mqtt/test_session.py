@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import re
 import socket
@@ -13,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from edged.ctl.client import Client
 from edged.mqtt.broker import brokers
 from edged.mqtt.events import Version
 from edged.mqtt.session import Session, first_answer, open_session
+from edged.mqtt.sockets import Stream, send_at_once
 from edged.settings import MqttSettings
 from tests.mosquitto import HOST, Mosquitto, free_port
 from tests.waiting import PATIENCE_S, wait_until
@@ -162,3 +165,28 @@ def test_a_broker_that_says_nothing_is_asked_in_both_versions(
     assert 300 <= session.ms < 1000 * PATIENCE_S
     session.close()
     wait_until(lambda: not net_threads(), what="neither attempt is left")
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["", "TLS"])
+@pytest.mark.parametrize("websockets", [False, True], ids=["TCP", "WebSockets"])
+def test_no_packet_waits_for_the_acknowledgement_of_the_one_before(
+    mosquitto: Callable[..., Mosquitto], monkeypatch: pytest.MonkeyPatch, websockets: bool, tls: bool
+) -> None:
+    broker = mosquitto(websockets=websockets, tls=tls)
+    settings = MqttSettings(
+        url=(broker.websockets_url if websockets else broker.url,), ca_file=broker.ca_file if tls else None
+    )
+    opened: list[int] = []
+
+    def look(client: object, data: object, stream: Stream) -> None:
+        send_at_once(client, data, stream)
+        with socket.socket(fileno=os.dup(stream.fileno())) as below:
+            opened.append(below.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    monkeypatch.setattr("edged.mqtt.connection.send_at_once", look)
+    monkeypatch.setattr("edged.ctl.connect.send_at_once", look)
+    session = open_session(brokers(settings), purpose="test", will_topic="edged/dut/state", timeout_s=PATIENCE_S)
+    session.close()
+    assert session.error is None
+    with Client(brokers(settings), timeout_s=PATIENCE_S):
+        assert opened == [1, 1], "the device's and edgectl's"

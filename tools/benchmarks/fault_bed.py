@@ -92,7 +92,8 @@ class Broker:
         file = folder / "mosquitto.conf"
         user = "user root\n" if os.geteuid() == 0 else ""
         # Nothing is dropped for a consumer that is not scheduled for a while.
-        file.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n{user}")
+        kept = "set_tcp_nodelay true\nmax_queued_messages 0\n"
+        file.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\n{kept}{user}")
         self._command = [binary, "-c", str(file)]
         self._process: subprocess.Popen[bytes] | None = None
         self.start()

@@ -60,7 +60,7 @@ class Broker:
             sys.exit("bench: mosquitto is needed: apt install mosquitto mosquitto-clients")
         self.port = free_port()
         configuration = folder / "mosquitto.conf"
-        configuration.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\n")
+        configuration.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n")
         self._process = subprocess.Popen([binary, "-c", configuration], stderr=subprocess.DEVNULL)
         self.process = psutil.Process(self._process.pid)
         time.sleep(0.5)

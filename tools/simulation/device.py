@@ -24,6 +24,7 @@ from edged.contract.commands import (
     ModelsListArgs,
     SetArgs,
     StatusArgs,
+    TelemetryArgs,
 )
 from edged.contract.messages import (
     CameraInfo,
@@ -170,6 +171,9 @@ class SimulatedDevice:
             self._describe()
             self.measure()
             report: dict[str, Any] = {"model": MODEL}
+        elif isinstance(command.args, TelemetryArgs):
+            self.measure()
+            return  # such a command has no job
         elif isinstance(command.args, SetArgs):
             self.fps = command.args.fps if command.args.fps is not None else self.fps
             report = command.args.model_dump(exclude_none=True)
