@@ -300,12 +300,10 @@ class Client:
             topic = message.topic.removeprefix(f"{self.prefix}/")
         except UnicodeDecodeError:  # an exception here would end paho's thread
             return
-        device, *levels = topic.split("/")
-        incoming = Incoming(device, tuple(levels), bytes(message.payload), message.retain, time.monotonic())
+        device, *below = levels = topic.split("/")
+        incoming = Incoming(device, tuple(below), bytes(message.payload), message.retain, time.monotonic())
         with self._lock:
-            takers = [
-                one for one in self._subscriptions if any(paho.topic_matches_sub(name, topic) for name in one.filters)
-            ]
+            takers = [one for one in self._subscriptions if one.takes(levels)]
         for subscription in takers:
             subscription.arrived.put(incoming)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import overload
@@ -22,6 +23,10 @@ QUIET_S = 0.5
 _LIVE_S = 3.0
 _EACH_S = 0.005
 """Each device more may take so much longer to answer: the broker hands out thousands of messages then."""
+_PART = 50
+"""So many devices are asked together, …"""
+_PART_S = 0.1
+"""…and the next ones so much later."""
 _CALL_S = 3.0
 """How long devices of which nothing is known may take to answer."""
 _SETTLED_S = 1.0
@@ -42,7 +47,7 @@ class Device:
     telemetry: Telemetry | None = None
     job: Job | None = None
     answered: bool = False
-    """Whether it answered what this `look` asked."""
+    """Whether it has told something new since this `look` began: telemetry, or an answer."""
 
     @property
     def online(self) -> bool:
@@ -74,7 +79,9 @@ class Fleet:
         elif kind == "model":
             device.model = message.decode(ModelInfo) or device.model
         elif kind == "telemetry":
-            device.telemetry = message.decode(Telemetry) or device.telemetry
+            telemetry = message.decode(Telemetry)
+            device.telemetry = telemetry or device.telemetry
+            device.answered = device.answered or (telemetry is not None and not message.retained)
         else:
             device.job = message.decode(Job) or device.job
         if device.state or device.info or device.model or device.telemetry:
@@ -101,48 +108,100 @@ def look(client: Client, choice: Choice | None, *, live: bool = False) -> Fleet:
     named = choice.named()
     exact = len(named) == len(choice.parts) <= _EXACT
     levels = named if exact else ["+"]
-    with client.subscribe(*(f"{level}/{topic}" for level in levels for topic in _TOPICS), qos=0) as subscription:
+    filters = [f"{level}/{topic}" for level in levels for topic in _TOPICS]
+    command_id = uuid4().hex
+    if live:
+        filters += [f"{choice.level}/{kind}/{command_id}" for kind in ("ack", "job")]
+    with client.subscribe(*filters, qos=0) as subscription:
+        asking = _Asking(client, fleet, command_id)
         kept = False
         for message in subscription.drain(quiet_s=QUIET_S, limit_s=client.timeout_s):
             kept = kept or message.retained
             fleet.take(message)
+            if live:
+                asking.follow(message)
         if not kept and not exact:
             _call(client, fleet, subscription)
-        elif live and fleet.ids(online=True):
-            _ask(client, fleet, subscription)
+        elif live:
+            asking.finish(subscription)
     return fleet
 
 
-def _ask(client: Client, fleet: Fleet, subscription: Subscription) -> None:
-    """Have those online tell their telemetry anew; the rest of what they say stands at the broker."""
-    command_id = uuid4().hex
-    waiting = set(fleet.ids(online=True))
-    # A device of an earlier version knows `status` alone, which tells all of it anew.
-    name = "telemetry" if all(_knows_telemetry(fleet.devices[device]) for device in waiting) else "status"
-    limit_s = min(client.timeout_s, _LIVE_S + _EACH_S * len(waiting))
-    level = fleet.choice.level
-    with client.subscribe(f"{level}/ack/{command_id}", f"{level}/job/{command_id}", qos=0) as answers:
-        _send(client, name, [ALL] if fleet.choice.every else sorted(waiting), command_id, limit_s)
-        end = time.monotonic() + limit_s
-        while waiting and (message := answers.get(end - time.monotonic())) is not None:
-            known = fleet.devices.get(message.device)
-            if known is None:
-                continue
+class _Asking:
+    """Has those online tell their telemetry anew; the rest of what they say stands at the broker.
+
+    A large fleet is asked a part at a time, from when its first devices are known on: where all answer at once, all are
+    late. Whose telemetry has come by itself meanwhile is not asked.
+    """
+
+    def __init__(self, client: Client, fleet: Fleet, command_id: str) -> None:
+        self._client = client
+        self._fleet = fleet
+        self._command_id = command_id
+        self._known: deque[str] = deque()
+        self._asked: set[str] = set()
+        self._next_at = 0.0
+
+    def follow(self, message: Incoming) -> None:
+        """Look what a message, which the fleet has taken, says of who is to be asked, and ask some of them."""
+        known = self._fleet.devices.get(message.device)
+        if known is None:
+            return
+        if message.levels == ("info",):
+            self._known.append(known.id)
+        elif len(message.levels) == 2 and _ends(message, known):
             known.answered = True
-            job = message.decode(Job) if message.levels[0] == "job" else None
-            if job is not None and job.status in FINAL:
-                waiting.discard(message.device)
-            ack = message.decode(Ack) if message.levels[0] == "ack" else None
-            if ack is not None and (ack.status == "rejected" or name == "telemetry"):
-                waiting.discard(message.device)
-            if ack is not None and ack.status == "rejected":
-                note("edgectl", f"{message.device} refuses {ack.error or 'to tell more'}")
-    for message in subscription.drain(quiet_s=0.1, limit_s=0.3):
-        fleet.take(message)
+        self._ask_some()
+
+    def finish(self, subscription: Subscription) -> None:
+        """Ask all others who are online, and wait for the answers, a few seconds at most."""
+        online = self._fleet.ids(online=True)
+        self._known.extend(online)
+        end = time.monotonic() + self._limit_s()
+        silent = {device for device in online if not self._fleet.devices[device].answered}
+        while silent and (now := time.monotonic()) < end:
+            self._ask_some()
+            until = min(end, self._next_at) if self._known else end
+            if (message := subscription.get(until - now)) is not None:
+                self._fleet.take(message)
+                self.follow(message)
+                if message.device in silent and self._fleet.devices[message.device].answered:
+                    silent.discard(message.device)
+        for message in subscription.drain(quiet_s=0.1, limit_s=0.3):
+            self._fleet.take(message)
+
+    def _ask_some(self) -> None:
+        now = time.monotonic()
+        if now < self._next_at:
+            return
+        self._next_at = now + _PART_S
+        limit_s = self._limit_s()
+        asked = 0
+        while self._known and asked < _PART:
+            device = self._fleet.devices[self._known.popleft()]
+            if device.online and not device.answered and device.id not in self._asked:
+                self._asked.add(device.id)
+                _send(self._client, _question(device), [device.id], self._command_id, limit_s)
+                asked += 1
+
+    def _limit_s(self) -> float:
+        return min(self._client.timeout_s, _LIVE_S + _EACH_S * len(self._fleet.devices))
 
 
-def _knows_telemetry(device: Device) -> bool:
-    return device.info is not None and "telemetry" in device.info.commands
+def _ends(message: Incoming, device: Device) -> bool:
+    """Whether nothing more follows an answer of a device; one that refuses to answer is told of."""
+    if message.levels[0] == "job":
+        job = message.decode(Job)
+        return job is not None and job.status in FINAL
+    ack = message.decode(Ack)
+    if ack is not None and ack.status == "rejected":
+        note("edgectl", f"{message.device} refuses {ack.error or 'to tell more'}")
+    return ack is not None and (ack.status == "rejected" or _question(device) == "telemetry")
+
+
+def _question(device: Device) -> str:
+    """Return the command that asks for telemetry: a device of an earlier version knows `status` alone."""
+    return "telemetry" if device.info is not None and "telemetry" in device.info.commands else "status"
 
 
 def _call(client: Client, fleet: Fleet, subscription: Subscription) -> None:

@@ -9,7 +9,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edged.contract.commands import CommandMessage
 from edged.contract.messages import Job
@@ -187,3 +190,16 @@ def test_what_is_sent_while_the_broker_is_away_arrives_once_it_is_back(mosquitto
         assert not sent.is_published()
         server.start()
         wait_until(sent.is_published, what="the message's PUBACK")
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "+"]), min_size=1, max_size=4),
+    st.booleans(),
+    st.lists(st.sampled_from(["a", "b", ""]), min_size=1, max_size=5),
+)
+def test_a_subscription_takes_what_paho_says_that_its_filter_means(
+    pattern: list[str], rest: bool, levels: list[str]
+) -> None:
+    name = "/".join([*pattern, "#"] if rest else pattern)
+    subscription = Subscription((name,), lambda _: None)
+    assert subscription.takes(levels) == paho.topic_matches_sub(name, "/".join(levels))

@@ -54,13 +54,13 @@ def test_json_is_one_line_per_device_and_shows_the_offline_one(broker_port: int,
     assert lines[1]["model"]["labels"] == 2
 
 
-def test_devices_of_an_earlier_version_are_asked_for_all_of_it(broker_port: int, edgectl: Edgectl) -> None:
+def test_a_device_of_an_earlier_version_is_asked_for_all_of_it(broker_port: int, edgectl: Edgectl) -> None:
     with ScriptedDevice(broker_port) as new, ScriptedDevice(broker_port, "old-02") as old:
         edgectl("--device", "tx2-01", "status")
         old.info = old.info.model_copy(update={"commands": ["set", "snapshot", "status"]})
         old.describe()
         done = edgectl("status", "--json")
-    assert [name for name, _ in new.commands] == ["telemetry", "status"]
+    assert [name for name, _ in new.commands] == ["telemetry", "telemetry"]
     assert [name for name, _ in old.commands] == ["status"]
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(line["answered"], line["telemetry"]["fps"]) for line in lines] == [(True, 14.2)] * 2
