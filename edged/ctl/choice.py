@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from edged.ctl.user_folder import user_folder
 from edged.errors import ConfigError
 
 ALL = "all"
@@ -71,8 +72,7 @@ def groups_file() -> Path:
     """Where groups are written down: $EDGECTL_GROUPS, else edged/groups.toml in the user's folder for configuration."""
     if given := os.environ.get("EDGECTL_GROUPS"):
         return Path(given).expanduser()
-    home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(home).expanduser() / "edged" / "groups.toml"
+    return user_folder() / "groups.toml"
 
 
 def _is_pattern(part: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from edged.ctl.commands import GROUPS
-from edged.ctl.options import add_common
+from edged.ctl.options import add_common, settle
 from edged.terminal.program import run_program
 from edged.terminal.registry import Parser, build_program
 
@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def run() -> int:
         args = build_parser().parse_args(argv)
+        settle(args)
         code: int = args.run(args)
         return code
 

@@ -13,7 +13,9 @@ from edged.terminal.options import count, positive
 if TYPE_CHECKING:  # `edgectl --help` pays for neither paho nor pydantic
     from edged.ctl.choice import Choice
     from edged.ctl.client import Client
+    from edged.ctl.contexts import Context
 
+DEFAULT_BROKER, DEFAULT_PREFIX = "mqtt://localhost:1883", "edged"
 _FLAGS = {
     "url": "--broker",
     "prefix": "--prefix",
@@ -31,35 +33,42 @@ def add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
 
     Args:
         parser: Where to.
-        top: Whether this is edgectl's own parser. It holds the defaults; a command's parser leaves alone what was
-            given before its name, and does not repeat the help of the login options.
+        top: Whether this is edgectl's own parser. It holds what the environment says; a command's parser leaves alone
+            what was given before its name, and does not repeat the help of the login options.
     """
 
-    def default(variable: str, otherwise: Any = None) -> Any:
-        return (os.environ.get(variable) or otherwise) if top else argparse.SUPPRESS
+    def default(variable: str) -> Any:
+        return (os.environ.get(variable) or None) if top else argparse.SUPPRESS
 
     def login_help(text: str) -> str:
         return text if top else argparse.SUPPRESS
 
-    group = parser.add_argument_group("which device, through which broker")
+    order = "What is not given is the environment's, else the context's, else the default." if top else None
+    group = parser.add_argument_group("which device, through which broker", order)
+    group.add_argument(
+        "--context",
+        metavar="NAME",
+        default=default("EDGECTL_CONTEXT"),
+        help="what `edgectl login` has kept under this name (else $EDGECTL_CONTEXT, else that of the last login)",
+    )
     group.add_argument(
         "--broker",
         metavar="URL",
-        default=default("EDGECTL_BROKER", "mqtt://localhost:1883"),
+        default=default("EDGECTL_BROKER"),
         help="mqtt://HOST[:PORT], mqtts:// for TLS, ws:// or wss:// for WebSockets; several of one cluster with commas "
-        "between (else $EDGECTL_BROKER, else mqtt://localhost:1883)",
+        f"between (else $EDGECTL_BROKER, the context's, {DEFAULT_BROKER})",
     )
     group.add_argument(
         "--device",
         metavar="ID|all",
         default=default("EDGECTL_DEVICE"),
         help="one device, several with commas between, a pattern ('line-*'), @GROUP of ~/.config/edged/groups.toml, or "
-        "all (else $EDGECTL_DEVICE, else all to look at, the only one online to act on)",
+        "all (else $EDGECTL_DEVICE, the context's, all to look at, the only one online to act on)",
     )
     group.add_argument(
         "--prefix",
-        default=default("EDGECTL_PREFIX", "edged"),
-        help="first level of the topics (else $EDGECTL_PREFIX, else edged)",
+        default=default("EDGECTL_PREFIX"),
+        help=f"first level of the topics (else $EDGECTL_PREFIX, the context's, {DEFAULT_PREFIX})",
     )
     group.add_argument(
         "--timeout",
@@ -79,13 +88,15 @@ def add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
         metavar="N",
         type=count,
         default=default("EDGECTL_MAX_BYTES"),
-        help="largest message that the broker takes, where it does not say so (else $EDGECTL_MAX_BYTES, else any)",
+        help="largest message that the broker takes, where it does not say so (else $EDGECTL_MAX_BYTES, the context's, "
+        "any)",
     )
     group.add_argument(
         "--signing-key",
         metavar="F",
         default=None if top else argparse.SUPPRESS,
-        help="private key that signs commands (else $EDGECTL_SIGNING_KEY, else ~/.config/edged/key where it is there)"
+        help="private key that signs commands (else $EDGECTL_SIGNING_KEY, the context's, ~/.config/edged/key where it "
+        "is there)"
         if top
         else argparse.SUPPRESS,
     )
@@ -99,7 +110,10 @@ def add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
     ):
         variable = "EDGECTL_" + name.upper().replace("-", "_")
         login.add_argument(
-            f"--{name}", metavar=metavar, default=default(variable), help=login_help(f"{text} (else ${variable})")
+            f"--{name}",
+            metavar=metavar,
+            default=default(variable),
+            help=login_help(f"{text} (else ${variable}, the context's)"),
         )
 
 
@@ -118,6 +132,56 @@ def chosen(args: argparse.Namespace) -> Choice | None:
     from edged.ctl.choice import Choice
 
     return None if args.device is None else Choice.parse(args.device)
+
+
+def settle(args: argparse.Namespace) -> None:
+    """Fill in what neither flags nor environment say: from the context, and last the defaults.
+
+    A command that has `without_context` set among its defaults is left alone.
+
+    Raises:
+        ConfigError: The context is damaged, or there is none of the name that was given.
+    """
+    if getattr(args, "without_context", False):
+        return
+    from edged.ctl import contexts
+
+    name = contexts.current() if args.context is None else args.context
+    if name is not None:
+        context = contexts.find(name)
+        if not fill(args, context) and args.context is not None:
+            from edged.terminal.text import note
+
+            note("edgectl", f"nothing of context {name} is used: it is for {context.broker}, not for {args.broker}")
+    fill_defaults(args)
+
+
+def fill(args: argparse.Namespace, context: Context) -> bool:
+    """Fill in from a context what neither flags nor environment say.
+
+    Returns:
+        False: nothing was, because they name another broker. No broker gets the password that is for another one.
+    """
+    if args.broker is not None and args.broker != context.broker:
+        return False
+    values = context.values()
+    if args.username not in (None, context.username):
+        values.pop("password_file", None)
+    if args.cert_file is not None:
+        values.pop("key_file", None)
+    if os.environ.get("EDGECTL_SIGNING_KEY"):
+        values.pop("signing_key", None)
+    args.filled = [key for key in values if getattr(args, key) is None]
+    for key in args.filled:
+        setattr(args, key, values[key])
+    args.context = context.name
+    return True
+
+
+def fill_defaults(args: argparse.Namespace) -> None:
+    """Fill in the defaults of what is always needed."""
+    args.broker = DEFAULT_BROKER if args.broker is None else args.broker
+    args.prefix = DEFAULT_PREFIX if args.prefix is None else args.prefix
 
 
 def open_client(args: argparse.Namespace) -> Client:
@@ -141,13 +205,20 @@ def open_client(args: argparse.Namespace) -> Client:
         settings = MqttSettings(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        flag = _FLAGS[str(first["loc"][0])]
-        raise ConfigError(f"{flag} {first['input']!r}: {first['msg'].removeprefix('Value error, ')}") from error
+        key = str(first["loc"][0])
+        line = f"{_FLAGS[key]} {first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
+        raise ConfigError(f"{line}{_origin(args, key)}") from error
     chosen(args)
     try:
         return Client(brokers(settings), timeout_s=args.timeout, signer=find_signer(args.signing_key))
     except ConfigError as error:  # it names the keys of `[mqtt]`
-        line = str(error)
-        for key, flag in _FLAGS.items():
-            line = line.replace(f"mqtt.{key}", flag)
-        raise ConfigError(line) from error
+        line, key, *_ = (str(error), *(key for key in _FLAGS if str(error).startswith(f"mqtt.{key}")), "")
+        for name, flag in _FLAGS.items():
+            line = line.replace(f"mqtt.{name}", flag)
+        raise ConfigError(f"{line}{_origin(args, key)}") from error
+
+
+def _origin(args: argparse.Namespace, key: str) -> str:
+    """Say where a value is from that the user has not given."""
+    filled = getattr(args, "filled", ())
+    return f" (of context {args.context})" if ("broker" if key == "url" else key) in filled else ""

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from edged import signing
 from edged.contract.signature import PublicKey, Signature, join, statement
+from edged.ctl.user_folder import user_folder
 
 
 def default_key_file() -> Path:
     """Where `edgectl keygen` puts a key: $EDGECTL_SIGNING_KEY, else `edged/key` in $XDG_CONFIG_HOME or ~/.config."""
     if given := os.environ.get("EDGECTL_SIGNING_KEY"):
         return Path(given).expanduser()
-    home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(home).expanduser() / "edged" / "key"
+    return user_folder() / "key"
 
 
 def find_signer(given: str | None) -> Signer | None:

@@ -9,6 +9,7 @@ from edged.ctl.commands import (
     jobs,
     keys,
     learn,
+    login,
     models,
     profile,
     retrain,
@@ -24,6 +25,6 @@ GROUPS: dict[str, tuple[ModuleType, ...]] = {
     "look": (status, top, watch, telemetry),
     "act on a device": (snapshot, adjust, profile, forget),
     "teach it": (images, retrain, learn, jobs, models, rollouts),
-    "who may": (keys,),
+    "who may, and where": (login, keys),
 }
 """Heading on the help page → its commands, in order."""

@@ -15,6 +15,7 @@ from edged.terminal.registry import Commands
 def register(commands: Commands) -> None:
     """Add `keygen`."""
     parser = commands.add("keygen", run_keygen)
+    parser.set_defaults(without_context=True)
     parser.add_argument("--out", metavar="FILE", type=Path, help="where the private key goes")
     parser.add_argument("--comment", metavar="TEXT", help="whose key it is (else USER@HOST)")
     parser.add_argument("--replace", action="store_true", help="take the place of a key that is there, for ever")

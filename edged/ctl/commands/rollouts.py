@@ -34,10 +34,11 @@ _BASELINE_S = 120.0
 
 def register(commands: Commands) -> None:
     """Add `rollouts` and the family `rollout`."""
-    commands.add("rollouts", run_list)
+    commands.add("rollouts", run_list).set_defaults(without_context=True)
     family = commands.family("rollout", __doc__)
     for name, run in (("resume", run_resume), ("abort", run_abort)):
         parser = family.add(name, run)
+        parser.set_defaults(without_context=True)  # it goes on where it was begun
         parser.add_argument("id", metavar="ID", help="of the roll-out, or how it begins or ends: `edgectl rollouts`")
 
 
