@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from edged.cli import (
     check,
     classify,
+    completion,
     demo,
     doctor,
     finetune,
@@ -30,7 +31,7 @@ GROUPS: dict[str, tuple[ModuleType, ...]] = {
     "classify": (run, classify, demo),
     "train": (retrain, finetune, sources),
     "models": (models, promotion, profile, premodel),
-    "look after this machine": (check, doctor),
+    "look after this machine": (check, doctor, completion),
 }
 """Heading on the help page → its commands, in order."""
 _AT_ONCE = ("run", "classify", "check")

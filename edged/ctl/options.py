@@ -47,7 +47,7 @@ def add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
     group = parser.add_argument_group("which device, through which broker", order)
     group.add_argument(
         "--context",
-        metavar="NAME",
+        metavar="CONTEXT",
         default=default("EDGECTL_CONTEXT"),
         help="what `edgectl login` has kept under this name (else $EDGECTL_CONTEXT, else that of the last login)",
     )
@@ -93,7 +93,7 @@ def add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
     )
     group.add_argument(
         "--signing-key",
-        metavar="F",
+        metavar="FILE",
         default=None if top else argparse.SUPPRESS,
         help="private key that signs commands (else $EDGECTL_SIGNING_KEY, the context's, ~/.config/edged/key where it "
         "is there)"
@@ -103,10 +103,10 @@ def add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
     login = parser.add_argument_group("login and TLS, where the broker asks for them") if top else group
     for name, metavar, text in (
         ("username", "U", "user name"),
-        ("password-file", "F", "file whose first line is the password"),
-        ("ca-file", "F", "certificate authority of a mqtts:// broker (else the system's)"),
-        ("cert-file", "F", "client certificate"),
-        ("key-file", "F", "key of the client certificate"),
+        ("password-file", "FILE", "file whose first line is the password"),
+        ("ca-file", "FILE", "certificate authority of a mqtts:// broker (else the system's)"),
+        ("cert-file", "FILE", "client certificate"),
+        ("key-file", "FILE", "key of the client certificate"),
     ):
         variable = "EDGECTL_" + name.upper().replace("-", "_")
         login.add_argument(

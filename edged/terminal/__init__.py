@@ -2,6 +2,7 @@
 
 * `registry`: how a command joins a command line, and how a mistake on it is told
 * `program`: what is done around a command: standard streams, errors as one line, exit codes
+* `completion`: the script by which a shell completes a command line
 * `options`: options that both programs have: a training's hyperparameters, what a profile measures
 * `progress`: the one progress bar; lines where there is no terminal
 * `text`: text from the wire made harmless, numbers made short, lines and JSON lines; imports no library
@@ -11,4 +12,4 @@
 What a single command does is in `edged.cli` (edged) and `edged.ctl` (edgectl).
 """
 
-__all__ = ["options", "profile", "program", "progress", "registry", "tables", "text", "training"]
+__all__ = ["completion", "options", "profile", "program", "progress", "registry", "tables", "text", "training"]

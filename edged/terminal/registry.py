@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -18,17 +18,25 @@ AddOptions = Callable[[argparse.ArgumentParser], None]
 class Parser(argparse.ArgumentParser):
     """An argument parser that reports a mistake in one line, and may get options as late as it parses."""
 
+    introduction: str = ""
+    """What the command's page says above its lists and options."""
+    examples: str = ""
+    """Lines of it, as they are shown."""
     _later: AddOptions | None = None
 
     def add_later(self, add: AddOptions) -> None:
         """Have `add` called with this parser before it parses, or prints its help; not for that of other commands."""
         self._later = add
 
-    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
-        """As argparse's, with the options that were to come later."""
+    def add_now(self) -> None:
+        """Add the options that were to come later."""
         if self._later is not None:
             add, self._later = self._later, None
             add(self)
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        """As argparse's, with the options that were to come later."""
+        self.add_now()
         return super().parse_known_args(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:
@@ -114,13 +122,19 @@ class Commands:
     def _join(self, name: str, page: str | None) -> tuple[Parser, str]:
         """Add a parser; returns it and what its page says above the examples."""
         introduction, _, examples = (page or "").strip().partition("\n\nExamples:\n")
+        first, _, _ = introduction.partition("\n")
+        summary = first[:1].lower() + first[1:].rstrip(".")
         parser: Parser = self._subparsers.add_parser(
-            name, epilog=f"examples:\n{examples}", formatter_class=Formatter, allow_abbrev=False
+            name,
+            help=summary.replace("%", "%%"),
+            epilog=f"examples:\n{examples}",
+            formatter_class=Formatter,
+            allow_abbrev=False,
         )
+        parser.introduction, parser.examples = introduction, examples
         if self._add_common is not None:
             self._add_common(parser)
-        summary, _, _ = introduction.partition("\n")
-        self.lines.append((name, summary[:1].lower() + summary[1:].rstrip(".")))
+        self.lines.append((name, summary))
         return parser, introduction
 
     def _help(self, args: argparse.Namespace) -> int:
@@ -167,8 +181,24 @@ def build_program(
         for module in modules:
             module.register(commands)
         pages[title] = commands.lines[before:]
+    parser.introduction = introduction
     commands.describe(introduction, pages)
     return parser
+
+
+def unfold(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Yield a program's parser and those of all its commands, made whole for what reads them instead of a command line.
+
+    Options that were to come later are there, and lists of commands are no more hidden. Not to be parsed with.
+    """
+    if isinstance(parser, Parser):
+        parser.add_now()
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            action.help = None  # argparse's own list is hidden: `describe` writes a better one
+            for below in action.choices.values():
+                yield from unfold(below)
 
 
 def _words(parser: argparse.ArgumentParser) -> str:

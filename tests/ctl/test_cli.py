@@ -15,7 +15,7 @@ from edged.terminal.registry import Commands, Parser
 from tests.ctl.conftest import environment
 from tests.waiting import PATIENCE_S
 
-HEAVY = ("cv2", "numpy", "ai_edge_litert", "tflite_runtime", "tensorflow", "paho", "rich", "pydantic")
+HEAVY = ("cv2", "numpy", "ai_edge_litert", "tflite_runtime", "tensorflow", "paho", "rich", "pydantic", "shtab")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["watch", "--help"], ["snapshot", "--help"]])

@@ -37,6 +37,7 @@ IMPORTED_AS = {
     "pydantic": "pydantic",
     "pydantic_settings": "pydantic-settings",
     "rich": "rich",
+    "shtab": "shtab",
     "nacl": "pynacl",
 }
 

@@ -4,6 +4,7 @@ from types import ModuleType
 
 from edged.ctl.commands import (
     adjust,
+    completion,
     forget,
     images,
     jobs,
@@ -26,5 +27,6 @@ GROUPS: dict[str, tuple[ModuleType, ...]] = {
     "act on a device": (snapshot, adjust, profile, forget),
     "teach it": (images, retrain, learn, jobs, models, rollouts),
     "who may, and where": (login, keys),
+    "this program": (completion,),
 }
 """Heading on the help page → its commands, in order."""

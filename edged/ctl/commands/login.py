@@ -28,10 +28,11 @@ def register(commands: Commands) -> None:
     parser = commands.add("login", run)
     parser.set_defaults(without_context=True)  # it is what repairs a damaged one
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("name", nargs="?", metavar="NAME", help="of the context (else --context, the host)")
+    what.add_argument("name", nargs="?", metavar="CONTEXT", help="of the context (else --context, the host)")
     what.add_argument("--list", action="store_true", help="show all contexts; * is before the one that counts")
-    what.add_argument("--use", metavar="NAME", help="let this one count from now on where no other is named")
-    what.add_argument("--forget", metavar="NAME", help="delete this one, and the password that was asked for")
+    what.add_argument("--names", action="store_true", help="print the names of all contexts, one a line")
+    what.add_argument("--use", metavar="CONTEXT", help="let this one count from now on where no other is named")
+    what.add_argument("--forget", metavar="CONTEXT", help="delete this one, and the password that was asked for")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,6 +57,9 @@ def run(args: argparse.Namespace) -> int:
     """
     from edged.ctl import contexts
 
+    if args.names:
+        print("".join(f"{name}\n" for name in contexts.names()), end="")
+        return DONE
     if args.list:
         return _list(args)
     if args.use is not None:
