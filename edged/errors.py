@@ -15,7 +15,15 @@ class EdgedError(Exception):
 
 
 class ConfigError(EdgedError):
-    """A configuration file, key or value is wrong."""
+    """A configuration file, key or value is wrong.
+
+    Attributes:
+        key: The key, with dots, where one file or one variable has it wrong; empty: the text tells.
+    """
+
+    def __init__(self, text: str, *, key: str = "") -> None:
+        super().__init__(text)
+        self.key = key
 
 
 class CameraError(EdgedError):

@@ -291,7 +291,7 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
     try:
         return _Loaded(**dict(flags or {}))
     except ValidationError as error:
-        raise ConfigError(_first_line(origin, error)) from error
+        raise ConfigError(_first_line(origin, error), key=first_mistake(error).key) from error
     except SettingsError as error:  # a whole section in one variable, which has to be JSON
         variable = next(
             (name for name in os.environ if f'"{name[len(_PREFIX) :].lower()}"' in str(error)), "environment"

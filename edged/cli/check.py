@@ -6,14 +6,19 @@ import argparse
 import json
 import os
 import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from edged.cli.options import add_config
-from edged.errors import ConfigError, ModelError
+from edged.errors import ConfigError, EdgedError, ModelError
+from edged.terminal.program import DONE, exit_code
 from edged.terminal.registry import Commands
+from edged.terminal.text import clean, print_json
 
 if TYPE_CHECKING:
+    from edged.cli.state import Device
     from edged.settings import Settings
 
 _SOURCES = {
@@ -24,45 +29,151 @@ _SOURCES = {
     r"gst:\s*\S.*": "GStreamer pipeline",
 }
 """What a source that is no file looks like."""
+_NOT_THERE = " is not there now)"
+
+
+class Finding(NamedTuple):
+    """Something that is said of the configuration.
+
+    Attributes:
+        level: "info": what is in effect; "note": worth knowing; "warning": it will not do what was meant; "error":
+            edged does not start with it.
+        key: What it is about, a configuration key.
+        message: One line.
+        label: What the line is about where people read it.
+    """
+
+    level: Literal["info", "note", "warning", "error"]
+    key: str
+    message: str
+    label: str
 
 
 def register(commands: Commands) -> None:
     """Add `check`."""
     parser = commands.add("check", run)
     add_config(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object: ok, and what was found")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check the configuration.
 
-    Loads it, prints what is in effect, and checks the model and the files that it names.
+    Loads it, prints what is in effect, and checks the model and the files that it names. --json prints one object
+    instead: ok, configuration (the file), and findings, each with level (info, note, warning, error), key and message;
+    ok is false where one is an error, and then the checks after it are made all the same.
 
     Examples:
       edged check --config /etc/edged/edged.toml
+      edged check --json
     """
+    if args.json:
+        return _run_json(args.config)
+    device = _device(args.config)
+    print(effective(device.settings))
+    print(f"# configuration: {device.config or 'none, these are the defaults'}")
+    for _, check in _checks(device):
+        for finding in check():
+            print(f"# {finding.label}: {finding.message}" if finding.label else f"# {finding.message}")
+    return DONE
+
+
+def _run_json(config: Path | None) -> int:
+    found: list[Finding] = []
+    code, file = DONE, config
+
+    def add_error(key: str, error: EdgedError) -> None:
+        nonlocal code
+        code = code or exit_code(error)
+        found.append(Finding("error", _key_of(error) or key, clean(str(error)), ""))
+
+    try:
+        device = _device(config)
+    except EdgedError as error:
+        add_error("", error)
+    else:
+        file = device.config
+        for key, check in _checks(device):
+            try:
+                found += check()
+            except EdgedError as error:
+                add_error(key, error)
+    findings = [{"level": one.level, "key": one.key, "message": one.message} for one in found]
+    print_json({"ok": code == DONE, "configuration": None if file is None else str(file), "findings": findings})
+    return code
+
+
+def _device(config: Path | None) -> Device:
     from edged.cli.state import become, find_device
 
-    device = find_device(args.config)
+    device = find_device(config)
     if device.account is not None and os.geteuid() == 0:
         become(device.account, device.unit)  # what it may read, not what root may
-    configuration = device.settings
-    print(effective(configuration))
-    print(f"# configuration: {device.config or 'none, these are the defaults'}")
-    for name, camera in configuration.cameras.items():
-        print(f"# camera {name}: {check_source(f'cameras.{name}.source', camera.source)}")
-    for line in configuration.unwatched():
-        print(f"# {line}")
-    print(f"# broker: {_check_broker(configuration)}")
-    print(f"# commands: {whose_commands(configuration)}")
-    print(f"# state: {_check_state(configuration.storage.state_dir)}")
-    state_dir = configuration.storage.state_dir
+    return device
+
+
+def _key_of(error: EdgedError) -> str:
+    """Return the key that an error is about; empty: it tells none."""
+    if isinstance(error, ConfigError) and error.key:
+        return error.key
+    begin = re.match(r"([a-z]+\.[\w.-]+)(?= = |:)", str(error))
+    return begin[1] if begin else ""
+
+
+def _checks(device: Device) -> list[tuple[str, Callable[[], Iterable[Finding]]]]:
+    """Return (key, check), in the order in which they are told; a check raises EdgedError where edged cannot start."""
+    settings = device.settings
+    return [
+        *(
+            (f"cameras.{name}.source", partial(_check_camera, name, camera.source))
+            for name, camera in settings.cameras.items()
+        ),
+        (
+            "telemetry.drift_s",
+            lambda: [Finding("warning", "telemetry.drift_s", line, "") for line in settings.unwatched()],
+        ),
+        ("device.id", lambda: _check_dots(settings)),
+        ("mqtt.url", lambda: [Finding("info", "mqtt.url", _check_broker(settings), "broker")]),
+        ("security.trusted_keys", lambda: _check_commands(settings)),
+        ("storage.state_dir", lambda: _check_state(settings.storage.state_dir)),
+        ("model.name", lambda: _check_models(device)),
+    ]
+
+
+def _check_camera(name: str, source: str) -> Iterator[Finding]:
+    key = f"cameras.{name}.source"
+    kind = check_source(key, source)
+    yield Finding("warning" if kind.endswith(_NOT_THERE) else "info", key, kind, f"camera {name}")
+
+
+def _check_drift(settings: Settings) -> Iterator[Finding]:
+    for line in settings.unwatched():
+        yield Finding("warning", "telemetry.drift_s", line, "")
+
+
+def _check_dots(settings: Settings) -> Iterator[Finding]:
+    """Name what RabbitMQ would take for two levels of a topic: which broker it is, is not known here."""
+    parts = {"device.id": settings.device.id, "mqtt.prefix": settings.mqtt.prefix}
+    parts |= {f"cameras.{name}": name for name in settings.cameras}
+    for key, part in parts.items():
+        if "." in part:
+            line = f"{part!r} has a dot, which RabbitMQ takes for a slash; other brokers do not mind"
+            yield Finding("note", key, line, key)
+
+
+def _check_commands(settings: Settings) -> Iterator[Finding]:
+    level: Literal["info", "note"] = "info" if settings.security.trusted_keys else "note"
+    yield Finding(level, "security.trusted_keys", whose_commands(settings), "commands")
+
+
+def _check_models(device: Device) -> Iterator[Finding]:
+    state_dir = device.settings.storage.state_dir
     if device.unit is not None and os.path.lexists(state_dir) and not os.access(state_dir, os.R_OK | os.X_OK):
-        print(f"# model: not checked, this user may not read {state_dir}")
-    else:
-        print(f"# model: {_check_model(configuration)}")
-        if blind := calls_nothing_unknown(configuration):
-            print(f"# unknown: {blind}")
-    return 0
+        yield Finding("note", "model.name", f"not checked, this user may not read {state_dir}", "model")
+        return
+    yield Finding("info", "model.name", _check_model(device.settings), "model")
+    if blind := calls_nothing_unknown(device.settings):
+        yield Finding("warning", "model.unknown", blind, "unknown")
 
 
 def calls_nothing_unknown(configuration: Settings) -> str | None:
@@ -138,7 +249,7 @@ def check_source(key: str, source: str) -> str:
             return kind
     if scheme in ("file", "dir") and rest:
         path = Path(rest).expanduser()
-        return ("clip" if scheme == "file" else "folder") + ("" if path.exists() else f" ({path} is not there now)")
+        return ("clip" if scheme == "file" else "folder") + ("" if path.exists() else f" ({path}{_NOT_THERE}")
     if source and not separator and Path(source).expanduser().exists():
         return "folder" if Path(source).expanduser().is_dir() else "clip"
     raise ConfigError(f"{key} = {public_source(source)!r}: no such kind of source; use {KINDS_OF_SOURCE}")
@@ -155,13 +266,16 @@ def _check_broker(configuration: Settings) -> str:
     return ", ".join(f"{broker.name}{', TLS' if broker.tls else ''}" for broker in brokers(configuration.mqtt))
 
 
-def _check_state(folder: Path) -> str:
+def _check_state(folder: Path) -> Iterator[Finding]:
     nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not nearest.is_dir():
         raise ConfigError(f"storage.state_dir = {str(folder)!r}: {nearest} is not a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        return f"{folder} (this user may not write there; the daemon's must)"
-    return f"{folder}{'' if folder.exists() else ' (will be made)'}"
+        line = f"{folder} (this user may not write there; the daemon's must)"
+        yield Finding("warning", "storage.state_dir", line, "state")
+    else:
+        line = f"{folder}{'' if folder.exists() else ' (will be made)'}"
+        yield Finding("info", "storage.state_dir", line, "state")
 
 
 def _check_model(configuration: Settings) -> str:

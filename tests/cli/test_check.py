@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -144,3 +145,70 @@ def test_whose_commands_are_carried_out(
     assert main(["check", "--config", str(wrong)]) == 2
     assert "security.trusted_keys" in (said := capsys.readouterr().err)
     assert "key 1: use ed25519:BASE64, as edgectl keygen prints it" in said
+
+
+def found(capsys: pytest.CaptureFixture[str], config: Path, code: int) -> dict[str, Any]:
+    assert main(["check", "--json", "--config", str(config)]) == code
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    (line,) = printed.out.splitlines()
+    told: dict[str, Any] = json.loads(line)
+    assert set(told) == {"ok", "configuration", "findings"}
+    assert told["ok"] is (code == 0)
+    assert told["configuration"] == str(config)
+    assert all(set(one) == {"level", "key", "message"} for one in told["findings"])
+    return told
+
+
+def test_json_tells_all_that_the_lines_tell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (
+        '[device]\nid = "line.1"\n[cameras."front.1"]\nsource = "rtsp://me:hush@cam/1"\nfps = 0.001\n'
+        '[cameras.side]\nsource = "dir:///no/such"\n'
+    )
+    config = write(tmp_path, text)
+    findings = found(capsys, config, 0)["findings"]
+    levels = [(one["level"], one["key"]) for one in findings]
+    assert levels == [
+        ("info", "cameras.front.1.source"),
+        ("warning", "cameras.side.source"),
+        ("warning", "telemetry.drift_s"),
+        ("note", "device.id"),
+        ("note", "cameras.front.1"),
+        ("info", "mqtt.url"),
+        ("note", "security.trusted_keys"),
+        ("info", "storage.state_dir"),
+        ("info", "model.name"),
+    ]
+    assert findings[3]["message"] == "'line.1' has a dot, which RabbitMQ takes for a slash; other brokers do not mind"
+    assert main(["check", "--config", str(config)]) == 0
+    comments = [line for line in capsys.readouterr().out.splitlines() if line.startswith("# ")]
+    for one in findings:
+        assert any(one["message"] in line for line in comments), one
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("[model]\nnmae = 'x'", ["model.nmae"]),
+        ("[storage", [""]),
+        ("[model]\nname = 'missing'", ["model.name"]),
+        (
+            "[cameras.'a.b']\nsource = 'usb:0'\n[mqtt]\nusername = 'me'\npassword_file = '/no/such'\n"
+            "[storage]\nstate_dir = '/dev/null/x'",
+            ["cameras.a.b.source", "mqtt.password_file", "storage.state_dir"],
+        ),
+    ],
+)
+def test_json_tells_every_error_and_its_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, keys: list[str]
+) -> None:
+    findings = found(capsys, write(tmp_path, text), 2)["findings"]
+    errors = [one for one in findings if one["level"] == "error"]
+    assert [one["key"] for one in errors][: len(keys)] == keys
+    assert all(one["message"] and "\n" not in one["message"] for one in errors)
+
+
+def test_json_of_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (finding,) = found(capsys, tmp_path / "none.toml", 2)["findings"]
+    assert (finding["level"], finding["key"]) == ("error", "")
+    assert "no such configuration file" in finding["message"]
