@@ -70,12 +70,13 @@ def test_wheel_carries_the_package_and_nothing_beside_it(wheel: Path) -> None:
 
 def test_wheel_carries_manual_pages_where_man_looks(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".1")]
+        names = [name for name in archive.namelist() if name.endswith((".1", ".5"))]
         pages = {name.partition(".data/data/")[2]: archive.read(name) for name in names}
 
     assert pages == {
         "share/man/man1/edged.1": (REPOSITORY / "edged/cli/edged.1").read_bytes(),
         "share/man/man1/edgectl.1": (REPOSITORY / "edged/ctl/edgectl.1").read_bytes(),
+        "share/man/man5/edged.toml.5": (REPOSITORY / "edged/edged.toml.5").read_bytes(),
     }
 
 

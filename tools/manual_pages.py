@@ -1,7 +1,7 @@
-"""Manual pages of both programs, made of their parsers by argparse-manpage: what `tools/man` runs.
+"""Manual pages: of both programs, made of their parsers by argparse-manpage, and of the configuration.
 
-They are kept in the repository and packed as they are, so that installing needs neither this nor argparse-manpage; a
-test makes them anew and compares. The date on a page is the day on which its text changed.
+What `tools/man` runs. They are kept in the repository and packed as they are, so that installing needs neither this nor
+argparse-manpage; a test makes them anew and compares. The date on a page is the day on which its text changed.
 """
 
 from __future__ import annotations
@@ -11,22 +11,24 @@ import datetime
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from argparse_manpage.manpage import Manpage
 
+from configuration_page import configuration_page
 from edged import __version__
 from edged.cli.commands import build_parser as build_edged
 from edged.ctl.cli import build_parser as build_edgectl
 from edged.terminal.registry import Parser, unfold
+from roff import escaped, filled, roff
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES: dict[str, tuple[Callable[[], Parser], str]] = {
+PROGRAMS: dict[str, tuple[Callable[[], Parser], str]] = {
     "edged/cli/edged.1": (build_edged, "classify camera frames and retrain on the device"),
     "edged/ctl/edgectl.1": (build_edgectl, "look at edged devices and command them over MQTT"),
 }
 """Where a page is → the parser, and what the program is for."""
-_LINE = 76
 _CODES = {
     "edged": ("done", "failed", "wrong usage or configuration"),
     "edgectl": ("done", "a device refused or failed", "wrong usage or configuration", "no answer in time"),
@@ -43,23 +45,7 @@ _FILES = {
         "~/.local/state/edged/rollouts": "roll-outs that were begun here",
     },
 }
-_DATE = re.compile(r'^(\.TH \S+ "1" )"[^"]*"', re.MULTILINE)
-
-
-def roff(text: str) -> str:
-    """Return plain text as man(7) source: paragraphs filled, those with indented lines as they are."""
-    if text.startswith("usage: "):
-        return f".B {_escaped(text.removeprefix('usage: ').strip())}\n.PP"
-    parts = []
-    for paragraph in re.split(r"\n\s*\n", text.strip("\n")):
-        head, _, rest = paragraph.partition("\n")
-        if "\n  " in f"\n{paragraph}":
-            lines = paragraph.splitlines() if head.startswith(" ") else rest.splitlines()
-            parts.append("" if head.startswith(" ") else _filled(head))
-            parts[-1] = "\n".join([*filter(None, [parts[-1]]), ".PP", ".nf", *map(_escaped, lines), ".fi"])
-        else:
-            parts.append(_filled(paragraph))
-    return "\n.PP\n".join(parts)
+_DATE = re.compile(r'^(\.TH \S+ "\d" )"[^"]*"', re.MULTILINE)
 
 
 def page(build: Callable[[], Parser], about: str, date: str) -> str:
@@ -76,11 +62,11 @@ def page(build: Callable[[], Parser], about: str, date: str) -> str:
         parser, {"manual_title": "edged", "project_name": "edged", "version": __version__, "date": date,
                  "description": about}, format="single-commands-section",
     )  # fmt: skip
-    manual.mf.format_text = roff
+    manual.mf.format_text = _text
     manual.formatter._width = 100_000  # argparse shall not break lines, at hyphens too, before `roff` does
     manual.synopsis = [parser.prog, "[options]", "COMMAND", "..."]
     other = "edgectl" if parser.prog == "edged" else "edged"
-    files = [f".TP\n.I {_escaped(path)}\n{_filled(text)}" for path, text in _FILES[parser.prog].items()]
+    files = [f".TP\n.I {escaped(path)}\n{filled(text)}" for path, text in _FILES[parser.prog].items()]
     codes = [f".TP\n{code}\n{text}" for code, text in enumerate(_CODES[parser.prog])]
     manual.add_section("exit status", "=", "\n".join(codes))
     manual.add_section("files", "=", "\n".join(files))
@@ -119,24 +105,11 @@ def _usage(action: argparse.Action) -> str:
     return {"?": f"[{name}]", "*": f"[{name} ...]", "+": f"{name} ..."}.get(str(action.nargs), name)
 
 
-def _filled(text: str) -> str:
-    lines = [""]
-    for word in text.split():
-        # mandoc counts what stands in the source, where a character beyond ASCII is \\[u20AC].
-        if lines[-1] and sum(map(_width, f"{lines[-1]} {word}")) > _LINE:
-            lines.append(word)
-        else:
-            lines[-1] = f"{lines[-1]} {word}".lstrip()
-    return "\n".join(map(_escaped, lines))
-
-
-def _width(char: str) -> int:
-    return 8 if not char.isascii() else 2 if char in "\\-" else 1
-
-
-def _escaped(line: str) -> str:
-    escaped = line.replace("\\", "\\e").replace("-", "\\-")
-    return f"\\&{escaped}" if escaped[:1] in (".", "'") else escaped
+def _text(text: str) -> str:
+    """Return what argparse-manpage has to say as source; a line that tells the usage stands out."""
+    if text.startswith("usage: "):
+        return f".B {escaped(text.removeprefix('usage: ').strip())}\n.PP"
+    return roff(text)
 
 
 def _tidy(source: str) -> str:
@@ -145,17 +118,23 @@ def _tidy(source: str) -> str:
     return re.sub(r"^(?=[^.\n]+\n\.RS 7\n)", ".PP\n", text, flags=re.MULTILINE).replace(".PP\n.PP\n", ".PP\n")
 
 
-def changed(path: Path, build: Callable[[], Parser], about: str) -> str | None:
+def pages() -> dict[str, Callable[[str], str]]:
+    """Return where each page is → what makes it, given its date."""
+    programs = {name: partial(page, build, about) for name, (build, about) in PROGRAMS.items()}
+    return {**programs, "edged/edged.toml.5": configuration_page}
+
+
+def changed(path: Path, make: Callable[[str], str]) -> str | None:
     """Return what shall stand in a page's file; None: what stands there is right, but for the date."""
     old = path.read_text(encoding="utf-8") if path.exists() else ""
-    new = page(build, about, datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat())
+    new = make(datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat())
     return None if _DATE.sub(r"\1", old) == _DATE.sub(r"\1", new) else new
 
 
 def main() -> int:
-    """Write the pages that are no more what the parsers say; return the exit code."""
-    for name, (build, about) in PAGES.items():
-        if (new := changed(ROOT / name, build, about)) is not None:
+    """Write the pages that are no more what they are made of; return the exit code."""
+    for name, make in pages().items():
+        if (new := changed(ROOT / name, make)) is not None:
             (ROOT / name).write_text(new, encoding="utf-8")
             print(name)
     return 0

@@ -1,4 +1,4 @@
-"""The manual pages that are packed: made of the parsers as they are now, and without a fault that mandoc finds."""
+"""The manual pages that are packed: up to date, and without a fault that mandoc finds."""
 
 from __future__ import annotations
 
@@ -10,25 +10,29 @@ from pathlib import Path
 
 import pytest
 
+from edged.settings import CameraSettings, Settings
 from edged.terminal.registry import unfold
 from tests.conftest import REPOSITORY
 
 pytest.importorskip("argparse_manpage", reason="needs argparse-manpage, which tools/test installs")
 import manual_pages
+import roff
 
-PAGES = [REPOSITORY / name for name in manual_pages.PAGES]
+PAGES = manual_pages.pages()
 
 
-@pytest.mark.parametrize("name", manual_pages.PAGES)
-def test_a_page_says_what_the_parser_says_now(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_says_what_it_is_made_of_says_now(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")  # of whoever makes it
-    build, about = manual_pages.PAGES[name]
-    assert manual_pages.changed(REPOSITORY / name, build, about) is None, "run tools/man"
-    assert manual_pages.changed(REPOSITORY / name, build, "something else") is not None
+    assert manual_pages.changed(REPOSITORY / name, PAGES[name]) is None, "run tools/man"
+    text = PAGES[name]("2000-01-01")
+    assert manual_pages.changed(REPOSITORY / name, lambda _: text) is None, "only its date is another"
+    assert manual_pages.changed(REPOSITORY / name, lambda _: text.replace("edged", "else")) is not None
 
 
-@pytest.mark.parametrize("path", PAGES, ids=[path.name for path in PAGES])
-def test_mandoc_finds_no_fault(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", PAGES)
+def test_mandoc_finds_no_fault(name: str, tmp_path: Path) -> None:
+    path = REPOSITORY / name
     mandoc = shutil.which("mandoc")
     if mandoc is None:
         pytest.skip("needs mandoc (apt install mandoc)")
@@ -39,9 +43,9 @@ def test_mandoc_finds_no_fault(path: Path, tmp_path: Path) -> None:
     assert subprocess.run([mandoc, "-Tlint", str(faulty)], capture_output=True, check=False).returncode != 0
 
 
-@pytest.mark.parametrize("name", manual_pages.PAGES)
+@pytest.mark.parametrize("name", manual_pages.PROGRAMS)
 def test_every_command_and_option_is_on_the_page(name: str) -> None:
-    build, _ = manual_pages.PAGES[name]
+    build, _ = manual_pages.PROGRAMS[name]
     text = (REPOSITORY / name).read_text().replace("\\-", "-")
     for parser in unfold(build()):
         assert f"\n.SS \\fB{parser.prog}\\fR\n" in text or " " not in parser.prog
@@ -50,8 +54,17 @@ def test_every_command_and_option_is_on_the_page(name: str) -> None:
             assert f"\\fB{option}\\fR" in text, f"{parser.prog} {option}"
 
 
+def test_every_key_of_the_configuration_is_on_its_page() -> None:
+    text = PAGES["edged/edged.toml.5"]("2000-01-01").replace("\\-", "-")
+    for section, model in Settings.model_fields.items():
+        fields = CameraSettings.model_fields if section == "cameras" else model.annotation.model_fields
+        for key in fields:
+            assert re.search(rf"(?m)^\\fB{key} = ", text), f"{section}.{key}"
+    assert '\n\\fBruntime = "auto"\\fR\n' in text, "with its quotes"
+
+
 def test_text_becomes_source_that_shows_it_as_it_is() -> None:
     text = "'tis a\\b -x\n.so\n\nTwo:\n  .a list\n  -y"
-    assert manual_pages.roff(text) == "\\&'tis a\\eb \\-x .so\n.PP\nTwo:\n.PP\n.nf\n  .a list\n  \\-y\n.fi"
-    assert all(len(line) <= 80 for line in manual_pages.roff("½-½ " * 100).splitlines())
-    assert not re.search(r"(?m)^\.so", manual_pages.roff("so .so " * 40))
+    assert roff.roff(text) == "\\&'tis a\\eb \\-x .so\n.PP\nTwo:\n.PP\n.nf\n  .a list\n  \\-y\n.fi"
+    assert all(len(line) <= 80 for line in roff.roff("½-½ " * 100).splitlines())
+    assert not re.search(r"(?m)^\.so", roff.roff("so .so " * 40))
