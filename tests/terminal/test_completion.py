@@ -63,11 +63,11 @@ def completed(script: Path, *lines: str) -> list[str]:
         nonlocal said
         os.write(ours, f"{text}\n".encode())
         start = len(said)
-        while end not in said[start:]:
+        while not re.search(f"{end}.*typed: ", said[start:], re.DOTALL):  # the prompt: bash takes keys by now
             said += os.read(ours, 1000).decode()
 
     try:
-        type_and_wait(f"PS1=; . {script}; echo 'READ''Y'", "READY\r\n")
+        type_and_wait(f". {script}; PS1='type''d: '", "")
         for line in lines:
             type_and_wait(line, "> in all\r\n")
     finally:

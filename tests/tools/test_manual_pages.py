@@ -14,7 +14,7 @@ from edged.settings import CameraSettings, Settings
 from edged.terminal.registry import unfold
 from tests.conftest import REPOSITORY
 
-pytest.importorskip("argparse_manpage", reason="needs argparse-manpage, which tools/test installs")
+pytest.importorskip("argparse_manpage", reason="needs argparse-manpage (pip install argparse-manpage)")
 import manual_pages
 import roff
 
