@@ -408,6 +408,19 @@ class ModelsJudgeArgs(Args):
     untested: bool = False
 
 
+class ModelsCompareArgs(Args):
+    """`cmd/models_compare`: how well an installed model, or a version, names the device's own test images.
+
+    It is compared with the model that answers, which goes on answering whatever comes out. Both files judge, as they
+    would run, the labeled images of the test side, which whoever made the models must have left out: edged does. The
+    job's report is a `reports.SideBySide`.
+    """
+
+    command = "models_compare"
+
+    model: str = Field(min_length=1, max_length=64)
+
+
 class ProfileArgs(Args):
     """`cmd/profile`: time a model on the device, beside its live classification and behind it in priority.
 
@@ -459,6 +472,7 @@ COMMANDS: dict[str, type[Args]] = {
         BottlenecksGetArgs,
         BottlenecksPartArgs,
         ModelsJudgeArgs,
+        ModelsCompareArgs,
     )
 }
 """Command name → the class that declares it."""

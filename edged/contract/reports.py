@@ -736,6 +736,32 @@ class Judgement(ReportPart):
     decision: Decision
 
 
+class SideBySide(ReportPart):
+    """A model beside the one that answers, on the device's own test images: the report of `cmd/models_compare`.
+
+    Attributes:
+        model: Id of the model.
+        name: Its name.
+        against: Id of the model that answers.
+        images: Test images whose label the model that answers knows: they judge both.
+        accuracy: Share of them that the model names rightly; absent where `why` tells that nothing was judged.
+        previous: The same of the model that answers.
+        beyond_chance: Whether chance alone would explain such a difference in fewer than 5 % of cases.
+        unknown: Labels of these images that the model does not know: it is wrong on each of them; absent without any.
+        why: Why nothing was judged, one line; absent where it was.
+    """
+
+    model: str
+    name: str
+    against: str
+    images: int
+    accuracy: Share | None = None
+    previous: Share | None = None
+    beyond_chance: bool | None = None
+    unknown: tuple[str, ...] = ()
+    why: str | None = None
+
+
 class FineTuningEpoch(ReportPart):
     """One pass of fine-tuning over the training images.
 

@@ -213,6 +213,7 @@ class Daemon:
         handlers.add(contract.BottlenecksGetArgs, self.together.get)
         handlers.add(contract.BottlenecksPartArgs, self.together.part)
         handlers.add(contract.ModelsJudgeArgs, self.together.judge)
+        handlers.add(contract.ModelsCompareArgs, self.together.compare)
         handlers.check()
         return handlers
 

@@ -1,4 +1,6 @@
-"""`bottlenecks_get`, `bottlenecks_part` and `models_judge`: learning together with other devices, photos staying here.
+"""Learning together with other devices, photos staying here, and what these photos say of a model from elsewhere.
+
+The commands are `bottlenecks_get`, `bottlenecks_part`, `models_judge` and `models_compare`.
 
 `edged.learning` is imported when it is asked for, as in `daemon.training`.
 """
@@ -17,7 +19,13 @@ from edged.store import durable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edged.contract.commands import BottlenecksGetArgs, BottlenecksPartArgs, Command, ModelsJudgeArgs
+    from edged.contract.commands import (
+        BottlenecksGetArgs,
+        BottlenecksPartArgs,
+        Command,
+        ModelsCompareArgs,
+        ModelsJudgeArgs,
+    )
     from edged.daemon.switching import ModelSwitch
     from edged.jobs.process import Child
     from edged.jobs.runner import JobRunner, RunningJob
@@ -30,10 +38,11 @@ log = logging.getLogger(__name__)
 
 SHARING = Kind("bottlenecks_get", "sharing of bottlenecks", pulse_s=0.25)
 JUDGING = Kind("models_judge", "judgement of a model", pulse_s=0.25)
+COMPARING = Kind("models_compare", "comparison of models", pulse_s=0.25)
 
 
 class Together:
-    """The three commands.
+    """The four commands.
 
     Args:
         settings: The whole configuration.
@@ -64,12 +73,7 @@ class Together:
             clip=command.args.clip,
             sigma=command.args.sigma,
         )
-
-        def carry_out(job: RunningJob) -> End | None:
-            told = self._run(job, SHARER, request)
-            return told if told is None or isinstance(told, End) else End("succeeded", told.to_json())
-
-        self._runner.start(SHARING, command.id, carry_out, State("starting"))
+        self._runner.start(SHARING, command.id, lambda job: self._tell(job, SHARER, request), State("starting"))
 
     def part(self, command: Command[BottlenecksPartArgs]) -> dict[str, Any]:
         """Publish a part of what was made ready."""
@@ -94,21 +98,34 @@ class Together:
         """Begin to judge a model; the job goes on by itself."""
         from edged.learning import JudgeRequest
 
-        args = command.args
+        args, current = command.args, self._switch.running
         judges = None if args.judges is None else self._take_judges(args.judges)
         request = JudgeRequest(
             state_dir=self._settings.storage.state_dir,
             model=self._store.find(args.model).path,
-            current=self._switch.running.path,
+            current=current.path,
             images_max_mb=self._settings.storage.images_max_mb,
             hyperparameters=self._settings.retrain.hyperparameters,
             runtime=self._settings.model.runtime,
             accept=args.accept,
             untested=args.untested,
             judges=judges,
-            current_judges=self._judges / f"{self._switch.running.id}.bin",
+            current_judges=self._judges / f"{current.id}.bin",
         )
         self._runner.start(JUDGING, command.id, lambda job: self._judge(job, args.model, request), State("starting"))
+
+    def compare(self, command: Command[ModelsCompareArgs]) -> None:
+        """Begin to compare a model with the one that answers; the job goes on by itself, and changes nothing."""
+        from edged.learning import COMPARER, ComparisonRequest
+
+        request = ComparisonRequest(
+            state_dir=self._settings.storage.state_dir,
+            model=self._store.find(command.args.model).path,
+            current=self._switch.running.path,
+            images_max_mb=self._settings.storage.images_max_mb,
+            runtime=self._settings.model.runtime,
+        )
+        self._runner.start(COMPARING, command.id, lambda job: self._tell(job, COMPARER, request), State("starting"))
 
     # -- on the job's own thread ---------------------------------------------------------------------------------------
 
@@ -165,6 +182,11 @@ class Together:
                     durable.delete(path)
         except OSError as error:  # the next offer is judged by the test side
             log.warning("%s: cannot be kept: %s", self._judges, error.strerror)
+
+    def _tell(self, job: RunningJob, child: Child[Any, Any, Any], request: Any) -> End | None:
+        """Run a child whose outcome is the job's report."""
+        told = self._run(job, child, request)
+        return told if told is None or isinstance(told, End) else End("succeeded", told.to_json())
 
     def _run(self, job: RunningJob, child: Child[Any, Any, Any], request: Any) -> Any:
         """Run a child; return its outcome, or how the job ends instead; None: cancelled."""

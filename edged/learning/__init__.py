@@ -10,7 +10,8 @@ with), `evaluation` (accuracy, recall of each class, confusions), `judging` (run
 (what more images would bring), `review` with `doubtful` (labels that look wrong; `reviewer` is the child process of a
 review without a training), `sharing` with `privacy` (what leaves the device where a head is trained elsewhere),
 `pooled` (such a head, of many devices' images), `offer` (a model that was made elsewhere, judged by the device's own
-images; `sharer` and `judge` are child processes), `report` (what is told of it), `tensorboard` (curves and graph).
+images), `side_by_side` (how well two files name these; `sharer`, `judge` and `comparer` are child processes), `report`
+(what is told of it), `tensorboard` (curves and graph).
 Pure numpy, without files, clocks and threads: `softmax_regression`, `standardisation`, `recipe`, `evaluation`,
 `calibration`, `comparison`, `gate`, `doubtful`, `exemplars` and `learning_curve`.
 
@@ -25,12 +26,14 @@ networks to start from (`edged.lab`).
 from edged.learning.request import (
     AUTO,
     CHOOSING_TRAINER,
+    COMPARER,
     JUDGE,
     REVIEWER,
     SHARED,
     SHARER,
     TRAINER,
     Choice,
+    ComparisonRequest,
     JudgeRequest,
     Limits,
     Outcome,
@@ -46,12 +49,14 @@ from edged.learning.request import (
 __all__ = [
     "AUTO",
     "CHOOSING_TRAINER",
+    "COMPARER",
     "JUDGE",
     "REVIEWER",
     "SHARED",
     "SHARER",
     "TRAINER",
     "Choice",
+    "ComparisonRequest",
     "JudgeRequest",
     "Limits",
     "Outcome",

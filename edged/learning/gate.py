@@ -190,7 +190,7 @@ def _compare(compared: Compared, tolerance: float) -> Verdict:
     difference = known.difference
     if difference.low > -tolerance:
         return known.verdict("promoted")
-    if difference.score < -_Z:
+    if difference.mean < 0 and beyond_chance(difference):
         return known.verdict("refused", "worse")
     confirmed = difference.mean - _Z_CONFIRMED * difference.error > -tolerance
     if confirmed and every.difference.low > -tolerance:
@@ -251,6 +251,11 @@ def estimate(differences: NDArray[np.float64], groups: Sequence[str]) -> Estimat
     error = math.sqrt(float((residuals**2).sum()) + 1) / count
     score = float(sums.sum()) / math.sqrt(float((sums**2).sum()) + 1)
     return Estimate(mean, mean - _Z * error, mean + _Z * error, error, score, len(differences))
+
+
+def beyond_chance(difference: Estimate) -> bool:
+    """Whether two models that are equally good would differ so much, to either side, in fewer than 5 % of cases."""
+    return abs(difference.score) > _Z
 
 
 def fallen_labels(compared: Compared) -> tuple[tuple[str, float], ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edged.contract.hyperparameters import Hyperparameters
-from edged.contract.reports import Bottlenecks, DoubtfulLabels, Judgement, TrainingReport
+from edged.contract.reports import Bottlenecks, DoubtfulLabels, Judgement, SideBySide, TrainingReport
 from edged.errors import ModelError, RefusedError
 from edged.jobs.process import Child
 
@@ -261,3 +261,18 @@ class JudgeRequest:
 
 
 JUDGE = Child("edged.learning.judge", "judge", JudgeRequest, Progress, Judgement)
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRequest:
+    """A model that is compared with the one that answers, see `side_by_side`. Attributes as `JudgeRequest`."""
+
+    state_dir: Path
+    model: Path
+    current: Path
+    images_max_mb: float = 512.0
+    runtime: Literal["auto", "litert", "tflite_runtime"] = "auto"
+    workers: int = 0
+
+
+COMPARER = Child("edged.learning.comparer", "comparison of models", ComparisonRequest, Progress, SideBySide)
