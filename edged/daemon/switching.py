@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from edged.daemon.engine import Engine, load_engine
 from edged.daemon.loop import PROBATION_FRAMES, FrameLoop, Swap
-from edged.errors import ConfigError, EdgedError, ModelError
+from edged.errors import ConfigError, EdgedError, ModelError, RefusedError
 from edged.store import MODEL
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class ModelSwitch:
         bundle: Bundle,
         *,
         made_here: bool = False,
+        instead_of: str | None = None,
         patience_s: float = PROBATION_S,
         enough: Callable[[], bool] = lambda: False,
     ) -> Bundle:
@@ -95,6 +96,8 @@ class ModelSwitch:
         Args:
             bundle: Which.
             made_here: The trainer has made it just now and has classified images with it, which is its examination.
+            instead_of: Id of the version that must answer until now, because the bundle was compared with it; None:
+                whichever does.
             patience_s: How long this waits for the end of the new model's probation on live frames.
             enough: Asked many times a second meanwhile; True ends the wait.
 
@@ -102,12 +105,16 @@ class ModelSwitch:
             The version that answers from now on.
 
         Raises:
+            RefusedError: Another one answers by now than `instead_of`, and goes on.
             ModelError: It cannot be loaded or written, or fails on the newest frames, and the old one goes on; or it
                 has failed on live ones, and the old one is back.
         """
         name = self._settings.model.name
         with self._lock:
             before = self._store.current(name)
+            if instead_of not in (None, (now := self.running).id):
+                compared = f"{bundle.name} ({bundle.id}) was compared with {instead_of}"
+                raise RefusedError(f"{now.name} ({now.id}) answers by now, and goes on; {compared}")
             if not made_here:
                 self._examine(bundle)
             engine = self._load(bundle)

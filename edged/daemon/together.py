@@ -146,13 +146,18 @@ class Together:
         if not told.decision.promote:
             return End("succeeded", told.to_json())
         job.reach(State("swap", 0.95))
-        before = self._switch.running
+        against = told.decision.against
         try:
-            new = self._switch.use(self._store.find(name), enough=job.cancelled.is_set)
+            new = self._store.find(name)
+            if new.id != told.model:
+                raise RefusedError(f"{name} is another model by now ({new.id}), and {told.model} was judged")
+            new = self._switch.use(new, instead_of=against, enough=job.cancelled.is_set)
+        except RefusedError as error:
+            return End("rejected", told.to_json(), str(error))
         except EdgedError as error:
             return End("failed", told.to_json(), str(error))
         if not job.decide():
-            if before.id != new.id:
+            if against != new.id:
                 self._switch.rollback()
             return None
         self._keep_judges(request.judges, new.id)
