@@ -1,7 +1,8 @@
-"""A roll-out over real daemons: a model that is truly slower than theirs is taken back from the first of them."""
+"""Roll-outs over real daemons: a model that is truly slower than theirs, and one that names their images worse."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from edged.ctl import connect, main
+from edged.ctl.rollout.plan import Share, waves_of
 from edged.store import Store
+from tests.albums import LABELS, make_album
+from tests.ctl.rollout.model_device import ModelDevice
 from tests.daemon.running import Running, Watcher
+from tests.heads import headed
 from tests.mosquitto import Mosquitto
 from tests.networks import KINDS, made, make
 from tests.waiting import PATIENCE_S, wait_until
@@ -54,3 +59,40 @@ def test_a_slower_model_is_taken_back_from_the_canary(
     assert main([*common, "rollouts", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert {name: one["phase"] for name, one in record["devices"].items()} == {canary: "back", other: "waiting"}
+
+
+def test_a_model_that_is_worse_on_the_canary_s_own_images_never_answers(
+    broker: Mosquitto,
+    run: Callable[..., Running],
+    watch: Callable[..., Watcher],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(connect, "_CONNACK_V5_S", PATIENCE_S)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "workstation"))
+    worse = headed(("discs", "checks", "stripes"))
+    new = hashlib.sha256(worse).hexdigest()[:12]
+    ((canary,), (other,)) = waves_of(["line-1", "line-2"], new, Share("1"), [])
+    (tmp_path / "worse.tflite").write_bytes(worse)
+    (tmp_path / "worse.txt").write_text("".join(f"{label}\n" for label in LABELS))
+    state = tmp_path / "device" / "state"
+    make_album(state / "images", 15)
+    sound = Store(state).add(headed(), LABELS, name="sound", width=224, height=224)
+    run(broker.url, device=canary, cameras=CAMERA, environment={"EDGED_MODEL__NAME": "sound"})
+    seen = watch(broker, canary)
+    seen.wait_for_state("online")
+    seen.wait("result/main")
+    common = ["--broker", broker.url, "--timeout", f"{PATIENCE_S:g}", "--device", "line-*"]
+    push = ["models", "push", str(tmp_path / "worse.tflite"), "--labels", str(tmp_path / "worse.txt")]
+    with ModelDevice(broker.port, other) as second:
+        assert main([*common, *push, "--canary", "1", "--hold", "1s"]) == 1
+        told = capsys.readouterr().out
+        assert main([*common, "rollouts", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["devices"][canary]["accuracy"]
+    assert (found["against"], found["before"], found["images"], found["beyond_chance"]) == (sound.id, 1.0, 6, True)
+    assert found["after"] < 0.5
+    why = f"accuracy 100.0% → {found['after']:.1%} on 6 test images"
+    assert f"rolled back: {canary}: {why}\n" in told, told
+    assert {model["id"] for model in seen.decoded("model")} == {sound.id}, "it never answered"
+    assert (second.done["models_add"], second.done["models_use"]) == (0, 0)

@@ -57,8 +57,9 @@ def run(args: argparse.Namespace) -> int:
     only the difference is sent: kilobytes. The device makes the same file of it, or refuses.
 
     With --canary or --waves it is a roll-out: some devices get the model, answer with it, and are watched for --hold.
-    The next ones get it only if latency, frame rate, familiarity and, where it is known, accuracy have held, and none
-    has a new alert, has started again, is offline or went back by itself. Otherwise all get their old models back, and
+    The next ones get it only if latency, frame rate and familiarity have held, and none has a new alert, has started
+    again, is offline or went back by itself. A device with labeled images judges the model by those of its test side
+    before the model answers there, and where accuracy falls it never does. Otherwise all get their old models back, and
     the exit code is 1. Its state is in a file: the same command, or `edgectl rollout resume ID`, goes on with it.
 
     Examples:

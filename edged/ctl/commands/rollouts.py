@@ -63,7 +63,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--unfamiliar", metavar="P%", type=per_cent, help="familiarity may fall by so many points, unknown rise (10%%)"
     )
     group.add_argument(
-        "--less-accurate", metavar="P%", type=per_cent, help="accuracy on its labeled images may fall so much (2%%)"
+        "--less-accurate",
+        metavar="P%",
+        type=per_cent,
+        help="accuracy on its own test images may fall so much (2%%)",
     )
 
 
@@ -133,7 +136,8 @@ def begin(args: argparse.Namespace) -> int:
 def run_list(args: argparse.Namespace) -> int:
     """List roll-outs that were begun on this workstation.
 
-    Their state is in $XDG_STATE_HOME/edged/rollouts (~/.local/state/edged/rollouts), a file each.
+    Their state is in $XDG_STATE_HOME/edged/rollouts (~/.local/state/edged/rollouts), a file each. Accuracy is that of
+    the old model → the new one on the devices' own test images, where devices have judged it; --json tells it of each.
 
     Examples:
       edgectl rollouts
@@ -256,13 +260,15 @@ def _say(args: argparse.Namespace, line: str) -> None:
 
 
 def _table(found: list[Record]) -> Table:
+    from edged.ctl.rollout.telling import overall
     from edged.terminal.tables import device_table, text
 
     laid = device_table()
-    for heading in ("roll-out", "begun", "status", "devices", "of"):
+    for heading in ("roll-out", "begun", "status", "devices", "accuracy", "of"):
         laid.add_column(heading, overflow="fold")
     for record in found:
         status = {"back": "taken back", "going back": "taking back"}.get(record.status, record.status)
-        cells = (record.id, record.begun[:16].replace("T", " "), status, _stand(record), record.choice)
+        begun, accuracy = record.begun[:16].replace("T", " "), overall(one.accuracy for one in record.devices.values())
+        cells = (record.id, begun, status, _stand(record), accuracy, record.choice)
         laid.add_row(*(text(cell) for cell in cells))
     return laid

@@ -16,7 +16,7 @@ from edged.ctl.rollout.observation import Watch, trouble
 from edged.ctl.rollout.record import OPEN, TOUCHED, RecordFile
 from edged.ctl.rollout.step import Send, take_back, truth, use
 from edged.ctl.rollout.telling import NAMED, beside, medians, named, reason, span
-from edged.ctl.rollout.verdict import ENOUGH, Measured, Sample, ends, judge
+from edged.ctl.rollout.verdict import ENOUGH, Accuracy, Measured, Sample, ends, judge, judge_accuracy
 from edged.ctl.rollout.watching import longest, watching
 from edged.plural import counted
 from edged.terminal.program import DONE, FAILED
@@ -180,10 +180,9 @@ class Conductor:
             for share in watching(self._client, watch, record.baseline_s):
                 tell(share, text=beside(watch, devices), stage="before")
         changes: dict[str, dict[str, Any]] = {}
-        accuracies = self._accuracies(devices)
         for device in devices:
             one = watch.devices[device]
-            measured = Measured.of(one.samples, accuracies[device])
+            measured = Measured.of(one.samples)
             if one.online is False:
                 changes[device] = {"why": "offline"}  # it waits on
                 self._tell("offline", f"  {device}: offline", device=device)
@@ -196,9 +195,6 @@ class Conductor:
                 changes[device] = {"boot": one.boot, "alerts": sorted(one.alerts), "baseline": measured}
                 self._tell("before", f"  {device}: {medians(measured)}", device=device, measured=measured.model_dump())
         self._file.change_each(changes)
-
-    def _accuracies(self, devices: Sequence[str]) -> dict[str, float | None]:
-        return dict(for_each(devices, lambda device: accuracy_on(self._client, device)))
 
     def _switch(self, device: str) -> str | None:
         """Install the model on one device and let it answer, as far as that is still to do; on a thread of many.
@@ -236,10 +232,29 @@ class Conductor:
                 self._file.change(device, phase="failed", why="the model could not be installed")
                 return
             self._file.change(device, phase="installed")
+        if (why := self._less_accurate(device, known.current)) is not None:
+            self._file.change(device, phase="failed", why=why)
+            return
         self._file.change(device, phase="switching", before=known.current)
         self._here.add(device)
         use(self._client, device, record.model)
         self._file.change(device, phase="switched", why=None)
+
+    def _less_accurate(self, device: str, current: str | None) -> str | None:
+        """Return why a model that is installed must not answer on a device, by the device's own images; None: it may.
+
+        They judge before it answers, so that one that is worse on them never does. What was told before an interruption
+        counts if the same model answers still.
+        """
+        record = self._file.record
+        told = record.devices[device].accuracy
+        if told is None or told.against != current:
+            told = accuracy_on(self._client, device, record.model)
+            self._file.change(device, accuracy=told)
+            if told.numbers is not None:
+                dumped = told.model_dump(exclude_none=True)
+                self._tell("accuracy", f"  {device}: accuracy {told.numbers}", device=device, accuracy=dumped)
+        return ", ".join(judge_accuracy(told, record.limits).worse) or None
 
     def _hold(self, devices: Sequence[str], wave: Sequence[str], *, canaries: bool) -> list[str]:
         """Watch devices with the new model; those that are no worse have held.
@@ -277,30 +292,26 @@ class Conductor:
                 if ends(len(worse), len(wave), canaries=canaries):
                     return worse
         look_at(over=True)
-        worse += self._held({one: watch.devices[one].samples for one in devices if one not in worse})
+        self._held({one: watch.devices[one].samples for one in devices if one not in worse})
         return worse
 
-    def _held(self, samples: Mapping[str, Sequence[Sample]]) -> list[str]:
-        """Note that devices have held; return those whose accuracy, which is asked for last, has fallen."""
+    def _held(self, samples: Mapping[str, Sequence[Sample]]) -> None:
+        """Note that devices have held, and what of them could not be judged."""
         record = self._file.record
         changes: dict[str, dict[str, Any]] = {}
-        worse = []
-        for device, accuracy in self._accuracies(list(samples)).items():
-            measured = Measured.of(samples[device], accuracy)
-            verdict = judge(record.devices[device].baseline or Measured(messages=0), measured, record.limits)
-            dumped = measured.model_dump()
-            if verdict.worse:
-                worse.append(device)
-                why = ", ".join(verdict.worse)
-                changes[device] = {"why": why, "after": measured}
-                self._tell("worse", f"  {device}: {why}", device=device, why=why, measured=dumped)
-                continue
-            unjudged = f"not judged: {', '.join(verdict.unjudged)}" if verdict.unjudged else None
-            changes[device] = {"phase": "held", "after": measured, "why": unjudged}
-            shown = f"  {device}: {medians(measured)}: holds" + (f" ({unjudged})" if unjudged else "")
-            self._tell("held", shown, device=device, measured=dumped, unjudged=verdict.unjudged)
+        for device, own in samples.items():
+            one, measured = record.devices[device], Measured.of(own)
+            accuracy = one.accuracy or Accuracy()
+            unjudged = [
+                *judge(one.baseline or Measured(messages=0), measured, record.limits).unjudged,
+                *judge_accuracy(accuracy, record.limits).unjudged,
+            ]
+            why = f"not judged: {', '.join(unjudged)}" if unjudged else None
+            changes[device] = {"phase": "held", "after": measured, "why": why}
+            shown = medians(measured) + ("" if accuracy.numbers is None else f", accuracy {accuracy.numbers}")
+            line = f"  {device}: {shown}: holds" + (f" ({why})" if why else "")
+            self._tell("held", line, device=device, measured=measured.model_dump(), unjudged=unjudged)
         self._file.change_each(changes)
-        return worse
 
     def _take_back(self, devices: Sequence[str]) -> None:
         """Let the old models answer again; a device that cannot be reached stays to be taken back."""

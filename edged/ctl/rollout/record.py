@@ -19,7 +19,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edged.contract.messages import timestamp
-from edged.ctl.rollout.verdict import Limits, Measured
+from edged.ctl.rollout.verdict import Accuracy, Limits, Measured
 from edged.errors import CommandError, ConfigError
 
 Phase = Literal[
@@ -51,6 +51,7 @@ class DeviceRecord(BaseModel):
         alerts: Alerts that stood before the switch.
         baseline: What it was like before the switch.
         after: What it was like with the new model.
+        accuracy: How well both models name its own images; None: it was not asked yet.
         why: Why it is not held, or what could not be judged.
     """
 
@@ -62,6 +63,7 @@ class DeviceRecord(BaseModel):
     alerts: list[str] = Field(default_factory=list)
     baseline: Measured | None = None
     after: Measured | None = None
+    accuracy: Accuracy | None = None
     why: str | None = None
 
 

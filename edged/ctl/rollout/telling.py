@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from edged.ctl.rollout.observation import Watch
-from edged.ctl.rollout.verdict import Measured, Spread
+from edged.ctl.rollout.verdict import Accuracy, Measured, Spread
+from edged.plural import counted
 
 NAMED = 12
 """Devices that are named; the others are counted."""
@@ -39,7 +40,21 @@ def medians(measured: Measured) -> str:
         *part(measured.familiarity, lambda value: f"familiarity {value:.0%}"),
         *part(measured.unknown, lambda value: f"{value:.0%} unknown"),
     ]
-    return ", ".join([*parts, *([] if measured.accuracy is None else [f"accuracy {measured.accuracy:.1%}"])])
+    return ", ".join(parts)
+
+
+def overall(told: Iterable[Accuracy | None]) -> str:
+    """Write the accuracy old → new of all devices that have judged it, each of their test images counted once."""
+    judged = [
+        (one.images, one.before, one.after)
+        for one in told
+        if one is not None and one.images and one.before is not None and one.after is not None
+    ]
+    if not judged:
+        return "–"
+    total = sum(images for images, _, _ in judged)
+    before, after = (sum(one[0] * one[which] for one in judged) / total for which in (1, 2))
+    return f"{before:.1%} → {after:.1%} ({counted(len(judged), 'device')})"
 
 
 def beside(watch: Watch, devices: Sequence[str]) -> str:

@@ -2,7 +2,8 @@
 
 Each telemetry message is one measurement. A measure is worse only where two things hold: its median has passed the
 limit, and three quarters of the new measurements are worse than three quarters of the old ones. So neither one slow
-moment nor a measure that varies much anyway is held against a model.
+moment nor a measure that varies much anyway is held against a model. A fall of the accuracy on the device's own images
+counts where it is beyond its limit, and the device says that it is beyond chance.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from edged.plural import counted
 
 ENOUGH = 3
 """Measurements, before and after, without which nothing is judged."""
@@ -25,7 +28,7 @@ class Limits(BaseModel):
     Attributes:
         slower: The p95 latency may grow by this share of itself, and the frame rate may fall as much.
         unfamiliar: The share of unknown frames may rise, and the mean familiarity fall, by so much, 0..1.
-        less_accurate: The accuracy on the device's labeled images may fall by so much, 0..1.
+        less_accurate: The accuracy on the device's own test images may fall by so much, 0..1.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -74,7 +77,6 @@ class Measured(BaseModel):
 
     Attributes:
         messages: Telemetry messages.
-        accuracy: Share of its labeled images that its model names rightly, 0..1; None: nobody told.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -84,10 +86,9 @@ class Measured(BaseModel):
     p95_ms: Spread | None = None
     familiarity: Spread | None = None
     unknown: Spread | None = None
-    accuracy: float | None = None
 
     @classmethod
-    def of(cls, samples: Sequence[Sample], accuracy: float | None = None) -> Measured:
+    def of(cls, samples: Sequence[Sample]) -> Measured:
         """Sum messages up."""
 
         def spread(of: Callable[[Sample], float | None]) -> Spread | None:
@@ -99,8 +100,37 @@ class Measured(BaseModel):
             p95_ms=spread(lambda sample: sample.p95_ms),
             familiarity=spread(lambda sample: sample.familiarity),
             unknown=spread(lambda sample: sample.unknown),
-            accuracy=accuracy,
         )
+
+
+class Accuracy(BaseModel):
+    """How well two models name a device's own test images, as the device itself says.
+
+    Attributes:
+        against: Id of the model that answered meanwhile; None: it was not told.
+        images: Test images that both have named.
+        before, after: Share of them that the one which answered, and the new one, name rightly, 0..1; None: nothing was
+            judged, and `why` says why not.
+        beyond_chance: Whether chance alone would hardly explain the difference.
+        unknown: Labels of these images that the new model does not know.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    against: str | None = None
+    images: int = 0
+    before: float | None = None
+    after: float | None = None
+    beyond_chance: bool = False
+    unknown: tuple[str, ...] = ()
+    why: str | None = None
+
+    @property
+    def numbers(self) -> str | None:
+        """Both, as people read them; None where nothing was judged."""
+        if self.before is None or self.after is None:
+            return None
+        return f"{self.before:.1%} → {self.after:.1%} on {counted(self.images, 'test image')}"
 
 
 class Verdict(NamedTuple):
@@ -126,12 +156,23 @@ def judge(before: Measured, after: Measured, limits: Limits) -> Verdict:
         _latency(before, after, limits),
         _familiarity(before, after, limits),
         _unknown(before, after, limits),
-        _accuracy(before, after, limits),
     )
     return Verdict(
         tuple(one.text for one in found if one is not None and one.judged),
         tuple(one.text for one in found if one is not None and not one.judged),
     )
+
+
+def judge_accuracy(told: Accuracy, limits: Limits) -> Verdict:
+    """Tell whether the new model is worse on the device's own images: by more than the limit, and beyond chance."""
+    if told.before is None or told.after is None:
+        return Verdict((), (f"accuracy ({told.why or 'the device tells none'})",))
+    if round(told.before - told.after, 6) <= limits.less_accurate:
+        return Verdict((), ())
+    if not told.beyond_chance:
+        return Verdict((), (f"accuracy ({told.numbers}: too few to tell from chance)",))
+    lost = f"; it does not know {', '.join(told.unknown)}" if told.unknown else ""
+    return Verdict((f"accuracy {told.numbers}{lost}",), ())
 
 
 class _Finding(NamedTuple):
@@ -173,15 +214,6 @@ def _unknown(before: Measured, after: Measured, limits: Limits) -> _Finding | No
     if old is None or new is None or not (new.median - old.median > limits.unfamiliar and new.low > old.high):
         return None
     return _Finding(f"unknown {old.median:.0%} → {new.median:.0%} of the frames")
-
-
-def _accuracy(before: Measured, after: Measured, limits: Limits) -> _Finding | None:
-    old, new = before.accuracy, after.accuracy
-    if old is None or new is None:
-        return _Finding("accuracy", judged=False)
-    if old - new <= limits.less_accurate:
-        return None
-    return _Finding(f"accuracy {old:.1%} → {new:.1%}")
 
 
 TOLERATED = 0.1

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from typing import Any
+from typing import Any, Literal
 
 from edged.contract.commands import CommandMessage
-from edged.contract.messages import Ack, Fallback, Familiarity, Latency, Message, ModelInfo, Telemetry, timestamp
+from edged.contract.messages import (
+    Ack,
+    Fallback,
+    Familiarity,
+    Job,
+    Latency,
+    Message,
+    ModelInfo,
+    Telemetry,
+    timestamp,
+)
+from edged.contract.reports import SideBySide
 from tests.ctl.device import ScriptedDevice
 
 OLD = "f68388c93b64"
 TELEMETRY_S = 0.05
+ELSEWHERE = "c0ffee"
+"""Id of a job that somebody else has asked for."""
 
 
 class ModelDevice(ScriptedDevice):
@@ -22,16 +35,25 @@ class ModelDevice(ScriptedDevice):
         device: Its id.
         p95_ms: Id of a model → its latency; 20 ms of one that is not named.
         gives_up: Ids of models that it takes back by itself as soon as they answer.
+        accuracies: Id of a model → how well it names the device's 20 test images; None: the device has none.
 
     Attributes:
         history: Ids of the models that have answered, the last one does.
         done: Command → how often it was carried out.
         stall: Name of a command that it carries out and never says so; None: it answers all.
         stalled: Set when that has happened.
+        comparing: Whether a comparison is going on that somebody else has asked for: another one is rejected, and a
+            while later the first one ends.
     """
 
     def __init__(
-        self, port: int, device: str, *, p95_ms: dict[str, float] | None = None, gives_up: tuple[str, ...] = ()
+        self,
+        port: int,
+        device: str,
+        *,
+        p95_ms: dict[str, float] | None = None,
+        gives_up: tuple[str, ...] = (),
+        accuracies: dict[str, float] | None = None,
     ) -> None:
         super().__init__(port, device)
         self.history = [OLD]
@@ -39,8 +61,11 @@ class ModelDevice(ScriptedDevice):
         self.done: Counter[str] = Counter()
         self.stall: str | None = None
         self.stalled = threading.Event()
+        self.comparing = False
+        self._left = 0
         self._latencies = p95_ms or {}
         self._gives_up = gives_up
+        self._accuracies = accuracies
         self._over = threading.Event()
         self._telling = threading.Thread(target=self._tell)
         self.model = self._model()
@@ -72,6 +97,11 @@ class ModelDevice(ScriptedDevice):
                 familiarity=Familiarity(mean=0.5, unknown=0.02, frames=10),
             )
             self._publish("telemetry", message)
+            if self._left:
+                self._left -= 1
+                self.comparing = self._left > 0
+                status: Literal["running", "succeeded"] = "running" if self.comparing else "succeeded"
+                self._publish(f"job/{ELSEWHERE}", Job(id=ELSEWHERE, cmd="models_compare", status=status))
 
     def _publish(self, topic: str, message: Message, *, retain: bool = False) -> None:
         self._mqtt.publish(
@@ -127,6 +157,22 @@ class ModelDevice(ScriptedDevice):
             self.history.pop()
             given_up = Fallback(id=wanted, reason="the daemon ended while it was on trial", since=timestamp())
             self._publish("model", self._model(given_up), retain=True)
+
+    def _do_models_compare(self, command: CommandMessage) -> None:
+        if self.comparing:
+            self._left = self._left or 5
+            error = f"a comparison of models is running: {ELSEWHERE}"
+            self._job(command, "rejected", "models_compare", error=error)
+            return
+        told = SideBySide(model=command.args["model"], name="birds", against=self.current, images=0)
+        if self._accuracies is None:
+            told = told.model_copy(update={"why": "no labeled image of the test side"})
+        else:
+            after, before = self._accuracies[told.model], self._accuracies[self.current]
+            chance = abs(after - before) < 0.2
+            found = {"images": 20, "accuracy": after, "previous": before, "beyond_chance": not chance}
+            told = told.model_copy(update=found)
+        self._ended(command, "models_compare", told.to_json())
 
     def _do_rollback(self, command: CommandMessage) -> None:
         self.history.pop()

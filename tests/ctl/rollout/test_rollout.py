@@ -14,9 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from edged.contract.commands import CommandMessage
 from edged.ctl import connect, main
-from edged.ctl.rollout import conductor, step
+from edged.ctl.client import Client
+from edged.ctl.rollout import step
+from edged.ctl.rollout.accuracy import accuracy_on
 from edged.ctl.rollout.plan import Share, waves_of
+from edged.ctl.rollout.verdict import Accuracy
+from edged.mqtt.broker import brokers
+from edged.settings import MqttSettings
 from tests.ctl.conftest import environment
 from tests.ctl.rollout.model_device import OLD, ModelDevice
 from tests.waiting import PATIENCE_S, wait_until
@@ -150,16 +156,53 @@ def test_one_worse_device_of_many_is_taken_back_alone(devices: Devices, push: Ru
     assert record(tmp_path)["status"] == "done"
 
 
-def test_a_model_that_names_the_labeled_images_worse_is_taken_back(
-    devices: Devices, push: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    line = devices()
-    monkeypatch.setattr(conductor, "accuracy_on", lambda _, device: 0.9 if line[device].current == OLD else 0.7)
+def test_a_model_that_names_the_labeled_images_worse_never_answers(devices: Devices, push: Run, edgectl: Run) -> None:
+    line = devices(accuracies={OLD: 0.9, NEW: 0.7})
     done = push()
-    assert done.returncode == 1
-    assert f"rolled back: {FIRST}: accuracy 90.0% → 70.0%" in done.stdout
-    assert {one.current for one in line.values()} == {OLD}
-    assert push("--less-accurate", "25%").returncode == 0, "the same command begins anew after all was taken back"
+    assert done.returncode == 1, done
+    assert f"rolled back: {FIRST}: accuracy 90.0% → 70.0% on 20 test images\n" in done.stdout
+    assert {name for name, one in line.items() if one.done["models_add"] or one.done["models_compare"]} == {FIRST}
+    assert [one.done["models_use"] for one in line.values()] == [0] * 4
+    assert "90.0% → 70.0% (1 device)" in edgectl("rollouts").stdout
+    again = push("--less-accurate", "25%")
+    assert again.returncode == 0, "the same command begins anew after all was taken back"
+    assert (
+        f"{FIRST}: p95 20.0 ms, 10.0 frames/s, familiarity 50%, 2% unknown, accuracy 90.0% → 70.0% on" in again.stdout
+    )
+    assert {one.current for one in line.values()} == {NEW}
+
+
+def test_what_the_images_cannot_tell_is_said(devices: Devices, push: Run, edgectl: Run) -> None:
+    line = devices(FIRST, accuracies={OLD: 0.9, NEW: 0.8}) | devices(*(set(NAMES) - {FIRST}))
+    done = push()
+    assert done.returncode == 0, done
+    few = "accuracy (90.0% → 80.0% on 20 test images: too few to tell from chance)"
+    assert f"{FIRST}: p95 20.0 ms" in done.stdout
+    assert f": holds (not judged: {few})" in done.stdout
+    assert done.stdout.count("holds (not judged: accuracy (no labeled image of the test side))") == 3
+    assert {one.current for one in line.values()} == {NEW}
+    told = json.loads(edgectl("rollouts", "--json").stdout)["devices"]
+    assert (told[FIRST]["accuracy"]["before"], told[FIRST]["accuracy"]["after"]) == (0.9, 0.8)
+    assert told[SECOND]["accuracy"]["why"] == "no labeled image of the test side"
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        ("models_compare: unknown command; known here: status", "its edged is older than this edgectl"),
+        ("birds: damaged", "models_compare rejected: birds: damaged"),
+    ],
+)
+def test_a_device_that_cannot_compare_is_no_reason_against_a_model(
+    devices: Devices, broker_port: int, monkeypatch: pytest.MonkeyPatch, error: str, why: str
+) -> None:
+    def refuse(self: ModelDevice, command: CommandMessage) -> None:
+        self._job(command, "rejected", "models_compare", error=error)
+
+    devices(FIRST)
+    monkeypatch.setattr(ModelDevice, "_do_models_compare", refuse)
+    with Client(brokers(MqttSettings(url=f"mqtt://127.0.0.1:{broker_port}")), timeout_s=PATIENCE_S) as client:
+        assert accuracy_on(client, FIRST, NEW) == Accuracy(why=why)
 
 
 def test_limits_are_taken_from_the_command_line(devices: Devices, push: Run) -> None:
@@ -221,7 +264,7 @@ def test_one_that_has_it_already_is_left_alone(devices: Devices, push: Run, edge
     assert {name: one.current for name, one in line.items()} == {**dict.fromkeys(NAMES, OLD), FIRST: NEW}
 
 
-@pytest.mark.parametrize("command", ["models_add", "models_use", "rollback"])
+@pytest.mark.parametrize("command", ["models_add", "models_compare", "models_use", "rollback"])
 def test_a_workstation_that_dies_goes_on_where_it_was(
     devices: Devices, push: Run, edgectl: Run, bundle: Path, broker_port: int, tmp_path: Path, command: str
 ) -> None:
@@ -237,8 +280,9 @@ def test_a_workstation_that_dies_goes_on_where_it_was(
     ) as process:
         assert canary.stalled.wait(PATIENCE_S)
         canary.stall = None
-        expected = {"models_add": "installing", "models_use": "switching", "rollback": "going back"}[command]
-        assert phases(tmp_path)[FIRST] == expected, "written before it was asked for"
+        canary.comparing = command == "models_compare"  # it goes on there
+        expected = {"models_add": "installing", "models_compare": "installed", "models_use": "switching"}
+        assert phases(tmp_path)[FIRST] == expected.get(command, "going back"), "written before it was asked for"
         process.kill()
     done = edgectl("rollout", "resume", str(record(tmp_path)["id"])[-8:])
     if command == "rollback":
@@ -250,6 +294,8 @@ def test_a_workstation_that_dies_goes_on_where_it_was(
         assert {one.current for one in line.values()} == {NEW}
         assert [one.done["models_add"] for one in line.values()] == [1] * 4
         assert [one.done["models_use"] for one in line.values()] == [1] * 4
+        asked = [name for name, _ in canary.commands].count("models_compare")
+        assert (asked, canary.done["models_compare"]) == ((3, 2) if command == "models_compare" else (1, 1))
 
 
 def test_nobody_else_touches_a_roll_out_that_runs_and_one_killed_in_its_hold_is_watched_again(

@@ -7,17 +7,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from edged.ctl.rollout.verdict import Limits, Measured, Sample, Verdict, ends, judge
+from edged.ctl.rollout.verdict import Accuracy, Limits, Measured, Sample, Verdict, ends, judge, judge_accuracy
 
 GOOD = Sample(fps=20.0, p95_ms=30.0, familiarity=0.5, unknown=0.02)
 
 
-def measured(*samples: Sample, accuracy: float | None = None) -> Measured:
-    return Measured.of(samples, accuracy)
-
-
 def verdict(before: Sequence[Sample], after: Sequence[Sample], **limits: float) -> Verdict:
-    return judge(measured(*before), measured(*after), Limits(**limits))
+    return judge(Measured.of(before), Measured.of(after), Limits(**limits))
 
 
 @pytest.mark.parametrize(
@@ -85,11 +81,11 @@ def test_what_cannot_be_compared_is_said() -> None:
     silent = Sample(fps=20.0)
     assert verdict([GOOD] * 5, [GOOD._replace(familiarity=None, unknown=None)] * 5) == (
         (),
-        ("familiarity (the new model tells none)", "accuracy"),
+        ("familiarity (the new model tells none)",),
     )
     assert verdict([silent] * 5, [silent] * 5) == (
         (),
-        ("latency (too few frames were classified)", "familiarity (the old model tells none)", "accuracy"),
+        ("latency (too few frames were classified)", "familiarity (the old model tells none)"),
     )
 
 
@@ -105,13 +101,21 @@ def test_a_camera_that_showed_nothing_before_is_not_held_against_a_model() -> No
 
 
 def test_accuracy_on_labeled_images() -> None:
-    def accuracies(before: float | None, after: float | None) -> Verdict:
-        old = measured(*[GOOD] * 5, accuracy=before)
-        return judge(old, measured(*[GOOD] * 5, accuracy=after), Limits())
+    def told(after: float, *, beyond: bool = True, **more: object) -> Verdict:
+        found = {"images": 200, "before": 0.9, "after": after, "beyond_chance": beyond, **more}
+        return judge_accuracy(Accuracy.model_validate(found), Limits())
 
-    assert accuracies(0.9, 0.881) == ((), ())
-    assert accuracies(0.9, 0.87).worse == ("accuracy 90.0% → 87.0%",)
-    assert accuracies(None, 0.87) == ((), ("accuracy",))
+    assert told(0.88) == told(0.95) == ((), ())
+    assert told(0.87) == (("accuracy 90.0% → 87.0% on 200 test images",), ())
+    assert told(0.87, beyond=False) == (
+        (),
+        ("accuracy (90.0% → 87.0% on 200 test images: too few to tell from chance)",),
+    )
+    assert told(0.5, unknown=("wasp", "bee")).worse == (
+        "accuracy 90.0% → 50.0% on 200 test images; it does not know wasp, bee",
+    )
+    assert judge_accuracy(Accuracy(why="no image"), Limits()) == ((), ("accuracy (no image)",))
+    assert judge_accuracy(Accuracy(), Limits()).unjudged
 
 
 def test_one_canary_ends_a_roll_out_and_one_of_many_does_not() -> None:
