@@ -20,7 +20,8 @@ _BUSY = re.compile(r"a comparison of models is running: ([A-Za-z0-9_-]{1,64})")
 def accuracy_on(client: Client, device: str, model: str) -> Accuracy:
     """Let a device compare an installed model with the one that answers, which goes on answering.
 
-    A device that cannot compare them is no reason against the model: why not is in what is returned.
+    A device that cannot compare them is no reason against the model: why not is in what is returned. One that falls
+    silent is asked once more: the comparison changes nothing, and its end may have been lost with a connection.
 
     Args:
         client: An open client.
@@ -30,9 +31,15 @@ def accuracy_on(client: Client, device: str, model: str) -> Accuracy:
     Raises:
         NoAnswerError: It does not answer.
     """
+    asked_again = False
     while True:
         try:
             told = SideBySide.model_validate(call(client, device, "models_compare", {"model": model}))
+        except NoAnswerError:
+            if asked_again:
+                raise
+            asked_again = True
+            continue
         except RejectedError as error:
             if (running := _BUSY.search(str(error))) is not None:
                 _await(client, device, running[1])

@@ -205,6 +205,24 @@ def test_a_device_that_cannot_compare_is_no_reason_against_a_model(
         assert accuracy_on(client, FIRST, NEW) == Accuracy(why=why)
 
 
+def test_a_comparison_whose_end_was_lost_is_asked_for_again(
+    devices: Devices, broker_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare, lost = ModelDevice._do_models_compare, []
+
+    def forgetful(self: ModelDevice, command: CommandMessage) -> None:
+        if lost:
+            compare(self, command)
+        lost.append(command)
+
+    devices(FIRST, accuracies={OLD: 0.9, NEW: 0.95})
+    monkeypatch.setattr(ModelDevice, "_do_models_compare", forgetful)
+    monkeypatch.setattr(step, "SLOW_S", 0.5 - PATIENCE_S)
+    with Client(brokers(MqttSettings(url=f"mqtt://127.0.0.1:{broker_port}")), timeout_s=PATIENCE_S) as client:
+        assert accuracy_on(client, FIRST, NEW).numbers == "90.0% → 95.0% on 20 test images"
+    assert len(lost) == 2
+
+
 def test_limits_are_taken_from_the_command_line(devices: Devices, push: Run) -> None:
     devices(p95_ms={NEW: 90.0})
     assert push("--slower", "400%").returncode == 0
