@@ -677,6 +677,15 @@ class TestTrial:
         assert "is on trial, which cannot be kept" in caplog.text
 
 
+def test_who_made_a_model_is_known_of_the_version_that_answers_too(store: Store) -> None:
+    added = store.add(b"signed", ["a", "b"], name="signed", width=8, height=8, signature="by whom\n")
+    version = store.promote(added, "main")
+    assert (version.path != added.path, version.read_signature()) == (True, "by whom\n")
+    assert store.promote(version, "main").read_signature() == "by whom\n"
+    unsigned = store.add(b"signed", ["a", "c"], name="signed", width=8, height=8, replace=True)
+    assert store.promote(unsigned, "main").read_signature() is None, "it was of other labels"
+
+
 def model_of(bundle: Bundle | None) -> bytes | None:
     return None if bundle is None else bundle.read_model()
 

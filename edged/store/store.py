@@ -420,22 +420,25 @@ class Store:
             for name in files.keys() - {MODEL}:
                 if not (path / name).is_file() or (path / name).read_bytes() != files[name]:
                     durable.write_file(path / name, files[name])
+            if SIGNATURE not in files:  # it was of other labels, or of another manifest
+                durable.delete(path / SIGNATURE)
         else:
             durable.write_folder(path, files, aside=aside(path))
         return read_bundle(path)
 
     def _keep(self, bundle: Bundle) -> Bundle:
-        """Make sure that the bundle stands, intact, among the versions."""
-        version = self._write_version(
-            bundle_files(
-                bundle.read_model(),
-                bundle.labels,
-                bundle.manifest,
-                bundle.read_taught(),
-                bundle.read_familiarity(),
-                bundle.read_left_out(),
-            )
+        """Make sure that the bundle stands, intact, among the versions, with the signature that it came with."""
+        files = bundle_files(
+            bundle.read_model(),
+            bundle.labels,
+            bundle.manifest,
+            bundle.read_taught(),
+            bundle.read_familiarity(),
+            bundle.read_left_out(),
         )
+        if (signature := bundle.read_signature()) is not None:
+            files[SIGNATURE] = signature.encode()
+        version = self._write_version(files)
         version.path.touch()  # promoted now: pruned last
         return version
 
