@@ -248,13 +248,15 @@ class Conductor:
         """
         record = self._file.record
         told = record.devices[device].accuracy
-        if told is None or told.against != current:
+        asked = told is None or told.against != current
+        if told is None or asked:
             told = accuracy_on(self._client, device, record.model)
             self._file.change(device, accuracy=told)
-            if told.numbers is not None:
-                dumped = told.model_dump(exclude_none=True)
-                self._tell("accuracy", f"  {device}: accuracy {told.numbers}", device=device, accuracy=dumped)
-        return ", ".join(judge_accuracy(told, record.limits).worse) or None
+        why = ", ".join(judge_accuracy(told, record.limits).worse) or None
+        if asked and told.numbers is not None and (self._json or why is None):  # people read it in `why`, too
+            dumped = told.model_dump(exclude_none=True)
+            self._tell("accuracy", f"  {device}: accuracy {told.numbers}", device=device, accuracy=dumped)
+        return why
 
     def _hold(self, devices: Sequence[str], wave: Sequence[str], *, canaries: bool) -> list[str]:
         """Watch devices with the new model; those that are no worse have held.

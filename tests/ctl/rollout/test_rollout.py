@@ -161,6 +161,7 @@ def test_a_model_that_names_the_labeled_images_worse_never_answers(devices: Devi
     done = push()
     assert done.returncode == 1, done
     assert f"rolled back: {FIRST}: accuracy 90.0% → 70.0% on 20 test images\n" in done.stdout
+    assert done.stdout.count("accuracy 90.0% → 70.0%") == 2, "once where it comes up, and at the end"
     assert {name for name, one in line.items() if one.done["models_add"] or one.done["models_compare"]} == {FIRST}
     assert [one.done["models_use"] for one in line.values()] == [0] * 4
     assert "90.0% → 70.0% (1 device)" in edgectl("rollouts").stdout
