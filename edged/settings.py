@@ -31,6 +31,7 @@ _PREFIX = "EDGED_"
 _MAX_CONFIG_BYTES = 1_000_000
 _CREDENTIAL = "credential:"
 _HOST = r"(\[[0-9a-fA-F:.%]+\]|[^/:@,\s\[\]]+)(:\d{1,5})?"
+_LISTEN = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+(%[\w.-]+)?)\]|(?P<host>[A-Za-z0-9_.-]+)):(?P<port>[1-9]\d{0,4})")
 _BROKER_URL = re.compile(rf"(mqtts?://{_HOST}/?|wss?://{_HOST}(/[^\s?#]*)?)")
 _SHOWN = 200
 """Of a wrong value, characters."""
@@ -193,6 +194,26 @@ class SelectionSettings(_Section):
     max_temp_c: float | None = Field(default=None, gt=0)
 
 
+class MetricsSettings(_Section):
+    """Where Prometheus reads the metrics."""
+
+    listen: str = ""
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        found = _LISTEN.fullmatch(value)
+        if value and (found is None or int(found["port"]) > 65535):
+            raise ValueError('use HOST:PORT, such as "127.0.0.1:9184" or "[::1]:9184"; "" serves none')
+        return value
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host, without the brackets of IPv6, and port; None: no metrics."""
+        found = _LISTEN.fullmatch(self.listen)
+        return None if found is None else (found["v6"] or found["host"], int(found["port"]))
+
+
 class SecuritySettings(_Section):
     """Whose commands are carried out."""
 
@@ -243,6 +264,7 @@ class Settings(BaseSettings):
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     retrain: RetrainSettings = Field(default_factory=RetrainSettings)
     selection: SelectionSettings = Field(default_factory=SelectionSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     security: SecuritySettings = Field(default_factory=SecuritySettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
 

@@ -44,6 +44,13 @@ def mistake(config: Path | None = None) -> str:
         ("[mqtt]\nurl = ['mqtt://a', 'mqtt://joe:s3cret@b']", ("mqtt.url = ", "address 2: use mqtt://HOST")),
         ("[mqtt]\nurl = []", ("mqtt.url = []", "at least one address")),
         ("[mqtt]\nurl = 5", ("mqtt.url = 5", "a list of the addresses")),
+        ("[metrics]\nlisten = 9184", ("metrics.listen = 9184", "string")),
+        ("[metrics]\nlisten = '9184'", ("metrics.listen = '9184'", "use HOST:PORT")),
+        ("[metrics]\nlisten = ':9184'", ("metrics.listen = ':9184'", "use HOST:PORT")),
+        ("[metrics]\nlisten = 'localhost:0'", ("metrics.listen = 'localhost:0'", "use HOST:PORT")),
+        ("[metrics]\nlisten = '127.0.0.1:65536'", ("metrics.listen = '127.0.0.1:65536'", "use HOST:PORT")),
+        ("[metrics]\nlisten = '::1:9184'", ("metrics.listen = '::1:9184'", "use HOST:PORT")),
+        ("[metrics]\nlisten = 'http://localhost:9184'", ("metrics.listen", "use HOST:PORT")),
         ("[storage]\noutbox_max_mb = inf", ("storage.outbox_max_mb = inf", "less than")),
         ("[storage]\nstate_dir = '~no-such-user/x'", ("storage.state_dir", "no such user")),
         ("[device]\nid = = 3", ("line 2",)),
@@ -73,6 +80,23 @@ def test_the_nodes_of_a_cluster_are_a_list(tmp_path: Path, monkeypatch: pytest.M
     assert settings.load(config).mqtt.url == ("mqtt://a",)
     monkeypatch.setenv("EDGED_MQTT__URL", "mqtt://c:1, ws://d")
     assert settings.load(config).mqtt.url == ("mqtt://c:1", "ws://d")
+
+
+@pytest.mark.parametrize(
+    ("listen", "address"),
+    [
+        ("", None),
+        ("127.0.0.1:9184", ("127.0.0.1", 9184)),
+        ("[::1]:65535", ("::1", 65535)),
+        ("[fe80::1%eth0]:1", ("fe80::1%eth0", 1)),
+        ("my-host.example:80", ("my-host.example", 80)),
+    ],
+)
+def test_where_the_metrics_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listen: str, address: tuple[str, int] | None
+) -> None:
+    monkeypatch.setenv("EDGED_METRICS__LISTEN", listen)
+    assert settings.load().metrics.address == address
 
 
 def test_a_long_value_is_cut(tmp_path: Path) -> None:

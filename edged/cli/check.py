@@ -128,13 +128,11 @@ def _checks(device: Device) -> list[tuple[str, Callable[[], Iterable[Finding]]]]
             (f"cameras.{name}.source", partial(_check_camera, name, camera.source))
             for name, camera in settings.cameras.items()
         ),
-        (
-            "telemetry.drift_s",
-            lambda: [Finding("warning", "telemetry.drift_s", line, "") for line in settings.unwatched()],
-        ),
+        ("telemetry.drift_s", lambda: _check_drift(settings)),
         ("device.id", lambda: _check_dots(settings)),
         ("mqtt.url", lambda: [Finding("info", "mqtt.url", _check_broker(settings), "broker")]),
         ("security.trusted_keys", lambda: _check_commands(settings)),
+        ("metrics.listen", lambda: _check_metrics(settings)),
         ("storage.state_dir", lambda: _check_state(settings.storage.state_dir)),
         ("model.name", lambda: _check_models(device)),
     ]
@@ -264,6 +262,15 @@ def _check_broker(configuration: Settings) -> str:
     from edged.mqtt.broker import brokers
 
     return ", ".join(f"{broker.name}{', TLS' if broker.tls else ''}" for broker in brokers(configuration.mqtt))
+
+
+def _check_metrics(settings: Settings) -> Iterator[Finding]:
+    from edged.metrics import check_library, url
+
+    if (address := settings.metrics.address) is not None:
+        check_library()
+    told = "none; metrics.listen is empty" if address is None else url(*address)
+    yield Finding("info", "metrics.listen", told, "metrics")
 
 
 def _check_state(folder: Path) -> Iterator[Finding]:

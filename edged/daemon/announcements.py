@@ -17,6 +17,8 @@ from edged.instance import BOOT
 from edged.sensors import performance
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edged.camera import Cameras, CameraState
     from edged.contract.commands import Command, StatusArgs, TelemetryArgs
     from edged.daemon.drift import Strange
@@ -74,6 +76,8 @@ class Announcements:
         self._sensors = sensors
         self._link = link
         self._storage = storage
+        self.troubles: list[Callable[[], str | None]] = []
+        """More that may not work as it should: each returns a line for `degraded`, or None."""
         self._told: dict[str, tuple[str, str | None]] = {}
         self._alerts: dict[str, float | None] = {}
         self._lock = threading.Lock()
@@ -99,6 +103,7 @@ class Announcements:
                 degraded.append(f"model {fallback.id} was given up: {fallback.reason}")
             if (disk := self._storage.degraded) is not None:
                 degraded.append(disk)
+            degraded += [line for trouble in self.troubles if (line := trouble()) is not None]
             info = Info(
                 device=self._settings.device.id,
                 boot=BOOT,
@@ -114,6 +119,11 @@ class Announcements:
             )
             self._link.retained("info", info.encode())
         return info
+
+    @property
+    def alerts(self) -> dict[str, bool]:
+        """Name → whether it stands now, of all that were looked at."""
+        return {name: since is not None for name, since in dict(self._alerts).items()}
 
     def alert(self, name: str, strange: Strange | None) -> None:
         """Publish an alert where it begins or ends, and once in any case: one from before may stand at the broker."""

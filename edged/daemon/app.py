@@ -26,6 +26,7 @@ from edged.daemon.images import ImageCommands
 from edged.daemon.jobs import JobCommands
 from edged.daemon.kept_frames import FrameObserver, FrameWriter
 from edged.daemon.loop import FrameLoop
+from edged.daemon.metrics import Metrics
 from edged.daemon.models import ModelCommands
 from edged.daemon.profiling import Profiling
 from edged.daemon.publisher import Publisher
@@ -44,6 +45,7 @@ from edged.daemon.training import Training
 from edged.images import FrameKeeper, ImageStore
 from edged.instance import claim
 from edged.jobs.runner import JobRunner
+from edged.metrics import check_library
 from edged.mqtt import open_link
 from edged.mqtt.link import CLOSING_S
 from edged.process import discard_output, favour_main_thread
@@ -102,6 +104,8 @@ class Daemon:
         signal.signal(signal.SIGHUP, self._on_hangup)
         self._deadline = StopDeadline()
 
+        if settings.metrics.address is not None:
+            check_library()
         self._claim = claim(settings.storage.state_dir)
         self.store = Store(settings.storage.state_dir)
         engine = open_first(settings, self.store)
@@ -133,6 +137,7 @@ class Daemon:
             drift=self._drift_state,
             # Sampled often only where a budget needs it: load and clocks are then those of the last half second.
             sample=None if settings.selection.max_power_mw is None else self._sample_power,
+            often=settings.metrics.address is not None,
         )
         self.images = ImageStore(settings.storage.state_dir, images_max_mb=settings.storage.images_max_mb)
         self.storage = Storage(settings.storage.state_dir, self.link, self.images)
@@ -166,7 +171,25 @@ class Daemon:
         self.model_commands = ModelCommands(settings, self.store, switch, self.link.job, self.link.trust)
         self.frame_commands = FrameCommands(self.cameras, self.publisher, self.link)
         self.commands = CommandWorker(self.link, self._handlers())
+        self.metrics = self._open_metrics()
         self._reload = Reload(settings, read, self._setters())
+
+    def _open_metrics(self) -> Metrics | None:
+        """Return what serves the metrics; None where none are wanted."""
+        if (address := self._settings.metrics.address) is None:
+            return None
+        return Metrics(
+            address,
+            self._settings.device.id,
+            cameras=self.cameras,
+            loop=self.loop,
+            publisher=self.publisher,
+            telemetry=self.telemetry,
+            drift=self.drift,
+            announcements=self.announcements,
+            link=self.link,
+            sensors=self.sensors.name,
+        )
 
     def _setters(self) -> dict[str, Callable[[Any], None]]:
         """Return what changes each key that may change while frames go on."""
@@ -268,6 +291,9 @@ class Daemon:
         self.kept_frames.start()
         part(self.publisher.stop)
         self.publisher.start()
+        if self.metrics is not None:
+            part(self.metrics.stop)
+            self.metrics.start()
         part(self.cameras.stop)
         self.cameras.start()
         self.switch.begin()

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 Observer = Callable[["Frame", "Inference", "Engine"], None]
 """Called on the publisher's thread for each classified frame; must be quick."""
+ResultObserver = Callable[["Result"], None]
+"""So is this, for each result, published or not."""
 
 
 class Publisher:
@@ -54,6 +56,7 @@ class Publisher:
         """Per camera the newest classified frame and its result, whether published or not: one that was not has the
         number of the last one that was."""
         self.observers: list[Observer] = []
+        self.result_observers: list[ResultObserver] = []
         self._link = link
         self._filter = results
         self._statistics = statistics
@@ -118,6 +121,8 @@ class Publisher:
             log.debug("%s: result %d of start %s at %.3f s", frame.camera, seq, BOOT, time.monotonic())
             self._link.publish(f"result/{frame.camera}", result.encode())
         self._statistics.add(result)
+        for told in self.result_observers:
+            told(result)
         for observer in self.observers:
             observer(frame, inference, witness)
         if (tracer := tracing.active) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,9 @@ _SAMPLE_S = 0.5
 _LOOK_S = 5.0
 """At least so often the drift is looked at, however rare the messages are: an alert must not wait for one."""
 
+_STALE_S = 30.0
+"""What was read so long ago tells nothing of now."""
+
 
 class TelemetryThread:
     """Reads, publishes, sleeps. A sensor that blocks delays telemetry, never frames.
@@ -37,6 +41,7 @@ class TelemetryThread:
         selection: Returns `telemetry.selection` for this reading; None where one network answers alone.
         drift: Returns `telemetry.drift`, and lets the alert follow it; called for each message, and every few seconds.
         sample: Told of readings between two messages, where power must be integrated; None: nobody needs them.
+        often: Whether to read every few seconds, however rare the messages are, for who asks for `recent`.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class TelemetryThread:
         selection: Callable[[Reading], dict[str, Any] | None] = lambda _: None,
         drift: Callable[[], dict[str, Drift]] = dict,
         sample: Callable[[Reading], None] | None = None,
+        often: bool = False,
     ) -> None:
         self._newest: Telemetry | None = None
         self._sensors = sensors
@@ -60,9 +66,17 @@ class TelemetryThread:
         self._selection = selection
         self._drift = drift
         self._sample = sample
+        self._often = often
+        self._reading: tuple[float, Reading] | None = None
         self._stop = threading.Event()
         # A daemon thread: a sensor service that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+
+    @property
+    def recent(self) -> Reading | None:
+        """The newest reading; None: there is none yet, or the sensors have not answered for a while."""
+        read_at, reading = self._reading or (-math.inf, None)
+        return reading if time.monotonic() - read_at < _STALE_S else None
 
     def start(self) -> None:
         """Start the thread; the first message follows after one interval."""
@@ -84,7 +98,7 @@ class TelemetryThread:
         try:
             while not self._wait():
                 self._statistics.roll()
-                message = self._message(self._sensors.read())
+                message = self._message(self._read())
                 self._newest = message
                 self._link.publish("telemetry", message.encode(), qos=0)
         except Exception:
@@ -100,11 +114,18 @@ class TelemetryThread:
             if self._stop.wait(step_s):
                 return True
             if self._sample is not None:
-                self._sample(self._sensors.read())
+                self._sample(self._read())
+            elif self._often:
+                self._read()
             if time.monotonic() - looked >= _LOOK_S:
                 looked = time.monotonic()
                 self._drift()
         return self._stop.wait(max(0.0, began + self.interval_s - time.monotonic()))
+
+    def _read(self) -> Reading:
+        reading = self._sensors.read()
+        self._reading = (time.monotonic(), reading)
+        return reading
 
     def _message(self, reading: Reading) -> Telemetry:
         return Telemetry(

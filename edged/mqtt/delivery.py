@@ -70,6 +70,8 @@ class Delivery:
         self.backlog = len(outbox)
         """Messages without PUBACK, in memory and on disk, each counted once. Any thread may read it: it is set when a
         step is over, and does not count twice what is just being moved from memory to the disk."""
+        self.backlog_bytes = outbox.size_bytes
+        """What these take; see `Outbox.size_bytes`."""
         self._outbox = outbox
         self._inflight: dict[int, Pending] = {}
         self._waiting: deque[Pending] = deque()
@@ -82,6 +84,7 @@ class Delivery:
         self._spilled_at = 0.0
         self._committed_at = 0.0
         self._memory_inflight = 0
+        self._memory_bytes = 0
         self._suspect: tuple[int | None, int] = (None, 0)
 
     @property
@@ -94,6 +97,7 @@ class Delivery:
         at = time.monotonic() if taken_at is None else taken_at
         self._waiting.append(Pending(topic, payload, retain, at))
         self._waiting_bytes += len(topic) + len(payload)
+        self._memory_bytes += len(topic) + len(payload)
         self._count()
 
     def acknowledged(self, mid: int, error: str | None) -> bool:
@@ -108,6 +112,7 @@ class Delivery:
             log.error("broker refused a message on %s (%s); it is given up", pending.topic, error)
         if pending.row is None:
             self._memory_inflight -= 1
+            self._memory_bytes -= len(pending.topic) + len(pending.payload)
         else:
             self._outbox.acknowledge(pending.row)
         self._count()
@@ -145,6 +150,8 @@ class Delivery:
                 log.error("%s: %d bytes are more than the broker takes; given up", pending.topic, len(pending.payload))
                 if pending.row is not None:
                     self._outbox.acknowledge(pending.row)
+                else:
+                    self._memory_bytes -= len(pending.topic) + len(pending.payload)
                 continue
             pending.sent_at = now
             mid = send(pending.topic, pending.payload, pending.retain)
@@ -174,6 +181,7 @@ class Delivery:
 
     def _count(self) -> None:
         self.backlog = len(self._outbox) + self._memory_inflight + len(self._waiting)
+        self.backlog_bytes = self._outbox.size_bytes + self._memory_bytes
 
     def _reopen(self, now: float) -> None:
         """Look whether a disk that was full has room, and send what an earlier process has left on it."""
@@ -260,7 +268,7 @@ class Delivery:
         rows = self._outbox.append((pending.topic, pending.payload, pending.retain) for pending in everything)
         for pending, row in zip(inflight, rows, strict=False):
             pending.row = row
-        self._memory_inflight = 0
+        self._memory_inflight = self._memory_bytes = 0
         if self._waiting:
             if not self._page and not self._more_on_disk:
                 self._cursor = rows[len(inflight)] - 1

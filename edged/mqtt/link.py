@@ -85,6 +85,8 @@ class Link:
         """Why there is no connection, or what threatens it; None while all is well."""
         self.connected = False
         """Whether the broker has let us in and the connection stands."""
+        self.job_observers: list[Callable[[Job], None]] = []
+        """Called with each state of a job, by whoever tells it; must be quick."""
         self._brokers = deque(brokers(settings))
         self._base = f"{settings.prefix}/{device}/"
         self._subscriptions = [f"{self._base}cmd/+", f"{settings.prefix}/all/cmd/+"]
@@ -132,6 +134,21 @@ class Link:
         """Messages of QoS 1 that the broker has not acknowledged, in memory and on disk."""
         with self._counting:
             return self._queued + self._delivery.backlog
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What these take, without those that were handed over a moment ago."""
+        return self._delivery.backlog_bytes
+
+    @property
+    def limit_bytes(self) -> int:
+        """What they may take: beyond it the oldest are dropped."""
+        return self._outbox.max_bytes
+
+    @property
+    def dropped(self) -> int:
+        """How many were, since the process started."""
+        return self._outbox.dropped
 
     @property
     def in_memory(self) -> dict[str, str]:
@@ -191,6 +208,8 @@ class Link:
         That of a lasting one stands, retained, on `job` too: asking for a status does not wipe out the last training.
         A report that is larger than the broker takes is left out; without it, a command that only asks has failed.
         """
+        for observer in self.job_observers:
+            observer(job)
         payload = job.encode()
         if not fits(f"{self._base}job/{job.id}", payload, self._max_bytes):
             error = f"the report has {len(payload)} bytes, and the broker takes messages of {self._max_bytes}"

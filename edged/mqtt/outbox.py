@@ -73,6 +73,7 @@ class Outbox:
         """Messages dropped for the bound since the process started."""
         self._max_bytes = int(max_mb * 1e6)
         self._memory: deque[Stored] = deque()
+        self._memory_bytes = 0
         self._acknowledged: set[int] = set()
         self._count = self._bytes = 0
         self._next_id = 1
@@ -95,6 +96,16 @@ class Outbox:
         return max(0, self._count + len(self._memory) - len(self._acknowledged))
 
     @property
+    def size_bytes(self) -> int:
+        """What counts against the bound, on disk and in memory; acknowledged messages do until `commit`."""
+        return self._bytes + self._memory_bytes
+
+    @property
+    def max_bytes(self) -> int:
+        """The bound."""
+        return self._max_bytes
+
+    @property
     def in_memory(self) -> str | None:
         """Why messages, or those to come, are not on disk; None where all is well."""
         # Another thread may look while messages that were just taken are on their way to the disk: no failure.
@@ -111,6 +122,7 @@ class Outbox:
             new.append(Stored(self._next_id, topic, payload, retain))
             self._next_id += 1
         self._memory.extend(new)
+        self._memory_bytes += sum(message.size for message in new)
         if self.trouble is None and time.monotonic() >= self._retry_at:
             self._write()
         self._bound()
@@ -152,6 +164,7 @@ class Outbox:
         if self._memory and max(self._acknowledged) >= self._memory[0].id:
             gone = {message.id for message in self._memory if message.id in self._acknowledged}
             self._memory = deque(message for message in self._memory if message.id not in gone)
+            self._memory_bytes = sum(message.size for message in self._memory)
             self._acknowledged -= gone
         if not self._acknowledged or time.monotonic() < self._remove_at:
             return
@@ -233,8 +246,9 @@ class Outbox:
             self._failed(error)
             return
         self._count += len(self._memory)
-        self._bytes += sum(message.size for message in self._memory)
+        self._bytes += self._memory_bytes
         self._memory.clear()
+        self._memory_bytes = 0
         self._works_again()
 
     def _works_again(self) -> None:
@@ -263,7 +277,7 @@ class Outbox:
 
     def _bound(self) -> None:
         """Drop the oldest until the rest fits."""
-        excess = self._bytes + sum(message.size for message in self._memory) - self._max_bytes
+        excess = self.size_bytes - self._max_bytes
         if excess <= 0:
             return
         before = self.dropped
@@ -280,7 +294,9 @@ class Outbox:
         except sqlite3.Error as error:
             self._failed(error)
         while excess > 0 and self._memory:
-            excess -= self._memory.popleft().size
+            size = self._memory.popleft().size
+            excess -= size
+            self._memory_bytes -= size
             self.dropped += 1
         now = time.monotonic()
         if self.dropped > before and now >= self._report_at:

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -123,6 +124,23 @@ def test_sources(tmp_path: Path) -> None:
     for source in ("", "csi://", "csi://x", "rtsp://", "gst:", "http://host/x", "file://", "-1", "/no/such/file"):
         with pytest.raises(ConfigError, match=r"^cameras\.a\.source = "):
             check_source("cameras.a.source", source)
+
+
+def test_where_the_metrics_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)  # it is not installed
+    assert main(["check", "--config", str(write(tmp_path, ""))]) == 0
+    assert "# metrics: none; metrics.listen is empty\n" in capsys.readouterr().out
+    config = write(tmp_path, '[metrics]\nlisten = "[::1]:9184"')
+    assert main(["check", "--config", str(config)]) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert "prometheus-client is not installed: pip install 'edged[metrics]'" in error
+
+    monkeypatch.setitem(sys.modules, "prometheus_client", ModuleType("prometheus_client"))
+    assert main(["check", "--config", str(config)]) == 0
+    assert "# metrics: http://[::1]:9184/metrics\n" in capsys.readouterr().out
 
 
 def test_whose_commands_are_carried_out(

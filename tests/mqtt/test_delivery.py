@@ -72,8 +72,14 @@ def outbox(tmp_path: Path) -> Iterator[WatchedOutbox]:
 
 
 @pytest.fixture
-def delivery(clock: Clock, outbox: WatchedOutbox) -> Delivery:
-    return Delivery(outbox)
+def delivery(clock: Clock, outbox: WatchedOutbox) -> Iterator[Delivery]:
+    """What it says of its size is, after every test, what there is."""
+    one = Delivery(outbox)
+    yield one
+    one._count()
+    in_memory = [*(pending for pending in one._inflight.values() if pending.row is None), *one._waiting]
+    size = sum(len(pending.topic) + len(pending.payload) for pending in in_memory)
+    assert one.backlog_bytes == size + outbox._bytes + sum(stored.size for stored in outbox._memory)
 
 
 @pytest.fixture

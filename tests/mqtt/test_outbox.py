@@ -259,6 +259,7 @@ def test_the_bound_holds_in_memory_too_and_over_both(path):
     assert (kept(outbox), len(outbox), outbox.dropped) == ([1, 2, 3, 4], 4, 1)
     outbox.append(messages(5, 11, size=9000))
     assert (kept(outbox), len(outbox), outbox.dropped) == ([7, 8, 9, 10], 4, 7)
+    assert outbox.size_bytes == 4 * (1 + 9000 + ROW_BYTES)
     take_writes(outbox)
     outbox.close()
 
@@ -365,9 +366,12 @@ def test_what_is_acknowledged_in_memory_is_not_written(path, monkeypatch):
     assert len(outbox) == 51
     outbox.commit()
     assert (kept(outbox), len(outbox)) == ([0, *range(50, 100)], 51)
+    size = outbox.size_bytes
+    assert size == 1 + 10 + ROW_BYTES + 50 * (1 + 1000 + ROW_BYTES)
     take_writes(outbox)
     clock.pass_s(RETRY_S)
     outbox.append([])
+    assert outbox.size_bytes == size, "it has moved"
     assert on_disk(path) == [0, *range(50, 100)]
     outbox.close()
 
