@@ -48,7 +48,7 @@ class Prometheus:
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         configuration = {
-            "global": {"scrape_interval": "250ms", "scrape_timeout": "250ms", "evaluation_interval": "250ms"},
+            "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "250ms"},
             "rule_files": [str(rules)],
             "scrape_configs": [{"job_name": "edged", "static_configs": [{"targets": targets}]}],
         }
