@@ -89,13 +89,25 @@ class Prometheus:
         found = json.loads(self._get(f"/api/v1/query?{urllib.parse.urlencode({'query': expression})}"))
         return [(one["metric"], float(one["value"][1])) for one in found["data"]["result"]]
 
+    def wait_for_answer(self, expression: str) -> list[tuple[dict[str, str], float]]:
+        """The same, when there is any."""
+        found: list[tuple[dict[str, str], float]] = []
+        wait_until(lambda: found.extend(self.query(expression)) or found, what=expression)
+        return found
+
     def firing(self) -> dict[str, dict[str, str]]:
         """Return the names of the alerts that fire now, each with its labels."""
         found: list[dict[str, Any]] = json.loads(self._get("/api/v1/alerts"))["data"]["alerts"]
         return {one["labels"]["alertname"]: one["labels"] for one in found if one["state"] == "firing"}
 
     def wait_for_alert(self, name: str, **labels: str) -> None:
-        wait_until(lambda: self.firing().get(name, {}).items() >= labels.items() and name in self.firing(), what=name)
+        """Wait until an alert of this name fires that has these labels."""
+
+        def fires() -> bool:
+            found = self.firing().get(name)
+            return found is not None and labels.items() <= found.items()
+
+        wait_until(fires, what=name)
 
     def close(self) -> None:
         if self._process is not None:

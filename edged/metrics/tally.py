@@ -12,6 +12,7 @@ from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from edged.contract.commands import COMMANDS
 from edged.contract.messages import FINAL
 from edged.metrics.snapshot import Counted, Distribution
 
@@ -64,7 +65,9 @@ class _Camera:
     def count_label(self, label: str) -> None:
         if label not in self.labels and len(self.labels) - (OTHER in self.labels) >= MAX_LABELS:
             # A label that the present model has never answered makes room: most likely it does not know it any more.
-            gone = next((old for old in self.labels if old not in self.seen and old != OTHER), None)
+            # Where there was none of these before, there is none now.
+            unseen = (old for old in self.labels if old not in self.seen and old != OTHER)
+            gone = None if OTHER in self.seen else next(unseen, None)
             if gone is None:
                 label = OTHER
             else:
@@ -122,7 +125,11 @@ class JobTally:
 
     def __init__(self, retrainings: Iterable[Job] = ()) -> None:
         self._lock = threading.Lock()
-        self._ended: Counter[tuple[str, str]] = Counter()
+        # Those that last are there from the start: Prometheus sees no increase in a series that begins with 1.
+        self._lasting = [name for name, args in COMMANDS.items() if args.lasting]
+        self._ended: Counter[tuple[str, str]] = Counter(
+            {(name, status): 0 for name in self._lasting for status in FINAL}
+        )
         self._running: dict[str, str] = {}
         self._retrained: dict[str, float] = {}
         for job in retrainings:
@@ -150,7 +157,7 @@ class JobTally:
     def running(self) -> dict[str, int]:
         """Command → how many of its jobs run now."""
         with self._lock:
-            return dict(Counter(self._running.values()))
+            return {**dict.fromkeys(self._lasting, 0), **Counter(self._running.values())}
 
     @property
     def retrained(self) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -87,12 +86,3 @@ def systemd(tmp_path: Path) -> Iterator[Systemd]:
     one = Systemd(tmp_path / "notify")
     yield one
     one.close()
-
-
-@pytest.fixture
-def own_mounts() -> list[str]:
-    """The beginning of a command that may mount what only it sees."""
-    prefix = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
-    if shutil.which("unshare") is None or subprocess.run([*prefix, "true"], check=False).returncode != 0:
-        pytest.skip("needs unshare --mount: user namespaces, or root")
-    return prefix

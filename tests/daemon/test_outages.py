@@ -168,6 +168,15 @@ def fill_up(file: Path) -> None:
             fill.write(bytes(4096))
 
 
+@pytest.fixture
+def own_mounts() -> list[str]:
+    """The beginning of a command that may mount what only it sees."""
+    prefix = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+    if shutil.which("unshare") is None or subprocess.run([*prefix, "true"], check=False).returncode != 0:
+        pytest.skip("needs unshare --mount: user namespaces, or root")
+    return prefix
+
+
 def test_a_disk_that_fills_up_costs_nothing(
     broker: Mosquitto, run: Run, watch: Watch, tmp_path: Path, own_mounts: list[str]
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edged.contract.messages import Job, Result, ResultLatency, Score
+from edged.contract.messages import FINAL, Job, Result, ResultLatency, Score
 from edged.metrics.tally import FAMILIARITY_BOUNDS, LATENCY_BOUNDS_S, MAX_LABELS, OTHER, JobTally, ResultTally
 
 
@@ -86,12 +86,15 @@ def test_jobs_are_counted_when_they_end_and_a_retraining_is_dated() -> None:
     ]
     tally = JobTally(earlier)
     assert tally.retrained == {"failed": 1767398400.0, "succeeded": 1767312000.5}
-    assert (tally.ended, tally.running) == ({}, {}), "of an earlier start"
+    assert set(tally.ended) == {(name, status) for name in ("retrain", "profile") for status in FINAL}
+    assert not any(tally.ended.values()), "of an earlier start"
+    assert tally.running == {"retrain": 0, "profile": 0}
     for status in ("running", "running"):
         tally.add(Job(id="d", cmd="retrain", status=status))
-    assert tally.running == {"retrain": 1}
+    assert tally.running == {"retrain": 1, "profile": 0}
     tally.add(Job(id="d", cmd="retrain", status="cancelled", ts="2026-02-01T00:00:00.000Z"))
     tally.add(Job(id="e", cmd="snapshot", status="succeeded"))
-    assert tally.running == {}
-    assert tally.ended == {("retrain", "cancelled"): 1, ("snapshot", "succeeded"): 1}
+    assert tally.running == {"retrain": 0, "profile": 0}
+    counted = {key: count for key, count in tally.ended.items() if count}
+    assert counted == {("retrain", "cancelled"): 1, ("snapshot", "succeeded"): 1}
     assert tally.retrained["cancelled"] == 1769904000.0
