@@ -132,7 +132,7 @@ def _checks(device: Device) -> list[tuple[str, Callable[[], Iterable[Finding]]]]
         ("device.id", lambda: _check_dots(settings)),
         ("mqtt.url", lambda: [Finding("info", "mqtt.url", _check_broker(settings), "broker")]),
         ("security.trusted_keys", lambda: _check_commands(settings)),
-        ("metrics.listen", lambda: _check_metrics(settings)),
+        ("metrics.listen", lambda: [Finding("info", "metrics.listen", where_metrics_are(settings), "metrics")]),
         ("storage.state_dir", lambda: _check_state(settings.storage.state_dir)),
         ("model.name", lambda: _check_models(device)),
     ]
@@ -212,6 +212,20 @@ def whose_commands(configuration: Settings) -> str:
     return f"only signed ones, by {', '.join(key.comment or key.text for key in keys)}"
 
 
+def where_metrics_are(configuration: Settings) -> str:
+    """Say where Prometheus may read.
+
+    Raises:
+        ConfigError: It may, and the library that writes the metrics is not installed.
+    """
+    from edged.metrics import check_library, url
+
+    if (address := configuration.metrics.address) is None:
+        return "none; metrics.listen is empty"
+    check_library()
+    return url(*address)
+
+
 def effective(configuration: Settings) -> str:
     """Return every setting as TOML, passwords in camera addresses hidden, paths absolute."""
     from edged.camera import public_source
@@ -262,15 +276,6 @@ def _check_broker(configuration: Settings) -> str:
     from edged.mqtt.broker import brokers
 
     return ", ".join(f"{broker.name}{', TLS' if broker.tls else ''}" for broker in brokers(configuration.mqtt))
-
-
-def _check_metrics(settings: Settings) -> Iterator[Finding]:
-    from edged.metrics import check_library, url
-
-    if (address := settings.metrics.address) is not None:
-        check_library()
-    told = "none; metrics.listen is empty" if address is None else url(*address)
-    yield Finding("info", "metrics.listen", told, "metrics")
 
 
 def _check_state(folder: Path) -> Iterator[Finding]:

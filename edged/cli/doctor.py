@@ -161,6 +161,7 @@ def examine(configuration: Settings, known: Mapping[str, Finding] | None = None)
         ],
         ("broker", lambda: _broker(configuration)),
         ("commands", lambda: _commands(configuration)),
+        *([("metrics", lambda: _metrics(configuration))] if configuration.metrics.address else []),
         ("sensors", _sensors),
         ("service", _service),
     ]
@@ -180,6 +181,8 @@ def _advice(part: str) -> str | None:
         return f"edged would start all the same and try again for ever; check the camera, or cameras.{name}.source"
     if part == "commands":
         return "edged does not start without it: pip install 'edged[signing]', or empty security.trusted_keys"
+    if part == "metrics":
+        return "edged does not start without it"
     if part == "broker":
         return "correct [mqtt] in the configuration"
     return None
@@ -315,6 +318,12 @@ def _commands(configuration: Settings) -> Finding:
     from edged.cli.check import whose_commands
 
     return Finding("commands", "ok", whose_commands(configuration))
+
+
+def _metrics(configuration: Settings) -> Finding:
+    from edged.cli.check import where_metrics_are
+
+    return Finding("metrics", "ok", where_metrics_are(configuration))
 
 
 def _sensors() -> Finding:

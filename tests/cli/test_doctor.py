@@ -58,14 +58,16 @@ def test_a_full_disk_wants_space_and_no_other_rights(
     assert findings["state"]["advice"] == "free some space on this disk"
 
 
-def test_what_is_broken_says_what_to_do(doctor: Any, tmp_path: Path) -> None:
+def test_what_is_broken_says_what_to_do(doctor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGED_METRICS__LISTEN", "[::1]:9184")
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)  # it is not installed
     file = tmp_path / "file"
     file.touch()
     cameras = {"a": "dir:///no/such", "b": "nonsense", "c": "/dev/video77"}
     code, findings = doctor(f"mqtt://127.0.0.1:{free_port()}", cameras, model="nope", state_dir=file / "x")
     assert code == 1
     failed = {part for part, finding in findings.items() if finding["status"] == "failed"}
-    assert failed == {"state", "model", "camera a", "camera b", "camera c", "broker"}
+    assert failed == {"state", "model", "camera a", "camera b", "camera c", "broker", "metrics"}
     for part in failed:
         assert findings[part]["advice"], part
         assert "\n" not in findings[part]["text"]

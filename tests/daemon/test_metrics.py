@@ -8,9 +8,12 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edged.daemon import telemetry
+from edged.types import Reading
 from tests.daemon.running import PHOTOS, Running, Watcher
 from tests.mosquitto import HOST, Mosquitto, free_port
 from tests.prometheus import promtool
@@ -48,12 +51,12 @@ def test_a_daemon_s_metrics_say_what_its_messages_say(broker: Mosquitto, run: Ru
     wait_until(lambda: seen.decoded("info")[-1]["cameras"]["main"]["state"] == "ended", what="the end of the photos")
     _, job, _ = seen.command("retrain")
     assert job is not None
-    telemetry = seen.wait("telemetry", len(seen.of("telemetry")) + 1)[-1]
+    newest = seen.wait("telemetry", len(seen.of("telemetry")) + 1)[-1]
     wait_until(lambda: values(port)["edged_outbox_messages"] == 0, what="all acknowledged")
     told = values(port)
 
     assert of(told, "edged_results_total") == Counter(result["label"] for result in results)
-    assert told['edged_frames_total{camera="main"}'] == telemetry["frames"] == 6
+    assert told['edged_frames_total{camera="main"}'] == newest["frames"] == 6
     for stage in ("capture", "preprocess", "invoke", "total"):
         name = f'edged_frame_latency_seconds_%s{{camera="main",stage="{stage}"}}'
         assert told[name % "count"] == 6
@@ -63,7 +66,7 @@ def test_a_daemon_s_metrics_say_what_its_messages_say(broker: Mosquitto, run: Ru
     assert of(told, "edged_camera_up") == {"lost": 0}, "and a folder that has ended is neither up nor lost"
     assert (
         of(told, "edged_frames_dropped_total") == {"main": 0, "lost": 0}
-        or told['edged_frames_dropped_total{camera="main"}'] == telemetry["dropped"]
+        or told['edged_frames_dropped_total{camera="main"}'] == newest["dropped"]
     )
 
     info, model = seen.decoded("info")[-1], seen.decoded("model")[-1]
@@ -76,9 +79,9 @@ def test_a_daemon_s_metrics_say_what_its_messages_say(broker: Mosquitto, run: Ru
     assert (told["edged_mqtt_connected"], told["edged_outbox_bytes"]) == (1, 0)
     assert told["edged_alert_active{" + 'alert="drift"}'] == 0
 
-    assert of(told, "edged_load_ratio").keys() == telemetry.get("load", {}).keys()
-    assert of(told, "edged_temperature_celsius").keys() == telemetry.get("temp_c", {}).keys()
-    assert ("edged_throttled" in told) == ("throttled" in telemetry)
+    assert of(told, "edged_load_ratio").keys() == newest.get("load", {}).keys()
+    assert of(told, "edged_temperature_celsius").keys() == newest.get("temp_c", {}).keys()
+    assert ("edged_throttled" in told) == ("throttled" in newest)
     assert told["process_resident_memory_bytes"] > 10e6
 
     ended = f'edged_jobs_total{{command="retrain",status="{job["status"]}"}}'
@@ -108,6 +111,46 @@ def test_a_port_that_is_taken_costs_no_frame(broker: Mosquitto, run: Run, watch:
         seen.wait("result/main", len(seen.of("result/main")) + 3)
     assert device.log.count(line) == 1
     assert device.stop() == 0
+
+
+class Counting:
+    """Sensors of a machine whose processor's temperature tells how often they were read."""
+
+    name, problem = "counting", None
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def read(self) -> Reading:
+        self.count += 1
+        return Reading(temp_c={"CPU": self.count})
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("often", [True, False])
+def test_sensors_are_read_often_only_where_somebody_asks(monkeypatch: pytest.MonkeyPatch, often: bool) -> None:
+    monkeypatch.setattr(telemetry, "_LOOK_S", 0.01)
+    sensors, looked = Counting(), []
+    nothing: Any = None  # no message is due within a day
+    thread = telemetry.TelemetryThread(
+        sensors,
+        nothing,
+        nothing,
+        dropped=lambda: 0,
+        interval_s=86400,
+        often=often,
+        drift=lambda: looked.append(1) or {},
+    )
+    assert thread.recent is None
+    thread.start()
+    wait_until(lambda: len(looked) >= 3, what="three looks")
+    newest, count = thread.recent, sensors.count
+    thread.stop(PATIENCE_S)
+    assert (newest is not None, count >= 2) == (often, often)
+    monkeypatch.setattr(telemetry, "_STALE_S", 0.0)
+    assert thread.recent is None, "what sensors said that answer no more is not told for ever"
 
 
 def test_without_the_library_only_a_daemon_that_needs_it_does_not_start(
