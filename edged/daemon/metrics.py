@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from edged import __version__
 from edged.contract.messages import Job
 from edged.memory import available_bytes
 from edged.metrics import Exposition, JobTally, MetricsServer, ModelFacts, ResultTally, Snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from edged.camera import Cameras
     from edged.daemon.announcements import Announcements
     from edged.daemon.drift import DriftWatch
@@ -66,7 +70,7 @@ class Metrics:
         self._link = link
         self._sensors = sensors
         self._results = ResultTally()
-        self._jobs = JobTally(Job.model_validate_json(state) for state in link.ledger.jobs(["retrain"], _REMEMBERED))
+        self._jobs = JobTally(_readable(link.ledger.jobs(["retrain"], _REMEMBERED)))
         publisher.result_observers.append(self._results.add)
         link.job_observers.append(self._jobs.add)
         announcements.troubles.append(lambda: self._server.trouble)
@@ -116,3 +120,12 @@ class Metrics:
             retrained=self._jobs.retrained,
             alerts=self._announcements.alerts,
         )
+
+
+def _readable(states: Iterable[bytes]) -> Iterator[Job]:
+    """Yield jobs that were remembered; those of another version of edged may say what this one does not know."""
+    for state in states:
+        try:
+            yield Job.model_validate_json(state)
+        except ValidationError:
+            continue

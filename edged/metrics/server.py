@@ -150,7 +150,10 @@ def _cut_off(connection: socket.socket) -> None:
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    server_version, sys_version = "edged", ""
+
+    def version_string(self) -> str:
+        """Name the software, and no versions."""
+        return "edged"
 
     def do_GET(self) -> None:
         """Send the page."""

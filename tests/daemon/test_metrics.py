@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from edged.contract.messages import Job
 from edged.daemon import telemetry
+from edged.mqtt.ledger import Ledger
 from edged.types import Reading
 from tests.daemon.running import PHOTOS, Running, Watcher
 from tests.mosquitto import HOST, Mosquitto, free_port
@@ -92,6 +94,10 @@ def test_a_daemon_s_metrics_say_what_its_messages_say(broker: Mosquitto, run: Ru
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((HOST, port))
 
+    ledger = Ledger(device.state_dir / "commands.sqlite")
+    ledger.accept("another-version", "retrain", b"")
+    ledger.record(Job(id="another-version", cmd="retrain", status="failed"), b'{"status": "postponed"}')
+    ledger.close()
     device.start()
     device.wait_for_log("metrics: http://", count=2)
     again = values(port)
