@@ -1,11 +1,17 @@
-"""What is published: one model for each topic of the wire contract, version 1. Receivers ignore unknown fields."""
+"""What is published, version 1 of the wire contract: what each message says. Receivers ignore unknown fields.
+
+On which topic and with which QoS is told by `channels`.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+"""RFC 3339, UTC, milliseconds, as `timestamp` writes it."""
 
 
 def timestamp(seconds: float | None = None) -> str:
@@ -14,13 +20,20 @@ def timestamp(seconds: float | None = None) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _need_what_is_always_there(schema: dict[str, Any]) -> None:
+    schema["required"] = ["v", "ts", *schema.get("required", [])]
+
+
 class Message(BaseModel):
     """What every message carries."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # Whoever reads a message finds `v` and `ts` in it: that they need not be given when one is made is another matter.
+    model_config = ConfigDict(frozen=True, extra="ignore", json_schema_extra=_need_what_is_always_there)
 
     v: Literal[1] = 1
-    ts: str = Field(default_factory=timestamp)
+    """Version of the wire contract."""
+    ts: Moment = Field(default_factory=timestamp)
+    """When it was said, RFC 3339, UTC, milliseconds."""
 
     def encode(self) -> bytes:
         """Return UTF-8 JSON; fields that are None are left out (a value that cannot be read is absent)."""
@@ -48,21 +61,24 @@ UNKNOWN: Final = "unknown"
 
 
 class Result(Message):
-    """`result/<camera>`, QoS 1: one classified frame."""
+    """One classified frame."""
 
     seq: int
     """Number of this result among those published for its camera since the daemon started, from 0, without a gap."""
     boot: str | None = None
-    """Names that start, 8 hex digits; None: of a daemon that did not say it yet."""
+    """Names that start, 8 hex digits; absent: of a daemon that did not say it yet."""
     camera: str
+    """A key of `[cameras]`."""
     model: str
+    """Id of the bundle that answered, 12 hex digits."""
     label: str
-    """The best of `top`, or `UNKNOWN` where `familiarity` lies below the device's `model.unknown`."""
+    """The best of `top`, or `unknown` where `familiarity` lies below the device's `model.unknown`."""
     score: float
-    """Probability of the best of `top`, whether or not the label is `UNKNOWN`."""
+    """Probability of the best of `top`, whether or not the label is `unknown`."""
     familiarity: float | None = None
     """Share of held-out taught images that are less alike to what the network was taught than this frame, 0..1."""
     top: list[Score]
+    """The best labels, the best first: `model.top` of them."""
     latency_ms: ResultLatency
     network: str | None = None
     """Name of the network that answered, where several take turns (`[selection]`)."""
@@ -92,9 +108,9 @@ class Familiarity(BaseModel):
     """How familiar the frames since the last telemetry message were, published as results or not."""
 
     mean: float
-    """Of `result.familiarity`, 0..1."""
+    """Of results' `familiarity`, 0..1."""
     unknown: float
-    """Share of frames that were called `UNKNOWN`, 0..1."""
+    """Share of frames that were called `unknown`, 0..1."""
     frames: int
     """How many frames have a familiarity."""
 
@@ -108,21 +124,31 @@ class Seen(BaseModel):
 
 
 class Telemetry(Message):
-    """`telemetry`, QoS 0."""
+    """How the device does: its sensors, and what it has measured since the last such message."""
 
     power_mw: dict[str, int] | None = None
+    """Rail → milliwatts. What cannot be read is absent, here and below."""
     temp_c: dict[str, float] | None = None
+    """Zone → degrees Celsius."""
     load: dict[str, float] | None = None
+    """Some of "cpu", "gpu", "memory" → how much of it is used, 0..1."""
     clock_mhz: dict[str, int] | None = None
+    """Some of "cpu", "gpu", "emc" → megahertz."""
     throttled: bool | None = None
+    """Whether the machine says that it slows itself down for heat or power."""
     latency_ms: Latency | None = None
     fps: float
+    """Frames a second that were classified, of all cameras."""
     frames: int
+    """How many were, since the daemon started."""
     dropped: int
+    """Frames that were captured and not classified since then, because newer ones came."""
     outbox: int
+    """Messages of QoS 1 that the broker has not acknowledged."""
     boot: str | None = None
     """As in `Result`: that of the daemon that runs now."""
     selection: dict[str, Any] | None = None
+    """How several networks take turns, where they do (`[selection]`)."""
     familiarity: Familiarity | None = None
     """Absent where the network does not know what is familiar, or no frame was classified."""
     seen: dict[str, Seen] | None = None
@@ -132,7 +158,7 @@ class Telemetry(Message):
 
 
 class CameraInfo(BaseModel):
-    """State of one camera on `info`."""
+    """State of one camera."""
 
     source: str
     state: Literal["starting", "running", "degraded", "ended"]
@@ -142,7 +168,7 @@ class CameraInfo(BaseModel):
 
 
 class PerformanceInfo(BaseModel):
-    """What the machine is set to, on `info`; what it does not tell is absent."""
+    """What the machine is set to; what it does not tell is absent."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -161,7 +187,7 @@ class PerformanceInfo(BaseModel):
 
 
 class Info(Message):
-    """`info`, QoS 1, retained."""
+    """What the device is, and whether all of it works."""
 
     device: str
     boot: str | None = None
@@ -185,12 +211,12 @@ class Fallback(BaseModel):
     id: str
     """Of the bundle that was given up."""
     reason: str
-    since: str
+    since: Moment
     """RFC 3339, UTC."""
 
 
 class ModelInfo(Message):
-    """`model`, QoS 1, retained: the bundle that answers now."""
+    """The bundle that answers now."""
 
     id: str
     name: str
@@ -203,16 +229,16 @@ class ModelInfo(Message):
 
 
 class Alert(Message):
-    """`alert/<name>`, QoS 1, retained; an empty payload where it is over."""
+    """What is strange."""
 
     name: str
-    since: str
+    since: Moment
     """RFC 3339, UTC."""
     reason: str
 
 
 class Ack(Message):
-    """`ack/<id>`, QoS 1."""
+    """Whether a command is carried out."""
 
     id: str
     status: Literal["accepted", "rejected"]
@@ -225,7 +251,7 @@ FINAL: frozenset[JobStatus] = frozenset({"succeeded", "rejected", "failed", "can
 
 
 class Job(Message):
-    """`job/<id>`, QoS 1, and the newest one retained on `job`."""
+    """How far a command is, and what came out."""
 
     id: str
     cmd: str

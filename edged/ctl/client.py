@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import threading
 import time
@@ -13,8 +12,6 @@ from uuid import uuid4
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
 from edged.contract.commands import COMMANDS, CommandMessage
 from edged.contract.messages import FINAL, Ack, Job, timestamp
@@ -23,6 +20,7 @@ from edged.ctl.errors import AccessRefusedError, NoAnswerError, RejectedError, U
 from edged.ctl.signer import Signer
 from edged.ctl.subscription import Incoming, Subscription
 from edged.mqtt.broker import Broker
+from edged.mqtt.properties import of_command
 
 _EXPIRY_MARGIN_S = 30.0  # clocks of a device and a workstation differ
 _COMMAND = re.compile(r"([^/]+)/cmd/([^/]+)")
@@ -145,11 +143,9 @@ class Client:
             payload = self._signer.command(command[1], command[2], payload)
         if (most := self.max_bytes) is not None and len(topic) + len(payload) + _HEADER_BYTES > most:
             raise RejectedError(f"{topic}: {len(payload)} bytes, and {self.url} takes messages of {most}")
-        properties = None
-        if expires_s is not None and self._paho.protocol == MQTTProtocolVersion.MQTTv5:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
-            properties.MessageExpiryInterval = math.ceil(expires_s)
-        info = self._paho.publish(f"{self.prefix}/{topic}", payload, qos=1, retain=retain, properties=properties)
+        speaks_5 = self._paho.protocol == MQTTProtocolVersion.MQTTv5
+        told = of_command(expires_s) if speaks_5 and _COMMAND.fullmatch(topic) else None
+        info = self._paho.publish(f"{self.prefix}/{topic}", payload, qos=1, retain=retain, properties=told)
         if info.rc == paho.MQTT_ERR_NO_CONN:
             # paho keeps the message and sends it after the reconnect, yet its `is_published` would raise for ever.
             info.rc = paho.MQTT_ERR_SUCCESS

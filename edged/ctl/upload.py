@@ -95,7 +95,8 @@ class Upload:
             "offset": part.offset,
             "data": base64.b64encode(self._data[part.offset : part.offset + self.part_bytes]).decode(),
         }
-        part.info = self._client.send(f"{self._device}/cmd/models_chunk", command_json(command_id, args, _EXPIRES_S))
+        payload = command_json(command_id, args, _EXPIRES_S)
+        part.info = self._client.send(f"{self._device}/cmd/models_chunk", payload, expires_s=_EXPIRES_S)
         part.taken_at = None
         self._sent[command_id] = part
 

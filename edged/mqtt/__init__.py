@@ -3,6 +3,7 @@
 * `link`: what the daemon holds: publishes without waiting; `delivery` and `outbox` keep what is not acknowledged
 * `connection`: one connection, the only file of the device that knows paho; `sockets`: the TCP below it; `retry`: when
   to connect again
+* `properties`: what MQTT 5 tells of a message besides topic and payload
 * `dispatcher` and `ledger`: received commands, each answered and run once; `turns`: the queue in which they wait;
   `trust`: whose commands these may be
 * `broker`: address, login and TLS; `session` and `probe`: those who connect once
@@ -21,7 +22,7 @@ if TYPE_CHECKING:  # edgectl imports messages from here and must not pay for pah
     from edged.mqtt.link import Link
     from edged.settings import Settings
 
-__all__ = ["broker", "events", "link", "open_link", "probe", "session", "sockets", "trust", "turns"]
+__all__ = ["broker", "events", "link", "open_link", "probe", "properties", "session", "sockets", "trust", "turns"]
 
 
 def open_link(

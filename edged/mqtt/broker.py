@@ -14,8 +14,9 @@ from edged.settings import MqttSettings
 
 log = logging.getLogger(__name__)
 
-_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
-_PATH = "/mqtt"
+PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+"""Scheme of an address → the TCP port that is meant where it names none."""
+PATH = "/mqtt"
 """Where brokers listen for WebSockets, unless they are told otherwise."""
 
 
@@ -98,12 +99,12 @@ def brokers(settings: MqttSettings) -> list[Broker]:
 def _broker(url: str, tls: ssl.SSLContext | None, settings: MqttSettings) -> Broker:
     address = urlsplit(url)
     try:
-        port = address.port or _PORTS[address.scheme]
+        port = address.port or PORTS[address.scheme]
     except ValueError as error:
         raise ConfigError(f"mqtt.url = {url!r}: the port must be 1 to 65535") from error
     path = None
     if address.scheme in ("ws", "wss"):
-        path = address.path if address.path not in ("", "/") else _PATH
+        path = address.path if address.path not in ("", "/") else PATH
     return Broker(url, address.hostname or "localhost", port, path, tls, settings)
 
 

@@ -22,7 +22,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from edged.contract.channels import OFFLINE
+from edged.contract.replies import Reply
 from edged.errors import ConfigError
+from edged.mqtt import properties
 from edged.mqtt.broker import Broker
 from edged.mqtt.events import TAKEN_OVER, Acknowledged, Closed, Event, How, Opened, Received, Version
 from edged.mqtt.sockets import hang_up, send_at_once
@@ -78,7 +81,8 @@ class Connection:
         )
         client.max_inflight_messages_set(0)  # the link keeps the window
         client.max_queued_messages_set(0)
-        client.will_set(will_topic, b"offline", qos=1, retain=True)
+        will = properties.of_will() if protocol == "5" else None
+        client.will_set(will_topic, OFFLINE.encode(), qos=1, retain=True, properties=will)
         if broker.tls is not None:
             client.tls_set_context(broker.tls)
         if broker.path is not None:
@@ -102,7 +106,7 @@ class Connection:
         self._thread.start()
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> int | None:
-        """Hand a message to the network thread.
+        """Hand a message to the network thread; in MQTT 5 its content type goes with it.
 
         Returns:
             The packet id that `Acknowledged` will name, or None where the connection is no longer there.
@@ -110,7 +114,17 @@ class Connection:
         Raises:
             ValueError: The topic or payload cannot be sent by MQTT.
         """
-        info = self._client.publish(topic, payload, qos=qos, retain=retain)
+        told = properties.of_message(topic, payload, retain=retain) if self.protocol == "5" else None
+        return self._publish(topic, payload, qos, retain, told)
+
+    def answer(self, reply: Reply, ack: bytes) -> int | None:
+        """As `publish`, of an ack on the response topic of a command, QoS 1; None, too, where MQTT 3.1.1 is spoken."""
+        if self.protocol != "5":
+            return None
+        return self._publish(reply.topic, ack, 1, False, properties.of_ack(reply.correlation))
+
+    def _publish(self, topic: str, payload: bytes, qos: int, retain: bool, told: Properties | None) -> int | None:
+        info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=told)
         self._wake()
         return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
@@ -155,10 +169,10 @@ class Connection:
         if self._broker.settings.username is not None:
             self._client.username_pw_set(self._broker.settings.username, self._broker.password())
         if self.protocol == "5":
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho annotates only in part
-            properties.MaximumPacketSize = MAX_INCOMING_BYTES
+            told = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho annotates only in part
+            told.MaximumPacketSize = MAX_INCOMING_BYTES
             self._client.connect(
-                self._broker.address(), self._broker.port, KEEPALIVE_S, clean_start=True, properties=properties
+                self._broker.address(), self._broker.port, KEEPALIVE_S, clean_start=True, properties=told
             )
         else:
             self._client.connect(self._broker.address(), self._broker.port, KEEPALIVE_S)
@@ -199,7 +213,7 @@ class Connection:
     # paho's callbacks, on the network thread: they only pass on.
 
     def _on_connect(
-        self, client: Client, _: Any, __: ConnectFlags, reason: ReasonCode, properties: Properties | None
+        self, client: Client, _: Any, __: ConnectFlags, reason: ReasonCode, told: Properties | None
     ) -> None:
         if reason.is_failure:
             self._fail("refused", self._refusal(reason), reason.value)
@@ -209,8 +223,8 @@ class Connection:
             return
         self._opened = True
         granted: dict[str, Any] = {}
-        if properties is not None:
-            granted = properties.json()  # type: ignore[no-untyped-call]  # paho annotates only in part
+        if told is not None:
+            granted = told.json()  # type: ignore[no-untyped-call]  # paho annotates only in part
         window = min(WINDOW, int(granted.get("ReceiveMaximum", WINDOW)))
         for topic in self._subscriptions:
             if self.protocol == "5":  # see the retain flag of a live message too, to refuse it
@@ -246,4 +260,6 @@ class Connection:
                 log.error("broker %s: refused our subscription to commands (%s)", self._broker.name, reason)
 
     def _on_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
-        self._deliver(Received(message.topic, bytes(message.payload), message.retain))
+        topic = getattr(message.properties, "ResponseTopic", None)  # never in MQTT 3.1.1
+        reply = None if topic is None else Reply(topic, getattr(message.properties, "CorrelationData", None))
+        self._deliver(Received(message.topic, bytes(message.payload), message.retain, reply))

@@ -31,8 +31,8 @@ of MQTT 3.1.1 cannot say what it takes: it shall be known which message that was
 ATTEMPTS = 3
 """So many connections in a row may end on one large message, then it is given up: all that follows it waits for it."""
 
-_HEADER_BYTES = 16
-"""More than a packet has beside topic and payload."""
+_HEADER_BYTES = 96
+"""More than a packet has beside topic and payload: its header, and what `properties` adds in MQTT 5."""
 
 Send = Callable[[str, bytes, bool], "int | None"]
 """(topic, payload, retain) → packet id, or None where the connection is no longer there."""

@@ -8,12 +8,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from edged.contract.commands import Args, Command
 from edged.contract.messages import Ack, Job
 from edged.contract.parsing import UNKNOWN_ID, CommandRejectedError, Document, decode, find_id, validate
+from edged.contract.replies import Reply
 from edged.errors import CommandError
 from edged.mqtt.events import Received
 from edged.mqtt.ledger import Accepted, Ledger
@@ -50,11 +51,12 @@ class _Arrival:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A valid command that is about to be accepted; `done`: it has run."""
+    """A valid command that is about to be accepted; `done`: it has run; `reply`: where its ack goes besides."""
 
     command: Command[Args]
     ack: bytes
     done: bool
+    reply: Reply | None
 
 
 class Dispatcher:
@@ -75,6 +77,8 @@ class Dispatcher:
         ledger: Where accepted ids live.
         registry: Command name → the class that declares it.
         publish: (topic below the device, payload) → publishes with QoS 1.
+        answer: (response topic, ack) → publishes it there.
+        check: Raises ValueError where a response topic must not be used: (it, command=the command's id).
         job: Publishes and remembers the state of a job.
         on_command: Gets each command once, on this thread; must be quick. A CommandError that it raises becomes a
             `rejected` job.
@@ -88,6 +92,8 @@ class Dispatcher:
         ledger: Ledger,
         registry: Mapping[str, type[Args]],
         publish: Callable[[str, bytes], None],
+        answer: Callable[[Reply, bytes], None],
+        check: Callable[..., None],
         job: Callable[[Job], None],
         on_command: Callable[[Command[Args]], None],
         has_room: Callable[[type[Args]], bool] = lambda _: True,
@@ -97,11 +103,13 @@ class Dispatcher:
         self._trust = trust or Trust()
         self._registry = registry
         self._publish = publish
+        self._answer = answer
+        self._check = check
         self._job = job
         self._on_command = on_command
         self._has_room = has_room
         self._inbox: Turns[_Arrival] = Turns({name for name, args in registry.items() if args.urgent})
-        self._refused: deque[tuple[str, str]] = deque()
+        self._refused: deque[tuple[str, str, Reply | None]] = deque()
         self._answering = threading.Lock()
         self._second, self._answers = 0, 0
         self._dropped = self._reported = 0
@@ -122,14 +130,17 @@ class Dispatcher:
         arrival = _Arrival(name, received)
         if len(received.payload) > limit:
             document = decode(received.topic, received.payload, self._registry)
-            arrival = _Arrival(name, Received(received.topic, b"", received.retained), document)
+            arrival = _Arrival(name, replace(received, payload=b""), document)
         size = len(arrival.received.payload)
+        if received.reply is not None:
+            size += len(received.reply.topic) + len(received.reply.correlation or b"")
         full = self._inbox.count(name) >= WAITING or self._inbox.size(name) + size > WAITING_BYTES
         urgent = self._registry.get(name, Args).urgent
         if not full and (urgent or self._inbox.size() + size <= ALL_WAITING_BYTES):
             self._inbox.put(name, arrival, size)
         elif self._may_answer():
-            self._refused.append((level[:64], find_id(received.payload)))
+            reply = None if self._trust.needed else received.reply  # nobody has looked who has signed it
+            self._refused.append((level[:64], find_id(received.payload), reply))
 
     def stop(self, timeout_s: float) -> None:
         """Finish what was enqueued and end the thread, waiting at most `timeout_s`.
@@ -178,26 +189,30 @@ class Dispatcher:
         document, trusted = self._open(arrival)
         id_ = document.id
         known = trusted or not needed
+        # What nobody whom this device trusts has signed is answered on `ack/<id>` alone.
+        reply, fault = self._where(received.reply if known else None, id_)
         if known and id_ in taken:  # it came twice, one soon after the other
             self._accept(taken)
-        if known and self._answer_again(id_):
+        if known and self._answer_again(id_, reply):
             return
         try:
             now = datetime.now(timezone.utc)
             window = SIGNED_WINDOW if needed else None
             command = validate(document, retained=received.retained, now=now, registry=self._registry, window=window)
+            if fault is not None:
+                raise CommandRejectedError(id_, f"{command.name}: {fault}")
             if command.args.at_once:
                 self._accept(taken)  # what waits for its answer does not wait for this one
                 self._run_at_once(command)
             elif not self._has_room(type(command.args)):
                 if self._may_answer():
-                    self._refused.append((command.name, id_))
+                    self._refused.append((command.name, id_, reply))
                 return
         except CommandRejectedError as error:
-            self._reject(error)
+            self._reject(error, reply)
             return
         ack = Ack(id=id_, status="accepted").encode()
-        taken[id_] = _Taken(command, ack, command.args.at_once)
+        taken[id_] = _Taken(command, ack, command.args.at_once, reply)
         if command.args.at_once:
             self._accept(taken)
 
@@ -212,21 +227,35 @@ class Dispatcher:
             return Document(topic.rpartition("/")[2], find_id(payload), None, str(error)), False
         return decode(topic, body, self._registry), True
 
-    def _answer_again(self, id_: str) -> bool:
+    def _where(self, reply: Reply | None, id_: str) -> tuple[Reply | None, str | None]:
+        """Return where an ack goes besides `ack/<id>`, and why it does not go where the sender wants it."""
+        try:
+            if reply is not None:
+                self._check(reply, command=id_)
+        except ValueError as error:
+            return None, str(error)
+        return reply, None
+
+    def _ack(self, id_: str, ack: bytes, reply: Reply | None) -> None:
+        self._publish(f"ack/{id_}", ack)
+        if reply is not None:
+            self._answer(reply, ack)
+
+    def _answer_again(self, id_: str, reply: Reply | None) -> bool:
         """Answer an id that was accepted before; False: it was not."""
         known = self._ledger.answer(id_) if id_ != UNKNOWN_ID else None
         if known is None:
             return False
         log.info("command %s %s came again; answered again", known.name, id_)
         if known.ack is not None:
-            self._publish(f"ack/{id_}", known.ack)
+            self._ack(id_, known.ack, reply)
         if known.job is not None:
             self._publish(f"job/{id_}", known.job)
         return True
 
-    def _reject(self, error: CommandRejectedError) -> None:
+    def _reject(self, error: CommandRejectedError, reply: Reply | None) -> None:
         log.warning("command %s rejected: %s", error.id, error)
-        self._publish(f"ack/{error.id}", Ack(id=error.id, status="rejected", error=str(error)).encode())
+        self._ack(error.id, Ack(id=error.id, status="rejected", error=str(error)).encode(), reply)
 
     def _accept(self, taken: dict[str, _Taken]) -> None:
         """Write all of them to the disk together; then answer each, and let it run."""
@@ -242,10 +271,10 @@ class Dispatcher:
         except sqlite3.Error as error:
             for one in commands:
                 why = f"{one.command.name}: cannot be remembered on disk: {error}"
-                self._reject(CommandRejectedError(one.command.id, why))
+                self._reject(CommandRejectedError(one.command.id, why), one.reply)
             return
         for one in commands:
-            self._publish(f"ack/{one.command.id}", one.ack)
+            self._ack(one.command.id, one.ack, one.reply)
             if one.done:  # there are thousands of them, and their effect is logged where it happens
                 log.debug("command %s %s done", one.command.name, one.command.id)
             else:
@@ -278,20 +307,20 @@ class Dispatcher:
     def _refuse(self) -> None:
         """Answer what did not fit. It may be a copy of what was accepted: then as before."""
         while self._refused:
-            name, id_ = self._refused.popleft()
+            name, id_, wanted = self._refused.popleft()
             try:
                 with self._at_work:
                     if self._over:
                         return
-                    self._answer_busy(name, id_)
+                    self._answer_busy(name, id_, self._where(wanted, id_)[0])
             except Exception:  # as in `_handle`
                 log.exception("command %s %s", name, id_)
 
-    def _answer_busy(self, name: str, id_: str) -> None:
-        if not self._answer_again(id_):
+    def _answer_busy(self, name: str, id_: str, reply: Reply | None) -> None:
+        if not self._answer_again(id_, reply):
             error = f"busy: too many {name} commands wait; send it again later"
             log.debug("command %s %s rejected: %s", name, id_, error)
-            self._publish(f"ack/{id_}", Ack(id=id_, status="rejected", error=error).encode())
+            self._ack(id_, Ack(id=id_, status="rejected", error=error).encode(), reply)
 
     def _report(self, *, last: bool = False) -> None:
         now, dropped = time.monotonic(), self._dropped  # which another thread counts on

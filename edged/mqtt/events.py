@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from edged.contract.replies import Reply
 
 UNSUPPORTED_PROTOCOL = 0x84
 TAKEN_OVER = 0x8E
@@ -65,11 +68,19 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message on a subscribed topic."""
+    """A message on a subscribed topic.
+
+    Attributes:
+        topic: The whole of it.
+        payload: As received.
+        retained: Whether the broker had kept it.
+        reply: Where its sender wants an answer; unchecked. None: it has no response topic.
+    """
 
     topic: str
     payload: bytes
     retained: bool
+    reply: Reply | None = None
 
 
 Event = Opened | Acknowledged | Closed

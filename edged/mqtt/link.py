@@ -13,9 +13,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 
+from edged.contract.channels import OFFLINE, ONLINE
 from edged.contract.commands import COMMANDS, Args, Command
 from edged.contract.messages import Job
+from edged.contract.replies import Reply, check_reply
 from edged.errors import CommandError
 from edged.mqtt.broker import Broker, brokers
 from edged.mqtt.connection import Connection
@@ -37,8 +41,19 @@ CLOSING_S = 2 * FAREWELL_S + 1.0
 REMIND_S = 600.0
 """How often the same error is logged."""
 
+WAITING_ANSWERS = 256
+"""Acks for response topics that wait for a broker that is slow; what is beyond is on `ack/<id>` alone."""
+
 Outgoing = tuple[str, bytes, int, bool, float]
 """Topic, payload, QoS (-1: retained state, see `Link.retained`), retain, and when it was handed to us."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An ack for a response topic."""
+
+    reply: Reply
+    ack: bytes
 
 
 class Link:
@@ -99,17 +114,21 @@ class Link:
             ledger=ledger,
             registry=registry,
             publish=self.publish,
+            answer=self.answer,
+            check=partial(check_reply, prefix=settings.prefix, device=device),
             job=self.job,
             on_command=on_command,
             has_room=has_room,
             trust=self.trust,
         )
-        self._inbox: queue.SimpleQueue[Outgoing | Event | float] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Outgoing | _Answer | Event | float] = queue.SimpleQueue()
         self._counting = threading.Lock()
         self._queued = 0
         self._newest: dict[str, bytes] = {}
         self._unsent: dict[str, bytes] = {}
         self._retained_inflight: set[int] = set()
+        self._answers: deque[_Answer] = deque()
+        self._answers_inflight: dict[int, str] = {}
         self._connection: Connection | None = None
         self._window = 0
         self._max_bytes = settings.max_bytes
@@ -190,6 +209,17 @@ class Link:
         if not topic or "+" in topic or "#" in topic:
             raise ValueError(f"topic = {topic!r}: not empty, without + and #")
         self._inbox.put((self._base + topic, payload, -1, True, time.monotonic()))
+
+    def answer(self, reply: Reply, ack: bytes) -> None:
+        """Publish an ack on the response topic of a command, QoS 1; returns at once.
+
+        Once, and only by a connection of MQTT 5 that stands: whoever misses it finds it on `ack/<id>`.
+
+        Args:
+            reply: Checked by `contract.replies`.
+            ack: The same bytes as on `ack/<id>`.
+        """
+        self._inbox.put(_Answer(reply, ack))
 
     def image(self, command_id: str, data: bytes) -> None:
         """Publish a picture on `image/<id>`, as the answer to a command.
@@ -304,20 +334,30 @@ class Link:
     def _send(self, topic: str, payload: bytes, retain: bool) -> int | None:
         return None if self._connection is None else self._connection.publish(topic, payload, qos=1, retain=retain)
 
-    def _handle(self, event: Outgoing | Event | float) -> None:
+    def _handle(self, event: Outgoing | _Answer | Event | float) -> None:
         if isinstance(event, tuple):
             self._outgoing(event)
+        elif isinstance(event, _Answer):
+            if self.connected and len(self._answers) < WAITING_ANSWERS:
+                self._answers.append(event)
         elif isinstance(event, float):
             self._stop_at = event
         elif event.connection is not self._connection:
             pass  # of a connection that is already given up
         elif isinstance(event, Acknowledged):
-            if not self._delivery.acknowledged(event.mid, event.error):
-                self._retained_inflight.discard(event.mid)
+            self._acknowledged(event)
         elif isinstance(event, Opened):
             self._opened(event)
         else:
             self._closed(event)
+
+    def _acknowledged(self, event: Acknowledged) -> None:
+        if self._delivery.acknowledged(event.mid, event.error):
+            return
+        self._retained_inflight.discard(event.mid)
+        topic = self._answers_inflight.pop(event.mid, None)
+        if topic is not None and event.error is not None:
+            log.warning("broker refused an ack on response topic %s (%s)", topic, event.error)
 
     def _outgoing(self, message: Outgoing) -> None:
         topic, payload, qos, retain, taken_at = message
@@ -331,9 +371,13 @@ class Link:
         else:
             self._newest[topic] = self._unsent[topic] = payload
 
+    @property
+    def _inflight(self) -> int:
+        return len(self._retained_inflight) + len(self._answers_inflight) + self._delivery.inflight
+
     def _pump(self) -> None:
-        """Send what the window allows, retained state first."""
-        while self.connected and self._unsent and len(self._retained_inflight) + self._delivery.inflight < self._window:
+        """Send what the window allows: retained state first, then acks for response topics."""
+        while self.connected and self._unsent and self._inflight < self._window:
             topic, payload = next(iter(self._unsent.items()))
             if not fits(topic, payload, self._max_bytes):
                 log.error("%s: %d bytes are more than the broker takes; it is not told", topic, len(payload))
@@ -343,7 +387,11 @@ class Link:
                 break
             del self._unsent[topic]
             self._retained_inflight.add(mid)
-        room = self._window - len(self._retained_inflight)
+        while self.connected and self._answers and self._inflight < self._window and self._connection is not None:
+            answer = self._answers.popleft()
+            if (mid := self._connection.answer(answer.reply, answer.ack)) is not None:
+                self._answers_inflight[mid] = answer.reply.topic
+        room = self._window - len(self._retained_inflight) - len(self._answers_inflight)
         self._delivery.pump(self._send if self.connected else None, room, self._max_bytes)
 
     def _opened(self, event: Opened) -> None:
@@ -360,13 +408,15 @@ class Link:
             event.connection.protocol,
             self.backlog,
         )
-        self._unsent = {f"{self._base}state": b"online", **self._newest}
+        self._unsent = {f"{self._base}state": ONLINE.encode(), **self._newest}
 
     def _closed(self, event: Closed) -> None:
         now = time.monotonic()
         self.connected = False
         self._connection = None
         self._retained_inflight.clear()
+        self._answers.clear()
+        self._answers_inflight.clear()
         self._delivery.lost()
         delay_s, self.last_error = self._retry.closed(now, event)
         if delay_s > 0:  # else it is the same one that is asked in the other version of MQTT
@@ -387,7 +437,7 @@ class Link:
         if connection is None:
             return
         if self.connected:
-            self._unsent[f"{self._base}state"] = b"offline"
+            self._unsent[f"{self._base}state"] = OFFLINE.encode()
             self._pump()
             while self.connected and (self._unsent or self._retained_inflight) and time.monotonic() < deadline:
                 self._step()

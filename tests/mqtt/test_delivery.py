@@ -19,7 +19,7 @@ from tests.mqtt.clock import Clock, set_clock
 # What is promised; written down here too, so that it is not changed by a slip.
 STALL_S, SPILL_S, REOPEN_S, COMMIT_S, COMMIT_ROWS = 0.375, 0.1, 2.0, 1.0, 100
 LARGE_BYTES, ATTEMPTS = 65_536, 3
-HEADER = 16
+HEADER = 96
 """What a packet may need beside its topic and payload."""
 
 

@@ -3,15 +3,19 @@
 import json
 import sqlite3
 from datetime import datetime, timedelta, timezone
+from functools import partial
 
 import pytest
 
 from edged.contract.commands import COMMANDS, Args
 from edged.contract.messages import Job, timestamp
+from edged.contract.replies import Reply, check_reply
+from edged.contract.signature import PublicKey
 from edged.errors import CommandError
 from edged.mqtt.dispatcher import Dispatcher
 from edged.mqtt.events import Received
 from edged.mqtt.ledger import Ledger
+from edged.mqtt.trust import Trust
 from tests.mqtt.clock import set_clock
 from tests.mqtt.conftest import wait_for
 from tests.waiting import PATIENCE_S
@@ -170,9 +174,11 @@ class Direct:
         self.ledger = Ledger(path)
         self._on_command = on_command
         self.has_room = lambda _: True
+        self.answered = []
+        self.trust = None
 
     def run(self, *received):
-        """Deliver messages (command name, document or bytes, retained) and wait until all are handled."""
+        """Deliver messages (command name, document or bytes, retained, reply) and wait until all are handled."""
 
         def on_command(command):
             self.ran.append(command.id)
@@ -182,13 +188,16 @@ class Direct:
             ledger=self.ledger,
             registry={**COMMANDS, "now": AtOnceArgs},
             publish=lambda topic, payload: self.published.append((topic, json.loads(payload))),
+            answer=lambda reply, ack: self.answered.append((reply, json.loads(ack))),
+            check=partial(check_reply, prefix="edged", device="d1"),
             job=self.jobs.append,
+            trust=self.trust,
             on_command=on_command,
             has_room=self.has_room,
         )
-        for name, document, retained in received:
+        for name, document, retained, *reply in received:
             payload = document if isinstance(document, bytes) else json.dumps(document).encode()
-            dispatcher.deliver(Received(f"edged/d1/cmd/{name}", payload, retained))
+            dispatcher.deliver(Received(f"edged/d1/cmd/{name}", payload, retained, *reply))
         dispatcher.start()
         dispatcher.stop(PATIENCE_S)
         return self
@@ -439,3 +448,95 @@ def test_the_bytes_that_wait_are_bounded_and_too_large_ones_do_not_wait_at_all(d
     assert [id_ for id_, error in errors.items() if error.startswith("busy: ")] == ["j2", "s1"]
     assert errors["own"] == ""
     assert "bytes; at most 65536 are allowed" in errors["large"]
+
+
+@pytest.mark.parametrize(
+    ("topic", "fault"),
+    [
+        ("", "is empty"),
+        ("r" * 257, "is longer than 256 bytes"),
+        ("é" * 129, "is longer than 256 bytes"),
+        ("replies/+", "holds a wildcard"),
+        ("replies/#", "holds a wildcard"),
+        ("replies/\0", "holds what cannot be printed"),
+        ("replies/\u202e", "holds what cannot be printed"),
+        ("$SYS/broker", "begins with $, which is the broker's"),
+        ("$share/g/edged/d2/cmd/set", "begins with $, which is the broker's"),
+        ("$CONTROL/dynamic-security/v1", "begins with $, which is the broker's"),
+        ("edged/d2/cmd/rollback", "is one of commands"),
+        ("edged/all/cmd/rollback", "is one of commands"),
+        ("edged/d1/cmd/rollback", "is one of commands"),
+        ("plant/d2/cmd/rollback", "is one of commands"),
+        ("/plant/d2/CMD/rollback", "is one of commands"),
+        ("plant.d2.cmd.rollback", "is one of commands"),  # RabbitMQ makes slashes of the dots
+        ("edged/d1/response/cmd/x", "is one of commands"),
+        ("cmd", "is one of commands"),
+        ("edged", "is one of edged's own; below edged/ use edged/d1/response/…"),
+        ("edged/d1/state", "is one of edged's own; below edged/ use edged/d1/response/…"),
+        ("edged/d1/job/c0", "is one of edged's own; below edged/ use edged/d1/response/…"),
+        ("edged/d1/ack/c0", "is one of edged's own; below edged/ use edged/d1/response/…"),
+        ("edged/d2/response/x", "is one of edged's own; below edged/ use edged/d1/response/…"),
+        ("edged/d1/response/", "is one of edged's own; below edged/ use edged/d1/response/…"),
+        ("edged.d1.state", "is one of edged's own; below edged/ use edged/d1/response/…"),
+    ],
+)
+def test_a_response_topic_that_could_do_harm_is_refused_and_nothing_published_there(direct, topic, fault):
+    found = direct().run(("jobs", {"id": "c1"}, False, Reply(topic)))
+    ((at, ack),) = found.published
+    assert (at, ack["error"]) == ("ack/c1", f"jobs: response topic {topic[:80]!a} {fault}")
+    assert (found.ran, found.answered, found.ledger.answer("c1")) == ([], [], None)
+
+
+@pytest.mark.parametrize(
+    "topic", ["replies", "a/b/c", "edged/d1/response/x", "edged/d1/ack/c1", "edgedness/x", "command/x"]
+)
+def test_an_ack_goes_to_a_harmless_response_topic_too(direct, topic):
+    reply = Reply(topic, b"\x00\xff")
+    found = direct().run(("jobs", {"id": "c1"}, False, reply), ("jobs", {"id": "c1"}, False, Reply("again")))
+    assert found.acks == [("ack/c1", "accepted"), ("ack/c1", "accepted")]
+    assert found.answered == [(reply, found.published[0][1]), (Reply("again"), found.published[0][1])]
+
+
+def test_a_rejection_and_a_busy_device_answer_there_too(direct, monkeypatch):
+    set_clock(monkeypatch, "dispatcher")
+    found = direct()
+    found.has_room = lambda args: args.command != "images_list"
+    large = {"id": "c4", "args": {"x": "y" * 70_000}}
+    flood = [("jobs", {"id": f"f{number}"}, False) for number in range(WAITING)]
+    found.run(
+        ("images_list", {"id": "c1"}, False, Reply("r1")),
+        ("jobs", {"id": "c2", "args": {"x": 1}}, False, Reply("r2")),
+        ("now", {"id": "c3"}, False, Reply("r3")),
+        ("set", large, False, Reply("r4")),
+        *flood,
+        ("jobs", {"id": "c5"}, False, Reply("r5")),
+        ("jobs", {"id": "c6"}, False, Reply("edged/d2/cmd/set")),
+    )
+    told = {reply.topic: (ack["id"], ack["status"]) for reply, ack in found.answered}
+    rejected = {f"r{number}": (f"c{number}", "rejected") for number in (1, 2, 4, 5)}
+    assert told == {**rejected, "r3": ("c3", "accepted")}
+    assert ("ack/c6", "rejected") in found.acks
+
+
+def test_correlation_data_is_bounded_and_counts_among_what_waits(direct, monkeypatch):
+    set_clock(monkeypatch, "dispatcher")
+    monkeypatch.setattr("edged.mqtt.dispatcher.WAITING_BYTES", 100_000)
+    found = direct().run(
+        ("jobs", {"id": "c1"}, False, Reply("r", bytes(1025))),
+        ("jobs", {"id": "c2"}, False, Reply("r", bytes(1024))),
+        ("jobs", {"id": "c3"}, False, Reply("r", bytes(99_000))),
+    )
+    errors = {message["id"]: message.get("error") for _, message in found.published}
+    assert errors["c1"] == "jobs: correlation data of 1025 bytes; at most 1024 are allowed"
+    assert errors["c2"] is None
+    assert errors["c3"].startswith("busy: ")
+    assert [(reply.correlation, ack["id"]) for reply, ack in found.answered] == [(bytes(1024), "c2")]
+
+
+def test_what_nobody_trusted_has_signed_is_not_answered_on_a_response_topic(direct):
+    found = direct()
+    found.trust = Trust([f"{PublicKey(bytes(32)).text} ours"])
+    flood = [("jobs", {"id": f"f{number}"}, False) for number in range(WAITING - 1)]
+    found.run(("jobs", {"id": "c1"}, False, Reply("r1")), *flood, ("jobs", {"id": "c2"}, False, Reply("r2")))
+    assert {("ack/c1", "rejected"), ("ack/c2", "rejected")} <= set(found.acks)
+    assert found.answered == []

@@ -54,6 +54,8 @@ class Device:
             ledger=self.ledger,
             registry=COMMANDS,
             publish=lambda topic, ack: self.acks.append({"topic": topic, **json.loads(ack)}),
+            answer=lambda reply, ack: None,
+            check=lambda reply, command: None,
             job=lambda _: None,
             on_command=lambda command: self.ran.append(command.id),
             trust=self.trust,
