@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -22,7 +22,7 @@ from pydantic_settings import (
 )
 
 from edged.contract.hyperparameters import Hyperparameters
-from edged.contract.signature import MAX_KEYS, PublicKey
+from edged.contract.signature import ALGORITHM, MAX_KEYS, PublicKey
 from edged.contract.topics import TopicLevel, check_topic_level
 from edged.errors import ConfigError, first_mistake
 
@@ -33,6 +33,14 @@ _CREDENTIAL = "credential:"
 _HOST = r"(\[[0-9a-fA-F:.%]+\]|[^/:@,\s\[\]]+)(:\d{1,5})?"
 _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+(%[\w.-]+)?)\]|(?P<host>[A-Za-z0-9_.-]+)):(?P<port>[1-9]\d{0,4})")
 _BROKER_URL = re.compile(rf"(mqtts?://{_HOST}/?|wss?://{_HOST}(/[^\s?#]*)?)")
+_URLS = {
+    "anyOf": [
+        {"type": "string", "pattern": rf"^{_BROKER_URL.pattern}(\s*,\s*{_BROKER_URL.pattern})*$"},
+        {"type": "array", "items": {"type": "string", "pattern": f"^{_BROKER_URL.pattern}$"}, "minItems": 1},
+    ]
+}
+"""What `mqtt.url` may be, as a JSON Schema: one address or several, see `MqttSettings`."""
+_KeyLine = Annotated[str, Field(json_schema_extra={"pattern": rf"^\s*{ALGORITHM}:[A-Za-z0-9+/]{{43}}=(\s.*)?$"})]
 _SHOWN = 200
 """Of a wrong value, characters."""
 
@@ -66,7 +74,7 @@ def check_name(key: str, value: str) -> None:
 class DeviceSettings(_Section):
     """Who this device is."""
 
-    id: TopicLevel = Field(default_factory=_host_name)
+    id: TopicLevel = Field(default_factory=_host_name, json_schema_extra={"not": {"const": "all"}})
 
     @field_validator("id")
     @classmethod
@@ -107,7 +115,7 @@ class ModelSettings(_Section):
 class MqttSettings(_Section):
     """The broker, and what is published."""
 
-    url: Annotated[tuple[str, ...], NoDecode] = ("mqtt://localhost:1883",)
+    url: Annotated[tuple[str, ...], NoDecode, WithJsonSchema(_URLS)] = ("mqtt://localhost:1883",)
     """One, or those of a cluster's nodes, which are tried in turn; in an environment variable separated by commas."""
     prefix: TopicLevel = "edged"
     username: str | None = None
@@ -217,7 +225,7 @@ class MetricsSettings(_Section):
 class SecuritySettings(_Section):
     """Whose commands are carried out."""
 
-    trusted_keys: tuple[str, ...] = Field(default=(), max_length=MAX_KEYS)
+    trusted_keys: tuple[_KeyLine, ...] = Field(default=(), max_length=MAX_KEYS)
 
     @field_validator("trusted_keys")
     @classmethod

@@ -17,6 +17,7 @@ from edged.cli import (
     promotion,
     retrain,
     run,
+    schema,
     sources,
 )
 from edged.terminal.registry import Parser, build_program
@@ -31,10 +32,10 @@ GROUPS: dict[str, tuple[ModuleType, ...]] = {
     "classify": (run, classify, demo),
     "train": (retrain, finetune, sources),
     "models": (models, promotion, profile, premodel),
-    "look after this machine": (check, doctor, completion),
+    "look after this machine": (check, doctor, completion, schema),
 }
 """Heading on the help page → its commands, in order."""
-_AT_ONCE = ("run", "classify", "check")
+_AT_ONCE = ("run", "classify", "check", "schema")
 """Commands with nothing to clear up, or, like the daemon, with a handler of their own for SIGINT once there is."""
 _EPILOG = """\
 examples:

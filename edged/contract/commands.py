@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edged.contract.hyperparameters import Hyperparameters
 from edged.contract.labels import Label, OutputNames
 from edged.contract.signed_bundle import MAX_CHARACTERS
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
 
 MAX_IMAGE_BYTES = 8 * 2**20
 """Of the file of a pushed image."""
@@ -28,16 +33,22 @@ ProfilePart = Literal["layers", "end_to_end", "online", "batch", "threads", "run
 
 
 class CommandMessage(BaseModel):
-    """`cmd/<name>`, QoS 1, never retained. `ts` and `expires` are RFC 3339; `signature`: see `contract.signature`."""
+    """`cmd/<name>`, QoS 1, never retained; `replies` tells of a response topic and correlation data (MQTT 5)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     v: Literal[1] = 1
+    """Version of the wire contract."""
     id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    """The sender's; names `ack/<id>`, `job/<id>` and `image/<id>`. A command with the same id is not run again."""
     ts: datetime | None = None
+    """When it was sent, RFC 3339; it expires after a day, where `expires` does not say otherwise."""
     expires: datetime | None = None
+    """RFC 3339; from then on it is rejected."""
     args: dict[str, Any] = Field(default_factory=dict)
+    """Each command's own."""
     signature: str | None = None
+    """The last member, where commands are signed; `contract.signature` tells of what."""
 
 
 class Args(BaseModel):
@@ -247,6 +258,18 @@ class RetrainArgs(Args, Hyperparameters):
         return (
             {key: value for key, value in values.items() if value is not None} if isinstance(values, dict) else values
         )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Let null stand for what is left out; the defaults are the device's, and not those of `Hyperparameters`."""
+        written = handler(schema)
+        fields: dict[str, JsonSchemaValue] = handler.resolve_ref_schema(written)["properties"]
+        for name, field in fields.items():
+            field.pop("default", None)
+            if {"type": "null"} not in field.get("anyOf", []):
+                description = {key: field.pop(key) for key in ("description",) if key in field}
+                fields[name] = {"anyOf": [field, {"type": "null"}], **description}
+        return written
 
     def over(self, defaults: Hyperparameters) -> Hyperparameters:
         """Return `defaults` with what the command names in their place."""

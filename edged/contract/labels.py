@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from edged.contract.messages import UNKNOWN
 from edged.errors import CommandError
@@ -62,7 +62,9 @@ def up_to_a_mistake(outputs: Any) -> Any:
     return outputs
 
 
-Label = Annotated[str, AfterValidator(check_new_label)]
+Label = Annotated[
+    str, AfterValidator(check_new_label), Field(json_schema_extra={"minLength": 1, "maxLength": _MOST_CHARACTERS})
+]
 """A label of an image, in a command."""
 OutputName = Annotated[str, AfterValidator(check_output)]
 """A line of a model's labels.txt, in a command."""

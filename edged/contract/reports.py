@@ -822,3 +822,15 @@ class FineTuningReport(TrainingReport):
     """The report of `edged finetune`: that of the training of the head, and how the layers before it were retrained."""
 
     finetune: FineTuning
+
+
+REPORTS: dict[str, type[ReportPart]] = {
+    "retrain": TrainingReport,
+    "profile": ProfileReport,
+    "images_doubtful": DoubtfulLabels,
+    "bottlenecks_get": Bottlenecks,
+    "models_judge": Judgement,
+    "finetune": FineTuningReport,
+    "sources_rank": BackboneChoice,
+}
+"""What reports, a command or a command line of `edged` → the model of its report at the end of the job."""

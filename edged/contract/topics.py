@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
+
+_LEVEL = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 
 
 def check_topic_level(value: str) -> str:
@@ -14,9 +16,9 @@ def check_topic_level(value: str) -> str:
     Raises:
         ValueError: It is none; says what one may be.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", value):
+    if not re.fullmatch(_LEVEL, value):
         raise ValueError("use 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit")
     return value
 
 
-TopicLevel = Annotated[str, AfterValidator(check_topic_level)]
+TopicLevel = Annotated[str, AfterValidator(check_topic_level), Field(json_schema_extra={"pattern": f"^{_LEVEL}$"})]
