@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, create_model
@@ -66,6 +67,7 @@ class _WithoutNull(_Documented):
         return written
 
 
+@functools.cache
 def command_message(args: type[Args]) -> type[CommandMessage]:
     """Return the model of the whole payload of a command with these arguments."""
     needed = any(field.is_required() for field in args.model_fields.values())

@@ -43,11 +43,12 @@ def check_messages(folder: Path, messages: dict[str, list[Any]]) -> subprocess.C
     return check_jsonschema("--schemafile", folder / "schema.json", folder / "messages.json")
 
 
-def asyncapi(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run AsyncAPI's command line; skips where it is not."""
+def asyncapi(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run AsyncAPI's command line; skips where it is not. `folder`: for what it would keep in the user's home."""
     if (program := shutil.which("asyncapi")) is None:
         pytest.skip("needs @asyncapi/cli (tools/test --all installs it where there is npm)")
-    silent = {"CI": "true", "NO_COLOR": "1"}  # it tells nobody that it was run
+    # It tells nobody that it was run.
+    silent = {"CI": "true", "NO_COLOR": "1", "ASYNCAPI_METRICS_CONFIG_PATH": str(folder / "analytics")}
     return subprocess.run(
         [program, *map(str, arguments)],
         capture_output=True, text=True, timeout=PATIENCE_S, check=False, env={**os.environ, **silent},

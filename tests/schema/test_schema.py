@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +130,20 @@ def test_a_configuration_that_edged_refuses_does_not_fit(tmp_path: Path) -> None
     assert [text for path, text in zip(paths, wrong, strict=True) if path.name not in done.stdout] == []
 
 
+def test_an_editor_with_taplo_finds_the_schema(tmp_path: Path) -> None:
+    if (taplo := shutil.which("taplo")) is None:
+        pytest.skip("needs taplo (pip install taplo)")
+    (tmp_path / "edged.schema.json").write_text((KEPT / "edged.toml.json").read_text())
+    (tmp_path / "edged.toml").write_text(f"#:schema ./edged.schema.json\n{every_key()}")
+    (tmp_path / "wrong.toml").write_text("#:schema ./edged.schema.json\n[cameras.main]\nfsp = 1\n")
+    fits, wrong = (
+        subprocess.run([taplo, "lint", name], cwd=tmp_path, capture_output=True, text=True, check=False)
+        for name in ("edged.toml", "wrong.toml")
+    )
+    assert fits.returncode == 0, fits.stderr
+    assert "'fsp' was unexpected" in wrong.stderr
+
+
 def test_every_key_of_the_configuration_is_described() -> None:
     definitions = schema("edged.toml")["$defs"]
     bare = [
@@ -149,8 +165,8 @@ def test_descriptions_are_those_of_the_models() -> None:
     assert schema("cmd/retrain")["$defs"]["RetrainArgs"]["properties"]["batch"]["description"] == "images per step"
 
 
-def test_the_asyncapi_document_is_one() -> None:
-    done = asyncapi("validate", KEPT / "asyncapi.json", "--fail-severity", "warn")
+def test_the_asyncapi_document_is_one(tmp_path: Path) -> None:
+    done = asyncapi(tmp_path, "validate", KEPT / "asyncapi.json", "--fail-severity", "warn")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 errors, 0 warnings" in done.stdout
 
