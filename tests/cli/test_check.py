@@ -194,6 +194,7 @@ def test_json_tells_all_that_the_lines_tell(tmp_path: Path, capsys: pytest.Captu
         ("note", "cameras.front.1"),
         ("info", "mqtt.url"),
         ("note", "security.trusted_keys"),
+        ("info", "metrics.listen"),
         ("info", "storage.state_dir"),
         ("info", "model.name"),
     ]
