@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -15,17 +17,28 @@ from edged.terminal.registry import unfold
 from tests.conftest import REPOSITORY
 
 pytest.importorskip("argparse_manpage", reason="needs argparse-manpage (pip install argparse-manpage)")
-import manual_pages
-import roff
 
-PAGES = manual_pages.pages()
+PROGRAMS = ("edged/cli/edged.1", "edged/ctl/edgectl.1")
+PAGES = (*PROGRAMS, "edged/edged.toml.5")
+
+
+@pytest.fixture
+def manual_pages() -> ModuleType:
+    return importlib.import_module("manual_pages")
+
+
+def test_these_are_all_pages(manual_pages: ModuleType) -> None:
+    assert (sorted(manual_pages.pages()), sorted(manual_pages.PROGRAMS)) == (sorted(PAGES), sorted(PROGRAMS))
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_says_what_it_is_made_of_says_now(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_says_what_it_is_made_of_says_now(
+    name: str, manual_pages: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = manual_pages.pages()[name]
     monkeypatch.setenv("COLUMNS", "60")  # of whoever makes it
-    assert manual_pages.changed(REPOSITORY / name, PAGES[name]) is None, "run tools/man"
-    text = PAGES[name]("2000-01-01")
+    assert manual_pages.changed(REPOSITORY / name, made) is None, "run tools/man"
+    text = made("2000-01-01")
     assert manual_pages.changed(REPOSITORY / name, lambda _: text) is None, "only its date is another"
     assert manual_pages.changed(REPOSITORY / name, lambda _: text.replace("edged", "else")) is not None
 
@@ -43,8 +56,8 @@ def test_mandoc_finds_no_fault(name: str, tmp_path: Path) -> None:
     assert subprocess.run([mandoc, "-Tlint", str(faulty)], capture_output=True, check=False).returncode != 0
 
 
-@pytest.mark.parametrize("name", manual_pages.PROGRAMS)
-def test_every_command_and_option_is_on_the_page(name: str) -> None:
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_command_and_option_is_on_the_page(name: str, manual_pages: ModuleType) -> None:
     build, _ = manual_pages.PROGRAMS[name]
     text = (REPOSITORY / name).read_text().replace("\\-", "-")
     for parser in unfold(build()):
@@ -54,8 +67,8 @@ def test_every_command_and_option_is_on_the_page(name: str) -> None:
             assert f"\\fB{option}\\fR" in text, f"{parser.prog} {option}"
 
 
-def test_every_key_of_the_configuration_is_on_its_page() -> None:
-    text = PAGES["edged/edged.toml.5"]("2000-01-01").replace("\\-", "-")
+def test_every_key_of_the_configuration_is_on_its_page(manual_pages: ModuleType) -> None:
+    text = manual_pages.pages()["edged/edged.toml.5"]("2000-01-01").replace("\\-", "-")
     for section, model in Settings.model_fields.items():
         fields = CameraSettings.model_fields if section == "cameras" else model.annotation.model_fields
         for key in fields:
@@ -64,6 +77,7 @@ def test_every_key_of_the_configuration_is_on_its_page() -> None:
 
 
 def test_text_becomes_source_that_shows_it_as_it_is() -> None:
+    roff = importlib.import_module("roff")
     text = "'tis a\\b -x\n.so\n\nTwo:\n  .a list\n  -y"
     assert roff.roff(text) == "\\&'tis a\\eb \\-x .so\n.PP\nTwo:\n.PP\n.nf\n  .a list\n  \\-y\n.fi"
     assert all(len(line) <= 80 for line in roff.roff("½-½ " * 100).splitlines())
