@@ -176,6 +176,10 @@ class Board:
         """Whether each device that is online has sent telemetry."""
         return all(entry.told_at is not None for entry in self._entries.values() if entry.online)
 
+    def entry(self, device: str) -> Entry | None:
+        """Return what is known of a device; None: there is none."""
+        return self._entries.get(device)
+
     def entries(self, now: float) -> Iterator[Entry]:
         """Yield devices, those that need attention first: offline, silent, alerts, throttled, outbox, degraded."""
 

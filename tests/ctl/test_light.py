@@ -39,6 +39,8 @@ IMPORTED_AS = {
     "rich": "rich",
     "shtab": "shtab",
     "nacl": "pynacl",
+    "starlette": "starlette",
+    "uvicorn": "uvicorn",
 }
 
 

@@ -5,6 +5,7 @@ from types import ModuleType
 from edged.ctl.commands import (
     adjust,
     completion,
+    console,
     forget,
     images,
     jobs,
@@ -23,7 +24,7 @@ from edged.ctl.commands import (
 )
 
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
-    "look": (status, top, watch, telemetry),
+    "look": (status, top, watch, telemetry, console),
     "act on a device": (snapshot, adjust, profile, forget),
     "teach it": (images, retrain, learn, jobs, models, rollouts),
     "who may, and where": (login, keys),
