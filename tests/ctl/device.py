@@ -150,6 +150,14 @@ class ScriptedDevice:
         else:
             self._job(command, "succeeded", "set", progress=1, report=command.args)
 
+    def _do_models_list(self, command: CommandMessage) -> None:
+        named = {"name": self.model.name, "id": self.model.id, "kind": "installed", "accuracy": self.model.accuracy}
+        models = [{**named, "backbone": self.model.backbone, "classes": 2, "current": True, "previous": False}]
+        self._job(command, "succeeded", "models_list", progress=1, report={"models": models})
+
+    def _do_jobs(self, command: CommandMessage) -> None:
+        self._job(command, "succeeded", "jobs", progress=1, report={"jobs": []})
+
     def _do_train(self, command: CommandMessage) -> None:
         for step, stage in enumerate(("bottlenecks", "train", "evaluate")):
             self._job(command, "running", "train", stage=stage, progress=step / 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
@@ -77,15 +78,21 @@ def row(entry: Entry, now: float) -> dict[str, Any]:
     if told.seen:
         camera = min(told.seen)
         seen = told.seen[camera]
-        shown |= {"camera": camera, "label": seen.label, "score": round(seen.score, 3), "more": len(told.seen) - 1}
-        if seen.familiarity is not None:
-            shown["familiarity"] = round(seen.familiarity, 3)
-    shown["fps"] = round(told.fps, 1)
-    if told.latency_ms is not None:
-        shown["p95"] = round(told.latency_ms.p95, 1)
-    for name, value, digits in (("temp", hottest(told.temp_c), 0), ("power", hottest(told.power_mw), 0)):
-        if value is not None:
-            shown[name] = round(value, digits)
+        shown |= {"camera": camera, "label": seen.label, "more": len(told.seen) - 1}
+        shown |= _numbers(score=(seen.score, 3), familiarity=(seen.familiarity, 3))
+    latency_ms = told.latency_ms.p95 if told.latency_ms is not None else None
+    shown |= _numbers(
+        fps=(told.fps, 1), p95=(latency_ms, 1), temp=(hottest(told.temp_c), 0), power=(hottest(told.power_mw), 0)
+    )
     if told.throttled:
         shown["throttled"] = True
     return shown
+
+
+def _numbers(**values: tuple[float | None, int]) -> dict[str, float]:
+    """Return rounded numbers, without those that are not known, or are none: what changes too little is not told."""
+    return {
+        name: round(value, digits)
+        for name, (value, digits) in values.items()
+        if value is not None and math.isfinite(value)
+    }

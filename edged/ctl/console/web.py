@@ -136,7 +136,7 @@ class Console:
 
     async def _told(self, request: Request, device: str) -> AsyncIterator[str]:
         described: dict[str, Any] | None = None
-        log = -1
+        log = 0
         since = 0.0
         while not await request.is_disconnected():
             now = await self._run(functools.partial(self._station.describe, device))

@@ -1,0 +1,94 @@
+"""The pages in a real Chromium: what is seen, what a keyboard reaches, what a stranger's label cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from edged.contract.messages import Alert, Job, Seen, timestamp
+from tests.ctl.console.browser import chromium, faults, needs_chromium, overflows, page_of
+from tests.ctl.console.serving import Serving
+from tests.ctl.device import ScriptedDevice
+from tests.waiting import wait_until
+
+pytestmark = needs_chromium
+STRANGE = "<img src=x onerror=\"document.title='caught'\">"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as running:
+        yield running
+
+
+def sees(label: str, score: float = 0.9) -> dict[str, Any]:
+    return {"seen": {"main": Seen(label=label, score=score, familiarity=0.4)}}
+
+
+def test_the_fleet_is_seen_filtered_and_walked_through(browser: Any, broker_port: int) -> None:
+    with (
+        ScriptedDevice(broker_port, "line-1") as one,
+        ScriptedDevice(broker_port, "line-10") as ten,
+        ScriptedDevice(broker_port, "line-2") as two,
+        Serving(broker_port) as server,
+        page_of(browser) as page,
+    ):
+        page.goto(server.url)
+        page.get_by_role("link", name="line-10").wait_for()
+        one.say("telemetry", one.telemetry.model_copy(update=sees(STRANGE)))
+        ten.say("telemetry", ten.telemetry.model_copy(update=sees("tulips")))
+        two.say("alert/thermal", Alert(name="thermal", since=timestamp(), reason="91 °C"), retain=True)
+        two.say("job", Job(id="1", cmd="retrain", status="running", progress=0.43), retain=True)
+        page.locator("[data-device=line-1]").get_by_text(STRANGE).wait_for()
+        assert page.locator(".rows img[src=x]").count() == 0
+        assert "caught" not in page.title()
+
+        page.locator("[data-device=line-2]").get_by_text("thermal").wait_for()
+        page.locator("[data-device=line-2]").get_by_text("retrain 43 %").wait_for()
+        order = "[...document.querySelectorAll('[data-device]')].map(e => e.dataset.device).join()"
+        wait_until(lambda: page.evaluate(order) == "line-2,line-1,line-10", what="the one that needs attention first")
+        assert faults(page) == []
+
+        page.keyboard.press("/")
+        page.keyboard.type("tulips")
+        wait_until(lambda: page.locator("[data-device]:not([hidden])").count() == 1, what="one device")
+        page.get_by_role("searchbox").fill("")
+        page.get_by_role("button", name="Attention").press("Enter")
+        wait_until(lambda: page.locator("[data-device]:not([hidden])").count() == 1, what="one device")
+        page.get_by_role("button", name="All").press("Enter")
+        page.get_by_role("link", name="line-2").focus()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("End")
+        assert page.evaluate("document.activeElement.textContent") == "line-10"
+        page.keyboard.press("Home")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/device/line-2")
+        page.get_by_text("91 °C").wait_for()
+        page.go_back()
+        page.get_by_role("link", name="line-10").wait_for()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1600, "light")])
+def test_a_device_is_seen(browser: Any, broker_port: int, width: int, scheme: str) -> None:
+    with (
+        ScriptedDevice(broker_port) as device,
+        Serving(broker_port) as server,
+        page_of(browser, width=width, height=844, scheme=scheme) as page,
+    ):
+        device.model = device.model.model_copy(update={"labels": [STRANGE, "dog"]})
+        device.describe()
+        page.goto(f"{server.url}device/tx2-01")
+        page.get_by_role("definition").get_by_text(STRANGE).wait_for()
+        for p95 in (15.0, 16.5):
+            latency = device.telemetry.latency_ms.model_copy(update={"p95": p95})  # type: ignore[union-attr]  # it has one
+            device.say("telemetry", device.telemetry.model_copy(update={"latency_ms": latency, **sees("cat")}))
+            page.get_by_role("img", name="Latency").filter(has=page.locator("canvas")).wait_for()
+            page.get_by_text(f"p95 {p95}").first.wait_for()
+        page.get_by_role("img", name="Power, W: VDD_GPU 0.3, VDD_IN 4.1").wait_for()
+        device.say("job/9", Job(id="9", cmd="rollback", status="failed", error=STRANGE))
+        page.get_by_role("row", name="rollback").get_by_text(STRANGE).wait_for()
+        assert "caught" not in page.title()
+        assert not overflows(page)
+        assert faults(page) == []
