@@ -101,7 +101,7 @@ class Station:
             return self._board.entry(device) is not None
 
     def describe(self, device: str) -> dict[str, Any] | None:
-        """Return all that is known of a device but its history; None: there is none."""
+        """Return all that is known of a device but its history and its job's report; None: there is none."""
         now = time.monotonic()
         with self._lock:
             entry = self._board.entry(device)
@@ -119,8 +119,17 @@ class Station:
             for name in ("info", "model", "job", "telemetry"):
                 message = getattr(known, name)
                 if message is not None:
-                    told[name] = message.model_dump(mode="json", exclude_none=True, exclude={"v"})
+                    told[name] = message.model_dump(mode="json", exclude_none=True, exclude={"v", "report"})
         return told
+
+    def report(self, device: str) -> tuple[str, dict[str, Any]] | None:
+        """Return id and report of the job that a device ended last; None: it has not told of one."""
+        with self._lock:
+            entry = self._board.entry(device)
+            job = entry.known.job if entry is not None else None
+            if job is None or job.status not in FINAL:
+                return None
+            return job.id, job.model_dump(mode="json", exclude_none=True, exclude={"v"})
 
     def history(self, device: str, since: float = 0.0) -> dict[str, Any]:
         """Return a device's points from `since` on; see `History.as_json`."""

@@ -136,6 +136,7 @@ class Console:
 
     async def _told(self, request: Request, device: str) -> AsyncIterator[str]:
         described: dict[str, Any] | None = None
+        reported = None
         log = 0
         since = 0.0
         while not await request.is_disconnected():
@@ -146,6 +147,10 @@ class Console:
             if now != described:
                 described = now
                 yield _event("device", now)
+            ended = await self._run(functools.partial(self._station.report, device))
+            if ended is not None and ended[0] != reported:
+                reported = ended[0]
+                yield _event("ended", ended[1])
             points = await self._run(functools.partial(self._station.history, device, since))
             if points["t"] and (since == 0.0 or now.get("telemetry")):
                 fresh = {"all": since == 0.0, **points}

@@ -3,11 +3,13 @@
 import { h, say } from "./dom.js";
 import { mount as device } from "./device.js";
 import { mount as fleet } from "./fleet.js";
+import { mount as labeling } from "./labeling.js";
+import { mount as retrain } from "./retrain.js";
 
 const main = document.getElementById("main");
 const trail = document.getElementById("trail");
 const link = document.getElementById("link");
-const TABS = [["", "Overview", device]];
+const TABS = [["", "Overview", device], ["labeling", "Labeling", labeling], ["retrain", "Retrain", retrain]];
 let unmount = () => {};
 
 /** Show which broker it is, and whether it is there. */

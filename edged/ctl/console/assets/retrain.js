@@ -1,0 +1,171 @@
+// Retraining: what it can be told, what it is doing, and what came of it.
+
+import { connection } from "./app.js";
+import { chart } from "./charts.js";
+import { confirm, h, say, setText, toast } from "./dom.js";
+import { percent } from "./format.js";
+import { report as results } from "./report.js";
+import { ask, command, listen, of } from "./talk.js";
+
+const STAGES = ["scan", "bottlenecks", "training", "comparison", "export", "evaluation", "learning curve", "writing", "swap"];
+const FINAL = ["succeeded", "rejected", "failed", "cancelled"];
+const FIRST = ["lr", "epochs"];
+const TITLES = { lr: "Learning rate", epochs: "Epochs", batch: "Batch", momentum: "Momentum", l2: "L2", patience: "Patience", seed: "Seed", augment: "Augment", min_accuracy: "Least accuracy", tolerance: "Tolerance" };
+
+export function mount(root, device) {
+  const fields = new Map();
+  const backbone = h("select", { id: "backbone" }, h("option", { value: "" }, "That of the model which answers"), h("option", { value: "auto" }, "auto: the one that suits the photos best"));
+  const main = h("div", { class: "fields" });
+  const more = h("div", { class: "fields" });
+  const start = h("button", { class: "primary", type: "submit" }, "Retrain");
+  const stop = h("button", { type: "button", hidden: true, onclick: cancel }, "Cancel");
+  const form = h(
+    "form",
+    { class: "card settings", onsubmit: (event) => { event.preventDefault(); begin(false); } },
+    h("h2", {}, "Retrain the last layer"),
+    h("p", { class: "note" }, "The device learns from its labeled photos and goes on classifying meanwhile. Fields that are left empty have the device's own default."),
+    main,
+    h("details", {}, h("summary", {}, "More settings"), more),
+    h("div", { class: "actions" }, stop, start),
+  );
+  const steps = STAGES.map((name) => h("li", {}, name));
+  const fill = h("span", { class: "fill" });
+  const state = h("p", { class: "line", role: "status" }, "No training runs.");
+  const loss = chart({ title: "Loss", format: (value) => value.toFixed(3), xs: true });
+  const accuracy = chart({ title: "Accuracy while training", format: (value) => percent(value, 1), tick: (value) => percent(value), top: 1, xs: true });
+  const live = h(
+    "section",
+    { class: "card live", "aria-label": "Progress" },
+    h("header", {}, h("h2", {}, "Progress")),
+    h("div", { class: "inside" }, state, h("span", { class: "meter" }, fill), h("ol", { class: "stages" }, steps), h("div", { class: "pair" }, loss.element, accuracy.element)),
+  );
+  const outcome = h("div", { class: "outcome" });
+  root.append(h("h1", { class: "unseen" }, `Retrain, ${device}`), h("div", { class: "retrain" }, form, h("div", { class: "results" }, live, outcome)));
+
+  let shown = null;
+  let running = null;
+
+  async function prepare() {
+    const [hyperparameters, listed] = await Promise.all([
+      ask("/api/hyperparameters"),
+      command(device, "models_list").catch(() => ({ models: [] })),
+    ]);
+    const names = new Set((listed.models ?? []).filter((model) => model.kind === "installed").map((model) => model.name));
+    backbone.append(...[...names].sort().map((name) => h("option", { value: name }, name)));
+    for (const [name, about] of Object.entries(hyperparameters)) {
+      const at = `field-${name}`;
+      const input = about.type === "boolean"
+        ? h("input", { type: "checkbox", id: at, "aria-describedby": `${at}-about` })
+        : h("input", { type: "number", id: at, step: about.type === "integer" ? "1" : "any", min: about.minimum ?? about.exclusiveMinimum, max: about.maximum, placeholder: String(about.default), "aria-describedby": `${at}-about` });
+      fields.set(name, { input, about });
+      const bound = about.type === "boolean" ? "off unless set" : `usually ${about.default}`;
+      (FIRST.includes(name) ? main : more).append(
+        h("div", { class: "field" }, h("label", { for: at }, TITLES[name] ?? name), input, h("p", { class: "note", id: `${at}-about` }, `${about.description}; ${bound}`)),
+      );
+    }
+    main.append(h("div", { class: "field" }, h("label", { for: "backbone" }, "Network below it"), backbone, h("p", { class: "note" }, "another network starts a new last layer; auto races those that are installed")));
+  }
+
+  function wanted() {
+    const args = {};
+    for (const [name, { input, about }] of fields) {
+      if (about.type === "boolean") {
+        if (input.checked) args[name] = true;
+      } else if (input.value !== "") args[name] = Number(input.value);
+    }
+    if (backbone.value) args.backbone = backbone.value;
+    return args;
+  }
+
+  async function begin(accept) {
+    start.disabled = true;
+    try {
+      await command(device, "retrain", { ...wanted(), ...(accept ? { accept: true } : {}) });
+      say("The training begins");
+    } catch (error) {
+      toast(error.message, { bad: true });
+    }
+    start.disabled = running !== null;
+  }
+
+  async function cancel() {
+    try {
+      await command(device, "cancel", running ? { job: running } : {});
+      toast("Cancelled");
+    } catch (error) {
+      toast(error.message, { bad: true });
+    }
+  }
+
+  function follow(job) {
+    const runs = job?.cmd === "retrain" && !FINAL.includes(job.status);
+    running = runs ? job.id : null;
+    start.disabled = runs;
+    stop.hidden = !runs;
+    const at = runs ? STAGES.indexOf(job.stage) : -1;
+    steps.forEach((step, number) => {
+      step.className = runs && number < at ? "done" : number === at ? "now" : job?.cmd === "retrain" && job.status === "succeeded" ? "done" : "";
+      if (number === at) step.setAttribute("aria-current", "step");
+      else step.removeAttribute("aria-current");
+    });
+    fill.style.width = `${job?.cmd === "retrain" ? 100 * job.progress : 0}%`;
+    if (runs) setText(state, `${job.stage ?? job.status} · ${percent(job.progress)}`);
+    else if (job?.cmd === "retrain") setText(state, `The last training ${job.status}${job.error ? `: ${job.error}` : "."}`);
+  }
+
+  function curve(told) {
+    const points = told.curve ?? [];
+    const epochs = points.map(([epoch]) => epoch);
+    live.classList.toggle("plain", points.length === 0);
+    if (!points.length) return;
+    loss.draw(epochs, [{ name: "loss", values: points.map((point) => point[1]) }]);
+    accuracy.draw(epochs, [{ name: "accuracy", values: points.map((point) => point[2]) }]);
+  }
+
+  function ended(job) {
+    if (job.cmd !== "retrain" || !job.report || shown === job.id) return;
+    shown = job.id;
+    outcome.replaceChildren(results(device, job, {
+      accept: async () => {
+        if (await confirm("Accept it?", "The device trains once more, by the same settings, and lets the model answer although too few photos tell whether it is better.", "Accept")) begin(true);
+      },
+      rollBack: async () => {
+        if (!(await confirm("Roll back?", `The version before answers again on ${device}.`, "Roll back"))) return;
+        try {
+          await command(device, "rollback");
+          toast("The version before answers again");
+        } catch (error) {
+          toast(error.message, { bad: true });
+        }
+      },
+    }));
+  }
+
+  /** The last training's report, where the device has done something else since. */
+  async function last() {
+    const { jobs = [] } = await command(device, "jobs");
+    const job = jobs.find((one) => one.cmd === "retrain" && one.status === "succeeded");
+    if (!job || shown !== null) return;
+    const { jobs: [whole] } = await command(device, "jobs", { job: job.id });
+    if (shown === null && whole) ended(whole);
+  }
+
+  live.classList.add("plain");
+  prepare().catch((error) => toast(error.message, { bad: true }));
+  last().catch(() => {});
+  const end = listen(() => of(device, "events"), {
+    device: (told) => {
+      connection(told.connected ? "on" : "broker", told.broker);
+      follow(told.job);
+    },
+    log: curve,
+    ended,
+    lost: () => connection("server"),
+  });
+  return () => {
+    end();
+    loss.end();
+    accuracy.end();
+  };
+}
+
