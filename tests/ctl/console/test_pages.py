@@ -11,7 +11,7 @@ from edged.contract.messages import Alert, Job, Seen, timestamp
 from tests.ctl.console.browser import chromium, faults, needs_chromium, overflows, page_of
 from tests.ctl.console.serving import Serving
 from tests.ctl.device import ScriptedDevice
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = needs_chromium
 STRANGE = "<img src=x onerror=\"document.title='caught'\">"
@@ -25,6 +25,18 @@ def browser() -> Iterator[Any]:
 
 def sees(label: str, score: float = 0.9) -> dict[str, Any]:
     return {"seen": {"main": Seen(label=label, score=score, familiarity=0.4)}}
+
+
+class Crowd:
+    """Many devices that one connection speaks for."""
+
+    def __init__(self, speaker: ScriptedDevice, names: list[str]) -> None:
+        self._mqtt, self._names = speaker._mqtt, names
+
+    def say(self, topic: str, payload: bytes) -> None:
+        told = [self._mqtt.publish(f"edged/{name}/{topic}", payload, qos=1) for name in self._names]
+        for one in told:
+            one.wait_for_publish(PATIENCE_S)
 
 
 def test_the_fleet_is_seen_filtered_and_walked_through(browser: Any, broker_port: int) -> None:
@@ -92,3 +104,34 @@ def test_a_device_is_seen(browser: Any, broker_port: int, width: int, scheme: st
         assert "caught" not in page.title()
         assert not overflows(page)
         assert faults(page) == []
+
+
+def test_of_a_thousand_devices_only_those_on_the_screen_are_drawn(browser: Any, broker_port: int) -> None:
+    names = [f"cam-{number:04}" for number in range(1000)]
+    with ScriptedDevice(broker_port) as speaker, Serving(broker_port) as server, page_of(browser) as page:
+        crowd = Crowd(speaker, names)
+        crowd.say("state", b"online")
+        page.goto(server.url)
+        page.get_by_role("button", name="All 1,001").wait_for()
+        crowd.say("telemetry", speaker.telemetry.model_copy(update=sees("tulips")).encode())
+        page.locator("[data-device=cam-0000]").get_by_text("tulips").wait_for()
+        page.evaluate(
+            """() => {
+                window.touched = new Set();
+                const note = (changes) => changes.forEach((change) => {
+                    const row = (change.target.parentElement ?? change.target).closest("[data-device]");
+                    if (row) window.touched.add(row.dataset.device);
+                });
+                new MutationObserver(note).observe(document.querySelector(".rows"),
+                    {subtree: true, childList: true, characterData: true, attributes: true});
+            }"""
+        )
+        crowd.say("telemetry", speaker.telemetry.model_copy(update=sees("daisy")).encode())
+        page.locator("[data-device=cam-0000]").get_by_text("daisy").wait_for()
+        page.get_by_role("searchbox").fill("tulips")
+        page.get_by_text("No device matches.").wait_for()  # all thousand are known to show something else now
+        page.get_by_role("searchbox").fill("")
+        touched = page.evaluate("[...window.touched].length")
+        assert 5 <= touched <= 60
+        page.get_by_role("link", name="cam-0999").scroll_into_view_if_needed()
+        page.locator("[data-device=cam-0999]").get_by_text("daisy").wait_for()

@@ -57,7 +57,7 @@ export function chart({ title, unit = "", format, stacked = false, top = null, x
         x: xs ? { time: false } : { range: (_, min, max) => [Math.min(min, max - 300), max] },
         y: { range: (_, min, max) => (top !== null ? [0, top] : [Math.min(0, min), max > 0 ? max * 1.08 : 1]) },
       },
-      axes: xs ? [{ ...axes(tick)[0], values: (_, values) => values.map((one) => String(one)) }, axes(tick)[1]] : axes(tick),
+      axes: xs ? [{ ...axes(tick)[0], values: (_, values) => values.map((one) => (Number.isInteger(one) ? String(one) : "")) }, axes(tick)[1]] : axes(tick),
       series: [
         {},
         ...names.map((name, at) => ({

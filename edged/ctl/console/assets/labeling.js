@@ -387,7 +387,7 @@ export function mount(root, device) {
     setText(promise, "What more photos would bring is told after a training.");
     try {
       const { jobs = [] } = await command(device, "jobs");
-      const last = jobs.find((job) => job.cmd === "retrain" && job.status === "succeeded");
+      const last = jobs.find((job) => job.cmd === "retrain" && (job.status === "succeeded" || job.status === "rejected"));
       if (!last) return;
       const { jobs: [job] } = await command(device, "jobs", { job: last.id });
       const curve = job?.report?.learning_curve;

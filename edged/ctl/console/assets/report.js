@@ -24,6 +24,11 @@ function verdict({ decision = {}, model }, actions) {
     ? ["good", "Accepted: the new model answers"]
     : (VERDICTS[decision.verdict] ?? ["", "Ended"]);
   const fallen = Object.entries(decision.fallen ?? {}).map(([label, fall]) => `${label} −${percent(fall)}`);
+  const open = decision.verdict === "undecided" && !decision.promote;
+  const refuse = h("button", { type: "button", onclick: () => {
+    refuse.nextElementSibling.remove();
+    refuse.replaceWith(h("span", { class: "badge" }, "refused: the model before goes on answering"));
+  } }, "Refuse");
   return h(
     "section",
     { class: `card verdict ${tone}`, "aria-label": "Verdict" },
@@ -36,8 +41,8 @@ function verdict({ decision = {}, model }, actions) {
       decision.more_images ? h("p", { class: "note" }, `About ${counted(decision.more_images, "more labeled photo")} would decide it.`) : null,
       model ? h("p", { class: "note" }, "Version ", h("span", { class: "version inline" }, model)) : null,
     ),
-    decision.verdict === "undecided" && !decision.promote
-      ? h("button", { type: "button", class: "primary", onclick: actions.accept }, "Accept it")
+    open
+      ? [refuse, h("button", { type: "button", class: "primary", onclick: actions.accept }, "Accept")]
       : decision.promote ? h("button", { type: "button", onclick: actions.rollBack }, "Roll back") : null,
   );
 }

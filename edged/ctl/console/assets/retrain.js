@@ -31,7 +31,7 @@ export function mount(root, device) {
   const steps = STAGES.map((name) => h("li", {}, name));
   const fill = h("span", { class: "fill" });
   const state = h("p", { class: "line", role: "status" }, "No training runs.");
-  const loss = chart({ title: "Loss", format: (value) => value.toFixed(3), xs: true });
+  const loss = chart({ title: "Loss", format: (value) => value.toFixed(3), tick: (value) => String(Number(value.toFixed(4))), xs: true });
   const accuracy = chart({ title: "Accuracy while training", format: (value) => percent(value, 1), tick: (value) => percent(value), top: 1, xs: true });
   const live = h(
     "section",
@@ -102,6 +102,7 @@ export function mount(root, device) {
     running = runs ? job.id : null;
     start.disabled = runs;
     stop.hidden = !runs;
+    outcome.hidden = runs; // what came of an earlier one would be taken for this one's
     const at = runs ? STAGES.indexOf(job.stage) : -1;
     steps.forEach((step, number) => {
       step.className = runs && number < at ? "done" : number === at ? "now" : job?.cmd === "retrain" && job.status === "succeeded" ? "done" : "";
@@ -110,7 +111,10 @@ export function mount(root, device) {
     });
     fill.style.width = `${job?.cmd === "retrain" ? 100 * job.progress : 0}%`;
     if (runs) setText(state, `${job.stage ?? job.status} · ${percent(job.progress)}`);
-    else if (job?.cmd === "retrain") setText(state, `The last training ${job.status}${job.error ? `: ${job.error}` : "."}`);
+    else if (job?.cmd === "retrain") {
+      const judged = job.status === "succeeded" || job.status === "rejected";
+      setText(state, judged ? "The last training has ended; below is what came of it." : `The last training ${job.status}${job.error ? `: ${job.error}` : "."}`);
+    }
   }
 
   function curve(told) {
@@ -144,7 +148,7 @@ export function mount(root, device) {
   /** The last training's report, where the device has done something else since. */
   async function last() {
     const { jobs = [] } = await command(device, "jobs");
-    const job = jobs.find((one) => one.cmd === "retrain" && one.status === "succeeded");
+    const job = jobs.find((one) => one.cmd === "retrain" && (one.status === "succeeded" || one.status === "rejected"));
     if (!job || shown !== null) return;
     const { jobs: [whole] } = await command(device, "jobs", { job: job.id });
     if (shown === null && whole) ended(whole);
