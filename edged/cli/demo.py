@@ -12,6 +12,7 @@ def register(commands: Commands) -> None:
     """Add `demo`."""
     parser = commands.add("demo", run)
     parser.add_argument("--seconds", type=positive, metavar="N", help="end after N seconds (default: Ctrl-C)")
+    parser.add_argument("--console", action="store_true", help="also serve edgectl's web page on this machine")
     parser.add_argument("--retrain", action="store_true", help="show how the device learns new labels, then end")
 
 
@@ -23,6 +24,7 @@ def run(args: argparse.Namespace) -> int:
     Examples:
       edged demo --seconds 20
       edged demo --retrain
+      edged demo --console
     """
     from edged.process import limit_threads
 
@@ -30,4 +32,4 @@ def run(args: argparse.Namespace) -> int:
 
     from edged.demo import demonstrate
 
-    return demonstrate(seconds=args.seconds, retrain=args.retrain)
+    return demonstrate(seconds=args.seconds, retrain=args.retrain, console=args.console)

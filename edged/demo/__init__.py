@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -31,10 +32,11 @@ sys.exit(main())
 """`edged`, which ends with a demonstration that is killed."""
 
 
-def demonstrate(*, seconds: float | None = None, retrain: bool = False) -> int:
+def demonstrate(*, seconds: float | None = None, retrain: bool = False, console: bool = False) -> int:
     """Show photos going in and messages coming out, until Ctrl-C or for so many seconds.
 
-    With `retrain`, show once how the device learns the photos' names, and end.
+    With `retrain`, show once how the device learns the photos' names, and end. With `console`, serve the page of
+    `edgectl console`, too.
 
     Returns:
         The exit code: 1 where no result arrived.
@@ -51,6 +53,8 @@ def demonstrate(*, seconds: float | None = None, retrain: bool = False) -> int:
         stop.callback(viewer.close)
         viewer.print_heading(len(list(PHOTOS.glob("*.jpg"))))
         daemon = start_daemon(stop, folder, port)
+        if console:
+            viewer.print_step(f"Open {start_console(stop, port)} in a browser: the device, its photos, its training.")
         deadline = None if seconds is None else time.monotonic() + seconds
         try:
             if retrain:
@@ -109,6 +113,26 @@ def start_daemon(stop: ExitStack, folder: Path, port: int, *, source: str | None
     )
     stop.callback(_end, daemon)
     return daemon
+
+
+def start_console(stop: ExitStack, port: int) -> str:
+    """Start `edgectl console`, at its usual port where that is free; return its address.
+
+    Raises:
+        EdgedError: It did not start; says why.
+    """
+    complaint = ""
+    for listen in ("127.0.0.1:8251", "127.0.0.1:0"):
+        command = [sys.executable, "-m", "edged.ctl", "--broker", f"mqtt://127.0.0.1:{port}", "--json"]
+        process = subprocess.Popen(
+            [*command, "console", "--listen", listen],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        stop.callback(_end, process)
+        if process.stdout is not None and (line := process.stdout.readline()):
+            return str(json.loads(line)["url"])
+        complaint = process.stderr.read().decode(errors="replace").strip() if process.stderr is not None else ""
+    raise EdgedError(complaint.removeprefix("edgectl: ") or "edgectl console did not start")
 
 
 def _last_line(folder: Path) -> str:

@@ -11,7 +11,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from rich.console import Console
@@ -19,11 +21,14 @@ from rich.console import Console
 from edged import resources
 from edged.cli import main
 from edged.codec import read_image
-from edged.demo import PHOTOS, viewer
+from edged.ctl.console import web
+from edged.demo import PHOTOS, start_console, viewer
 from edged.demo.crops import SIDE, write_crops
+from edged.errors import EdgedError
 from edged.store import read_bundle
 from edged.vision.network import Network
 from tests.conftest import REPOSITORY
+from tests.mosquitto import Mosquitto
 from tests.photos import shipped_photos
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -140,6 +145,17 @@ def test_a_signal_ends_all_of_it(demo: Callable[..., Demo], tmp_path: Path, numb
     assert " arrived. Your own camera" in shown.output
     assert list(tmp_path.iterdir()) == []
     assert shown.processes() == []
+
+
+def test_the_console_is_served_too(mosquitto: Callable[..., Mosquitto]) -> None:
+    broker = mosquitto()
+    with ExitStack() as stop:
+        if web._MISSING is not None:
+            with pytest.raises(EdgedError, match="is not installed: pip install 'edged\\[console\\]'"):
+                start_console(stop, broker.port)
+            return
+        with urlopen(start_console(stop, broker.port), timeout=PATIENCE_S) as answer:
+            assert b"<main" in answer.read()
 
 
 def test_the_shipped_model_knows_each_photo() -> None:

@@ -66,7 +66,7 @@ export function chart({ title, unit = "", format, stacked = false, top = null, x
           fill: stacked ? () => series(names.length - 1 - at) : undefined,
           width: stacked ? 0 : 1.6,
           paths: stacked ? bars : undefined,
-          points: { show: false },
+          points: { show: (self) => xs && self.data[0].length < 30, size: 5, fill: () => series(at) },
           spanGaps: false,
         })),
       ],

@@ -6,7 +6,7 @@ const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-d
 const known = (value) => typeof value === "number" && Number.isFinite(value);
 
 export const count = (value) => (known(value) ? whole.format(value) : UNKNOWN);
-export const percent = (value, digits = 0) => (known(value) ? `${(100 * value).toFixed(digits)} %` : UNKNOWN);
+export const percent = (value, digits = 0) => (known(value) ? `${(100 * value).toFixed(digits)}\u00a0%` : UNKNOWN);
 export const rate = (value) => (!known(value) ? UNKNOWN : value >= 100 ? whole.format(value) : value.toFixed(1));
 export const milliseconds = (value) => (!known(value) ? UNKNOWN : value >= 100 ? whole.format(value) : value.toFixed(1));
 export const degrees = (value) => (known(value) ? value.toFixed(0) : UNKNOWN);
