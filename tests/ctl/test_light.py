@@ -127,6 +127,16 @@ def test_it_ships_all_that_it_imports_and_asks_for_all_the_rest(wheel: Path) -> 
     assert not missing, "add it to edged/ctl/pyproject.toml"
 
 
+def test_it_carries_the_pages_of_the_console(wheel: Path) -> None:
+    assets = REPOSITORY / "edged" / "ctl" / "console" / "assets"
+    with ZipFile(wheel) as archive:
+        carried = {name: archive.getinfo(name).file_size for name in archive.namelist()}
+    files = [path for path in assets.rglob("*") if path.is_file()]
+    assert assets / "uplot" / "LICENSE" in files
+    for path in files:
+        assert carried[f"{LIB}{path.relative_to(REPOSITORY)}"] == path.stat().st_size
+
+
 def test_the_two_distributions_share_no_module(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         names = archive.namelist()

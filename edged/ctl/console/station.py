@@ -21,6 +21,9 @@ from edged.ctl.subscription import Subscription
 _ALL_ROWS_S = 2.0
 """How often all rows are computed: who falls silent says nothing."""
 _TICK_S = 0.25
+_LOOKING_S = 300.0
+"""How long a device may say nothing while it looks through all of its photos."""
+_LOOKS_THROUGH_ALL = ("images_suggest", "images_groups", "images_doubtful")
 
 
 class Station:
@@ -169,7 +172,8 @@ class Station:
         try:
             if not wait:
                 return None, b""
-            job = next(job for job in client.jobs(ack.id) if job.status in FINAL)
+            silence_s = max(_LOOKING_S, client.timeout_s) if name in _LOOKS_THROUGH_ALL else None
+            job = next(job for job in client.jobs(ack.id, silence_s=silence_s) if job.status in FINAL)
             wanted = image and job.status == "succeeded"
             return job, client.image(ack.id) if wanted else b""
         finally:

@@ -60,6 +60,12 @@ def test_a_stranger_gets_a_name_and_the_live_label_changes(device: tuple[Daemon,
             page.get_by_role("button", name="checks, 12 photos").wait_for()
             page.get_by_role("button", name=re.compile("Suggested 16")).wait_for()
 
+            more = put(tmp_path / "more" / "stripes" / "new.jpg", picture("stripes", 500)).parents[1]
+            page.locator("input[type=file]").set_input_files(more)
+            page.get_by_role("button", name="stripes, 13 photos").wait_for()
+
+            page.get_by_role("button", name="Doubtful labels").click()
+            page.get_by_text("No label looks wrong.").or_(page.get_by_text(re.compile("likely wrong"))).first.wait_for()
             page.get_by_role("button", name="Strangers in groups").click()
             named = 0
             while named < 12:
