@@ -20,7 +20,7 @@ _NEEDED = ("playwright", "axe_playwright_python", "starlette", "uvicorn")
 _LACKING = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
 
 needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None or bool(_LACKING), reason="needs Chromium (apt install chromium), which tools/test --all installs"
+    CHROMIUM is None or bool(_LACKING), reason="needs Chromium and Playwright, which tools/test --all installs"
 )
 
 
