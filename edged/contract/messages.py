@@ -84,6 +84,20 @@ class Result(Message):
     """Name of the network that answered, where several take turns (`[selection]`)."""
 
 
+class CameraLabel(Message):
+    """`label/<camera>`, QoS 1, retained: what a camera shows, published when that changes and not before.
+
+    Empty where the camera is no longer configured. Who must miss no frame takes `result/<camera>`.
+    """
+
+    label: str
+    """As in `Result`, of the first frame with it."""
+    score: float
+    familiarity: float | None = None
+    since: str
+    """When that frame was captured, RFC 3339, UTC."""
+
+
 class Latency(BaseModel):
     """Quantiles of `latency_ms.total` since the last telemetry message."""
 

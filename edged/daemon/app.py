@@ -18,6 +18,7 @@ from edged.contract import commands as contract
 from edged.contract.messages import Job
 from edged.daemon import supervision
 from edged.daemon.announcements import Announcements
+from edged.daemon.camera_labels import CameraLabels
 from edged.daemon.commands import CommandWorker, Handlers
 from edged.daemon.deadline import StopDeadline
 from edged.daemon.drift import DriftWatch
@@ -25,6 +26,7 @@ from edged.daemon.frames import FrameCommands
 from edged.daemon.images import ImageCommands
 from edged.daemon.jobs import JobCommands
 from edged.daemon.kept_frames import FrameObserver, FrameWriter
+from edged.daemon.left_behind import LeftBehind
 from edged.daemon.loop import FrameLoop
 from edged.daemon.metrics import Metrics
 from edged.daemon.models import ModelCommands
@@ -116,9 +118,12 @@ class Daemon:
         self.results = ResultFilter(
             settings.mqtt.results, settings.mqtt.heartbeat_s, settings.mqtt.smoothing, settings.model.unknown
         )
+        left_behind = LeftBehind(settings.storage.state_dir)
+        self.labels = CameraLabels(self.link, left_behind)
         self.publisher = Publisher(
             self.link,
             self.results,
+            self.labels,
             self.statistics,
             top=settings.model.top,
             on_failure=self._failed.set,
@@ -172,7 +177,7 @@ class Daemon:
         self.frame_commands = FrameCommands(self.cameras, self.publisher, self.link)
         self.commands = CommandWorker(self.link, self._handlers())
         self.metrics = self._open_metrics()
-        self._reload = Reload(settings, read, self._setters())
+        self._reload = Reload(settings, read, self._setters(), self._reconfigured)
 
     def _open_metrics(self) -> Metrics | None:
         """Return what serves the metrics; None where none are wanted."""
@@ -276,6 +281,7 @@ class Daemon:
         stop.callback(self._stop_link)
         self.announcements.info()
         self.announcements.model()
+        self.labels.configure(self._settings.cameras)
         for cut_off in self.link.ledger.unfinished():
             self.link.job(Job(id=cut_off.id, cmd=cut_off.name, status="failed", error="the daemon was restarted"))
         self.link.start()
@@ -346,6 +352,10 @@ class Daemon:
         self._reload()
         if self._ready:
             supervision.notify_ready(self._status())
+
+    def _reconfigured(self, settings: Settings) -> None:
+        """Follow what a configuration that was read again says, beside single keys."""
+        self.labels.configure(settings.cameras)
 
     def _stepped(self, classified: bool) -> None:
         self._watchdog.ping()

@@ -17,6 +17,7 @@ from edged.vision.scores import top_k
 
 if TYPE_CHECKING:
     from edged.contract.messages import Result
+    from edged.daemon.camera_labels import CameraLabels
     from edged.daemon.engine import Engine
     from edged.daemon.statistics import Statistics
     from edged.mqtt.link import Link
@@ -37,6 +38,7 @@ class Publisher:
     Args:
         link: Where results go.
         results: Which frames are published.
+        labels: Told of every frame's result, published or not.
         statistics: Counts every frame.
         top: How many labels a result carries; may be changed at any time.
         on_failure: Called once when the thread ends by an unexpected exception.
@@ -46,6 +48,7 @@ class Publisher:
         self,
         link: Link,
         results: ResultFilter,
+        labels: CameraLabels,
         statistics: Statistics,
         *,
         top: int,
@@ -59,6 +62,7 @@ class Publisher:
         self.result_observers: list[ResultObserver] = []
         self._link = link
         self._filter = results
+        self._labels = labels
         self._statistics = statistics
         self._on_failure = on_failure
         self._queue: queue.SimpleQueue[tuple[Frame, Outputs, Engine] | None] = queue.SimpleQueue()
@@ -120,6 +124,7 @@ class Publisher:
             # What was published, known apart from what arrives: a line is in the log before its result is handed over.
             log.debug("%s: result %d of start %s at %.3f s", frame.camera, seq, BOOT, time.monotonic())
             self._link.publish(f"result/{frame.camera}", result.encode())
+        self._labels.add(result)
         self._statistics.add(result)
         for told in self.result_observers:
             told(result)

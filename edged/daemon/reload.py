@@ -22,15 +22,21 @@ class Reload:
         settings: What is in effect.
         read: Reads the configuration again.
         setters: Key, such as `cameras.main.fps` → what changes it from now on; every other key needs a restart.
+        taken_over: Told of each configuration that was taken over.
     """
 
     def __init__(
-        self, settings: Settings, read: Callable[[], Settings], setters: Mapping[str, Callable[[Any], None]]
+        self,
+        settings: Settings,
+        read: Callable[[], Settings],
+        setters: Mapping[str, Callable[[Any], None]],
+        taken_over: Callable[[Settings], None] = lambda _: None,
     ) -> None:
         self.outcome = ""
         """What `systemctl status` should tell until the next time; nothing where all is in effect."""
         self._read = read
         self._setters = setters
+        self._taken_over = taken_over
         self._in_effect = _flat(settings)
 
     def __call__(self) -> None:
@@ -53,6 +59,7 @@ class Reload:
         for key in at_once:
             self._setters[key](wanted[key])
             self._in_effect[key] = wanted[key]
+        self._taken_over(settings)
         news = ", ".join(f"{key} = {wanted[key]}" for key in at_once)
         log.info("configuration read again: %s", f"from now on {news}" if news else "nothing that changes at once")
         if waiting:

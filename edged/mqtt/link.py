@@ -44,8 +44,9 @@ REMIND_S = 600.0
 WAITING_ANSWERS = 256
 """Acks for response topics that wait for a broker that is slow; what is beyond is on `ack/<id>` alone."""
 
-Outgoing = tuple[str, bytes, int, bool, float]
-"""Topic, payload, QoS (-1: retained state, see `Link.retained`), retain, and when it was handed to us."""
+Outgoing = tuple[str, bytes, int, bool, float, Callable[[], None] | None]
+"""Topic, payload, QoS (-1: retained state, see `Link.retained`), retain, when it was handed to us, and who is to be
+told that the broker has acknowledged it (see `Link.withdraw`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,8 @@ class Link:
         self._queued = 0
         self._newest: dict[str, bytes] = {}
         self._unsent: dict[str, bytes] = {}
-        self._retained_inflight: set[int] = set()
+        self._withdrawn: dict[str, Callable[[], None]] = {}
+        self._retained_inflight: dict[int, str] = {}
         self._answers: deque[_Answer] = deque()
         self._answers_inflight: dict[int, str] = {}
         self._connection: Connection | None = None
@@ -202,13 +204,22 @@ class Link:
         if qos == 1:
             with self._counting:
                 self._queued += 1
-        self._inbox.put((self._base + topic, payload, qos, retain, time.monotonic()))
+        self._inbox.put((self._base + topic, payload, qos, retain, time.monotonic(), None))
 
     def retained(self, topic: str, payload: bytes) -> None:
         """Publish state, retained, QoS 1: only the newest per topic is kept, and published again on every connect."""
         if not topic or "+" in topic or "#" in topic:
             raise ValueError(f"topic = {topic!r}: not empty, without + and #")
-        self._inbox.put((self._base + topic, payload, -1, True, time.monotonic()))
+        self._inbox.put((self._base + topic, payload, -1, True, time.monotonic(), None))
+
+    def withdraw(self, topic: str, then: Callable[[], None]) -> None:
+        """Take retained state back, also what an earlier process left: an empty retained message.
+
+        Args:
+            topic: As in `retained`. Whatever is published there afterwards stays.
+            then: Called once the broker has acknowledged it, in whichever connection, on the link's thread.
+        """
+        self._inbox.put((self._base + topic, b"", -1, True, time.monotonic(), then))
 
     def answer(self, reply: Reply, ack: bytes) -> None:
         """Publish an ack on the response topic of a command, QoS 1; returns at once.
@@ -354,13 +365,22 @@ class Link:
     def _acknowledged(self, event: Acknowledged) -> None:
         if self._delivery.acknowledged(event.mid, event.error):
             return
-        self._retained_inflight.discard(event.mid)
+        if (topic := self._retained_inflight.pop(event.mid, None)) is not None:
+            self._retained_acknowledged(topic, event)
         topic = self._answers_inflight.pop(event.mid, None)
         if topic is not None and event.error is not None:
             log.warning("broker refused an ack on response topic %s (%s)", topic, event.error)
 
+    def _retained_acknowledged(self, topic: str, event: Acknowledged) -> None:
+        """Go on; where it was state that is taken back, and nothing newer follows, it is done with."""
+        if event.error is not None:
+            return
+        if topic in self._withdrawn and topic not in self._unsent and topic not in self._retained_inflight.values():
+            del self._newest[topic]
+            self._withdrawn.pop(topic)()
+
     def _outgoing(self, message: Outgoing) -> None:
-        topic, payload, qos, retain, taken_at = message
+        topic, payload, qos, retain, taken_at, then = message
         if qos == 1:
             with self._counting:  # whoever asks for the backlog meanwhile is told of it once, and not of none
                 self._delivery.add(topic, payload, retain, taken_at)
@@ -370,6 +390,9 @@ class Link:
                 self._connection.publish(topic, payload, qos=0, retain=retain)
         else:
             self._newest[topic] = self._unsent[topic] = payload
+            self._withdrawn.pop(topic, None)
+            if then is not None:
+                self._withdrawn[topic] = then
 
     @property
     def _inflight(self) -> int:
@@ -386,7 +409,7 @@ class Link:
             if (mid := self._send(topic, payload, True)) is None:
                 break
             del self._unsent[topic]
-            self._retained_inflight.add(mid)
+            self._retained_inflight[mid] = topic
         while self.connected and self._answers and self._inflight < self._window and self._connection is not None:
             answer = self._answers.popleft()
             if (mid := self._connection.answer(answer.reply, answer.ack)) is not None:

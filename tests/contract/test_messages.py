@@ -17,6 +17,7 @@ EXAMPLES: dict[str, m.BaseModel] = {
         top=[m.Score(label="tabby", score=0.81), m.Score(label="tiger cat", score=0.11)],
         latency_ms=m.ResultLatency(capture=3.5, preprocess=1.25, invoke=7.5, total=14.0),
     ),
+    "label": m.CameraLabel(ts=TS, label="tabby", score=0.81, familiarity=0.42, since=TS),
     "telemetry": m.Telemetry(
         ts=TS, power_mw={"VDD_IN": 4200}, temp_c={"CPU": 41.5}, load={"cpu": 0.25, "memory": 0.5}, throttled=False,
         latency_ms=m.Latency(p50=9.0, p95=11.0, p99=12.0, max=15.0), fps=28.5, frames=142, dropped=1, outbox=0,

@@ -119,6 +119,7 @@ class Watcher:
         self._base = f"edged/{device}/"
         self._seen: list[tuple[str, bytes, bool]] = []
         self._commands = 0
+        self._echo = ""
         self.ready = threading.Event()
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
         self._client.reconnect_delay_set(1, 1)
@@ -150,6 +151,19 @@ class Watcher:
 
     def retained(self) -> dict[str, bytes]:
         return {topic.removeprefix(self._base): payload for topic, payload, retain in list(self._seen) if retain}
+
+    def retained_after(self, topic: str) -> dict[str, bytes]:
+        """Wait for what is retained on a topic; return all that is, which a broker hands out together."""
+        wait_until(lambda: topic in self.retained(), what=f"{topic}, retained")
+        wait_until(self.echoed, what="an echo")
+        return self.retained()
+
+    def echoed(self) -> bool:
+        """Whether a message of our own has come back, as it does after everything that was retained."""
+        if not self._echo:
+            self._echo = f"echo/{id(self)}"
+            self._client.publish(self._base + self._echo, b"")
+        return bool(self.of(self._echo))
 
     def starting(self, topic: str) -> list[bytes]:
         """Everything on topics that begin so."""

@@ -122,6 +122,35 @@ def test_retained_state_is_published_again_on_a_broker_that_forgot(mosquitto, wa
     wait_for(lambda: seen.of("model")[-1:] == [b"m2"] and seen.of("state")[-1:] == [b"online"], "state again")
 
 
+def test_state_that_is_taken_back_is_empty_once_and_whoever_asked_is_told(mosquitto, gate, watch, link):
+    broker = mosquitto()
+    seen = watch(broker.port)
+    way = gate(broker.port)
+    way.open()
+    running = link(f"mqtt://127.0.0.1:{way.port}")
+    for topic in ("label/a", "label/b"):
+        running.retained(topic, b"old")
+    wait_for(lambda: seen.of("label/a") and seen.of("label/b"), "both")
+    way.cut()
+    wait_for(lambda: not running.connected, "noticed")
+    told = []
+    for topic in ("label/a", "label/b"):
+        running.withdraw(topic, lambda topic=topic: told.append(topic))
+    running.retained("label/b", b"new")
+    way.open()
+    wait_for(lambda: told and seen.of("label/b")[-1] == b"new", "the acknowledgement")
+    way.cut()
+    wait_for(lambda: not running.connected, "noticed")
+    running.retained("info", b"i")
+    way.open()
+    wait_for(lambda: seen.of("label/b")[-2:] == [b"new", b"new"] and seen.of("info"), "state, again")
+    assert seen.of("label/a").count(b"") == 1
+    assert told == ["label/a"]
+    late = watch(broker.port)
+    wait_for(lambda: late.of("label/b") and late.of("info"), "what is retained")
+    assert late.of("label/a") == []
+
+
 def test_a_process_killed_while_offline_sends_all_after_its_restart(mosquitto, watch, tmp_path):
     broker = mosquitto()
     nowhere = publisher(f"mqtt://127.0.0.1:{free_port()}", tmp_path, 0, 300)
