@@ -161,18 +161,24 @@ def reduction(header: Header, width: int, height: int, crop: float) -> int:
 # -- writing ---------------------------------------------------------------------------------------------------------
 
 
-def encode_jpeg(image: Image, quality: int = 95) -> bytes:
+def encode_jpeg(image: Image, quality: int = 95, *, longest: int | None = None) -> bytes:
     """Return an image as the content of a JPEG file.
 
     Args:
         image: RGB, (height, width, 3) uint8.
         quality: 1 (smallest) to 100 (best).
+        longest: A side that has more pixels is scaled down to so many, and the other one with it.
 
     Raises:
         ImageError: JPEG cannot hold it: a side is longer than 65,500 pixels, or there are no pixels.
     """
     why = f"an image of {image.shape[1]}×{image.shape[0]} pixels cannot be encoded as JPEG"
     try:
+        height, width = image.shape[:2]
+        if longest is not None and max(height, width) > longest:
+            scale = longest / max(height, width)
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         encoded, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     except cv2.error as error:

@@ -222,6 +222,19 @@ class MetricsSettings(_Section):
         return None if found is None else (found["v6"] or found["host"], int(found["port"]))
 
 
+class HomeAssistantSettings(_Section):
+    """Whether and where this device tells Home Assistant what it has, and how often it shows a picture."""
+
+    discovery: bool = False
+    prefix: TopicLevel = "homeassistant"
+    picture_s: float = Field(default=60.0, ge=0, le=86400)
+
+    @property
+    def pictures(self) -> bool:
+        """Whether pictures are published."""
+        return self.discovery and self.picture_s > 0
+
+
 class SecuritySettings(_Section):
     """Whose commands are carried out."""
 
@@ -273,6 +286,7 @@ class Settings(BaseSettings):
     retrain: RetrainSettings = Field(default_factory=RetrainSettings)
     selection: SelectionSettings = Field(default_factory=SelectionSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    homeassistant: HomeAssistantSettings = Field(default_factory=HomeAssistantSettings)
     security: SecuritySettings = Field(default_factory=SecuritySettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
 

@@ -107,6 +107,8 @@ class SetArgs(Args):
     camera: str | None = None
     fps: float | None = Field(default=None, ge=0, le=1000)
     top: int | None = Field(default=None, ge=1, le=1000)
+    lr: float | None = Field(default=None, gt=0, le=100, allow_inf_nan=False)
+    """Learning rate of every `retrain` that names none."""
 
 
 class ImageArgs(Args):

@@ -169,6 +169,8 @@ class Telemetry(Message):
     """Camera → what it showed last; who watches a fleet need not receive every result."""
     drift: dict[str, Drift] | None = None
     """Camera → how far its frames of the last hour (`telemetry.drift_s`) are from what was taught."""
+    alerts: list[str] | None = None
+    """Names of those that stand (`alert/<name>`); absent where there is none."""
 
 
 class CameraInfo(BaseModel):
@@ -215,6 +217,8 @@ class Info(Message):
     """Why better sensors than these are not read: jtop's service does not fit its library, say."""
     performance: PerformanceInfo | None = None
     commands: list[str]
+    lr: float | None = None
+    """Learning rate of a `retrain` that names none."""
     degraded: list[str] | None = None
     """What does not work as it should, a line each: "camera door: no frame for 5 s", "storage: …"."""
 

@@ -54,6 +54,7 @@ class Announcements:
         sensors: Those in use.
         link: Where messages go.
         storage: Whether the disk takes what is written.
+        lr: Returns the learning rate of a training that is asked for without one.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Announcements:
         sensors: Sensors,
         link: Link,
         storage: Storage,
+        lr: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._store = store
@@ -76,6 +78,7 @@ class Announcements:
         self._sensors = sensors
         self._link = link
         self._storage = storage
+        self._lr = lr
         self.troubles: list[Callable[[], str | None]] = []
         """More that may not work as it should: each returns a line for `degraded`, or None."""
         self._told: dict[str, tuple[str, str | None]] = {}
@@ -115,6 +118,7 @@ class Announcements:
                 sensors_error=self._sensors.problem,
                 performance=_performance(),
                 commands=sorted(COMMANDS),
+                lr=self._lr(),
                 degraded=degraded or None,
             )
             self._link.retained("info", info.encode())
@@ -141,6 +145,11 @@ class Announcements:
             log.warning("%s: %s", name, strange.reason)
         elif stood:
             log.info("%s is over", name)
+
+    def alerts(self) -> list[str]:
+        """Return the names of those that stand."""
+        with self._lock:
+            return sorted(name for name, since in self._alerts.items() if since is not None)
 
     def model(self) -> ModelInfo:
         """Publish which bundle answers."""

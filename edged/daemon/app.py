@@ -18,18 +18,18 @@ from edged.contract import commands as contract
 from edged.contract.messages import Job
 from edged.daemon import supervision
 from edged.daemon.announcements import Announcements
-from edged.daemon.camera_labels import CameraLabels
 from edged.daemon.commands import CommandWorker, Handlers
 from edged.daemon.deadline import StopDeadline
 from edged.daemon.drift import DriftWatch
 from edged.daemon.frames import FrameCommands
+from edged.daemon.homeassistant import status_topic
 from edged.daemon.images import ImageCommands
 from edged.daemon.jobs import JobCommands
 from edged.daemon.kept_frames import FrameObserver, FrameWriter
-from edged.daemon.left_behind import LeftBehind
 from edged.daemon.loop import FrameLoop
 from edged.daemon.metrics import Metrics
 from edged.daemon.models import ModelCommands
+from edged.daemon.presentation import Presentation
 from edged.daemon.profiling import Profiling
 from edged.daemon.publisher import Publisher
 from edged.daemon.rehearsal import Rehearsal
@@ -113,21 +113,21 @@ class Daemon:
         engine = open_first(settings, self.store)
         self.statistics = Statistics()
         self.sensors = open_sensors()
-        self.link = open_link(settings, on_command=self._accept, has_room=self._has_room)
+        notices = {status_topic(settings): self._greet} if settings.homeassistant.discovery else {}
+        self.link = open_link(settings, on_command=self._accept, has_room=self._has_room, notices=notices)
+        self.presentation = Presentation(settings, self.link)
         self.cameras = Cameras(settings.cameras, engine.prepare, self._camera_changed)
         self.results = ResultFilter(
             settings.mqtt.results, settings.mqtt.heartbeat_s, settings.mqtt.smoothing, settings.model.unknown
         )
-        left_behind = LeftBehind(settings.storage.state_dir)
-        self.labels = CameraLabels(self.link, left_behind)
         self.publisher = Publisher(
             self.link,
             self.results,
-            self.labels,
             self.statistics,
             top=settings.model.top,
             on_failure=self._failed.set,
         )
+        self.publisher.viewers += self.presentation.viewers
         self.loop = FrameLoop(self.cameras, engine, self.publisher.put, self._stepped)
         self.drift = DriftWatch(settings.telemetry.drift_s)
         for line in settings.unwatched():
@@ -140,6 +140,8 @@ class Daemon:
             interval_s=settings.telemetry.interval_s,
             selection=self._selection_state,
             drift=self._drift_state,
+            alerts=lambda: self.announcements.alerts(),  # noqa: PLW0108 - it is made later
+            observe=self.presentation.discovery.observe,
             # Sampled often only where a budget needs it: load and clocks are then those of the last half second.
             sample=None if settings.selection.max_power_mw is None else self._sample_power,
             often=settings.metrics.address is not None,
@@ -155,6 +157,7 @@ class Daemon:
             sensors=self.sensors,
             link=self.link,
             storage=self.storage,
+            lr=lambda: self.training.hyperparameters.lr,
         )
         self.kept_frames = FrameWriter(self.images)
         # A premodel's networks give embeddings that cannot be compared with each other; a cascade's first sees all.
@@ -174,10 +177,10 @@ class Daemon:
         self.together = Together(settings, self.store, switch, self.jobs, self.link)
         self.job_commands = JobCommands(self.jobs, self.link)
         self.model_commands = ModelCommands(settings, self.store, switch, self.link.job, self.link.trust)
-        self.frame_commands = FrameCommands(self.cameras, self.publisher, self.link)
+        self.frame_commands = FrameCommands(self.cameras, self.publisher, self.link, set_lr=self._set_lr)
         self.commands = CommandWorker(self.link, self._handlers())
         self.metrics = self._open_metrics()
-        self._reload = Reload(settings, read, self._setters(), self._reconfigured)
+        self._reload = Reload(settings, read, self._setters(), self.presentation.configure)
 
     def _open_metrics(self) -> Metrics | None:
         """Return what serves the metrics; None where none are wanted."""
@@ -281,7 +284,6 @@ class Daemon:
         stop.callback(self._stop_link)
         self.announcements.info()
         self.announcements.model()
-        self.labels.configure(self._settings.cameras)
         for cut_off in self.link.ledger.unfinished():
             self.link.job(Job(id=cut_off.id, cmd=cut_off.name, status="failed", error="the daemon was restarted"))
         self.link.start()
@@ -295,6 +297,8 @@ class Daemon:
         self.commands.start()
         part(self.kept_frames.stop)
         self.kept_frames.start()
+        part(self.presentation.stop)
+        self.presentation.start()
         part(self.publisher.stop)
         self.publisher.start()
         if self.metrics is not None:
@@ -353,10 +357,6 @@ class Daemon:
         if self._ready:
             supervision.notify_ready(self._status())
 
-    def _reconfigured(self, settings: Settings) -> None:
-        """Follow what a configuration that was read again says, beside single keys."""
-        self.labels.configure(settings.cameras)
-
     def _stepped(self, classified: bool) -> None:
         self._watchdog.ping()
         waited = not self._ready and time.monotonic() - self._began > _READY_WITHOUT_FRAMES_S
@@ -379,6 +379,13 @@ class Daemon:
 
     def _has_room(self, args: type[contract.Args]) -> bool:
         return self.commands.has_room(args)
+
+    def _greet(self, payload: bytes) -> None:
+        self.presentation.discovery.greet(payload)
+
+    def _set_lr(self, lr: float) -> None:
+        self.training.set_lr(lr)
+        self.announcements.info()
 
     def _model_changed(self) -> None:
         self.announcements.model()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from edged.codec import encode_jpeg
@@ -21,12 +22,14 @@ class FrameCommands:
         cameras: The frame sources.
         publisher: Holds the newest results.
         link: Where images go.
+        set_lr: Changes the learning rate of every training that is asked for without one.
     """
 
-    def __init__(self, cameras: Cameras, publisher: Publisher, link: Link) -> None:
+    def __init__(self, cameras: Cameras, publisher: Publisher, link: Link, *, set_lr: Callable[[float], None]) -> None:
         self._cameras = cameras
         self._publisher = publisher
         self._link = link
+        self._set_lr = set_lr
 
     def snapshot(self, command: Command[SnapshotArgs]) -> dict[str, Any]:
         """Publish the newest classified frame as JPEG on `image/<id>`; the report is its result and size."""
@@ -44,17 +47,19 @@ class FrameCommands:
         return {**result.model_dump(exclude_none=True), "width": width, "height": height, "bytes": len(jpeg)}
 
     def set(self, command: Command[SetArgs]) -> dict[str, Any]:
-        """Change frames per second of one camera or all, and the number of labels in results."""
+        """Change frames per second of one camera or all, the number of labels in results, and the learning rate."""
         args = command.args
         if args.camera is not None:
             self._known(args.camera)
-        if args.fps is None and args.top is None:
-            raise CommandError("set: nothing to set; allowed: fps (with camera), top")
+        if args.fps is None and args.top is None and args.lr is None:
+            raise CommandError("set: nothing to set; allowed: fps (with camera), top, lr")
         if args.fps is not None:
             for name in [args.camera] if args.camera else self._cameras.captures:
                 self._cameras.captures[name].set_fps(args.fps)
         if args.top is not None:
             self._publisher.top = args.top
+        if args.lr is not None:
+            self._set_lr(args.lr)
         return args.model_dump(exclude_none=True)
 
     def _known(self, camera: str) -> None:

@@ -17,7 +17,6 @@ from edged.vision.scores import top_k
 
 if TYPE_CHECKING:
     from edged.contract.messages import Result
-    from edged.daemon.camera_labels import CameraLabels
     from edged.daemon.engine import Engine
     from edged.daemon.statistics import Statistics
     from edged.mqtt.link import Link
@@ -28,8 +27,8 @@ log = logging.getLogger(__name__)
 
 Observer = Callable[["Frame", "Inference", "Engine"], None]
 """Called on the publisher's thread for each classified frame; must be quick."""
-ResultObserver = Callable[["Result"], None]
-"""So is this, for each result, published or not."""
+Viewer = Callable[["Frame", "Result"], None]
+"""The same, with the frame's result, whether published or not."""
 
 
 class Publisher:
@@ -38,7 +37,6 @@ class Publisher:
     Args:
         link: Where results go.
         results: Which frames are published.
-        labels: Told of every frame's result, published or not.
         statistics: Counts every frame.
         top: How many labels a result carries; may be changed at any time.
         on_failure: Called once when the thread ends by an unexpected exception.
@@ -48,7 +46,6 @@ class Publisher:
         self,
         link: Link,
         results: ResultFilter,
-        labels: CameraLabels,
         statistics: Statistics,
         *,
         top: int,
@@ -59,10 +56,9 @@ class Publisher:
         """Per camera the newest classified frame and its result, whether published or not: one that was not has the
         number of the last one that was."""
         self.observers: list[Observer] = []
-        self.result_observers: list[ResultObserver] = []
+        self.viewers: list[Viewer] = []
         self._link = link
         self._filter = results
-        self._labels = labels
         self._statistics = statistics
         self._on_failure = on_failure
         self._queue: queue.SimpleQueue[tuple[Frame, Outputs, Engine] | None] = queue.SimpleQueue()
@@ -124,10 +120,9 @@ class Publisher:
             # What was published, known apart from what arrives: a line is in the log before its result is handed over.
             log.debug("%s: result %d of start %s at %.3f s", frame.camera, seq, BOOT, time.monotonic())
             self._link.publish(f"result/{frame.camera}", result.encode())
-        self._labels.add(result)
+        for viewer in self.viewers:
+            viewer(frame, result)
         self._statistics.add(result)
-        for told in self.result_observers:
-            told(result)
         for observer in self.observers:
             observer(frame, inference, witness)
         if (tracer := tracing.active) is not None:

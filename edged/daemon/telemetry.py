@@ -40,6 +40,8 @@ class TelemetryThread:
         interval_s: Between two messages; may be changed at any time, and counts within seconds.
         selection: Returns `telemetry.selection` for this reading; None where one network answers alone.
         drift: Returns `telemetry.drift`, and lets the alert follow it; called for each message, and every few seconds.
+        alerts: Returns the names of those that stand.
+        observe: Told of a reading at the start, and of that of each message.
         sample: Told of readings between two messages, where power must be integrated; None: nobody needs them.
         often: Whether to read every few seconds, however rare the messages are, for who asks for `recent`.
     """
@@ -54,6 +56,8 @@ class TelemetryThread:
         interval_s: float,
         selection: Callable[[Reading], dict[str, Any] | None] = lambda _: None,
         drift: Callable[[], dict[str, Drift]] = dict,
+        alerts: Callable[[], list[str]] = list,
+        observe: Callable[[Reading], None] = lambda _: None,
         sample: Callable[[Reading], None] | None = None,
         often: bool = False,
     ) -> None:
@@ -65,6 +69,8 @@ class TelemetryThread:
         self.interval_s = interval_s
         self._selection = selection
         self._drift = drift
+        self._alerts = alerts
+        self._observe = observe
         self._sample = sample
         self._often = often
         self._reading: tuple[float, Reading] | None = None
@@ -96,9 +102,12 @@ class TelemetryThread:
 
     def _run(self) -> None:
         try:
+            self._observe(self._sensors.read())
             while not self._wait():
                 self._statistics.roll()
-                message = self._message(self._read())
+                reading = self._read()
+                self._observe(reading)
+                message = self._message(reading)
                 self._newest = message
                 self._link.publish("telemetry", message.encode(), qos=0)
         except Exception:
@@ -144,4 +153,5 @@ class TelemetryThread:
             familiarity=self._statistics.familiarity,
             seen=self._statistics.seen or None,
             drift=self._drift() or None,
+            alerts=self._alerts() or None,  # after the drift, which they follow
         )

@@ -42,6 +42,13 @@ class Training:
         self._store = store
         self._switch = switch
         self._runner = runner
+        self.hyperparameters = settings.retrain.hyperparameters
+        """Of what a command does not name; may be changed at any time."""
+
+    def set_lr(self, lr: float) -> None:
+        """Train with this learning rate from now on, until the daemon restarts, where a command names none."""
+        self.hyperparameters = self.hyperparameters.model_copy(update={"lr": lr})
+        log.info("learning rate of a training that names none: %g", lr)
 
     def retrain(self, command: Command[RetrainArgs]) -> None:
         """Begin a training; its job goes on by itself."""
@@ -66,7 +73,7 @@ class Training:
             run=id_,
             images_max_mb=self._settings.storage.images_max_mb,
             runtime=self._settings.model.runtime,
-            hyperparameters=args.over(self._settings.retrain.hyperparameters),
+            hyperparameters=args.over(self.hyperparameters),
             accept=args.accept,
         )
 

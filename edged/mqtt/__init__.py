@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # edgectl imports messages from here and must not pay for paho, SQLite and the settings
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from edged.contract.commands import Args, Command
     from edged.mqtt.link import Link
@@ -30,6 +30,7 @@ def open_link(
     *,
     on_command: Callable[[Command[Args]], None],
     has_room: Callable[[type[Args]], bool] = lambda _: True,
+    notices: Mapping[str, Callable[[bytes], None]] | None = None,
 ) -> Link:
     """Make the link of this device, with its outbox and ledger in `storage.state_dir`; `start` it to connect.
 
@@ -37,6 +38,7 @@ def open_link(
         settings: The whole configuration.
         on_command: See `Link`.
         has_room: See `Link`.
+        notices: See `Link`.
 
     Raises:
         ConfigError: `[mqtt]` or the folder cannot be used, or there are trusted keys and no library to verify with.
@@ -63,6 +65,7 @@ def open_link(
             on_command=on_command,
             has_room=has_room,
             trust=trust,
+            notices=notices,
         )
         undo.pop_all()  # from here on the link closes both
         return link

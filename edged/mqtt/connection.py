@@ -68,6 +68,7 @@ class Connection:
         self._subscriptions = subscriptions
         self._post = post
         self._deliver = deliver
+        self._asked: dict[int | None, str] = {}
         self._end: Closed | None = None
         self._opened = False
         self._closing = False
@@ -228,9 +229,10 @@ class Connection:
         window = min(WINDOW, int(granted.get("ReceiveMaximum", WINDOW)))
         for topic in self._subscriptions:
             if self.protocol == "5":  # see the retain flag of a live message too, to refuse it
-                client.subscribe(topic, options=SubscribeOptions(qos=1, retainAsPublished=True))
+                _, mid = client.subscribe(topic, options=SubscribeOptions(qos=1, retainAsPublished=True))
             else:
-                client.subscribe(topic, qos=1)
+                _, mid = client.subscribe(topic, qos=1)
+            self._asked[mid] = topic
         self._post(Opened(self, window, granted.get("MaximumPacketSize")))
 
     def _refusal(self, reason: ReasonCode) -> str:
@@ -254,10 +256,11 @@ class Connection:
     def _on_publish(self, _: Client, __: Any, mid: int, reason: ReasonCode, ___: Properties) -> None:
         self._post(Acknowledged(self, mid, str(reason) if reason.is_failure else None))
 
-    def _on_subscribe(self, _: Client, __: Any, ___: int, reasons: list[ReasonCode], ____: Properties | None) -> None:
+    def _on_subscribe(self, _: Client, __: Any, mid: int, reasons: list[ReasonCode], ___: Properties | None) -> None:
         for reason in reasons:
             if reason.is_failure:
-                log.error("broker %s: refused our subscription to commands (%s)", self._broker.name, reason)
+                topic = self._asked.get(mid, "a topic")
+                log.error("broker %s: refused our subscription to %s (%s)", self._broker.name, topic, reason)
 
     def _on_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
         topic = getattr(message.properties, "ResponseTopic", None)  # never in MQTT 3.1.1

@@ -25,7 +25,7 @@ from edged.mqtt.broker import Broker, brokers
 from edged.mqtt.connection import Connection
 from edged.mqtt.delivery import Delivery, fits
 from edged.mqtt.dispatcher import Dispatcher
-from edged.mqtt.events import Acknowledged, Closed, Event, Opened
+from edged.mqtt.events import Acknowledged, Closed, Event, Opened, Received
 from edged.mqtt.ledger import Ledger
 from edged.mqtt.outbox import Outbox
 from edged.mqtt.retry import HANDSHAKE_S, Retry
@@ -76,6 +76,8 @@ class Link:
         client_id: MQTT client id; None: `edged-<device>`, so that the broker shows two daemons of one device id.
         retry: When to connect again; None: the defaults.
         trust: Whose commands are carried out; None: everybody's.
+        notices: Whole topic → what is called with each payload that arrives there, on the network thread; must be
+            quick. Such messages are no commands.
 
     Raises:
         ConfigError: A file or value of `[mqtt]` cannot be used.
@@ -94,6 +96,7 @@ class Link:
         client_id: str | None = None,
         retry: Retry | None = None,
         trust: Trust | None = None,
+        notices: Mapping[str, Callable[[bytes], None]] | None = None,
     ) -> None:
         self.ledger = ledger
         self.trust = trust or Trust()
@@ -105,7 +108,8 @@ class Link:
         """Called with each state of a job, by whoever tells it; must be quick."""
         self._brokers = deque(brokers(settings))
         self._base = f"{settings.prefix}/{device}/"
-        self._subscriptions = [f"{self._base}cmd/+", f"{settings.prefix}/all/cmd/+"]
+        self._notices = dict(notices or {})
+        self._subscriptions = [f"{self._base}cmd/+", f"{settings.prefix}/all/cmd/+", *self._notices]
         self._client_id = client_id or f"edged-{device}"
         self._outbox = outbox
         self._delivery = Delivery(outbox)
@@ -206,20 +210,29 @@ class Link:
                 self._queued += 1
         self._inbox.put((self._base + topic, payload, qos, retain, time.monotonic(), None))
 
-    def retained(self, topic: str, payload: bytes) -> None:
-        """Publish state, retained, QoS 1: only the newest per topic is kept, and published again on every connect."""
+    def retained(self, topic: str, payload: bytes, *, whole: bool = False) -> None:
+        """Publish state, retained, QoS 1: only the newest per topic is kept, and published again on every connect.
+
+        Args:
+            topic: E.g. `info`; no wildcards.
+            payload: The message.
+            whole: The topic is not below `<prefix>/<device>/`, but as it is given.
+        """
         if not topic or "+" in topic or "#" in topic:
             raise ValueError(f"topic = {topic!r}: not empty, without + and #")
-        self._inbox.put((self._base + topic, payload, -1, True, time.monotonic(), None))
+        topic = topic if whole else self._base + topic
+        self._inbox.put((topic, payload, -1, True, time.monotonic(), None))
 
-    def withdraw(self, topic: str, then: Callable[[], None]) -> None:
+    def withdraw(self, topic: str, then: Callable[[], None], *, whole: bool = False) -> None:
         """Take retained state back, also what an earlier process left: an empty retained message.
 
         Args:
             topic: As in `retained`. Whatever is published there afterwards stays.
             then: Called once the broker has acknowledged it, in whichever connection, on the link's thread.
+            whole: As in `retained`.
         """
-        self._inbox.put((self._base + topic, b"", -1, True, time.monotonic(), then))
+        topic = topic if whole else self._base + topic
+        self._inbox.put((topic, b"", -1, True, time.monotonic(), then))
 
     def answer(self, reply: Reply, ack: bytes) -> None:
         """Publish an ack on the response topic of a command, QoS 1; returns at once.
@@ -338,9 +351,16 @@ class Link:
             will_topic=f"{self._base}state",
             subscriptions=self._subscriptions,
             post=self._inbox.put,
-            deliver=self._dispatcher.deliver,
+            deliver=self._received,
         )
         self._connection.start()
+
+    def _received(self, received: Received) -> None:
+        """Pass on what has arrived; on the network thread."""
+        if (notice := self._notices.get(received.topic)) is not None:
+            notice(received.payload)
+        else:
+            self._dispatcher.deliver(received)
 
     def _send(self, topic: str, payload: bytes, retain: bool) -> int | None:
         return None if self._connection is None else self._connection.publish(topic, payload, qos=1, retain=retain)

@@ -23,13 +23,13 @@ EXAMPLES: dict[str, m.BaseModel] = {
         latency_ms=m.Latency(p50=9.0, p95=11.0, p99=12.0, max=15.0), fps=28.5, frames=142, dropped=1, outbox=0,
         boot="5f0c91ab", familiarity=m.Familiarity(mean=0.47, unknown=0.02, frames=142),
         seen={"main": m.Seen(label="tabby", score=0.81, familiarity=0.42)},
-        drift={"main": m.Drift(statistic=0.52, p=0.31, frames=720)},
+        drift={"main": m.Drift(statistic=0.52, p=0.31, frames=720)}, alerts=["drift"],
     ),
     "telemetry_without_sensors": m.Telemetry(ts=TS, fps=0.0, frames=0, dropped=0, outbox=12),
     "info": m.Info(
         ts=TS, device="tx2-01", boot="5f0c91ab", state="degraded", versions={"edged": "0.1.0"},
         cameras={"main": m.CameraInfo(source="csi://0", state="degraded", error="no frame for 5 s")},
-        runtime="litert", sensors="tegra", commands=["set", "snapshot", "status"],
+        runtime="litert", sensors="tegra", commands=["set", "snapshot", "status"], lr=0.1,
         degraded=[
             "camera main: no frame for 5 s",
             "storage: /var/lib/edged takes no more (database or disk is full); in memory until there is room: commands",

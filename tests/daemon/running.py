@@ -115,8 +115,8 @@ class Running:
 class Watcher:
     """Subscribes to one device's topics; QoS 0, which Mosquitto hands out before it acknowledges to the sender."""
 
-    def __init__(self, port: int, device: str = "dut") -> None:
-        self._base = f"edged/{device}/"
+    def __init__(self, port: int, device: str = "dut", *, base: str | None = None) -> None:
+        self._base = f"edged/{device}/" if base is None else base
         self._seen: list[tuple[str, bytes, bool]] = []
         self._commands = 0
         self._echo = ""
@@ -157,6 +157,18 @@ class Watcher:
         wait_until(lambda: topic in self.retained(), what=f"{topic}, retained")
         wait_until(self.echoed, what="an echo")
         return self.retained()
+
+    @classmethod
+    def once(cls, port: int, *, base: str) -> dict[str, bytes]:
+        """Return what is retained below `base` at this moment."""
+        one = cls(port, base=base)
+        wait_until(one.echoed, what="an echo")
+        one.close()
+        return one.retained()
+
+    def say(self, topic: str, payload: str) -> None:
+        """Publish, and wait until the broker has it."""
+        self._client.publish(self._base + topic, payload, qos=1).wait_for_publish(PATIENCE_S)
 
     def echoed(self) -> bool:
         """Whether a message of our own has come back, as it does after everything that was retained."""

@@ -14,7 +14,7 @@ from tests.nats import binary as nats_binary
 from tests.waiting import PATIENCE_S, wait_until
 
 CONFIGS = REPOSITORY / "configs"
-USERS = ("tx2-01", "tx2-02", "dashboard", "operator")
+USERS = ("tx2-01", "tx2-02", "dashboard", "operator", "homeassistant")
 
 
 def password(user: str) -> str:

@@ -117,7 +117,7 @@ def test_with_a_certificate(kind: str, running: Brokers, tmp_path: Path) -> None
 
 
 FILTERS = ("edged/tx2-01/cmd/+", "edged/tx2-02/cmd/+", "edged/all/cmd/+", "edged/+/state", "edged/+/result/+",
-           "edged/#", "#", "$MQTT/sub/#")  # fmt: skip
+           "edged/#", "#", "$MQTT/sub/#", "homeassistant/#", "homeassistant/status")  # fmt: skip
 
 
 class User:
@@ -210,7 +210,8 @@ def test_who_says_and_hears_what(kind: str, login: str, running: Brokers, tmp_pa
     for name, topic in (("operator", "all/cmd/status"), ("tx2-01", "tx2-01/result/main")):
         users[name].say(f"edged/{topic}", "end")
     for name, one in users.items():
-        last = "tx2-01/result/main" if name in ("dashboard", "operator") else "all/cmd/status"
+        watches = name in ("dashboard", "operator", "homeassistant")
+        last = "tx2-01/result/main" if watches else "all/cmd/status"
         wait_until(lambda one=one, last=last: (last, "end") in one.got(), what=f"the end, for {name}")
 
     to_all = {("all/cmd/status", "operator"), ("all/cmd/status", "end")}
@@ -222,6 +223,7 @@ def test_who_says_and_hears_what(kind: str, login: str, running: Brokers, tmp_pa
     told = {("tx2-01/state", "tx2-01"), ("tx2-01/state", "will of tx2-01"), ("tx2-01/ack/a1", "tx2-01"),
             ("tx2-02/ack/a1", "tx2-02"), ("tx2-01/result/main", "tx2-01"), ("tx2-01/result/main", "end")}  # fmt: skip
     assert users["dashboard"].got() == told
+    assert users["homeassistant"].got() >= told
     assert users["operator"].got() == told | users["tx2-01"].got() | users["tx2-02"].got()
 
     users["operator"].say("edged/tx2-01/cmd/set", "kept", retain=True)
@@ -238,6 +240,43 @@ def test_who_says_and_hears_what(kind: str, login: str, running: Brokers, tmp_pa
     users["operator"].say("edged/tx2-01/cmd/set", "", retain=True)  # a Mosquitto serves the other kind of login too
     users["tx2-01"].say("edged/tx2-01/state", "", retain=True)
     for one in (again, *users.values()):
+        one.close()
+
+
+@BOTH
+def test_a_device_describes_itself_to_home_assistant_and_none_else(kind: str, running: Brokers, tmp_path: Path) -> None:
+    made, port = running.made, running.port(kind, "certificate")
+
+    def user(name: str) -> User:
+        (folder := tmp_path / name).mkdir()
+        of = settings(made, port, folder, certificate=made.clients[name])
+        return User(name, of, version=MQTTProtocolVersion.MQTTv311)
+
+    users = {name: user(name) for name in ("tx2-01", "tx2-02", "dashboard", "homeassistant")}
+    for name, one in users.items():
+        one.say("homeassistant/device/tx2-01/config")
+        one.say(f"homeassistant/device/{name}/config" if name != "tx2-02" else "homeassistant/device/dashboard/config")
+        one.say("homeassistant/status")
+        one.say("edged/tx2-01/cmd/set")
+        one.say("edged/tx2-01/cmd/models_use")
+        one.say("edged/tx2-01/alert/drift")
+    users["homeassistant"].say("homeassistant/status", "end")
+    for name in ("tx2-01", "tx2-02", "homeassistant"):
+        wait_until(lambda name=name: ("homeassistant/status", "end") in users[name].got(), what=f"the end, for {name}")
+    users["tx2-01"].say("edged/tx2-01/state", "end")
+    wait_until(lambda: ("tx2-01/state", "end") in users["dashboard"].got(), what="the end, for the watcher")
+
+    def heard(name: str, start: str) -> set[tuple[str, str]]:
+        return {(topic, text) for topic, text in users[name].got() if topic.startswith(start) and text != "end"}
+
+    status = ("homeassistant/status", "homeassistant")
+    assert heard("homeassistant", "homeassistant/") == {("homeassistant/device/tx2-01/config", "tx2-01"), status}
+    assert heard("tx2-01", "homeassistant/") == heard("tx2-02", "homeassistant/") == {status}
+    assert heard("dashboard", "homeassistant/") == set()
+    own = {("tx2-01/cmd/set", "tx2-01"), ("tx2-01/cmd/models_use", "tx2-01")}
+    assert heard("tx2-01", "tx2-01/") == own | {("tx2-01/cmd/set", "homeassistant")}
+    assert heard("homeassistant", "tx2-01/alert/") == {("tx2-01/alert/drift", "tx2-01")}
+    for one in users.values():
         one.close()
 
 

@@ -20,10 +20,11 @@ def register(commands: Commands) -> None:
     parser.add_argument("--camera", metavar="C", help="which camera --fps is for (else every camera)")
     parser.add_argument("--fps", metavar="F", type=_fps, help="frames per second; 0: as fast as they can be classified")
     parser.add_argument("--top", metavar="K", type=count, help="how many labels a result lists")
+    parser.add_argument("--lr", metavar="LR", type=_lr, help="learning rate of every retrain that names none")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Change a running device: frames per second, top-k.
+    """Change a running device: frames per second, top-k, learning rate.
 
     The change holds until the daemon restarts; the configuration file is not touched.
 
@@ -34,10 +35,11 @@ def run(args: argparse.Namespace) -> int:
     from edged.ctl.jobs import ask_each
     from edged.terminal.text import print_json, print_line
 
-    if args.fps is None and args.top is None:
-        raise ConfigError("set: nothing to change; give --fps, --top or both")
-    change = {"camera": args.camera, "fps": args.fps, "top": args.top}
-    told = " ".join(f"{key} {value:g}" for key, value in (("fps", args.fps), ("top", args.top)) if value is not None)
+    values = {"fps": args.fps, "top": args.top, "lr": args.lr}
+    if all(value is None for value in values.values()):
+        raise ConfigError("set: nothing to change; give --fps, --top or --lr")
+    change = {"camera": args.camera, **values}
+    told = " ".join(f"{key} {value:g}" for key, value in values.items() if value is not None)
     where = f" ({args.camera})" if args.camera else ""
 
     def show(device: str, job: Job) -> None:
@@ -47,6 +49,16 @@ def run(args: argparse.Namespace) -> int:
             print_line(f"{device}{where}: {told}")
 
     return ask_each(args, "set", change, show)
+
+
+def _lr(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a learning rate above 0, at most 100")
+    return value
 
 
 def _fps(text: str) -> float:

@@ -12,10 +12,14 @@ from edged.terminal.program import DONE, FAILED
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:  # imported when the command runs
+    from collections.abc import Iterable
+
     from edged.ctl.client import Client
+    from edged.ctl.subscription import Incoming
 
 _KEPT = ("state", "info", "model", "job", "alert/drift")
-"""The topics that a device retains messages on."""
+"""The topics that a device retains messages on, but those of its cameras, which `info` names."""
+_OF_CAMERAS = ("label", "picture")
 
 
 def register(commands: Commands) -> None:
@@ -28,8 +32,8 @@ def register(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Clear what a device that is gone has left at the broker.
 
-    Its retained topics: state, info, model, job. A device that is online is left alone; it would miss them until it
-    connects again. --force clears them all the same.
+    Its retained topics: state, info, model, job, alerts, and those of its cameras. A device that is online is left
+    alone; it would miss them until it connects again. --force clears them all the same.
 
     Examples:
       edgectl forget old-02
@@ -65,9 +69,22 @@ def run(args: argparse.Namespace) -> int:
 
 def _retained(client: Client, device: str) -> dict[str, bytes]:
     """Return topic below the device → content of all that the broker keeps of it."""
+    from edged.contract.messages import Info
     from edged.ctl.fleet import QUIET_S
 
     # By name too: RabbitMQ hands out a retained message only to who subscribes to its very topic.
     with client.subscribe(f"{device}/#", *(f"{device}/{topic}" for topic in _KEPT)) as subscription:
-        arrived = subscription.drain(quiet_s=QUIET_S, limit_s=client.timeout_s)
-        return {"/".join(one.levels): one.payload for one in arrived if one.retained and one.payload}
+        found = _content(subscription.drain(quiet_s=QUIET_S, limit_s=client.timeout_s))
+    try:
+        cameras = list(Info.model_validate_json(found.get("info", b"")).cameras)
+    except ValueError:
+        return found
+    missing = [f"{kind}/{name}" for kind in _OF_CAMERAS for name in cameras if f"{kind}/{name}" not in found]
+    if missing:
+        with client.subscribe(*(f"{device}/{topic}" for topic in missing)) as subscription:
+            found |= _content(subscription.drain(quiet_s=QUIET_S, limit_s=client.timeout_s))
+    return found
+
+
+def _content(arrived: Iterable[Incoming]) -> dict[str, bytes]:
+    return {"/".join(one.levels): one.payload for one in arrived if one.retained and one.payload}
