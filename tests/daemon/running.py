@@ -166,7 +166,7 @@ class Watcher:
         one.close()
         return one.retained()
 
-    def say(self, topic: str, payload: str) -> None:
+    def say(self, topic: str, payload: str | bytes) -> None:
         """Publish, and wait until the broker has it."""
         self._client.publish(self._base + topic, payload, qos=1).wait_for_publish(PATIENCE_S)
 
