@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from edged.contract.messages import Ack, Alert, Info, Job, Message, ModelInfo, Result, Telemetry
+from edged.contract.messages import Ack, Alert, CameraLabel, Info, Job, Message, ModelInfo, Result, Telemetry
 
 JSON: Final = "application/json"
 TEXT: Final = "text/plain"
@@ -58,6 +58,7 @@ CHANNELS: Final = (
     Channel(topic="info", says=Info, retain=True),
     Channel(topic="model", says=ModelInfo, retain=True),
     Channel(topic="result/<camera>", says=Result),
+    Channel(topic="label/<camera>", says=CameraLabel, retain=True),
     Channel(topic="alert/<alert>", says=Alert, about="What is strange; empty where it is over.", retain=True),
     Channel(topic="telemetry", says=Telemetry, qos=0),
     Channel(topic="ack/<id>", says=Ack),
@@ -67,6 +68,12 @@ CHANNELS: Final = (
         topic="image/<id>",
         content=tuple(_PICTURES.values()),
         about="The picture that a command asked for: a JPEG, or a file as it was pushed.",
+    ),
+    Channel(
+        topic="picture/<camera>",
+        content=("image/jpeg",),
+        about="What a camera sees, small, where Home Assistant is to find the device; empty where it is not any more.",
+        retain=True,
     ),
     Channel(
         topic="bottlenecks/<id>",

@@ -146,11 +146,6 @@ class Announcements:
         elif stood:
             log.info("%s is over", name)
 
-    def alerts(self) -> list[str]:
-        """Return the names of those that stand."""
-        with self._lock:
-            return sorted(name for name, since in self._alerts.items() if since is not None)
-
     def model(self) -> ModelInfo:
         """Publish which bundle answers."""
         bundle = self._loop.engine.bundle

@@ -94,16 +94,13 @@ class Daemon:
 
     def __init__(self, settings: Settings, read: Callable[[], Settings]) -> None:
         self._settings = settings
-        self._signals = 0
-        self._hangups = 0
+        self._signals = self._hangups = 0
         self._failed = threading.Event()
         self._began = time.monotonic()
         self._ready = self._classifying = self._in_order = False
         self._watchdog = supervision.Watchdog()
-        for number in (signal.SIGTERM, signal.SIGINT):  # from here on a stop is in order: no model is to blame for it
-            signal.signal(number, self._on_signal)
         self._has_terminal = _has_terminal()
-        signal.signal(signal.SIGHUP, self._on_hangup)
+        self._catch_signals()  # from here on a stop is in order: no model is to blame for it
         self._deadline = StopDeadline()
 
         if settings.metrics.address is not None:
@@ -140,7 +137,7 @@ class Daemon:
             interval_s=settings.telemetry.interval_s,
             selection=self._selection_state,
             drift=self._drift_state,
-            alerts=lambda: self.announcements.alerts(),  # noqa: PLW0108 - it is made later
+            alerts=self._standing_alerts,
             observe=self.presentation.discovery.observe,
             # Sampled often only where a budget needs it: load and clocks are then those of the last half second.
             sample=None if settings.selection.max_power_mw is None else self._sample_power,
@@ -163,12 +160,10 @@ class Daemon:
         # A premodel's networks give embeddings that cannot be compared with each other; a cascade's first sees all.
         keeps = settings.retrain.keep_frames and settings.selection.strategy != "premodel"
         observer = FrameObserver(FrameKeeper() if keeps else None, self.kept_frames, settings.model.unknown)
-        self.publisher.observers.append(observer)
         self.suggestions = Suggestions(self.images, lambda: switch.running, settings.model)
         self.image_commands = ImageCommands(self.images, observer, self.suggestions, self.link)
-        self.publisher.observers.append(self._watch_drift)
         rehearsal = Rehearsal()
-        self.publisher.observers.append(rehearsal)
+        self.publisher.observers += [observer, self._watch_drift, rehearsal]
         self.switch = switch = ModelSwitch(settings, self.store, self.loop, rehearsal, self._model_changed)
         self.jobs = JobRunner(self.link.job)
         self.training = Training(settings, self.store, switch, self.jobs)
@@ -181,6 +176,14 @@ class Daemon:
         self.commands = CommandWorker(self.link, self._handlers())
         self.metrics = self._open_metrics()
         self._reload = Reload(settings, read, self._setters(), self.presentation.configure)
+
+    def _catch_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGHUP, self._on_hangup)
+
+    def _standing_alerts(self) -> list[str]:
+        return sorted(name for name, stands in self.announcements.alerts.items() if stands)
 
     def _open_metrics(self) -> Metrics | None:
         """Return what serves the metrics; None where none are wanted."""

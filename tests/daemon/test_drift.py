@@ -160,7 +160,7 @@ def test_a_window_that_is_too_short_for_a_camera_is_told_in_a_line() -> None:
 def test_the_drift_is_looked_at_between_two_messages_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edged.daemon.telemetry._LOOK_S", 0.01)
     looks: list[None] = []
-    nothing: Any = SimpleNamespace(close=lambda: None)
+    nothing: Any = SimpleNamespace(close=lambda: None, read=lambda: None)
 
     def drift() -> dict[str, Drift]:
         looks.append(None)
