@@ -42,6 +42,7 @@ class Discovery:
         self._link = link
         self._left_behind = left_behind
         self._lock = threading.Lock()
+        self._sending = threading.Lock()  # never held while the disk is written
         self._readable: Readable | None = None
         self._payload: bytes | None = None
 
@@ -73,7 +74,7 @@ class Discovery:
 
     def greet(self, payload: bytes) -> None:
         """Publish it again when Home Assistant says that it has started; on the network thread."""
-        with self._lock:
+        with self._sending:
             if payload == b"online" and self._payload is not None:
                 self._link.retained(self._topic, self._payload, whole=True)
 
@@ -90,8 +91,9 @@ class Discovery:
         ).encode()
         if payload != self._payload:
             self._left_behind.remember({self._topic: {_COMPONENTS: {**gone, **now}}})
-            self._payload = payload
-            self._link.retained(self._topic, payload, whole=True)
+            with self._sending:
+                self._payload = payload
+                self._link.retained(self._topic, payload, whole=True)
             log.info("Home Assistant is told of %d entities on %s", len(now), self._topic)
 
 
