@@ -104,6 +104,15 @@ def list_components(settings: Settings, cameras: Iterable[str], readable: Readab
     return components
 
 
+def stand_in(settings: Settings, name: str, platform: str) -> Component:
+    """Return an entity in the place of one that is gone: it has its id, and neither hears nor says anything."""
+    nowhere = f"{settings.mqtt.prefix}/{settings.device.id}/gone"
+    topics = dict.fromkeys(
+        ("state_topic", "command_topic", "image_topic"), nowhere
+    )  # each platform takes what it knows
+    return {"platform": platform, "unique_id": f"{settings.mqtt.prefix}_{settings.device.id}_{name}", **topics}
+
+
 def _camera(base: str, camera: str, *, pictures: bool) -> dict[str, Component]:
     label = f"{base}/label/{camera}"
     percent: dict[str, Any] = {

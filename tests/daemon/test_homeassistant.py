@@ -26,6 +26,9 @@ from tests.waiting import wait_until
 DOOR = '[cameras.door]\nsource = "pattern"\nfps = 5\n'
 
 
+YARD = DOOR.replace("door", "yard")
+
+
 def scaled(seconds: float) -> float:
     """So many seconds; where more processes wait for a core than there are cores, as many times longer, and twice."""
     return seconds * max(1.0, 2 * os.getloadavg()[0] / (os.cpu_count() or 1))
@@ -87,7 +90,7 @@ def test_it_finds_everything_and_shows_it_again_after_a_restart(
 ) -> None:
     seen, described = watch(broker), Watcher(broker.port, base="homeassistant/")
     cat = album(tmp_path / "cat", "cat.jpg")
-    one = run(broker.url, cameras=cat + DOOR, more="[homeassistant]\ndiscovery = true\npicture_s = 1\n")
+    one = run(broker.url, cameras=cat + DOOR + YARD, more="[homeassistant]\ndiscovery = true\npicture_s = 1\n")
     seen.wait("label/main")
     seen.wait("label/door")
     components = described.wait("device/dut/config")[-1]["components"]
@@ -126,7 +129,8 @@ def test_it_finds_everything_and_shows_it_again_after_a_restart(
 
     homeassistant.stop()
     assert one.stop() == 0
-    one.config.write_text(one.config.read_text().replace(cat, album(tmp_path / "cup", "coffee.jpg")))
+    # The yard goes while Home Assistant is away.
+    one.config.write_text(one.config.read_text().replace(cat, album(tmp_path / "cup", "coffee.jpg")).replace(YARD, ""))
     one.start()
     seen.forget()
     wait_until(lambda: any(label["label"] == "espresso" for label in seen.decoded("label/main")), what="espresso")
@@ -139,6 +143,7 @@ def test_it_finds_everything_and_shows_it_again_after_a_restart(
     )
     print(f"the right label after {time.monotonic() - began:.1f} s")
 
+    wait_until(lambda: not any("yard" in id_ for id_ in homeassistant.states()), what="the end of the yard's entities")
     one.config.write_text(one.config.read_text().replace(DOOR, ""))
     one.signal(signal.SIGHUP)
     wait_until(lambda: not any("door" in id_ for id_ in homeassistant.states()), what="the end of the door's entities")
