@@ -24,6 +24,7 @@ CONFIGURATION = REPOSITORY / "configs" / "edged.toml"
 GOLDEN = REPOSITORY / "tests" / "contract" / "golden"
 FITS = {
     "result": ["result"],
+    "label": ["label"],
     "telemetry": ["telemetry", "telemetry_without_sensors"],
     "info": ["info"],
     "model": ["model"],
