@@ -632,6 +632,21 @@ class LearningCurve(ReportPart):
     gain_per_100: float | None = None
 
 
+class TakenOver(ReportPart):
+    """What a training after a few more images has taken over instead of computing it.
+
+    Attributes:
+        version: Id of the last version for which everything was computed.
+        images: How many images were added, or got another label, since then.
+        parts: What stands as it was then: "epochs", "cross-validation", "temperature", "familiarity", "doubtful
+            labels", "learning curve"; the new images are judged by the version that answered before.
+    """
+
+    version: str | None = None
+    images: int | None = None
+    parts: tuple[str, ...] = ()
+
+
 class TrainingReport(ReportPart):
     """The report of `cmd/retrain` and `edged retrain`, also in the manifest of the bundle that came out.
 
@@ -658,6 +673,7 @@ class TrainingReport(ReportPart):
         calibration: How far scores can be taken for probabilities; absent where no image was left out to tell.
         familiarity: What frames will be compared with; absent where too few images could be held out.
         learning_curve: What more images would bring.
+        taken_over: What was not computed anew, after a few more images; absent where everything was.
         model: Id of the new bundle; absent where it was refused.
         seconds: Stage → what it took; "total" too.
         peak_memory_mb: Most memory that the training process held, 10^6 bytes; None where the kernel does not tell.
@@ -682,6 +698,7 @@ class TrainingReport(ReportPart):
     calibration: Calibration | None = None
     familiarity: TaughtExamples | None = None
     learning_curve: LearningCurve | None = None
+    taken_over: TakenOver | None = None
     model: str | None = None
     seconds: dict[str, float] = {}
     peak_memory_mb: float | None = None

@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -156,18 +156,34 @@ class LeftOut:
     """What `predict_left_out` found, as it is kept beside a model: the next training compares with it.
 
     Attributes:
-        made_of: Hash of all that the answers come from, see `made_of`.
+        made_of: Hash of all that the answers come from, see `made_of`; empty: they were taken over from a model of
+            nearly the same images, see `step`.
         folds: Number of folds of each division that were judged.
         answers: (divisions, n) the label that a model prefers, −1: not judged; see `Predictions.free`.
+        tested: (n,) the label that the exported file prefers, −1: not a test image; None: not known.
     """
 
     made_of: str
     folds: int
     answers: NDArray[np.int16]
+    tested: NDArray[np.int16] | None = None
+
+    def with_tested(self, test: NDArray[np.bool_], scores: NDArray[np.float32]) -> LeftOut:
+        """Return the same with what the exported file says of the test side.
+
+        Args:
+            test: (n,) which images are on it.
+            scores: (test images, classes) in their order.
+        """
+        tested = np.full(len(test), -1, np.int16)
+        tested[test] = scores.argmax(axis=1)
+        return replace(self, tested=tested)
 
     def encode(self) -> bytes:
         """Return JSON."""
         told = {"v": 1, "made_of": self.made_of, "folds": self.folds, "answers": self.answers.tolist()}
+        if self.tested is not None:
+            told["tested"] = self.tested.tolist()
         return (json.dumps(told, separators=(",", ":")) + "\n").encode()
 
     @classmethod
@@ -176,11 +192,14 @@ class LeftOut:
         try:
             told = json.loads(content)
             answers = np.array(told["answers"])
-            known = told["v"] == 1 and answers.ndim == 2 and answers.dtype.kind == "i"
-            if not known or np.abs(answers).max(initial=0) > np.iinfo(np.int16).max:
+            tested = np.array(told["tested"]) if "tested" in told else answers[0]
+            known = told["v"] == 1 and answers.ndim == 2 and answers.dtype.kind == tested.dtype.kind == "i"
+            greatest = max(np.abs(answers).max(initial=0), np.abs(tested).max(initial=0))
+            if not known or tested.shape != answers.shape[1:] or greatest > np.iinfo(np.int16).max:
                 return None
-            return cls(str(told["made_of"]), int(told["folds"]), answers.astype(np.int16))
-        except (ValueError, KeyError, TypeError):
+            own = tested.astype(np.int16) if "tested" in told else None
+            return cls(str(told["made_of"]), int(told["folds"]), answers.astype(np.int16), own)
+        except (ValueError, KeyError, TypeError, IndexError):
             return None
 
     def of_folds(self, groups: Sequence[str], divisions: Divisions) -> NDArray[np.int16] | None:

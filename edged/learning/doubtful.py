@@ -182,6 +182,17 @@ def _fit_share(
     return float(told), float(share), odds
 
 
+def likely_wrong(odds: NDArray[np.float64], labels: NDArray[np.integer[Any]], share: float) -> NDArray[np.float64]:
+    """Return the probability that labels (n,) are wrong, by what their images look like and how many are.
+
+    Args:
+        odds: (n, classes) as `Doubts.odds`.
+        labels: (n,) indices.
+        share: Share of wrong labels.
+    """
+    return _wrong(odds[np.arange(len(labels)), labels], share, odds.shape[1])
+
+
 def _wrong(own: NDArray[np.float64], share: float, classes: int) -> NDArray[np.float64]:
     """Return the probability that labels are wrong whose odds are `own`."""
     wrong = share * (1 - own) / (classes - 1)

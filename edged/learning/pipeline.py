@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from edged.contract.reports import BackboneChoice, SkippedImage, TrainingReport
 from edged.images import open_images
@@ -16,39 +17,29 @@ from edged.learning import judging, report
 from edged.learning.acceptance import Candidate, CrossValidation, cross_validate, judge
 from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.comparison import LeftOut
-from edged.learning.dataset import KeptBottlenecks, Selection, Splits, select, views_of
+from edged.learning.dataset import Examples, KeptBottlenecks, Selection, Splits, select, views_of
 from edged.learning.doubtful import QUICKLY
-from edged.learning.evaluation import evaluate
+from edged.learning.evaluation import Evaluation, evaluate
 from edged.learning.exemplars import common_to, familiarity_of
 from edged.learning.export import check_folder, export, new_manifest, write_bundle
 from edged.learning.incumbent import Incumbent, earlier_points
 from edged.learning.learning_curve import CurvePoint, LearningCurve, learning_curve
-from edged.learning.recipe import Made, Recipe, make_head
-from edged.learning.request import Outcome, Progress, Stage, TrainingRequest
+from edged.learning.recipe import Made, Recipe, both_sides, make_head
+from edged.learning.request import Outcome, TrainingRequest
 from edged.learning.review import doubtful_labels
 from edged.learning.softmax_regression import EpochReport, Fitted
+from edged.learning.stages import Stages, Tell
+from edged.learning.step import Step, step_from
 from edged.learning.tensorboard import Curves
 from edged.store import Bundle, Store, read_bundle
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edged.images import ImageStore, LabeledImage
     from edged.learning.request import Choose
     from edged.types import Vector
     from edged.vision.familiarity import Familiarity
-
-Tell = Callable[[Progress], None]
-
-_SHARE: dict[Stage, tuple[float, float]] = {
-    "scan": (0.0, 0.04),
-    "bottlenecks": (0.04, 0.8),
-    "training": (0.8, 0.9),
-    "comparison": (0.9, 0.95),
-    "export": (0.95, 0.96),
-    "evaluation": (0.96, 0.97),
-    "learning curve": (0.97, 0.99),
-    "writing": (0.99, 1.0),
-}
-"""Where each stage begins and ends on the way from 0 to 1."""
 
 
 def train(request: TrainingRequest, tell: Tell, choose: Choose | None = None) -> Outcome:
@@ -76,7 +67,7 @@ class _Training:
     def __init__(self, request: TrainingRequest, tell: Tell, choose: Choose | None, stack: ExitStack) -> None:
         self._request = request
         self._chooser = choose
-        self._stages = _Stages(tell)
+        self._stages = Stages(tell)
         self._stack = stack
         self._workers = request.workers or os.cpu_count() or 1
         self._skipped: list[SkippedImage] = []
@@ -96,6 +87,9 @@ class _Training:
             selection = self._bottlenecks(store, selection, backbone)
             kept = KeptBottlenecks(store, backbone)
             splits = kept.splits(selection, augment=request.hyperparameters.augment)
+        step = self._step(selection, backbone)
+        if step is not None and (taken := self._take(step, selection, backbone, kept, splits)) is not None:
+            return taken
         with stage("training"):
             made = self._fit(splits, backbone, len(selection.labels))
         # Beside the next stages: it needs none of them, and a second core may be idle.
@@ -125,31 +119,74 @@ class _Training:
         with stage("learning curve"):
             learned, doubtful = curve.result(), doubted.result()
             checked, familiarity = check.result(), strange.result()
-        told = TrainingReport(
-            run=request.run,
-            hyperparameters=request.hyperparameters.model_dump(),
-            skipped=tuple(self._skipped),
-            backbone=backbone.bundle.backbone,
-            counts=selection.counts(),
-            splits={str(split): images for split, images in selection.split_counts().items()},
-            left_out=selection.left_out,
-            training=report.training(made.chosen),
-            accuracy=report.accuracy(judged, before, held_out, accepted),
-            classes=report.classes(judged, selection.labels),
-            confused=report.confused(judged, selection.labels),
-            worst=report.worst(judged, test, scores, selection.labels),
-            doubtful=report.doubtful(doubtful),
-            spot_checks=checked,
-            decision=report.decision(accepted, accept=request.accept),
-            learning_curve=report.curve(learned),
+        told = self._told(selection, backbone, test, scores, judged, checked)
+        told = told.model_copy(
+            update={
+                "training": report.training(made.chosen),
+                "accuracy": report.accuracy(judged, before, held_out, accepted),
+                "doubtful": report.doubtful(doubtful),
+                "decision": report.decision(accepted, accept=request.accept),
+                "learning_curve": report.curve(learned),
+            }
         )
         told = report.with_what_is_known(told, calibration, familiarity, self._choice)
         if told.decision is None or not told.decision.promote:
             return Outcome("rejected", self._costs(told), accepted.verdict.reason)
-        with stage("writing"):
-            told = told.model_copy(update={"model": hashlib.sha256(model).hexdigest()[:12]})
-            bundle = self._write(model, selection, backbone, self._costs(told), familiarity, crossed.left_out)
-        return Outcome("succeeded", self._costs(told), bundle=bundle.path)
+        left_out = crossed.left_out.with_tested(_on_test_side(selection), scores)
+        return self._written(model, selection, backbone, told, familiarity, left_out)
+
+    # -- a training after a few more images ----------------------------------------------------------------------------
+
+    def _step(self, selection: Selection, backbone: Backbone) -> Step | None:
+        """Return how the version that answers becomes the new one; None: everything has to be computed."""
+        request = self._request
+        if request.current is None:
+            return None
+        return step_from(read_bundle(request.current), selection, backbone, request.hyperparameters)
+
+    def _take(
+        self, step: Step, selection: Selection, backbone: Backbone, kept: KeptBottlenecks, splits: Splits
+    ) -> Outcome | None:
+        """Make the new model with what is taken over; None: the gate does not promote it, so all has to be computed."""
+        request, stage = self._request, self._stages.stage
+        train, validation, test = splits.train, splits.validation, splits.test
+        with stage("training"):
+            fitted = step.recipe.fit(
+                *both_sides((train.features, train.labels), (validation.features, validation.labels)),
+                classes=len(selection.labels),
+                affine=backbone.affine,
+                progress=self._tell_epoch,
+            )
+            head = step.calibrated(fitted)
+        with stage("export"):
+            model = export(backbone.model, head, train.features)
+            # Beside the next stage: a second core may be idle.
+            beside = self._stack.enter_context(ThreadPoolExecutor(1))
+            check = beside.submit(judging.spot_check, model, backbone, test)
+        with stage("evaluation"):
+            step.look_at_new(kept, backbone)
+            scores, logits = judging.scores_of(model, backbone, test), head.logits(test.features, backbone.affine)
+            judged = evaluate(scores, test.labels)
+            accepted = step.judge(model, test, scores, logits, request.hyperparameters)
+            if accepted.verdict.verdict != "promoted":
+                return None
+            told = self._told(selection, backbone, test, scores, judged, check.result())
+            familiarity, doubtful = step.familiarity(kept, backbone, head), step.doubtful(kept, backbone)
+        before = evaluate(logits, test.labels)
+        told = told.model_copy(
+            update={
+                "accuracy": report.accuracy(judged, before, None, accepted),
+                "doubtful": report.doubtful(doubtful),
+                "decision": report.decision(accepted, accept=request.accept),
+            }
+        )
+        told = report.with_what_is_known(step.report(told), None, familiarity, self._choice)
+        self._stack.callback(self._curves.close)
+        for epoch in fitted.history:
+            self._curves.add(epoch)
+        self._curves.add_graph(model)
+        left_out = step.left_out.with_tested(_on_test_side(selection), scores)
+        return self._written(model, selection, backbone, told, familiarity, left_out)
 
     # -- stages --------------------------------------------------------------------------------------------------------
 
@@ -205,7 +242,7 @@ class _Training:
 
         def after_epoch(epoch: EpochReport) -> None:
             curves.add(epoch)
-            self._stages.progress("training", epoch.epoch / request.hyperparameters.epochs, report.epoch(epoch))
+            self._tell_epoch(epoch)
 
         return make_head(
             (splits.train.features, splits.train.labels),
@@ -278,7 +315,7 @@ class _Training:
         bottlenecks, common = kept.array(selection.images), common_to(backbone)
         return familiarity_of(bottlenecks, backbone.affine, groups, common, (head.weights, head.bias), left_out)
 
-    def _write(
+    def _written(
         self,
         model: bytes,
         selection: Selection,
@@ -286,54 +323,55 @@ class _Training:
         told: TrainingReport,
         familiarity: Familiarity | None,
         left_out: LeftOut,
-    ) -> Bundle:
+    ) -> Outcome:
+        """Write the bundle; return the outcome that names it."""
         request = self._request
-        manifest = new_manifest(model, backbone, told)
-        taught = {image.id: image.label for image in selection.images}
-        strange = None if familiarity is None else familiarity.encode()
-        kept = left_out.encode()
-        if request.out is not None:
-            return write_bundle(request.out, model, selection.labels, manifest, taught, strange, kept)
-        return Store(request.state_dir).write_version(model, selection.labels, manifest, taught, strange, kept)
+        with self._stages.stage("writing"):
+            told = told.model_copy(update={"model": hashlib.sha256(model).hexdigest()[:12]})
+            manifest = new_manifest(model, backbone, self._costs(told))
+            taught = {image.id: image.label for image in selection.images}
+            strange = None if familiarity is None else familiarity.encode()
+            kept = left_out.encode()
+            if request.out is not None:
+                bundle = write_bundle(request.out, model, selection.labels, manifest, taught, strange, kept)
+            else:
+                store = Store(request.state_dir)
+                bundle = store.write_version(model, selection.labels, manifest, taught, strange, kept)
+        return Outcome("succeeded", self._costs(told), bundle=bundle.path)
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _tell_epoch(self, epoch: EpochReport) -> None:
+        self._stages.progress("training", epoch.epoch / self._request.hyperparameters.epochs, report.epoch(epoch))
+
+    def _told(
+        self,
+        selection: Selection,
+        backbone: Backbone,
+        test: Examples,
+        scores: Vector,
+        judged: Evaluation,
+        checked: int,
+    ) -> TrainingReport:
+        """Return what every training tells: of its images, and of the exported file on the test side."""
+        return TrainingReport(
+            run=self._request.run,
+            hyperparameters=self._request.hyperparameters.model_dump(),
+            skipped=tuple(self._skipped),
+            backbone=backbone.bundle.backbone,
+            counts=selection.counts(),
+            splits={str(split): images for split, images in selection.split_counts().items()},
+            left_out=selection.left_out,
+            classes=report.classes(judged, selection.labels),
+            confused=report.confused(judged, selection.labels),
+            worst=report.worst(judged, test, scores, selection.labels),
+            spot_checks=checked,
+        )
 
     def _costs(self, told: TrainingReport) -> TrainingReport:
         """Return the report with the time and memory that the training has taken by now."""
         return told.model_copy(update={"seconds": self._stages.seconds(), "peak_memory_mb": report.peak_memory_mb()})
 
 
-class _Stages:
-    """Tells how far a training is on its way through its stages, and notes what each of them takes.
-
-    Args:
-        tell: Called with the progress.
-    """
-
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
-        self._began = time.monotonic()
-        self._seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, stage: Stage) -> Iterator[None]:
-        """Tell that a stage begins; note what it has taken when the block is left."""
-        self.progress(stage, 0.0)
-        began = time.monotonic()
-        yield
-        self._seconds[stage] = round(time.monotonic() - began, 3)
-
-    def progress(self, stage: Stage, fraction: float, detail: dict[str, Any] | None = None) -> None:
-        """Tell how far a stage is.
-
-        Args:
-            stage: The stage.
-            fraction: How much of it is done, 0..1.
-            detail: The stage's own numbers, see `Progress.detail`.
-        """
-        begin, end = _SHARE[stage]
-        self._tell(Progress(stage, begin + (end - begin) * min(fraction, 1.0), detail or {}))
-
-    def seconds(self) -> dict[str, float]:
-        """Return stage → seconds that it has taken, of the stages that are done; and "total", so far."""
-        return {**self._seconds, "total": round(time.monotonic() - self._began, 3)}
+def _on_test_side(selection: Selection) -> NDArray[np.bool_]:
+    return np.array([image.split == "test" for image in selection.images], bool)

@@ -35,10 +35,26 @@ class Recipe:
     epochs: int
     cuts: tuple[int, ...] = ()
 
-    def fit(self, features: Features, labels: Labels, *, classes: int, affine: Affine) -> Fitted:
+    def fit(
+        self,
+        features: Features,
+        labels: Labels,
+        *,
+        classes: int,
+        affine: Affine,
+        progress: Callable[[EpochReport], None] | None = None,
+    ) -> Fitted:
         """Make a head of labeled images; the arguments are those of `softmax_regression.fit`."""
         rates = learning_rates(self.hyperparameters.lr, self.epochs, self.cuts)
-        return fit(features, labels, classes=classes, affine=affine, hyperparameters=self.hyperparameters, rates=rates)
+        return fit(
+            features,
+            labels,
+            classes=classes,
+            affine=affine,
+            hyperparameters=self.hyperparameters,
+            rates=rates,
+            progress=progress,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +106,13 @@ def make_head(
     recipe = Recipe(hyperparameters, chosen.best_epoch, chosen.cuts)
     if not len(validation[1]):
         return Made(chosen, chosen, recipe)
+    return Made(recipe.fit(*both_sides(train, validation), classes=classes, affine=affine), chosen, recipe)
+
+
+def both_sides(train: tuple[Features, Labels], validation: tuple[Features, Labels]) -> tuple[Features, Labels]:
+    """Return what a head is made of: the features and labels of the training and the validation side together."""
     features = np.concatenate([train[0], in_views(validation[0], train[0])])
-    labels = np.concatenate([train[1], validation[1]])
-    return Made(recipe.fit(features, labels, classes=classes, affine=affine), chosen, recipe)
+    return cast("Features", features), np.concatenate([train[1], validation[1]])
 
 
 def in_views(plain: Features, like: Features) -> Features:

@@ -90,13 +90,15 @@ def _curve_point(point: CurvePoint) -> reports.CurvePoint:
     return told.model_copy(update={"taken_over": True}) if point.taken_over else told
 
 
-def accuracy(quantized: Evaluation, head: Evaluation, validation: Evaluation, accepted: Acceptance) -> reports.Accuracy:
+def accuracy(
+    quantized: Evaluation, head: Evaluation, validation: Evaluation | None, accepted: Acceptance
+) -> reports.Accuracy:
     """Return how good the new model, its head before quantization and the model that answers now are.
 
     Args:
         quantized: The exported model on the test images.
         head: Its head before quantization on the test images.
-        validation: The head that was made of the training side alone on the validation images.
+        validation: The head that was made of the training side alone on the validation images; None: none was made.
         accepted: How the new model was judged.
     """
     told = reports.Accuracy(
@@ -104,7 +106,7 @@ def accuracy(quantized: Evaluation, head: Evaluation, validation: Evaluation, ac
         quantized=rounded(quantized.accuracy),
         cross_validated=rounded(accepted.accuracy),
     )
-    if validation.accuracy is not None:
+    if validation is not None and validation.accuracy is not None:
         told = told.model_copy(update={"validation": rounded(validation.accuracy)})
     if accepted.against is not None:
         told = told.model_copy(update={"previous": rounded(accepted.previous)})

@@ -15,7 +15,7 @@ from edged.errors import RefusedError
 from edged.images import open_images
 from edged.learning.bottlenecks import Backbone, complete
 from edged.learning.dataset import MIN_IMAGES, KeptBottlenecks
-from edged.learning.doubtful import MOST_AT_ONCE, NAMED, contradictions, doubt, judge_each
+from edged.learning.doubtful import MOST_AT_ONCE, NAMED, contradictions, doubt, judge_each, likely_wrong
 from edged.learning.report import rounded
 from edged.learning.request import Progress, ReviewRequest
 from edged.plural import counted
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _MOST = 500
 _MOST_NEAR = 3
+_NO_SHARE = 0.01
+"""Of wrong labels, where none was estimated."""
 
 
 def review(request: ReviewRequest, tell: Callable[[Progress], None]) -> DoubtfulLabels:
@@ -142,6 +144,55 @@ def doubtful_labels(
         },
     )
     return report if share is None else report.model_copy(update={"share": rounded(share)})
+
+
+def carried_on(
+    before: DoubtfulLabels,
+    images: Sequence[LabeledImage],
+    labels: Sequence[str],
+    rows: Sequence[int],
+    odds: NDArray[np.float64],
+    known: NDArray[np.bool_],
+) -> DoubtfulLabels:
+    """Return the labels that looked wrong before and still stand, and those of some images that are judged anew.
+
+    Args:
+        before: What `doubtful_labels` has found, of fewer images.
+        images: The labeled images.
+        labels: Their labels, sorted.
+        rows: Which images are judged anew: those that have come, or got another label, and their near duplicates.
+        odds: (rows, labels) what the model that answers makes of them, each row adds up to 1.
+        known: (rows,) whether it was made of them: then it only tells which label near duplicates should have.
+    """
+    anew = [images[row] for row in rows]
+    label_of = np.array([labels.index(image.label) for image in anew], np.intp)
+    right = np.array([image.confirmed for image in anew], bool)
+    twice = contradictions(label_of, [image.group_id for image in anew], odds, right)
+    told = [
+        _doubtful(
+            anew[one.image],
+            labels[one.looks_like],
+            _confidence(odds[one.image], int(label_of[one.image]), one.looks_like),
+            [anew[number] for number in one.near],
+        )
+        for one in twice
+    ]
+    wrong = likely_wrong(odds, label_of, before.share or _NO_SHARE)
+    others = odds.copy()
+    others[np.arange(len(anew)), label_of] = -1.0
+    named = {one.image for one in twice}
+    for number in np.argsort(-wrong, kind="stable"):
+        if wrong[number] > NAMED and not (right[number] or known[number] or int(number) in named):
+            told.append(_doubtful(anew[number], labels[int(others[number].argmax())], float(wrong[number])))
+    settled = {image.id for image in images if image.confirmed} | {image.id for image in anew}
+    stand = [one for one in before.images if one.id not in settled]
+    return before.model_copy(
+        update={
+            "images": (*told, *stand)[:_MOST],
+            "number": max(0, (before.number or 0) - (len(before.images) - len(stand))) + len(told),
+            "right": sum(image.confirmed for image in images),
+        }
+    )
 
 
 def _doubtful(

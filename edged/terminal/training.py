@@ -182,8 +182,13 @@ def _calibration(calibration: Calibration) -> str:
 
 
 def _scores(report: TrainingReport) -> list[str]:
-    """Say what scores and familiarities rest on."""
+    """Say what scores and familiarities rest on, and what of all was taken over."""
     lines = [] if report.calibration is None else [_calibration(report.calibration)]
+    if (taken := report.taken_over) is not None:
+        lines.append(
+            f"taken over from {taken.version}, {_images(taken.images)} ago: {', '.join(taken.parts)}; "
+            "`retrain` without new images computes them anew"
+        )
     if (taught := report.familiarity) is not None and taught.exemplars and taught.held_out:
         lines.append(
             f"familiarity: frames are compared with {_images(taught.exemplars)} and ranked among {taught.held_out}"
@@ -210,7 +215,7 @@ def _lines(report: TrainingReport) -> list[RenderableType]:
     if curve is not None and curve.points:
         steps = ", ".join(f"{_images(point.images)} {_percent(point.accuracy)}" for point in curve.points)
         lines.append(f"learning curve: {steps}")
-        if old := sum(point.taken_over for point in curve.points):
+        if report.taken_over is None and (old := sum(point.taken_over for point in curve.points)):
             lines.append(f"the first {old} points are an earlier model's: few images have come since")
         if curve.gain_per_100 is None:
             lines.append("too few test images to tell what more training images would add")

@@ -90,6 +90,14 @@ def test_the_reliability_diagram_has_few_rows_and_a_mark_where_exact_scores_end(
     assert unknown == "scores: calibration error – (– without the temperature –; exact scores of as many images: –)"
 
 
+def test_what_was_taken_over_is_told() -> None:
+    points = [{"images": count, "accuracy": 0.5, "taken_over": True} for count in (15, 30, 45, 60)]
+    taken = {"version": "0123456789ab", "images": 1, "parts": ["epochs", "temperature"]}
+    text = shown({"taken_over": taken, "learning_curve": {"points": points}})
+    assert "taken over from 0123456789ab, 1 image ago: epochs, temperature; `retrain` without new images" in text
+    assert "the first 4 points" not in text
+
+
 def test_one_image_is_no_images() -> None:
     decision = {"against": "0123456789ab", "images": 1}
     curve = {"points": [{"images": 1, "accuracy": 0.5}], "gain_per_100": 0.0273}
