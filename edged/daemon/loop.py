@@ -76,6 +76,11 @@ class FrameLoop:
         with self._lock:
             self._pending = swap
 
+    @property
+    def answered_on_probation(self) -> int:
+        """How many frames the engine that took over last has answered, up to the end of its probation."""
+        return PROBATION_FRAMES - self._probation_left
+
     def watch(self, on_proof: Callable[[], None]) -> None:
         """Call `on_proof`, on the main thread, when the engine of the start has answered as many frames as a new one.
 

@@ -89,6 +89,7 @@ class ModelSwitch:
         made_here: bool = False,
         instead_of: str | None = None,
         patience_s: float = PROBATION_S,
+        answers: int = PROBATION_FRAMES,
         enough: Callable[[], bool] = lambda: False,
     ) -> Bundle:
         """Make a bundle current and let it answer.
@@ -99,6 +100,7 @@ class ModelSwitch:
             instead_of: Id of the version that must answer until now, because the bundle was compared with it; None:
                 whichever does.
             patience_s: How long this waits for the end of the new model's probation on live frames.
+            answers: So many live frames that the new model has answered end the wait, at most a probation's.
             enough: Asked many times a second meanwhile; True ends the wait.
 
         Returns:
@@ -121,7 +123,7 @@ class ModelSwitch:
             version = self._store.promote(bundle, name, answers=True)
             if version.path != bundle.path:
                 engine = replace(engine, bundle=replace(version, labels=engine.bundle.labels))
-            self._swap(engine, lambda reason: self._back_to(before, version, reason), patience_s, enough)
+            self._swap(engine, lambda reason: self._back_to(before, version, reason), patience_s, answers, enough)
             if not enough():  # else the caller may yet go back, and an older version would be gone for nothing
                 self._prune()
         return version
@@ -179,6 +181,7 @@ class ModelSwitch:
         engine: Engine,
         undo: Callable[[str], None],
         patience_s: float = PROBATION_S,
+        answers: int = PROBATION_FRAMES,
         enough: Callable[[], bool] = lambda: False,
     ) -> None:
         """Hand the engine to the frame loop and wait a moment for it to prove itself on live frames too."""
@@ -202,7 +205,8 @@ class ModelSwitch:
         self._publish_model()
         end = time.monotonic() + patience_s
         while not decided.wait(_TICK_S) and not enough():
-            if time.monotonic() >= end:
+            answered = self._loop.engine is engine and self._loop.answered_on_probation >= answers
+            if answered or time.monotonic() >= end:
                 log.info("model %s answers; its first live frames are still watched", engine.bundle.id)
                 break
         if failure:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_ANSWERS = 1
+"""Live frames that a new model has answered when its training is told to have succeeded. The trainer has classified
+images with it, and so has the daemon; should it fail on a later one, it is taken back all the same, and the log and
+`model` say so."""
 TRAINING = Kind("retrain", "training", pulse_s=0.25)
 
 
@@ -123,7 +127,7 @@ class Training:
         swapped = time.monotonic()
         before, new = self._switch.running, read_bundle(outcome.bundle)
         try:
-            self._switch.use(new, made_here=True, enough=job.cancelled.is_set)
+            self._switch.use(new, made_here=True, answers=_ANSWERS, enough=job.cancelled.is_set)
         except EdgedError as error:
             return End("failed", outcome.report.to_json(), str(error))
         if not job.decide():

@@ -150,6 +150,30 @@ def test_who_has_waited_enough_goes_on(bench: Bench) -> None:
     assert len(asked) == 3
 
 
+def test_some_live_answers_are_enough_for_who_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the model that fails on a later one is taken back all the same."""
+    before, new = bench.weak_one()
+    seen = threading.Event()
+
+    class Slow(Weakling):
+        def invoke(self, prepared: Any) -> Any:
+            if self.runs == REHEARSED + 2:
+                seen.wait(PATIENCE_S)
+            return super().invoke(prepared)
+
+    monkeypatch.setattr(Weakling, "good_for", REHEARSED + 2)
+    monkeypatch.setattr(
+        switching, "open_engine", lambda bundle, *_: Engine(bundle, Slow(bundle.read_model(), threads=1))
+    )
+    bench.switch.use(new, patience_s=PATIENCE_S, answers=2)
+    assert not seen.is_set()
+    assert bench.answered.count(new.id) == 2
+    assert bench.switch.running.id == new.id
+    seen.set()
+    wait_until(lambda: bench.published == 2, what="the model published again")
+    assert bench.switch.running.id == bench.store.current("mobilenet_v2").id == before
+
+
 def test_a_model_that_cannot_be_loaded_changes_nothing(bench: Bench) -> None:
     new = bench.trained("cut")
     (new.path / "model.tflite").write_bytes(b"short")
