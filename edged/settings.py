@@ -180,6 +180,7 @@ class RetrainSettings(_Section, Hyperparameters):
     """Defaults of a training's hyperparameters, and its limits."""
 
     timeout_s: float = Field(default=3600.0, gt=0)
+    ready_s: float = Field(default=300.0, ge=0)
     keep_frames: bool = True
     keep_versions: int = Field(default=5, ge=1)
 

@@ -161,12 +161,12 @@ class Daemon:
         keeps = settings.retrain.keep_frames and settings.selection.strategy != "premodel"
         observer = FrameObserver(FrameKeeper() if keeps else None, self.kept_frames, settings.model.unknown)
         self.suggestions = Suggestions(self.images, lambda: switch.running, settings.model)
-        self.image_commands = ImageCommands(self.images, observer, self.suggestions, self.link)
         rehearsal = Rehearsal()
         self.publisher.observers += [observer, self._watch_drift, rehearsal]
         self.switch = switch = ModelSwitch(settings, self.store, self.loop, rehearsal, self._model_changed)
         self.jobs = JobRunner(self.link.job)
-        self.training = Training(settings, self.store, switch, self.jobs)
+        self.training = training = Training(settings, self.store, switch, self.jobs)
+        self.image_commands = ImageCommands(self.images, observer, self.suggestions, self.link, training.expect)
         self.reviewing = Reviewing(settings, self.store, lambda: switch.running, self.jobs)
         self.profiling = Profiling(settings, self.store, lambda: switch.running, self.jobs)
         self.together = Together(settings, self.store, switch, self.jobs, self.link)
@@ -295,6 +295,7 @@ class Daemon:
         part(self.telemetry.stop)
         self.telemetry.start()
         stop.callback(self._end_trial)  # after the jobs: one of them may be promoting a model
+        stop.callback(self.training.close)
         part(self.jobs.stop, _JOBS_S)
         part(self.commands.stop)
         self.commands.start()

@@ -16,6 +16,8 @@ from edged.images import LOOKED_AT
 from edged.memory import available_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edged.contract.commands import (
         Command,
         ImageArgs,
@@ -47,13 +49,22 @@ class ImageCommands:
         observer: Knows what the cameras see now.
         suggestions: Knows which frames are in which group.
         link: Where files go.
+        on_label: Called when an image has got a label.
     """
 
-    def __init__(self, store: ImageStore, observer: FrameObserver, suggestions: Suggestions, link: Link) -> None:
+    def __init__(
+        self,
+        store: ImageStore,
+        observer: FrameObserver,
+        suggestions: Suggestions,
+        link: Link,
+        on_label: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
         self._observer = observer
         self._suggestions = suggestions
         self._link = link
+        self._on_label = on_label
 
     def receive(self, command: Command[ImageArgs]) -> None:
         """Store a pushed image; it is on disk when this returns. An image that is there gets the label.
@@ -67,10 +78,12 @@ class ImageCommands:
                 if args.sha256 not in self._store.labels_of([args.sha256]):
                     raise CommandError(f"image {args.sha256[:16]} is not here; send it as jpeg")
                 self._store.label(args.sha256, args.label, by="push")
+                self._on_label()
                 return
             data = _decode(args.jpeg, args.sha256)
             _check_memory(data, args.sha256)
             self._store.add(data, args.label, by="push")
+            self._on_label()
         except (ImageError, StorageError) as error:  # the ack shall say it
             raise CommandError(str(error)) from error
 
@@ -108,6 +121,11 @@ class ImageCommands:
         ways = args.last + (args.id is not None) + (args.group is not None)
         if ways != 1 or (args.camera is not None and not args.last):
             raise CommandError("images_label: give id, group, or last = true (and camera where there are several)")
+        told = self._label(args)
+        self._on_label()
+        return told
+
+    def _label(self, args: ImagesLabelArgs) -> dict[str, Any]:
         if args.group is not None:
             return self._label_group(args.group, args.label)
         if args.id is not None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from edged.contract.commands import Command, RetrainArgs
     from edged.daemon.switching import ModelSwitch
     from edged.jobs.runner import JobRunner, RunningJob
+    from edged.jobs.spare import Spare
     from edged.learning import Outcome, TrainingRequest
     from edged.settings import Settings
     from edged.store import Store
@@ -48,11 +50,28 @@ class Training:
         self._runner = runner
         self.hyperparameters = settings.retrain.hyperparameters
         """Of what a command does not name; may be changed at any time."""
+        self._spare: Spare | None = None
+        self._spare_lock = threading.Lock()
 
     def set_lr(self, lr: float) -> None:
         """Train with this learning rate from now on, until the daemon restarts, where a command names none."""
         self.hyperparameters = self.hyperparameters.model_copy(update={"lr": lr})
         log.info("learning rate of a training that names none: %g", lr)
+
+    def expect(self) -> None:
+        """Keep a trainer ready for a while: an image has got a label, or a training has ended; returns at once."""
+        with self._spare_lock:
+            if self._spare is None:
+                from edged.jobs.spare import Spare
+                from edged.learning import TRAINER
+
+                self._spare = Spare(TRAINER, self._settings.model.runtime, keep_s=self._settings.retrain.ready_s)
+        self._spare.prepare()
+
+    def close(self) -> None:
+        """End a trainer that waits."""
+        if self._spare is not None:
+            self._spare.close()
 
     def retrain(self, command: Command[RetrainArgs]) -> None:
         """Begin a training; its job goes on by itself."""
@@ -94,6 +113,7 @@ class Training:
             ended = self._promote(job, end, began)
         if ended is None:
             self._discard(job, before)
+        self.expect()
         return ended
 
     def _train(self, job: RunningJob, request: TrainingRequest) -> Outcome | End | None:
@@ -103,7 +123,8 @@ class Training:
         timeout_s = self._settings.retrain.timeout_s
         trainer = CHOOSING_TRAINER if request.candidates else TRAINER
         try:
-            with ChildProcess(trainer, request, timeout_s=timeout_s) as process:
+            spare = None if request.candidates else self._spare
+            with ChildProcess(trainer, request, timeout_s=timeout_s, spare=spare) as process:
                 log.info("%s runs in process %d", job, process.pid, extra={"JOB": job.id})
                 outcome = process.wait(
                     lambda progress: job.reach(State(progress.stage, progress.fraction, progress.detail)),

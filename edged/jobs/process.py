@@ -31,8 +31,11 @@ from edged.errors import ChildError, ChildTimeoutError, EdgedError
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import BinaryIO
 
     from pydantic import TypeAdapter
+
+    from edged.jobs.spare import Spare
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +95,8 @@ class ChildProcess(Generic[Request, Progress, Outcome]):
         timeout_s: From now on; after so long, `wait` raises. None: any time.
         memory_bytes: How much address space it may take beyond that of a bare Python. None: any.
         descriptors: Open files that it gets too, under the same numbers.
+        spare: Where one may wait that is taken instead of starting another; not with `descriptors`, nor for a child
+            whose errors are kept.
 
     Raises:
         ChildError: It cannot be started: too many processes or open files, or no memory.
@@ -105,8 +110,10 @@ class ChildProcess(Generic[Request, Progress, Outcome]):
         timeout_s: float | None = None,
         memory_bytes: int | None = None,
         descriptors: Sequence[int] = (),
+        spare: Spare | None = None,
     ) -> None:
         self._child = child
+        self._spare = spare
         self._descriptors = descriptors
         self._timeout_s = timeout_s
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -124,21 +131,15 @@ class ChildProcess(Generic[Request, Progress, Outcome]):
     def _start(self, request: bytes) -> None:
         with contextlib.ExitStack() as opened:
             self._errors = opened.enter_context(process.file_in_memory("errors")) if self._child.keeps_errors else None
-            # A file in memory, not a pipe: a child that does not read cannot make its parent wait.
-            with process.file_in_memory("request") as stdin:
-                stdin.write(request)
-                stdin.seek(0)
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", self._child.module],
-                    stdin=stdin,
-                    stdout=subprocess.PIPE,
-                    stderr=self._errors,
-                    bufsize=0,
-                    pass_fds=self._descriptors,
-                    env=_environment(),
-                    start_new_session=True,  # Ctrl-C in a terminal is for the parent; and a group can be ended whole
-                )
-            process.sacrifice(self._process.pid)
+            waiting = None if self._spare is None else self._spare.take()
+            if waiting is None or not _hand_over(waiting, request):
+                # A file in memory, not a pipe: a child that does not read cannot make its parent wait.
+                with process.file_in_memory("request") as stdin:
+                    stdin.write(request)
+                    stdin.seek(0)
+                    waiting = start(self._child, stdin, self._errors, self._descriptors)
+                process.sacrifice(waiting.pid)
+            self._process = waiting
             self._output = opened.enter_context(self._process.stdout)  # type: ignore[arg-type]  # a pipe, see above
             self._opened = opened.pop_all()
 
@@ -267,6 +268,54 @@ class ChildProcess(Generic[Request, Progress, Outcome]):
             os.killpg(self.pid, number)
 
 
+def start(
+    child: Child[Any, Any, Any],
+    stdin: BinaryIO | int,
+    errors: BinaryIO | None = None,
+    descriptors: Sequence[int] = (),
+    *,
+    arguments: Sequence[str] = (),
+) -> subprocess.Popen[bytes]:
+    """Start a child's module; for `ChildProcess` and `Spare`.
+
+    Raises:
+        OSError: Too many processes or open files, or no memory.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", child.module, *arguments],
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        bufsize=0,
+        pass_fds=descriptors,
+        env=_environment(),
+        start_new_session=True,  # Ctrl-C in a terminal is for the parent; and a group can be ended whole
+    )
+
+
+def _hand_over(waiting: subprocess.Popen[bytes], request: bytes) -> bool:
+    """Give a process that waits its request; False: it has ended, and is done with."""
+    assert waiting.stdin is not None  # a pipe, see `Spare`
+    try:
+        if len(request) <= select.PIPE_BUF:  # else it might make this one wait
+            waiting.stdin.write(request)
+            waiting.stdin.close()
+            return True
+    except BrokenPipeError:
+        pass
+    end(waiting)
+    return False
+
+
+def end(waiting: subprocess.Popen[bytes]) -> None:
+    """End a process that has got no request: there is nothing that it could lose."""
+    waiting.kill()
+    waiting.wait()
+    for pipe in (waiting.stdin, waiting.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
 def _environment() -> dict[str, str]:
     """Return the child's environment: its modules come from where ours do, not from the current folder.
 
@@ -281,7 +330,9 @@ def _environment() -> dict[str, str]:
 
 
 def serve(
-    child: Child[Request, Progress, Outcome], work: Callable[[Request, Callable[[Progress], None]], Outcome]
+    child: Child[Request, Progress, Outcome],
+    work: Callable[[Request, Callable[[Progress], None]], Outcome],
+    load: Callable[[str], None] | None = None,
 ) -> NoReturn:
     """Do what the parent asks for, tell it the outcome, and end the process.
 
@@ -289,6 +340,8 @@ def serve(
         child: Which child this is.
         work: Gets the request and a function that tells progress, from any thread; imports heavy libraries itself, so
             that this process has stepped back before. What it raises becomes the parent's error.
+        load: Imports what the work will need, where this process was started before there is a request; see `Spare`.
+            It gets the argument with which that was done.
     """
     output, lock = process.take_output(), threading.Lock()
 
@@ -305,9 +358,21 @@ def serve(
         except BrokenPipeError:  # nobody listens any more
             os._exit(1)
 
-    given = json.load(sys.stdin)
+    early = load is not None and len(sys.argv) > 1
+    if early and load is not None:
+        process.step_back(child.niceness)
+        with contextlib.suppress(Exception):  # the work will say what is missing
+            load(sys.argv[1])
+            kinds: tuple[Any, ...] = (child.request, child.progress, child.outcome)
+            for kind in kinds:
+                _adapter(kind)
+    request = sys.stdin.read()
+    if not request:  # nobody needs this process any more
+        os._exit(0)
+    given = json.loads(request)
     process.die_with_parent(given["parent"])
-    process.step_back(child.niceness)
+    if not early:
+        process.step_back(child.niceness)
     if given["memory"] is not None:
         process.limit_memory(given["memory"])
     logging.basicConfig(level=logging.WARNING, format=f"{child.name}: %(message)s")

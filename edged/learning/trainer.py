@@ -9,7 +9,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from edged.errors import EdgedError, RefusedError
 from edged.jobs.process import serve
@@ -17,6 +17,7 @@ from edged.learning.request import TRAINER, Outcome, Progress, TrainingRequest
 
 if TYPE_CHECKING:
     from edged.learning.request import Choose
+    from edged.vision.network import Runtime
 
 _TELL_S = 0.1
 """Least time between two messages of the same stage."""
@@ -54,5 +55,20 @@ def run_child(request: TrainingRequest, tell: Callable[[Progress], None], choose
     return run_here(request, tell_now_and_then, choose)
 
 
+def load(runtime: str) -> None:
+    """Import all that a training needs, before there is one.
+
+    Args:
+        runtime: The interpreter that it will use, see `TrainingRequest.runtime`.
+    """
+    gc.disable()
+    from edged.learning import pipeline  # noqa: F401 - for what it imports
+    from edged.vision.flatbuffer import schema
+    from edged.vision.network import import_runtime
+
+    schema()
+    import_runtime(cast("Runtime", runtime))
+
+
 if __name__ == "__main__":
-    serve(TRAINER, run_child)
+    serve(TRAINER, run_child, load)

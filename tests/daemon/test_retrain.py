@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import shutil
 import subprocess
@@ -334,7 +336,9 @@ def test_a_slow_camera_does_not_hold_the_new_model_up(device: Daemon, client: Cl
     assert model_id(client) == new
 
 
-def test_no_process_outlives_a_training(device: Daemon, client: Client) -> None:
+def test_no_process_outlives_a_training(daemon: Callable[..., Daemon], client: Client, tmp_path: Path) -> None:
+    make_album(tmp_path / "state" / "images", 12)
+    device = daemon(RETRAIN + "ready_s = 0\n")
     assert retrain(client).status == "succeeded"
     assert device.process is not None
     daemon_process = psutil.Process(device.process.pid)
@@ -346,6 +350,28 @@ def test_no_process_outlives_a_training(device: Daemon, client: Client) -> None:
     started = daemon_process.children(recursive=True)
     assert device.stop() == 0
     assert all(has_ended(one) for one in started)
+
+
+def test_a_trainer_waits_for_the_next_training(device: Daemon, client: Client) -> None:
+    """After an image has got a label, and after a training; and it ends with the daemon."""
+    assert device.process is not None
+    daemon_process = psutil.Process(device.process.pid)
+    assert not daemon_process.children()
+    data = picture(LABELS[0], 900)
+    sha256 = hashlib.sha256(data).hexdigest()
+    client.command("dut", "image", {"label": LABELS[0], "sha256": sha256, "jpeg": base64.b64encode(data).decode()})
+    for seed in range(2):
+        wait_until(daemon_process.children, what="a process that waits")
+        (process,) = daemon_process.children()
+        job_id = client.command("dut", "retrain", {"seed": seed}).id
+        (*_, last) = client.jobs(job_id)
+        assert last.status == "succeeded", last.error
+        assert f"training {job_id} runs in process {process.pid}\n" in device.log
+        assert has_ended(process)
+    wait_until(daemon_process.children, what="a process that waits")
+    (process,) = daemon_process.children()
+    assert device.stop() == 0
+    assert has_ended(process)
 
 
 def test_only_the_last_versions_stay(daemon: Callable[..., Daemon], client: Client, tmp_path: Path) -> None:

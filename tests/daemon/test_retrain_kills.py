@@ -66,7 +66,7 @@ def check_live(client: Client, known: set[str]) -> str:
 def test_fifty_kills_at_random_points(daemon: Callable[..., Daemon], client: Client, tmp_path: Path) -> None:
     dice = random.Random(20)
     images = make_album(tmp_path / "state" / "images", 8)
-    device = daemon("[retrain]\nkeep_frames = false\nbatch = 16\nmin_accuracy = 0.0\ntolerance = 0.3\n")
+    device = daemon("[retrain]\nkeep_frames = false\nready_s = 0\nbatch = 16\nmin_accuracy = 0.0\ntolerance = 0.3\n")
     store = Store(device.state_dir)
     known = {store.current("mobilenet_v2").id}
     stages: set[str | None] = set()

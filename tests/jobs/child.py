@@ -145,5 +145,22 @@ def _do_abort(_: Order, __: Callable[[Step], None]) -> None:
     os.abort()
 
 
+LOADED: list[str] = []
+"""What this process was started with before there was a request."""
+
+
+def load(argument: str) -> None:
+    """Note the argument; "slow" takes for ever, "broken" fails."""
+    LOADED.append(argument)
+    if argument == "slow":
+        time.sleep(300)
+    if argument == "broken":
+        raise ImportError(argument)
+
+
+def _do_tell_loaded(order: Order, tell: Callable[[Step], None]) -> dict[str, Any]:
+    return {"loaded": LOADED, "pid": os.getpid(), "nice": os.nice(0)}
+
+
 if __name__ == "__main__":
-    serve(CHILD, work)
+    serve(CHILD, work, load)
