@@ -1,8 +1,8 @@
 """Labels that look wrong: what each image looks like to all others, and how likely its label is wrong. Pure numpy.
 
 Every image is judged by a classifier that was made of all images but it and its near duplicates. That is kernel ridge
-regression, which gives all of these classifiers with one inverse of a matrix. Then two numbers are fitted to what they
-say: how much their scores mean, and the share of wrong labels. They turn a score into a probability, so that a set
+regression, which gives all of these classifiers with one factorisation of a matrix. Then two numbers are fitted to what
+they say: how much their scores mean, and the share of wrong labels. They turn a score into a probability, so that a set
 without wrong labels has few doubtful images, however hard its labels are to tell apart.
 
 A mistake that is made for many alike images at once (a folder of sunflowers as roses) is not found: they judge each
@@ -45,7 +45,11 @@ _GREATEST_WEIGHT = 20.0
 _GREATEST_SHARE = 0.3
 """Of wrong labels: where labels are hard to tell apart at all, more of them would only seem to be wrong."""
 _SCALES = np.geomspace(0.1, 100.0, 61)
+_STRIDE = 4
+"""Every fourth scale is tried first, and then those around the best of them."""
 _ROUNDS = 60
+_ROWS_OF_MEDIAN = 250
+_SMALL_TRIANGLE = 64
 _HALF = 0.5
 """Images of either kind that are taken to have been seen before any: the share is never quite 0 (Jeffreys)."""
 
@@ -126,20 +130,42 @@ def _judge_part(
     count = len(labels)
     matrix = points @ points.T
     np.clip(2 - 2 * matrix, 0, None, out=matrix)  # squared distances
-    typical = float(np.median(matrix[~np.eye(count, dtype=bool)])) if count > 1 else 0.0
+    typical = _typical(matrix) if count > 1 else 0.0
     np.exp(matrix * (-1 / (_WIDTH * typical if typical > 0 else 1.0)), out=matrix)
     of_label = np.bincount(labels, minlength=classes)
     weights = np.minimum(count / (np.count_nonzero(of_label) * np.maximum(of_label, 1)), _GREATEST_WEIGHT)[labels]
     matrix[np.diag_indices(count)] += (_RIDGE / weights).astype(np.float32)
     targets = np.eye(classes, dtype=np.float32)[labels]
     mean = (weights @ targets / weights.sum()).astype(np.float32)
-    inverse = np.linalg.inv(matrix)
-    alpha = inverse @ (targets - mean)
-    residuals = alpha / np.diag(inverse)[:, np.newaxis]
+    # The inverse is FᵀF for the inverse F of the Cholesky factor, and only a few of its entries are needed.
+    factor = _inverse_of_triangle(np.linalg.cholesky(matrix))
+    alpha = factor.T @ (factor @ (targets - mean))
+    residuals = alpha / np.einsum("ij,ij->j", factor, factor)[:, np.newaxis]
     for group in np.flatnonzero(np.bincount(ids) > 1):
         members = np.flatnonzero(ids == group)
-        residuals[members] = np.linalg.solve(inverse[np.ix_(members, members)], alpha[members])
+        own = factor[:, members]
+        residuals[members] = np.linalg.solve(own.T @ own, alpha[members])
     return np.asarray(targets - residuals, np.float32)
+
+
+def _typical(squared: NDArray[np.float32]) -> float:
+    """Return the median of squared distances (n, n) between different images; of many, of some rows."""
+    rows = np.arange(0, len(squared), max(1, len(squared) // _ROWS_OF_MEDIAN))
+    some, other = squared[rows], np.ones((len(rows), len(squared)), bool)
+    other[np.arange(len(rows)), rows] = False
+    return float(np.median(some[other]))
+
+
+def _inverse_of_triangle(lower: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the inverse of a lower triangular matrix, by halves: nearly all of the work is multiplying matrices."""
+    half = len(lower) // 2
+    if len(lower) <= _SMALL_TRIANGLE:
+        return np.asarray(np.linalg.inv(lower), np.float32)
+    inverse = np.zeros_like(lower)
+    inverse[:half, :half] = _inverse_of_triangle(lower[:half, :half])
+    inverse[half:, half:] = _inverse_of_triangle(lower[half:, half:])
+    inverse[half:, :half] = -(inverse[half:, half:] @ lower[half:, :half]) @ inverse[:half, :half]
+    return inverse
 
 
 def doubt(
@@ -159,8 +185,16 @@ def doubt(
     count, classes = scores.shape
     rows = np.arange(count)
     unsure = np.ones(count, bool) if right is None else ~right
-    fitted = (_fit_share(_softmax(scale * scores), labels, unsure) for scale in _SCALES)
-    _, share, odds = max(fitted, key=lambda one: one[0])
+
+    def likelihood(place: int) -> float:
+        return _fit_share(_softmax(_SCALES[place] * scores), labels, unsure)[0]
+
+    likely = {place: likelihood(place) for place in range(0, len(_SCALES), _STRIDE)}
+    around = max(likely, key=likely.__getitem__)
+    near = range(max(0, around - _STRIDE + 1), min(len(_SCALES), around + _STRIDE))
+    likely |= {place: likelihood(place) for place in near if place != around}
+    odds = _softmax(_SCALES[max(likely, key=likely.__getitem__)] * scores)
+    share = _fit_share(odds, labels, unsure)[1]
     own = odds[rows, labels]
     wrong = np.where(unsure, _wrong(own, share, classes), 0.0)
     others = odds.copy()
@@ -170,8 +204,8 @@ def doubt(
 
 def _fit_share(
     odds: NDArray[np.float64], labels: NDArray[np.integer[Any]], unsure: NDArray[np.bool_]
-) -> tuple[float, float, NDArray[np.float64]]:
-    """Return the log-likelihood of the labels, the share of wrong ones, and the odds as they were given."""
+) -> tuple[float, float]:
+    """Return the log-likelihood of the labels, and the share of wrong ones."""
     count, classes = odds.shape
     own = odds[np.arange(count), labels]
     share = 0.05
@@ -179,7 +213,7 @@ def _fit_share(
         share = min((_wrong(own[unsure], share, classes).sum() + _HALF) / (count + 2 * _HALF), _GREATEST_SHARE)
     mixed = (1 - share) * own[unsure] + share * (1 - own[unsure]) / (classes - 1)
     told = np.log(np.maximum(mixed, 1e-300)).sum() + _HALF * np.log(share * (1 - share))
-    return float(told), float(share), odds
+    return float(told), float(share)
 
 
 def likely_wrong(odds: NDArray[np.float64], labels: NDArray[np.integer[Any]], share: float) -> NDArray[np.float64]:
