@@ -32,6 +32,7 @@ from edged.learning.stages import Stages, Tell
 from edged.learning.step import Step, step_from
 from edged.learning.tensorboard import Curves
 from edged.store import Bundle, Store, read_bundle
+from edged.vision.graph import read_graph
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,6 +104,7 @@ class _Training:
             calibration = crossed.calibration()
             head = made.head if calibration is None else made.head.divided(calibration.temperature)
             model = export(backbone.model, head, splits.train.features)
+            read_graph(model)  # once: two threads need it at the same time
             strange = beside.submit(self._familiarity, selection, kept, backbone, head, crossed.logits(calibration))
             self._curves.add_graph(model)
             if calibration is not None:
@@ -160,6 +162,7 @@ class _Training:
             head = step.calibrated(fitted)
         with stage("export"):
             model = export(backbone.model, head, train.features)
+            read_graph(model)  # once: two threads need it at the same time
             # Beside the next stage: a second core may be idle.
             beside = self._stack.enter_context(ThreadPoolExecutor(1))
             check = beside.submit(judging.spot_check, model, backbone, test)
