@@ -204,7 +204,7 @@ class Store:
         """Return what `rollback` would go back to, None where there is nothing."""
         with self._lock.reading():
             history = self._read_history(configured)
-            place = self._previous(history)
+            place = self._previous(history, self._current_place(history))
             return None if history is None or place is None else self._library.version(history.ids[place])
 
     def promote(self, bundle: Bundle, configured: str, *, answers: bool = False) -> Bundle:
@@ -246,7 +246,7 @@ class Store:
         """
         with self._lock.writing():
             history = self._read_history(configured)
-            place = self._previous(history)
+            place = self._previous(history, self._current_place(history))
             if history is None or place is None:
                 raise ModelError(f"nothing to roll back to: {configured} runs as it was installed")
             previous = self._library.version(history.ids[place])
@@ -428,17 +428,21 @@ class Store:
 
     def _keep(self, bundle: Bundle) -> Bundle:
         """Make sure that the bundle stands, intact, among the versions, with the signature that it came with."""
-        files = bundle_files(
-            bundle.read_model(),
-            bundle.labels,
-            bundle.manifest,
-            bundle.read_taught(),
-            bundle.read_familiarity(),
-            bundle.read_left_out(),
-        )
-        if (signature := bundle.read_signature()) is not None:
-            files[SIGNATURE] = signature.encode()
-        version = self._write_version(files)
+        model = bundle.read_model()
+        if bundle.path == self._versions / bundle.id:
+            version = bundle
+        else:
+            files = bundle_files(
+                model,
+                bundle.labels,
+                bundle.manifest,
+                bundle.read_taught(),
+                bundle.read_familiarity(),
+                bundle.read_left_out(),
+            )
+            if (signature := bundle.read_signature()) is not None:
+                files[SIGNATURE] = signature.encode()
+            version = self._write_version(files)
         version.path.touch()  # promoted now: pruned last
         return version
 
@@ -472,9 +476,13 @@ class Store:
         places = range(len(history.ids)) if history is not None else range(0)
         return next((at for at in reversed(places) if history and self._library.is_intact(history.ids[at])), None)
 
-    def _previous(self, history: History | None) -> int | None:
-        """Return the index in the history of what a rollback takes: undamaged, and another than runs; None: none."""
-        current = self._current_place(history)
+    def _previous(self, history: History | None, current: int | None) -> int | None:
+        """Return the index in the history of what a rollback takes: undamaged, and another than runs; None: none.
+
+        Args:
+            history: What ran.
+            current: `_current_place`.
+        """
         if history is None or current is None:
             return None
         older = (at for at in reversed(range(current)) if history.ids[at] != history.ids[current])
@@ -483,7 +491,8 @@ class Store:
     def _needed(self) -> list[str]:
         """Return the ids of what runs and of what a rollback would take."""
         history = self._read_history(None)
-        places = [self._current_place(history), self._previous(history)]
+        current = self._current_place(history)
+        places = [current, self._previous(history, current)]
         return [history.ids[at] for at in places if history is not None and at is not None]
 
     def _go_back(self, history: History, place: int) -> None:
