@@ -158,7 +158,7 @@ class Device:
         with (folder / "edged.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "edged", "run", "--config", configuration],
-                stdout=log, stderr=log, env=environment,
+                stdout=log, stderr=log, env=environment, cwd=folder,  # Python looks into the current folder first
             )  # fmt: skip
         self._wait_for("info", lambda _: True)
 
