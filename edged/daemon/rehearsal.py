@@ -48,18 +48,22 @@ class Rehearsal:
         """Return the kept frames, RGB; empty where no camera has delivered one yet."""
         return [image for frames in list(self._frames.values()) for image in list(frames)]
 
-    def run(self, engine: Engine) -> None:
-        """Let an engine that answers no frame yet classify the kept ones, in turn, as often as a probation is long.
+    def run(self, engine: Engine, count: int = PROBATION_FRAMES) -> None:
+        """Let an engine that answers no frame yet classify the kept ones, in turn.
 
         The very first invocation is on plain grey: it packs weights and takes far longer than the others, and where no
         camera has delivered a frame yet it is the only one.
+
+        Args:
+            engine: The engine.
+            count: So often; as often as a probation is long, unless it has been tried already.
 
         Raises:
             ModelError: An invocation has failed.
         """
         engine.invoke(np.full((engine.network.height, engine.network.width, 3), 127, np.uint8))
         kept = self.frames()
-        for image in islice(cycle(kept), PROBATION_FRAMES if kept else 0):
+        for image in islice(cycle(kept), count if kept else 0):
             engine.invoke(engine.prepare(image), image)
 
 

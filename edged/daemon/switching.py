@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from edged.daemon.engine import Engine, load_engine
 from edged.daemon.loop import PROBATION_FRAMES, FrameLoop, Swap
+from edged.daemon.rehearsal import KEPT
 from edged.errors import ConfigError, EdgedError, ModelError, RefusedError
 from edged.store import MODEL
 
@@ -96,7 +97,8 @@ class ModelSwitch:
 
         Args:
             bundle: Which.
-            made_here: The trainer has made it just now and has classified images with it, which is its examination.
+            made_here: The trainer has made it just now and has classified images with it, which is its examination and
+                most of its rehearsal.
             instead_of: Id of the version that must answer until now, because the bundle was compared with it; None:
                 whichever does.
             patience_s: How long this waits for the end of the new model's probation on live frames.
@@ -119,7 +121,7 @@ class ModelSwitch:
                 raise RefusedError(f"{now.name} ({now.id}) answers by now, and goes on; {compared}")
             if not made_here:
                 self._examine(bundle)
-            engine = self._load(bundle)
+            engine = self._load(bundle, KEPT if made_here else PROBATION_FRAMES)
             version = self._store.promote(bundle, name, answers=True)
             if version.path != bundle.path:
                 engine = replace(engine, bundle=replace(version, labels=engine.bundle.labels))
@@ -168,10 +170,10 @@ class ModelSwitch:
         except ModelError as error:
             raise ModelError(f"model {bundle.id} fails ({error}); the old one goes on") from error
 
-    def _load(self, bundle: Bundle) -> Engine:
+    def _load(self, bundle: Bundle, frames: int = PROBATION_FRAMES) -> Engine:
         engine = open_engine(bundle, self._settings, self._store)
         try:
-            self._rehearsal.run(engine)
+            self._rehearsal.run(engine, frames)
         except ModelError as error:
             raise ModelError(f"model {bundle.id} fails ({error}); the old one goes on") from error
         return engine

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SPOT_CHECKS = 8
 """So many images go through the whole exported graph, see `spot_check`."""
+FEWER_SPOT_CHECKS = 3
+"""The same where the model that answers has just been checked so and only its weights are others, see `step`."""
 
 
 def scores_of(model: bytes, backbone: Backbone, examples: Examples) -> Vector:
@@ -29,8 +31,14 @@ def scores_of(model: bytes, backbone: Backbone, examples: Examples) -> Vector:
     return HeadNetwork(model, runtime=backbone.runtime).scores(features)
 
 
-def spot_check(model: bytes, backbone: Backbone, examples: Examples) -> int:
+def spot_check(model: bytes, backbone: Backbone, examples: Examples, most: int = SPOT_CHECKS) -> int:
     """Run whole images through the whole exported graph and compare with the head alone, score for score.
+
+    Args:
+        model: The exported file.
+        backbone: The network below its head.
+        examples: The images.
+        most: So many of them at most.
 
     Returns:
         How many images were checked.
@@ -41,7 +49,7 @@ def spot_check(model: bytes, backbone: Backbone, examples: Examples) -> int:
     outputs = read_graph(model).outputs
     network = Network(model, runtime=backbone.runtime, crop=backbone.crop, outputs=outputs)
     head = HeadNetwork(model, runtime=backbone.runtime)
-    count = min(SPOT_CHECKS, len(examples.images))
+    count = min(most, len(examples.images))
     checked = 0
     for index in np.linspace(0, len(examples.images) - 1, count).astype(int) if count else ():
         try:

@@ -165,7 +165,7 @@ class _Training:
             read_graph(model)  # once: two threads need it at the same time
             # Beside the next stage: a second core may be idle.
             beside = self._stack.enter_context(ThreadPoolExecutor(1))
-            check = beside.submit(judging.spot_check, model, backbone, test)
+            check = beside.submit(judging.spot_check, model, backbone, test, judging.FEWER_SPOT_CHECKS)
         with stage("evaluation"):
             step.look_at_new(kept, backbone)
             scores, logits = judging.scores_of(model, backbone, test), head.logits(test.features, backbone.affine)
@@ -173,9 +173,13 @@ class _Training:
             accepted = step.judge(model, test, scores, logits, request.hyperparameters)
             if accepted.verdict.verdict != "promoted":
                 return None
-            told = self._told(selection, backbone, test, scores, judged, check.result())
             familiarity, doubtful = step.familiarity(kept, backbone, head), step.doubtful(kept, backbone)
-        before = evaluate(logits, test.labels)
+            self._stack.callback(self._curves.close)
+            for epoch in fitted.history:
+                self._curves.add(epoch)
+            self._curves.add_graph(model)
+            before = evaluate(logits, test.labels)
+            told = self._told(selection, backbone, test, scores, judged, check.result())
         told = told.model_copy(
             update={
                 "accuracy": report.accuracy(judged, before, None, accepted),
@@ -184,10 +188,6 @@ class _Training:
             }
         )
         told = report.with_what_is_known(step.report(told), None, familiarity, self._choice)
-        self._stack.callback(self._curves.close)
-        for epoch in fitted.history:
-            self._curves.add(epoch)
-        self._curves.add_graph(model)
         left_out = step.left_out.with_tested(_on_test_side(selection), scores)
         return self._written(model, selection, backbone, told, familiarity, left_out)
 

@@ -82,6 +82,7 @@ def test_one_more_image_is_a_step_and_the_report_says_what_it_took_over(
     assert report.taken_over is not None
     assert (report.taken_over.version, report.taken_over.images) == (old.name, 1)
     assert report.taken_over.parts == PARTS
+    assert report.spot_checks == 3
     assert (report.training, report.calibration) == (before.training, before.calibration)
     assert report.accuracy is not None
     assert before.accuracy is not None

@@ -329,7 +329,7 @@ class Device:
         self._config.write_text(
             f'[device]\nid = "{DEVICE}"\n[storage]\nstate_dir = "{self.state}"\n[model]\nthreads = 1\n'
             f'[mqtt]\nurl = "mqtt://127.0.0.1:{port}"\n[telemetry]\ninterval_s = 1\n'
-            f"[retrain]\nkeep_frames = false\n{cameras}{more}"
+            f"[retrain]\nkeep_frames = false\nready_s = 0\n{cameras}{more}"
         )
         self._read = 0
 
