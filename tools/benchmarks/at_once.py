@@ -4,8 +4,9 @@
 
 Each album is taught to a daemon of its own, which goes on classifying a test pattern; then, again and again, a labeled
 image is pushed and `retrain` is sent, as `edgectl` does. The time is that between the command and the job's end as a
-subscriber of a real Mosquitto sees them: the start of the trainer's process, the new image's bottleneck, the training,
-the comparison with the model that answers, and the change of models are all in it.
+subscriber of a real Mosquitto sees them: the new image's bottleneck, the training, the comparison with the model that
+answers, and the change of models are all in it. The trainer's process was started when the image came, a second before,
+or earlier (`retrain.ready_s`); its start is in the processor time.
 """
 
 from __future__ import annotations
