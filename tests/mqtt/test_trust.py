@@ -104,7 +104,7 @@ FORGED: dict[str, tuple[Callable[[], bytes], str]] = {
     "of another command's name": (lambda: signed(body(), name="status"), NOT_OF_THIS),
     "for another device": (lambda: signed(body(), target="d2"), NOT_OF_THIS),
     "for all, sent to one": (lambda: signed(body(), target="all"), NOT_OF_THIS),
-    "altered arguments": (lambda: altered(signed(body(quality=50)), b"50", b"60"), NOT_OF_THIS),
+    "altered arguments": (lambda: altered(signed(body(quality=50)), b'"quality":50', b'"quality":60'), NOT_OF_THIS),
     "altered id": (lambda: altered(signed(body()), b'"a1"', b'"a2"'), NOT_OF_THIS),
     "altered time": (lambda: altered(signed(body()), b"+00:00", b"+00:01"), NOT_OF_THIS),
     "only a space more": (lambda: altered(signed(body()), b',"args"', b', "args"'), NOT_OF_THIS),
