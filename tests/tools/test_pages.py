@@ -55,7 +55,7 @@ def test_readme_s_tables_are_made_of_their_json(tmp_path: Path) -> None:
     render("readme.py", "--out", tmp_path / "README.md")
     readme = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert (REPOSITORY / "README.md").read_text(encoding="utf-8") == readme, "run tools/reports/readme.py again"
-    assert readme.count("<!-- end of ") == 10
+    assert readme.count("<!-- end of ") == 11
 
 
 def test_another_number_in_the_json_is_another_page(tmp_path: Path) -> None:

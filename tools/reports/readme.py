@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import taught
 
-from benchmarks import faults, fuzz, gate, together
+from benchmarks import at_once, faults, fuzz, gate, together
 from benchmarks.keras_recipes import LONG, Share
 from benchmarks.live import table
 from benchmarks.retrain import keras_table
@@ -54,11 +54,13 @@ def main() -> int:
     fleet = json.loads((HERE / "fleet.json").read_text(encoding="utf-8"))
     fuzzed = json.loads((HERE / "fuzz.json").read_text(encoding="utf-8"))
     shared = json.loads((HERE / "together.json").read_text(encoding="utf-8"))
+    after_one = json.loads((HERE / "at_once.json").read_text(encoding="utf-8"))
     parts = {
         "together": [*together.table(shared), "", *together.sentences(shared)],
         "private": list(together.private_table(shared)),
         "fuzz": [*fuzz.table(fuzzed), "", *fuzz.sentences(fuzzed)],
         "retrain": retrain(runs),
+        "once": at_once.table(after_one).splitlines(),
         "keras": keras(runs),
         "live": table(live).splitlines(),
         "faults": faults.table(json.loads((HERE / "faults.json").read_text(encoding="utf-8"))).splitlines(),
