@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import overload
@@ -113,79 +112,44 @@ def look(client: Client, choice: Choice | None, *, live: bool = False) -> Fleet:
     if live:
         filters += [f"{choice.level}/{kind}/{command_id}" for kind in ("ack", "job")]
     with client.subscribe(*filters, qos=0) as subscription:
-        asking = _Asking(client, fleet, command_id)
         kept = False
         for message in subscription.drain(quiet_s=QUIET_S, limit_s=client.timeout_s):
             kept = kept or message.retained
             fleet.take(message)
-            if live:
-                asking.follow(message)
         if not kept and not exact:
             _call(client, fleet, subscription)
         elif live:
-            asking.finish(subscription)
+            _ask(client, fleet, subscription, command_id)
     return fleet
 
 
-class _Asking:
-    """Has those online tell their telemetry anew; the rest of what they say stands at the broker.
+def _ask(client: Client, fleet: Fleet, subscription: Subscription, command_id: str) -> None:
+    """Have those online tell their telemetry anew; the rest of what they say stands at the broker.
 
-    A large fleet is asked a part at a time, from when its first devices are known on: where all answer at once, all are
-    late. Whose telemetry has come by itself meanwhile is not asked.
+    A large fleet is asked a part at a time: where all answer at once, all are late. Whose telemetry has come by itself
+    meanwhile is not asked.
     """
-
-    def __init__(self, client: Client, fleet: Fleet, command_id: str) -> None:
-        self._client = client
-        self._fleet = fleet
-        self._command_id = command_id
-        self._known: deque[str] = deque()
-        self._asked: set[str] = set()
-        self._next_at = 0.0
-
-    def follow(self, message: Incoming) -> None:
-        """Look what a message, which the fleet has taken, says of who is to be asked, and ask some of them."""
-        known = self._fleet.devices.get(message.device)
-        if known is None:
-            return
-        if message.levels == ("info",):
-            self._known.append(known.id)
-        elif len(message.levels) == 2 and _ends(message, known):
-            known.answered = True
-        self._ask_some()
-
-    def finish(self, subscription: Subscription) -> None:
-        """Ask all others who are online, and wait for the answers, a few seconds at most."""
-        online = self._fleet.ids(online=True)
-        self._known.extend(online)
-        end = time.monotonic() + self._limit_s()
-        silent = {device for device in online if not self._fleet.devices[device].answered}
-        while silent and (now := time.monotonic()) < end:
-            self._ask_some()
-            until = min(end, self._next_at) if self._known else end
-            if (message := subscription.get(until - now)) is not None:
-                self._fleet.take(message)
-                self.follow(message)
-                if message.device in silent and self._fleet.devices[message.device].answered:
-                    silent.discard(message.device)
-        for message in subscription.drain(quiet_s=0.1, limit_s=0.3):
-            self._fleet.take(message)
-
-    def _ask_some(self) -> None:
-        now = time.monotonic()
-        if now < self._next_at:
-            return
-        self._next_at = now + _PART_S
-        limit_s = self._limit_s()
-        asked = 0
-        while self._known and asked < _PART:
-            device = self._fleet.devices[self._known.popleft()]
-            if device.online and not device.answered and device.id not in self._asked:
-                self._asked.add(device.id)
-                _send(self._client, _question(device), [device.id], self._command_id, limit_s)
-                asked += 1
-
-    def _limit_s(self) -> float:
-        return min(self._client.timeout_s, _LIVE_S + _EACH_S * len(self._fleet.devices))
+    to_ask = fleet.ids(online=True)
+    limit_s = min(client.timeout_s, _LIVE_S + _EACH_S * len(to_ask))
+    end = time.monotonic() + limit_s
+    silent = {device for device in to_ask if not fleet.devices[device].answered}
+    while silent and time.monotonic() < end:
+        part, to_ask = to_ask[:_PART], to_ask[_PART:]
+        for device in part:
+            if device in silent:
+                _send(client, _question(fleet.devices[device]), [device], command_id, limit_s)
+        until = min(end, time.monotonic() + _PART_S) if to_ask else end
+        while silent and (message := subscription.get(until - time.monotonic())) is not None:
+            fleet.take(message)
+            known = fleet.devices.get(message.device)
+            if known is None:
+                continue
+            if len(message.levels) == 2 and _ends(message, known):
+                known.answered = True
+            if known.answered:
+                silent.discard(known.id)
+    for message in subscription.drain(quiet_s=0.1, limit_s=0.3):
+        fleet.take(message)
 
 
 def _ends(message: Incoming, device: Device) -> bool:
