@@ -82,7 +82,7 @@ class StatusArgs(Args):
 class TelemetryArgs(Args):
     """`cmd/telemetry`: publish the newest telemetry now; done when the ack says accepted, there is no job.
 
-    For a look at a large fleet: info and model stand at the broker, and this costs a third of what `status` does.
+    For a look at a large fleet: info and model stand at the broker, and this is one message and an ack, not six.
     """
 
     command = "telemetry"

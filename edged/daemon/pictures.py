@@ -75,5 +75,5 @@ class Pictures:
                     self._topics.publish(frame.camera, encode_jpeg(frame.image, _QUALITY, longest=_LONGEST))
                 except EdgedError as error:
                     self._failures.log("camera %s: no picture: %s", frame.camera, error)
-        except Exception:
+        except Exception:  # the top of a thread
             log.exception("pictures have failed; frames go on without them")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edged.images import LabeledImage
+    from edged.learning.doubtful import Contradiction
 
 _MOST = 500
 _MOST_NEAR = 3
@@ -114,15 +115,7 @@ def doubtful_labels(
         odds[own[:, np.newaxis], learned] = doubts.odds
         wrong[own], looks_like[own], share = doubts.wrong, learned[doubts.looks_like], doubts.share
     twice = contradictions(label_of, groups, odds, right)
-    told = [
-        _doubtful(
-            images[one.image],
-            labels[one.looks_like],
-            _confidence(odds[one.image], int(label_of[one.image]), one.looks_like),
-            [images[number] for number in one.near],
-        )
-        for one in twice
-    ]
+    told = _told_twice(twice, images, labels, odds)
     others = np.setdiff1d(own[~right[own]], np.array([one.image for one in twice], np.intp))
     others = others[np.argsort(-wrong[others], kind="stable")]
     named = int(np.count_nonzero(wrong[others] > NAMED))
@@ -168,15 +161,7 @@ def carried_on(
     label_of = np.array([labels.index(image.label) for image in anew], np.intp)
     right = np.array([image.confirmed for image in anew], bool)
     twice = contradictions(label_of, [image.group_id for image in anew], odds, right)
-    told = [
-        _doubtful(
-            anew[one.image],
-            labels[one.looks_like],
-            _confidence(odds[one.image], int(label_of[one.image]), one.looks_like),
-            [anew[number] for number in one.near],
-        )
-        for one in twice
-    ]
+    told = _told_twice(twice, anew, labels, odds)
     wrong = likely_wrong(odds, label_of, before.share or _NO_SHARE)
     others = odds.copy()
     others[np.arange(len(anew)), label_of] = -1.0
@@ -193,6 +178,21 @@ def carried_on(
             "right": sum(image.confirmed for image in images),
         }
     )
+
+
+def _told_twice(
+    twice: Sequence[Contradiction], images: Sequence[LabeledImage], labels: Sequence[str], odds: NDArray[np.float64]
+) -> list[DoubtfulImage]:
+    """Tell of images that show the same as others under another label; `odds` as for `contradictions`."""
+    return [
+        _doubtful(
+            images[one.image],
+            labels[one.looks_like],
+            _confidence(odds[one.image], labels.index(images[one.image].label), one.looks_like),
+            [images[number] for number in one.near],
+        )
+        for one in twice
+    ]
 
 
 def _doubtful(
