@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edged.contract.commands import COMMANDS, Args, Command
@@ -36,6 +36,8 @@ class Watcher:
 
     def __init__(self, port: int, prepare: Callable[[Client], object] = lambda _: None, qos: int = 0) -> None:
         self.seen: list[tuple[str, bytes, bool]] = []
+        self.duplicates: set[int] = set()
+        """Places in `seen` of what had the flag DUP: the broker had handed it out before, or believed so."""
         self.ready = threading.Event()
         self.client = Client(CallbackAPIVersion.VERSION2)
         self.client.reconnect_delay_set(1, 1)
@@ -43,13 +45,18 @@ class Watcher:
         self.client.on_connect = lambda client, *_: client.subscribe("#", qos=qos)
         self.client.on_subscribe = lambda *_: self.ready.set()
         self.client.on_disconnect = lambda *_: self.ready.clear()
-        self.client.on_message = lambda _, __, m: self.seen.append((m.topic, m.payload, m.retain))
+        self.client.on_message = lambda _, __, message: self._take(message)
         self.client.connect_async(HOST, port)
         self.client.loop_start()
         assert self.ready.wait(PATIENCE_S)
 
     def of(self, topic: str) -> list[bytes]:
         return [payload for at, payload, _ in list(self.seen) if at == f"edged/{DEVICE}/{topic}"]
+
+    def once(self, topic: str) -> list[bytes]:
+        """What `of` says without duplicates, by the flag DUP."""
+        kept = [one for place, one in enumerate(list(self.seen)) if place not in self.duplicates]
+        return [payload for at, payload, _ in kept if at == f"edged/{DEVICE}/{topic}"]
 
     def command(self, name: str, payload: bytes | dict[str, Any], *, retain: bool = False, to: str = DEVICE) -> None:
         body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
@@ -63,6 +70,11 @@ class Watcher:
         wait_for(lambda: len(self.of(f"ack/{id_}")) >= count, f"ack/{id_}")
         answer: dict[str, Any] = json.loads(self.of(f"ack/{id_}")[-1])
         return answer
+
+    def _take(self, message: MQTTMessage) -> None:
+        if message.dup:
+            self.duplicates.add(len(self.seen))
+        self.seen.append((message.topic, message.payload, message.retain))
 
     def close(self) -> None:
         """Leave the broker; a test may have done so before the fixture does."""

@@ -137,7 +137,9 @@ def test_one_node_of_three_is_killed_under_load_and_every_result_arrives(
     publisher.join()
     wait_for(lambda: running.backlog == 0, "all taken")
     wait_for(lambda: {json.loads(one) for one in seen.of("result/main")} == set(range(sent)), "every one of them")
-    in_order = list(dict.fromkeys(json.loads(one) for one in seen.of("result/main")))
+    # What the dead node had taken and was about to hand out, the others hand out 30 s later, in the midst of newer ones
+    # and with the flag DUP. That is the cluster's order; what has no such flag comes in the order of the link.
+    in_order = list(dict.fromkeys(json.loads(one) for one in seen.once("result/main")))
     assert in_order == sorted(in_order)
 
 
