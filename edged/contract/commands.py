@@ -35,7 +35,7 @@ ProfilePart = Literal["layers", "end_to_end", "online", "batch", "threads", "run
 class CommandMessage(BaseModel):
     """`cmd/<name>`, QoS 1, never retained; `replies` tells of a response topic and correlation data (MQTT 5)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     v: Literal[1] = 1
     """Version of the wire contract."""
@@ -63,7 +63,7 @@ class Args(BaseModel):
         urgent: It passes commands that wait, whoever sent them.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     command: ClassVar[str]
     max_bytes: ClassVar[int] = 64 * 1024

@@ -15,7 +15,7 @@ class Hyperparameters(BaseModel):
     A field's description is its help on the command lines.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     lr: float = Field(
         default=0.1,

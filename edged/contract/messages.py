@@ -25,10 +25,16 @@ def _need_what_is_always_there(schema: dict[str, Any]) -> None:
 
 
 class Message(BaseModel):
-    """What every message carries."""
+    """What every message carries.
+
+    A validator is built when the first message of its kind is read or written: edgectl knows dozens of kinds, and one
+    command of it meets two or three.
+    """
 
     # Whoever reads a message finds `v` and `ts` in it: that they need not be given when one is made is another matter.
-    model_config = ConfigDict(frozen=True, extra="ignore", json_schema_extra=_need_what_is_always_there)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", defer_build=True, json_schema_extra=_need_what_is_always_there
+    )
 
     v: Literal[1] = 1
     """Version of the wire contract."""
@@ -40,14 +46,20 @@ class Message(BaseModel):
         return self.model_dump_json(exclude_none=True).encode()
 
 
-class Score(BaseModel):
+class MessagePart(BaseModel):
+    """Base of what a message is made of. Validators are built when they are first needed: see `Message`."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class Score(MessagePart):
     """A label and its probability, 0..1."""
 
     label: str
     score: float
 
 
-class ResultLatency(BaseModel):
+class ResultLatency(MessagePart):
     """Milliseconds of one frame's way: read and decode, resize, network, and capture to hand-over to the broker."""
 
     capture: float
@@ -98,7 +110,7 @@ class CameraLabel(Message):
     """When that frame was captured, RFC 3339, UTC."""
 
 
-class Latency(BaseModel):
+class Latency(MessagePart):
     """Quantiles of `latency_ms.total` since the last telemetry message."""
 
     p50: float
@@ -107,7 +119,7 @@ class Latency(BaseModel):
     max: float
 
 
-class Drift(BaseModel):
+class Drift(MessagePart):
     """How far a camera's frames are from what the network was taught."""
 
     statistic: float
@@ -118,7 +130,7 @@ class Drift(BaseModel):
     """How many frames were looked at."""
 
 
-class Familiarity(BaseModel):
+class Familiarity(MessagePart):
     """How familiar the frames since the last telemetry message were, published as results or not."""
 
     mean: float
@@ -129,7 +141,7 @@ class Familiarity(BaseModel):
     """How many frames have a familiarity."""
 
 
-class Seen(BaseModel):
+class Seen(MessagePart):
     """What a camera showed last: the newest result since the last telemetry message, published or not."""
 
     label: str
@@ -173,7 +185,7 @@ class Telemetry(Message):
     """Names of those that stand (`alert/<name>`); absent where there is none."""
 
 
-class CameraInfo(BaseModel):
+class CameraInfo(MessagePart):
     """State of one camera."""
 
     source: str
@@ -183,10 +195,10 @@ class CameraInfo(BaseModel):
     height: int | None = None
 
 
-class PerformanceInfo(BaseModel):
+class PerformanceInfo(MessagePart):
     """What the machine is set to; what it does not tell is absent."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     l4t: str | None = None
     """Release of a Jetson's Linux: "32.7.6" is JetPack 4, 35 is JetPack 5, 36 is JetPack 6."""
@@ -223,7 +235,7 @@ class Info(Message):
     """What does not work as it should, a line each: "camera door: no frame for 5 s", "storage: …"."""
 
 
-class Fallback(BaseModel):
+class Fallback(MessagePart):
     """Why a bundle answers that was not the last to be chosen."""
 
     id: str
