@@ -22,7 +22,7 @@ QUIET_S = 0.5
 _LIVE_S = 3.0
 _EACH_S = 0.005
 """Each device more may take so much longer to answer: the broker hands out thousands of messages then."""
-_PART = 50
+_PART = 100
 """So many devices are asked together, …"""
 _PART_S = 0.1
 """…and the next ones so much later."""

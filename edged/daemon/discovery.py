@@ -80,7 +80,7 @@ class Discovery:
                 self._publish()
 
     def greet(self, payload: bytes) -> None:
-        """Publish it again when Home Assistant says that it has started; on the network thread."""
+        """Publish it again when Home Assistant says that it has started; on the link's thread."""
         with self._sending:
             if payload != b"online" or self._payload is None:
                 return

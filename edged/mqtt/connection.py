@@ -6,12 +6,11 @@ and the protocol version may differ from attempt to attempt.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import select
-import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -27,12 +26,15 @@ from edged.contract.replies import Reply
 from edged.errors import ConfigError
 from edged.mqtt import properties
 from edged.mqtt.broker import Broker
-from edged.mqtt.events import TAKEN_OVER, Acknowledged, Closed, Event, How, Opened, Received, Version
+from edged.mqtt.events import TAKEN_OVER, Acknowledged, Closed, Event, How, Opened, Reached, Received, Version
 from edged.mqtt.sockets import hang_up, send_at_once
+from edged.mqtt.waker import Waker
 
 log = logging.getLogger(__name__)
 
 KEEPALIVE_S = 30
+LOOK_S = 3
+"""How often a quiet connection looks whether a ping is due; a broker gives up after 1.5 times the above."""
 WINDOW = 100
 """Publishes in flight at most; the broker may ask for fewer (MQTT 5 Receive Maximum)."""
 MAX_INCOMING_BYTES = 16 * 2**20
@@ -40,7 +42,10 @@ MAX_INCOMING_BYTES = 16 * 2**20
 
 
 class Connection:
-    """One attempt to connect, and the connection if it succeeds. All methods return at once.
+    """One attempt to connect, and the connection if it succeeds. All methods but `join` return at once.
+
+    It connects in a thread of its own, which may take long. What follows is done there too, or by whoever takes the
+    event `Reached` and then calls `turn` whenever the stream is ready: that one alone may then use the connection.
 
     Args:
         broker: Where, and with which login.
@@ -50,6 +55,7 @@ class Connection:
         subscriptions: Topic filters, subscribed with QoS 1 once open.
         post: Takes events, from the network thread; must not block.
         deliver: Takes received messages, from the network thread; must not block.
+        served: Whether the owner calls `turn`, once `Reached` was posted.
     """
 
     def __init__(
@@ -62,8 +68,11 @@ class Connection:
         subscriptions: list[str],
         post: Callable[[Event], None],
         deliver: Callable[[Received], None],
+        served: bool = False,
     ) -> None:
         self.protocol: Version = protocol
+        self.over = False
+        """Whether `Closed` was posted."""
         self._broker = broker
         self._subscriptions = subscriptions
         self._post = post
@@ -72,6 +81,9 @@ class Connection:
         self._end: Closed | None = None
         self._opened = False
         self._closing = False
+        self._served = served
+        self._reads = 0
+        self._unconfirmed: set[int] = set()
         self._client = client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
@@ -94,12 +106,9 @@ class Connection:
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
-        # We are the event loop (see `_serve`): without this, paho would write in the publishing thread.
+        # We are the event loop (see `turn`): without this, paho would write in the publishing thread.
         client.on_socket_register_write = lambda *_: None
-        self._waking = threading.Lock()
-        self._wake_out, self._wake_in = socket.socketpair()
-        self._wake_out.setblocking(False)
-        self._wake_in.setblocking(False)
+        self._waker = Waker()
         self._thread = threading.Thread(target=self._run, name="edged-mqtt-net", daemon=True)
 
     def start(self) -> None:
@@ -126,7 +135,9 @@ class Connection:
 
     def _publish(self, topic: str, payload: bytes, qos: int, retain: bool, told: Properties | None) -> int | None:
         info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=told)
-        self._wake()
+        if qos == 0 and self._served:
+            self._unconfirmed.add(info.mid)
+        self._waker.wake()
         return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
     def close(self, *, with_will: bool = False) -> None:
@@ -134,36 +145,89 @@ class Connection:
         self._closing = True
         if not with_will:
             self._client.disconnect()
-            self._wake()
+            self._waker.wake()
         elif (stream := self._client.socket()) is not None:
             hang_up(stream)
 
     def join(self, timeout_s: float) -> None:
-        """Wait until the network thread has ended, or the time is over."""
+        """Wait until the connection is over, or the time is."""
+        end = time.monotonic() + timeout_s
         self._thread.join(timeout_s)
+        while not self.over and not self._thread.is_alive() and (left_s := end - time.monotonic()) > 0:
+            self.turn(self._waker.wait(min(left_s, LOOK_S), self))
+        if self._served and not self._thread.is_alive():
+            self._finish()
+
+    @property
+    def number(self) -> int:
+        """Of the file that is waited for; −1: there is none, or no more."""
+        stream = self._client.socket()
+        return -1 if stream is None else stream.fileno()
+
+    @property
+    def buffered(self) -> bool:
+        """Whether TLS or WebSocket has received something that `poll` does not see any more."""
+        pending: Callable[[], int] = getattr(self._client.socket(), "pending", lambda: 0)
+        return pending() > 0
+
+    @property
+    def has_to_write(self) -> bool:
+        """Whether something waits to be sent."""
+        return self._client.want_write()
+
+    def turn(self, events: int) -> None:
+        """Read what has come, else write what can be; ping where it is time. Raises nothing.
+
+        Reading goes first: a write to a broker that has hung up would hide the reason that it has sent.
+
+        Args:
+            events: What `poll` said of the stream.
+        """
+        try:
+            self._turn(events)
+        except Exception as error:  # noqa: BLE001 # paho raises what it likes on malformed packets; `_failed` tells it
+            self._failed(error)
+            self._finish()
+        if self._client.socket() is None:
+            self._finish()
 
     def _run(self) -> None:
         try:
             self._connect()
-            if not self._closing:
-                self._serve()
-        except ConfigError as error:
+            if self._closing:
+                self._finish()
+            elif self._served:
+                self._post(Reached(self))
+            else:
+                self._waker.open()
+                while not self.over:
+                    self.turn(self._waker.wait(LOOK_S, self))
+        except Exception as error:  # noqa: BLE001 # the top of a thread; `_failed` tells it
+            self._failed(error)
+            self._finish()
+        finally:
+            self._waker.close()
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, ConfigError):
             self._fail("unreachable", str(error))
-        except ssl.SSLCertVerificationError as error:
+        elif isinstance(error, ssl.SSLCertVerificationError):
             self._fail(
                 "unreachable", f"the broker's certificate is not trusted ({error.verify_message}); see mqtt.ca_file"
             )
-        except ssl.SSLError as error:
+        elif isinstance(error, ssl.SSLError):
             self._fail("unreachable", f"TLS failed ({error.reason or error}); is it an mqtts:// port?")
-        except OSError as error:
+        elif isinstance(error, OSError):
             self._fail("unreachable", error.strerror or str(error) or type(error).__name__)
-        except Exception as error:  # top of a thread; paho raises what it likes on malformed packets
+        else:  # paho raises what it likes on malformed packets
             log.debug("network thread", exc_info=True)
             self._fail("lost" if self._opened else "dropped", f"{type(error).__name__}: {error}")
-        finally:
-            with self._waking:
-                self._wake_in.close()
-                self._wake_out.close()
+
+    def _finish(self) -> None:
+        if not self.over:
+            self.over = True
+            if (stream := self._client.socket()) is not None:  # paho closes it only where it has ended it
+                stream.close()
             self._post(self._end or Closed(self, "lost" if self._opened else "dropped", "connection closed", 0))
 
     def _connect(self) -> None:
@@ -178,34 +242,17 @@ class Connection:
         else:
             self._client.connect(self._broker.address(), self._broker.port, KEEPALIVE_S)
 
-    def _serve(self) -> None:
-        """Run paho's network loop until the connection is over; paho's own would sleep up to a second on a publish."""
+    def _turn(self, events: int) -> None:
+        # paho's own loop would sleep up to a second on a publish.
         client = self._client
-        poll = select.poll()  # and not select(), which knows the first 1,024 files of a process alone
-        poll.register(self._wake_out, select.POLLIN)
-        reads = 0
-        while (stream := client.socket()) is not None:
-            pending: Callable[[], int] = getattr(stream, "pending", lambda: 0)  # TLS's, which `poll` does not see
-            buffered = pending() > 0
-            poll.register(stream, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
-            ready = dict(poll.poll(0 if buffered else 1000))
-            if ready.get(self._wake_out.fileno()):
-                self._wake_out.recv(65536)
-            events = ready.get(stream.fileno(), 0)
-            # Reading goes first: a write to a broker that has hung up would hide the reason that it has sent.
-            if (buffered or events & ~select.POLLOUT) and reads < WINDOW:  # an error or a hang-up is found by reading
-                client.loop_read()
-                reads += 1
-            else:
-                reads = 0
-                if events & select.POLLOUT:
-                    client.loop_write()
-            client.loop_misc()
-
-    def _wake(self) -> None:
-        """Have `_serve` look for something to write."""
-        with self._waking, contextlib.suppress(OSError):  # full: it will wake anyway; closed: it is over
-            self._wake_in.send(b"\0")
+        if events & ~select.POLLOUT and self._reads < WINDOW:  # an error or a hang-up is found by reading
+            client.loop_read()
+            self._reads += 1
+        else:
+            self._reads = 0
+            if events & select.POLLOUT:
+                client.loop_write()
+        client.loop_misc()
 
     def _fail(self, how: How, error: str, code: int = 0) -> None:
         if self._end is None:  # the first reason is the true one
@@ -254,6 +301,9 @@ class Connection:
             self._fail("dropped", f"closed the connection without an answer{hint}")
 
     def _on_publish(self, _: Client, __: Any, mid: int, reason: ReasonCode, ___: Properties) -> None:
+        if mid in self._unconfirmed:  # of QoS 0: paho tells that it was written
+            self._unconfirmed.remove(mid)
+            return
         self._post(Acknowledged(self, mid, str(reason) if reason.is_failure else None))
 
     def _on_subscribe(self, _: Client, __: Any, mid: int, reasons: list[ReasonCode], ___: Properties | None) -> None:

@@ -24,6 +24,8 @@ SPILL_S = 0.1
 REOPEN_S = 2.0
 """How often an outbox whose disk was full from the start looks whether there is room."""
 COMMIT_S = 1.0
+QUIET_S = 30.0
+"""How soon to look again where nothing is to be sent or written: whatever happens ends the pause."""
 COMMIT_ROWS = 100
 LARGE_BYTES = 64 * 1024
 """A payload of more than this travels alone. Brokers end the connection on a message that they find too large, and one
@@ -176,7 +178,7 @@ class Delivery:
             return SPILL_S
         oldest = self._oldest_in_memory()
         if oldest is None:
-            return COMMIT_S
+            return COMMIT_S if self._outbox.uncommitted or self._outbox.trouble is not None else QUIET_S
         return min(COMMIT_S, max(0.0, max(oldest + STALL_S, self._spilled_at + SPILL_S) - time.monotonic()))
 
     def _count(self) -> None:

@@ -60,7 +60,7 @@ class _Taken:
 
 
 class Dispatcher:
-    """Takes what the network thread receives and calls the daemon.
+    """Takes what the link receives and calls the daemon.
 
     Where commands must be signed, what is not, or not by a trusted key, is rejected before anything of it is parsed but
     its id, and before the ledger is asked, so that nobody else learns from it or writes to it. Else the ledger is asked

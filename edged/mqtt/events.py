@@ -25,6 +25,13 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Reached:
+    """The broker was reached, and not yet asked; from now on the connection is served by its owner."""
+
+    connection: Source
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """The broker let us in.
 
@@ -83,4 +90,4 @@ class Received:
     reply: Reply | None = None
 
 
-Event = Opened | Acknowledged | Closed
+Event = Reached | Opened | Acknowledged | Closed

@@ -1,13 +1,14 @@
 """The link to the broker: publishes without waiting, survives what networks do, and brings commands.
 
-One thread owns all state; every other thread only puts something into its queue. Its events are messages to publish,
-acknowledgements, and the beginning and end of connections.
+One thread owns all state, and serves the connection; every other thread only puts something into its queue. Its events
+are messages to publish, acknowledgements, and the beginning and end of connections. Another one is there while a broker
+is tried, which may take long: meanwhile what is published has to reach the disk.
 """
 
 from __future__ import annotations
 
 import logging
-import queue
+import select
 import sqlite3
 import threading
 import time
@@ -22,14 +23,15 @@ from edged.contract.messages import Job
 from edged.contract.replies import Reply, check_reply
 from edged.errors import CommandError
 from edged.mqtt.broker import Broker, brokers
-from edged.mqtt.connection import Connection
+from edged.mqtt.connection import LOOK_S, Connection
 from edged.mqtt.delivery import Delivery, fits
 from edged.mqtt.dispatcher import Dispatcher
-from edged.mqtt.events import Acknowledged, Closed, Event, Opened, Received
+from edged.mqtt.events import Acknowledged, Closed, Event, Opened, Reached, Received
 from edged.mqtt.ledger import Ledger
 from edged.mqtt.outbox import Outbox
 from edged.mqtt.retry import HANDSHAKE_S, Retry
 from edged.mqtt.trust import Trust
+from edged.mqtt.waker import Waker
 from edged.settings import MqttSettings
 
 log = logging.getLogger(__name__)
@@ -76,7 +78,7 @@ class Link:
         client_id: MQTT client id; None: `edged-<device>`, so that the broker shows two daemons of one device id.
         retry: When to connect again; None: the defaults.
         trust: Whose commands are carried out; None: everybody's.
-        notices: Whole topic → what is called with each payload that arrives there, on the network thread; must be
+        notices: Whole topic → what is called with each payload that arrives there, on the link's thread; must be
             quick. Such messages are no commands.
 
     Raises:
@@ -126,7 +128,8 @@ class Link:
             has_room=has_room,
             trust=self.trust,
         )
-        self._inbox: queue.SimpleQueue[Outgoing | _Answer | Event | float] = queue.SimpleQueue()
+        self._inbox: deque[Outgoing | _Answer | Event | float] = deque()
+        self._waker = Waker()
         self._counting = threading.Lock()
         self._queued = 0
         self._newest: dict[str, bytes] = {}
@@ -136,6 +139,7 @@ class Link:
         self._answers: deque[_Answer] = deque()
         self._answers_inflight: dict[int, str] = {}
         self._connection: Connection | None = None
+        self._served: Connection | None = None
         self._window = 0
         self._max_bytes = settings.max_bytes
         self._set_bytes = settings.max_bytes
@@ -208,7 +212,7 @@ class Link:
         if qos == 1:
             with self._counting:
                 self._queued += 1
-        self._inbox.put((self._base + topic, payload, qos, retain, time.monotonic(), None))
+        self._put((self._base + topic, payload, qos, retain, time.monotonic(), None))
 
     def retained(self, topic: str, payload: bytes, *, whole: bool = False) -> None:
         """Publish state, retained, QoS 1: only the newest per topic is kept, and published again on every connect.
@@ -221,7 +225,7 @@ class Link:
         if not topic or "+" in topic or "#" in topic:
             raise ValueError(f"topic = {topic!r}: not empty, without + and #")
         topic = topic if whole else self._base + topic
-        self._inbox.put((topic, payload, -1, True, time.monotonic(), None))
+        self._put((topic, payload, -1, True, time.monotonic(), None))
 
     def withdraw(self, topic: str, then: Callable[[], None], *, whole: bool = False) -> None:
         """Take retained state back, also what an earlier process left: an empty retained message.
@@ -232,7 +236,7 @@ class Link:
             whole: As in `retained`.
         """
         topic = topic if whole else self._base + topic
-        self._inbox.put((topic, b"", -1, True, time.monotonic(), then))
+        self._put((topic, b"", -1, True, time.monotonic(), then))
 
     def answer(self, reply: Reply, ack: bytes) -> None:
         """Publish an ack on the response topic of a command, QoS 1; returns at once.
@@ -243,7 +247,7 @@ class Link:
             reply: Checked by `contract.replies`.
             ack: The same bytes as on `ack/<id>`.
         """
-        self._inbox.put(_Answer(reply, ack))
+        self._put(_Answer(reply, ack))
 
     def image(self, command_id: str, data: bytes) -> None:
         """Publish a picture on `image/<id>`, as the answer to a command.
@@ -293,12 +297,17 @@ class Link:
             return
         end = time.monotonic() + deadline_s
         self._dispatcher.stop(deadline_s / 3)
-        self._inbox.put(end)
+        self._put(end)
         self._thread.join(end - time.monotonic() + CLOSING_S)
         self.ledger.close()
 
+    def _put(self, event: Outgoing | _Answer | Event | float) -> None:
+        self._inbox.append(event)
+        self._waker.wake()
+
     def _run(self) -> None:
         try:
+            self._waker.open()
             while self._stop_at is None:
                 self._step()
             while self.connected and self._delivery.backlog and time.monotonic() < self._stop_at:
@@ -311,36 +320,53 @@ class Link:
             self._keep_the_rest()
             self._delivery.lost()
             self._outbox.close()
+            self._waker.close()
 
     def _keep_the_rest(self) -> None:
         """Take what was published while the link stopped, so that it reaches the disk."""
-        while True:
-            try:
-                event = self._inbox.get_nowait()
-            except queue.Empty:
-                return
+        while self._inbox:
+            event = self._inbox.popleft()
             if isinstance(event, tuple):
                 self._outgoing(event)
 
     def _step(self) -> None:
         """Handle what has happened, or wait a moment for something to happen; then send."""
         pause_s = self._delivery.pause_s()
-        if self._connection is None:
+        if not self.connected:
             pause_s = min(pause_s, max(0.0, self._attempt_at - time.monotonic()))
-        try:
-            self._handle(self._inbox.get(timeout=pause_s) if pause_s > 0 else self._inbox.get_nowait())
-            for _ in range(500):  # then a look at the clock
-                self._handle(self._inbox.get_nowait())
-        except queue.Empty:
-            pass
+        quiet = self._serve(pause_s)
+        self._waker.clear()
+        for _ in range(500):  # then a look at the clock
+            if not self._inbox:
+                break
+            self._handle(self._inbox.popleft())
         now = time.monotonic()
         if not self.connected and now >= self._attempt_at:
             if self._connection is None:
-                self._connect(now)
+                if self._stop_at is None:
+                    self._connect(now)
             else:  # no CONNACK in time
                 self._connection.close(with_will=True)
                 self._attempt_at = now + HANDSHAKE_S  # closing it takes no longer than TCP's and TLS's own time-outs
         self._pump()
+        if quiet and self._served is not None and self._served.has_to_write:
+            self._served.turn(select.POLLOUT)  # at once; where it cannot be sent yet, `poll` says when
+
+    def _serve(self, pause_s: float) -> bool:
+        """Wait until something happens, and move what can be moved over the connection.
+
+        Returns:
+            Whether nothing had come from the broker, so that one may write to it: see `Connection.turn`.
+        """
+        if self._inbox:
+            pause_s = 0.0
+        served = self._served
+        if served is None:
+            self._waker.wait(pause_s)
+            return False
+        events = self._waker.wait(min(pause_s, LOOK_S), served)
+        served.turn(events)
+        return not events & ~select.POLLOUT
 
     def _connect(self, now: float) -> None:
         self._attempt_at = now + self._retry.patience_s(self._broker.host)
@@ -350,13 +376,14 @@ class Link:
             protocol=self._retry.protocol,
             will_topic=f"{self._base}state",
             subscriptions=self._subscriptions,
-            post=self._inbox.put,
+            post=self._put,
             deliver=self._received,
+            served=True,
         )
         self._connection.start()
 
     def _received(self, received: Received) -> None:
-        """Pass on what has arrived; on the network thread."""
+        """Pass on what has arrived."""
         if (notice := self._notices.get(received.topic)) is not None:
             notice(received.payload)
         else:
@@ -377,6 +404,8 @@ class Link:
             pass  # of a connection that is already given up
         elif isinstance(event, Acknowledged):
             self._acknowledged(event)
+        elif isinstance(event, Reached):
+            self._served = self._connection
         elif isinstance(event, Opened):
             self._opened(event)
         else:
@@ -456,7 +485,7 @@ class Link:
     def _closed(self, event: Closed) -> None:
         now = time.monotonic()
         self.connected = False
-        self._connection = None
+        self._connection = self._served = None
         self._retained_inflight.clear()
         self._answers.clear()
         self._answers_inflight.clear()
