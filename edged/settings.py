@@ -21,6 +21,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from edged.contract.discovery import DEFAULT_PREFIX
 from edged.contract.hyperparameters import Hyperparameters
 from edged.contract.signature import ALGORITHM, MAX_KEYS, PublicKey
 from edged.contract.topics import TopicLevel, check_topic_level
@@ -227,7 +228,7 @@ class HomeAssistantSettings(_Section):
     """Whether and where this device tells Home Assistant what it has, and how often it shows a picture."""
 
     discovery: bool = False
-    prefix: TopicLevel = "homeassistant"
+    prefix: TopicLevel = DEFAULT_PREFIX
     picture_s: float = Field(default=60.0, ge=0, le=86400)
 
     @property

@@ -10,6 +10,7 @@
 * `signature`: what exactly a command's signature is of, and how it is written; what verifies it is `edged.signing`
 * `signed_bundle`: the same of a bundle's
 * `topics`: what a level of a topic may be
+* `discovery`: where Home Assistant finds the description of a device
 * `patch`: a model as its difference from another one
 
 Who carries a command out is written in `edged.daemon.app`; how bytes travel, in `edged.mqtt`.
@@ -18,6 +19,7 @@ Who carries a command out is written in `edged.daemon.app`; how bytes travel, in
 __all__ = [
     "channels",
     "commands",
+    "discovery",
     "hyperparameters",
     "labels",
     "messages",

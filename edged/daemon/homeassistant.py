@@ -8,13 +8,12 @@ stands for unknown.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from edged.contract.discovery import discovery_levels, identifier, safe_name
 from edged.contract.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class Readable:
 
 def discovery_topic(settings: Settings) -> str:
     """Return the whole topic of the description."""
-    return f"{settings.homeassistant.prefix}/device/{_safe(settings.device.id)}/config"
+    return f"{settings.homeassistant.prefix}/{discovery_levels(settings.device.id)}"
 
 
 def status_topic(settings: Settings) -> str:
@@ -60,7 +59,7 @@ def describe(
     """
     return {
         "device": {
-            "identifiers": [f"{settings.mqtt.prefix}_{settings.device.id}"],
+            "identifiers": [identifier(settings.mqtt.prefix, settings.device.id)],
             "name": settings.device.id,
             "manufacturer": "edged",
             "model": "Camera with a classifier",
@@ -86,7 +85,7 @@ def list_components(settings: Settings, cameras: Iterable[str], readable: Readab
     components: dict[str, Component] = {}
     for camera in cameras:
         for name, component in _camera(base, camera, pictures=settings.homeassistant.pictures).items():
-            components[f"{name}_{_safe(camera)}"] = component
+            components[f"{name}_{safe_name(camera)}"] = component
     components |= _telemetry(f"{base}/telemetry", f"{base}/alert/drift")
     components |= _sensors(f"{base}/telemetry", readable)
     components["model"] = _sensor(
@@ -184,13 +183,13 @@ def _sensors(telemetry: str, readable: Readable) -> dict[str, Component]:
     measured = {"state_class": "measurement", "entity_category": "diagnostic"}
     for rail in sorted(readable.power):
         value = f"(value_json.power_mw | default({{}})).get({_text(rail)})"
-        found[f"power_{_safe(rail)}"] = _sensor(
+        found[f"power_{safe_name(rail)}"] = _sensor(
             f"Power {rail}", telemetry, _where(f"{value} is not none", f"{value} / 1000"), device_class="power",
             unit_of_measurement="W", suggested_display_precision=2, **measured,
         )  # fmt: skip
     for zone in sorted(readable.temperatures):
         value = f"(value_json.temp_c | default({{}})).get({_text(zone)})"
-        found[f"temperature_{_safe(zone)}"] = _sensor(
+        found[f"temperature_{safe_name(zone)}"] = _sensor(
             f"Temperature {zone}", telemetry, f"{{{{ {value} }}}}", device_class="temperature",
             unit_of_measurement="°C", suggested_display_precision=1, **measured,
         )  # fmt: skip
@@ -266,9 +265,3 @@ def _where(condition: str, expression: str) -> str:
 def _text(name: str) -> str:
     """Return a name as a text in the language of templates."""
     return json.dumps(name)
-
-
-def _safe(name: str) -> str:
-    """Return a name as Home Assistant takes it in topics and ids; different ones stay different."""
-    safe = re.sub(r"[^A-Za-z0-9_-]", "_", name)
-    return name if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:4]}"
