@@ -384,6 +384,24 @@ class BackboneChoice(ReportPart):
     sources: tuple[RankedSource, ...] = ()
 
 
+class TrainingHistory(ReportPart):
+    """How the training of the head came to it: an entry an epoch, of some epochs evenly spread where there were many.
+
+    Attributes:
+        epoch: Which, from 1.
+        loss: Mean weighted cross-entropy of the training images in it.
+        accuracy: Accuracy on the training images in it, 0..1.
+        validation_loss: Mean weighted cross-entropy of the validation images after it; absent without any.
+        validation_accuracy: Accuracy on the validation images after it, 0..1; absent without any.
+    """
+
+    epoch: tuple[int, ...] = ()
+    loss: tuple[float | None, ...] = ()
+    accuracy: tuple[Share | None, ...] = ()
+    validation_loss: tuple[float | None, ...] = ()
+    validation_accuracy: tuple[Share | None, ...] = ()
+
+
 class HeadTraining(ReportPart):
     """How the training of the head went.
 
@@ -395,6 +413,7 @@ class HeadTraining(ReportPart):
         loss: Mean weighted cross-entropy of the training images in the best epoch.
         validation_loss: Mean weighted cross-entropy of the validation images in the best epoch; None where there are
             none.
+        history: Loss and accuracy of its epochs; absent in reports of older devices.
     """
 
     epochs: int | None = None
@@ -403,6 +422,7 @@ class HeadTraining(ReportPart):
     stopped: str | None = None
     loss: float | None = None
     validation_loss: float | None = None
+    history: TrainingHistory | None = None
 
 
 class Accuracy(ReportPart):
@@ -445,6 +465,18 @@ class ConfusedPair(ReportPart):
     label: str | None = None
     predicted: str | None = None
     count: int | None = None
+
+
+class ConfusionMatrix(ReportPart):
+    """The test images by their label, and by what the exported model took them for.
+
+    Attributes:
+        labels: Of the rows and of the columns, in this order.
+        counts: For each label a row: how many of its test images were taken for each label.
+    """
+
+    labels: tuple[str, ...] = ()
+    counts: tuple[tuple[int, ...], ...] = ()
 
 
 class WorstImage(ReportPart):
@@ -620,16 +652,32 @@ class CurvePoint(ReportPart):
     taken_over: bool = False
 
 
+class ClassCurve(ReportPart):
+    """Recall of one label against the number of training images, and the outlook.
+
+    Attributes:
+        recall: The share of this label's test images that the head names, 0..1; one for each point of the curve.
+        gain_per_100: What 100 more training images, shared out among the labels as those that there are, would likely
+            add to it, 0..1.
+    """
+
+    recall: tuple[Share, ...] = ()
+    gain_per_100: float | None = None
+
+
 class LearningCurve(ReportPart):
     """Accuracy against the number of training images, and the outlook.
 
     Attributes:
         points: From few images to all.
         gain_per_100: What 100 more training images would likely add to the accuracy, 0..1; None: no estimate.
+        classes: Label → the same of its recall, where at least 30 test images have it; of more than 30 such labels
+            those that would gain most. Absent without any.
     """
 
     points: tuple[CurvePoint, ...] = ()
     gain_per_100: float | None = None
+    classes: dict[str, ClassCurve] = {}
 
 
 class TakenOver(ReportPart):
@@ -665,7 +713,8 @@ class TrainingReport(ReportPart):
         training: Epochs and losses of the training of the head.
         accuracy: Accuracy of the head, of the new and of the old model.
         classes: Label → how good the new model is on it.
-        confused: Pairs of labels, most confused first.
+        confused: Pairs of labels, the ten most confused ones, most confused first.
+        confusion: All pairs of labels; absent with more than 30 labels, and in reports of older devices.
         worst: Test images, the furthest from their label first.
         doubtful: Images of all sides whose label looks wrong, 20 at most, and how many there are.
         spot_checks: Images on which the whole exported model and its head alone gave the same scores.
@@ -691,6 +740,7 @@ class TrainingReport(ReportPart):
     accuracy: Accuracy | None = None
     classes: dict[str, ClassAccuracy] = {}
     confused: tuple[ConfusedPair, ...] = ()
+    confusion: ConfusionMatrix | None = None
     worst: tuple[WorstImage, ...] = ()
     doubtful: DoubtfulLabels | None = None
     spot_checks: int | None = None

@@ -45,6 +45,7 @@ class Evaluation:
     Attributes:
         accuracy: The share of right predictions, 0..1; None without images.
         classes: One report per class.
+        matrix: (classes, classes), images of each class (row) by the class that was predicted (column).
         confusions: Pairs of classes, most confused first.
         worst: Indices of the wrongly predicted images, lowest score of the true class first.
         correct: (n,) bool, per image.
@@ -52,6 +53,7 @@ class Evaluation:
 
     accuracy: float | None
     classes: tuple[ClassReport, ...]
+    matrix: NDArray[np.intp]
     confusions: tuple[Confusion, ...]
     worst: tuple[int, ...]
     correct: NDArray[np.bool_]
@@ -84,6 +86,7 @@ def evaluate(scores: NDArray[np.float32], labels: NDArray[np.integer[Any]], *, w
             )
             for k in range(classes)
         ),
+        matrix=matrix,
         confusions=tuple(Confusion(int(label), int(other), int(off[label, other])) for label, other in pairs),
         worst=tuple(int(index) for index in wrong[np.argsort(true_scores[wrong], kind="stable")][:worst]),
         correct=correct,

@@ -301,8 +301,14 @@ def earlier_points(
         or not taught.items() <= {image.id: image.label for image in selection.images}.items()
     ):
         return ()
-    points = [(point.images, point.accuracy) for point in report.learning_curve.points]
-    return tuple(CurvePoint(images, share) for images, share in points if images is not None and share is not None)
+    points, classes = report.learning_curve.points, report.learning_curve.classes
+    recalls = [classes[label].recall if label in classes else () for label in bundle.labels if classes]
+    known = [one if len(one) == len(points) else (None,) * len(points) for one in recalls]
+    return tuple(
+        CurvePoint(point.images, point.accuracy, recalls=tuple(one[at] for one in known))
+        for at, point in enumerate(points)
+        if point.images is not None and point.accuracy is not None
+    )
 
 
 def renamed_labels(taught: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:

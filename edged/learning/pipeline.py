@@ -128,7 +128,7 @@ class _Training:
                 "accuracy": report.accuracy(judged, before, held_out, accepted),
                 "doubtful": report.doubtful(doubtful),
                 "decision": report.decision(accepted, accept=request.accept),
-                "learning_curve": report.curve(learned),
+                "learning_curve": report.curve(learned, selection.labels),
             }
         )
         told = report.with_what_is_known(told, calibration, familiarity, self._choice)
@@ -357,7 +357,7 @@ class _Training:
         checked: int,
     ) -> TrainingReport:
         """Return what every training tells: of its images, and of the exported file on the test side."""
-        return TrainingReport(
+        told = TrainingReport(
             run=self._request.run,
             hyperparameters=self._request.hyperparameters.model_dump(),
             skipped=tuple(self._skipped),
@@ -370,6 +370,8 @@ class _Training:
             worst=report.worst(judged, test, scores, selection.labels),
             spot_checks=checked,
         )
+        matrix = report.confusion(judged, selection.labels)
+        return told if matrix is None else told.model_copy(update={"confusion": matrix})
 
     def _costs(self, told: TrainingReport) -> TrainingReport:
         """Return the report with the time and memory that the training has taken by now."""

@@ -24,6 +24,8 @@ MOST_CONFUSED = 10
 WORST = 10
 MOST_DOUBTFUL = 20
 MOST_SKIPPED = 200
+MOST_LABELS = 30
+MOST_EPOCHS = 40
 """The longest that these lists of a report become: the report is published as one message."""
 
 
@@ -37,7 +39,22 @@ def training(fitted: Fitted) -> reports.HeadTraining:
         stopped=fitted.stopped,
         loss=rounded(best.loss),
         validation_loss=rounded(best.validation_loss),
+        history=_history(fitted),
     )
+
+
+def _history(fitted: Fitted) -> reports.TrainingHistory:
+    """Return loss and accuracy of the epochs: the first, the last, the best one, and others evenly between them."""
+    history = fitted.history
+    spread = np.linspace(0, len(history) - 1, min(len(history), MOST_EPOCHS)).round().astype(int).tolist()
+    best = [fitted.best_epoch - 1] if fitted.best_epoch else []
+    told = [history[at] for at in sorted({*spread, *best})]
+    columns = {
+        name: tuple(rounded(getattr(one, name)) for one in told)
+        for name in ("loss", "accuracy", "validation_loss", "validation_accuracy")
+    }
+    measured = {name: column for name, column in columns.items() if any(value is not None for value in column)}
+    return reports.TrainingHistory.model_validate({"epoch": tuple(one.epoch for one in told), **measured})
 
 
 def classes(evaluation: Evaluation, labels: Sequence[str]) -> dict[str, reports.ClassAccuracy]:
@@ -54,6 +71,14 @@ def confused(evaluation: Evaluation, labels: Sequence[str]) -> tuple[reports.Con
         reports.ConfusedPair(label=labels[pair.label], predicted=labels[pair.predicted], count=pair.count)
         for pair in evaluation.confusions[:MOST_CONFUSED]
     )
+
+
+def confusion(evaluation: Evaluation, labels: Sequence[str]) -> reports.ConfusionMatrix | None:
+    """Return all confusions; None with more labels than can be read, and sent."""
+    if len(labels) > MOST_LABELS:
+        return None
+    counts = tuple(tuple(int(count) for count in row) for row in evaluation.matrix)
+    return reports.ConfusionMatrix(labels=tuple(labels), counts=counts)
 
 
 def worst(
@@ -77,12 +102,24 @@ def doubtful(labels: reports.DoubtfulLabels) -> reports.DoubtfulLabels:
     return labels.model_copy(update={"images": labels.images[:MOST_DOUBTFUL]})
 
 
-def curve(learned: LearningCurve) -> reports.LearningCurve:
+def curve(learned: LearningCurve, labels: Sequence[str]) -> reports.LearningCurve:
     """Return accuracy at a quarter, half, three quarters and all of the training images, and the outlook."""
-    return reports.LearningCurve(
+    told = reports.LearningCurve(
         points=tuple(_curve_point(point) for point in learned.points),
         gain_per_100=rounded(learned.gain_per_100, 5),
     )
+    each = [(label, one) for label, one in zip(labels, learned.classes, strict=False) if one is not None]
+    most = {label for label, _ in sorted(each, key=lambda item: -(item[1].gain_per_100 or 0.0))[:MOST_LABELS]}
+    if not most:
+        return told
+    told_each = {
+        label: reports.ClassCurve(
+            recall=tuple(round(share, 4) for share in one.recall), gain_per_100=rounded(one.gain_per_100, 5)
+        )
+        for label, one in each
+        if label in most
+    }
+    return told.model_copy(update={"classes": told_each})
 
 
 def _curve_point(point: CurvePoint) -> reports.CurvePoint:

@@ -11,7 +11,7 @@ from edged.plural import counted
 if TYPE_CHECKING:  # rich is imported when there is something to show
     from rich.console import RenderableType
 
-    from edged.contract.reports import Calibration, TrainingReport
+    from edged.contract.reports import Calibration, ClassCurve, TrainingReport
 
 _UNKNOWN = "–"
 _MOST_CLASSES = 40
@@ -71,8 +71,9 @@ def _accuracy(report: TrainingReport) -> list[RenderableType]:
 def _classes(report: TrainingReport) -> list[RenderableType]:
     if not report.classes:
         return []
+    gains = {} if report.learning_curve is None else report.learning_curve.classes
     table = _table(None, ("label", "left"), ("images", "right"), ("tested", "right"), ("precision", "right"),
-                   ("recall", "right"))  # fmt: skip
+                   ("recall", "right"), *([("100 more images", "right")] if gains else []))  # fmt: skip
     shown = sorted(report.classes.items(), key=lambda item: (item[1].recall or 0.0, item[0]))
     for label, one in shown[:_MOST_CLASSES]:
         table.add_row(
@@ -81,10 +82,16 @@ def _classes(report: TrainingReport) -> list[RenderableType]:
             _plain(one.images),
             _percent(one.precision),
             _percent(one.recall),
+            *([_gain(gains.get(label))] if gains else []),
         )
     if len(shown) > _MOST_CLASSES:
         table.caption = f"and {len(shown) - _MOST_CLASSES} labels with a better recall"
     return [table]
+
+
+def _gain(curve: ClassCurve | None) -> str:
+    """Say what 100 more training images, shared out as now, would likely add to a label's recall."""
+    return _UNKNOWN if curve is None or curve.gain_per_100 is None else f"+{100 * curve.gain_per_100:.1f} points"
 
 
 def _confused(report: TrainingReport) -> list[RenderableType]:

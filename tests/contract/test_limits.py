@@ -14,8 +14,11 @@ import pytest
 
 from edged.contract import messages as m
 from edged.contract.commands import COMMANDS
+from edged.contract.labels import MAX_BYTES
+from edged.contract.reports import TrainingReport
 from edged.ctl import client, connect, each, fleet
 from edged.ctl.upload import Upload
+from edged.learning import report
 from edged.mqtt import connection
 from edged.settings import MqttSettings
 from tests.conftest import REPOSITORY
@@ -124,6 +127,45 @@ def test_a_list_of_images_fits_as_it_is_asked_for_by_default(limits: Limits) -> 
     }  # fmt: skip
     listed = m.Job(id=LEVEL, cmd="images_list", status="succeeded", report={"images": [image] * 100, "unlabeled": 9})
     assert len(listed.encode()) <= limits.payload
+
+
+def test_the_report_of_a_training_fits_with_as_many_labels_as_its_matrix_has(limits: Limits) -> None:
+    labels = [f"{n:02}" + "x" * 98 for n in range(report.MOST_LABELS)]
+    assert len(labels[0]) == MAX_BYTES
+    share, loss = 0.1234, 12.3456
+    images = [{"id": "0" * 16, "file": "x" * 64, "label": labels[0]}] * report.WORST
+    epochs = report.MOST_EPOCHS + 1
+    told = TrainingReport.model_validate(
+        {
+            "run": LEVEL,
+            "hyperparameters": {f"{'x' * 20}{n}": share for n in range(12)},
+            "backbone": LEVEL,
+            "counts": dict.fromkeys(labels, 10**6),
+            "training": {
+                "epochs": 10**4, "best_epoch": 10**4, "loss": loss, "validation_loss": loss,
+                "history": {"epoch": [10**4] * epochs}
+                | dict.fromkeys(
+                    ("loss", "accuracy", "validation_loss", "validation_accuracy"), [loss / 100] * epochs
+                ),
+            },
+            "classes": {name: {"images": 10**5, "precision": share, "recall": share} for name in labels},
+            "confused": [{"label": labels[0], "predicted": labels[1], "count": 10**5}] * report.MOST_CONFUSED,
+            "confusion": {"labels": labels, "counts": [[10**5] * len(labels)] * len(labels)},
+            "worst": [{**one, "predicted": labels[1], "score": share} for one in images],
+            "doubtful": {
+                "images": [
+                    {"id": "0" * 16, "file": "x" * 64, "label": labels[0], "looks_like": labels[1], "confidence": share,
+                     "near": [{"id": "0" * 16, "label": labels[1]}] * 3}
+                ] * report.MOST_DOUBTFUL
+            },
+            "learning_curve": {
+                "points": [{"images": 10**6, "accuracy": share}] * 4,
+                "classes": {name: {"recall": [share] * 4, "gain_per_100": share} for name in labels},
+            },
+        }
+    )  # fmt: skip
+    job = m.Job(id=LEVEL, cmd="retrain", status="succeeded", progress=1, report=told.to_json())
+    assert len(job.encode()) <= min(limits.payload, limits.retained)
 
 
 class Told:

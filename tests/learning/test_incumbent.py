@@ -141,6 +141,13 @@ def test_the_curve_of_a_model_that_was_made_in_the_same_way_of_some_of_these_ima
     points = (CurvePoint(20, 0.5), CurvePoint(40, 0.75))
     how = Hyperparameters(batch=16)
     assert earlier_points(current, now, backbone, how) == points
+    told = {LABELS[1]: {"recall": [0.25, 0.5]}, LABELS[2]: {"recall": [0.5]}}  # the second is of another curve
+    with_classes = report | {"learning_curve": {**report["learning_curve"], "classes": told}}
+    knows_one = device.model(replace(now, images=now.images[3:]), training=with_classes)
+    assert earlier_points(knows_one, now, backbone, how) == (
+        CurvePoint(20, 0.5, recalls=(None, 0.25, None)),
+        CurvePoint(40, 0.75, recalls=(None, 0.5, None)),
+    )
     assert earlier_points(current, now, backbone, Hyperparameters(batch=16, seed=1)) == ()
     assert earlier_points(current, now, replace(backbone, crop=0.5), how) == ()
     assert earlier_points(current, replace(now, images=now.images[:-1]), backbone, how) == (), "one is gone"

@@ -85,6 +85,33 @@ def test_a_curve_that_falls_promises_nothing() -> None:
     assert _gain_per_100([*some, no_error], 100) == pytest.approx(_gain_per_100([*some, half_an_error], 10_000))
 
 
+def test_a_class_has_a_curve_of_its_recall_where_enough_test_images_have_it() -> None:
+    (train, labels), (test, answers) = relu_bytes(400), relu_bytes(200, seed=1)
+    few = np.flatnonzero(answers == 2)[29:]  # 29 test images of the last class are left, one too few
+    test, answers = np.delete(test, few, axis=0), np.delete(answers, few)
+    how = Hyperparameters(epochs=15)
+    full = fit(train, labels, classes=3, affine=AFFINE, hyperparameters=how)
+    curve = learning_curve(train, labels, (test, answers), classes=3, full=full, affine=AFFINE, hyperparameters=how)
+    predicted = full.logits(test, AFFINE).argmax(axis=1)
+    each = [float(np.mean(predicted[answers == k] == k)) for k in range(3)]
+    assert list(curve.points[-1].recalls) == each
+    *known, unknown = curve.classes
+    assert unknown is None
+    for k, one in enumerate(known):
+        assert one is not None
+        assert one.recall == tuple(point.recalls[k] for point in curve.points)
+        alike = [CurvePoint(point.images, recall) for point, recall in zip(curve.points, one.recall, strict=True)]
+        assert one.gain_per_100 == _gain_per_100(alike, int(np.sum(answers == k)))
+    # What an earlier report did not tell of a class is not known, and no curve is made up.
+    earlier = tuple(replace(point, recalls=(0.5, None, None)) for point in curve.points)
+    again = learning_curve(
+        train, labels, (test, answers), classes=3, full=full, affine=AFFINE, hyperparameters=how, earlier=earlier
+    )
+    first, *others = again.classes
+    assert first is not None
+    assert (first.recall, others) == ((0.5, 0.5, 0.5, each[0]), [None, None])
+
+
 def test_an_earlier_curve_of_nearly_as_many_images_is_gone_on_with() -> None:
     (train, labels), test = relu_bytes(404), relu_bytes(60, seed=1)
     how = Hyperparameters(epochs=2)

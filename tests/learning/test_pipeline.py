@@ -53,6 +53,8 @@ def test_a_training_ends_with_a_bundle_that_is_what_the_report_says(request_: Tr
     assert set(report["seconds"]) >= {"scan", "bottlenecks", "training", "export", "evaluation", "total"}
     assert set(report["classes"]) == set(LABELS)
     assert [point["images"] for point in report["learning_curve"]["points"]][-1] == report["splits"]["train"]
+    assert list(map(sum, report["confusion"]["counts"])) == [one["images"] for one in report["classes"].values()]
+    assert report["training"]["history"]["epoch"][-1] == report["training"]["epochs"]
     assert report["decision"]["against"] == read_bundle(SHIPPED).id
     assert report["calibration"]["images"] == 60
     assert sum(one["images"] for one in report["calibration"]["bins"]) == 60

@@ -16,7 +16,7 @@ from edged.learning.calibration import Bin, Calibration, Quality
 from edged.learning.dataset import Examples
 from edged.learning.evaluation import evaluate
 from edged.learning.gate import Estimate, Verdict
-from edged.learning.learning_curve import CurvePoint, LearningCurve
+from edged.learning.learning_curve import ClassCurve, CurvePoint, LearningCurve
 from edged.learning.softmax_regression import EpochReport, Fitted
 
 RIGHT, WRONG = np.array([[0.9, 0.1]], np.float32), np.array([[0.1, 0.9]], np.float32)
@@ -69,6 +69,24 @@ def test_lists_end_where_a_message_would_become_too_long() -> None:
     assert report.classes(judged, names)["label 3"].to_json() == {"images": 1, "precision": 0.0, "recall": 0.0}
 
 
+def test_all_confusions_are_told_of_as_many_labels_as_can_be_read() -> None:
+    labels = np.array([0, 0, 0, 1, 2, 2])
+    scores = np.eye(3, dtype=np.float32)[[0, 1, 1, 1, 0, 2]]
+    told = report.confusion(evaluate(scores, labels), ("a", "b", "c"))
+    assert told is not None
+    assert told.to_json() == {"labels": ["a", "b", "c"], "counts": [[1, 2, 0], [0, 1, 0], [1, 0, 1]]}
+    for most, known in ((30, True), (31, False)):
+        many = evaluate(np.eye(most, dtype=np.float32), np.arange(most))
+        assert (report.confusion(many, [str(n) for n in range(most)]) is not None) == known
+
+
+def test_the_classes_that_would_gain_most_have_their_curves_told() -> None:
+    each = (None, *(ClassCurve((0.5, 0.6, 0.7, n / 100), n / 1000) for n in range(40)))
+    told = report.curve(LearningCurve((), None, each), [f"label {n}" for n in range(41)]).to_json()
+    assert list(told["classes"]) == [f"label {n}" for n in range(11, 41)]
+    assert told["classes"]["label 40"] == {"recall": [0.5, 0.6, 0.7, 0.39], "gain_per_100": 0.039}
+
+
 def test_the_worst_images_are_those_furthest_from_their_label() -> None:
     """Thirty images of a label, of which 18 are taken for the other one, the later ones by more and more."""
     labels = np.zeros(30, np.intp)
@@ -90,6 +108,16 @@ def test_the_training_that_is_told_of_is_that_of_the_epoch_that_was_taken() -> N
     told = report.training(Fitted(*weights, history, 3, "patience"))
     assert (told.epochs, told.best_epoch, told.stopped) == (4, 3, "patience")
     assert (told.loss, told.validation_loss, told.cuts) == (0.3333, 0.6667, ())
+    assert told.history is not None
+    assert told.history.to_json() == {
+        "epoch": [1, 2, 3, 4], "loss": [1.0, 0.5, 0.3333, 0.25], "accuracy": [0.6, 0.7, 0.8, 0.9],
+        "validation_loss": [2.0, 1.0, 0.6667, 0.5], "validation_accuracy": [0.25] * 4,
+    }  # fmt: skip
+    long = tuple(EpochReport(epoch, 0.1, 1.0, 0.5, None, None) for epoch in range(1, 1001))
+    spread = report.training(Fitted(*weights, long, 501, "epochs")).history
+    assert spread is not None
+    assert (spread.epoch[0], spread.epoch[-1], 501 in spread.epoch, len(spread.epoch)) == (1, 1000, True, 41)
+    assert "validation_loss" not in spread.to_json()
     cut = (*history[:2], replace(history[2], lr=0.03), history[3])
     assert report.training(Fitted(*weights, cut, 3, "patience")).cuts == (2,)
     none_was_better = report.training(Fitted(*weights, history, 0, "epochs"))
@@ -102,7 +130,7 @@ def test_the_training_that_is_told_of_is_that_of_the_epoch_that_was_taken() -> N
 
 def test_the_gain_of_a_hundred_images_has_one_digit_more_than_the_accuracies() -> None:
     learned = LearningCurve((CurvePoint(30, 1 / 3, taken_over=True), CurvePoint(60, 2 / 3)), 0.000123456)
-    assert report.curve(learned).to_json() == {
+    assert report.curve(learned, ("a", "b")).to_json() == {
         "points": [{"images": 30, "accuracy": 0.3333, "taken_over": True}, {"images": 60, "accuracy": 0.6667}],
         "gain_per_100": 0.00012,
     }

@@ -56,6 +56,18 @@ def shown(report: dict[str, object]) -> str:
     return out.getvalue()
 
 
+def test_what_more_images_bring_to_a_label_stands_beside_it_where_that_is_known() -> None:
+    classes = {"roses": {"recall": [0.4, 0.45, 0.48, 0.5], "gain_per_100": 0.0123}}
+    text = shown(REPORT | {"learning_curve": {"points": [], "classes": classes}})
+    assert "100 more images" in text
+    rows = {
+        line.split()[0]: line.split()[-1] for line in text.splitlines() if line.split()[:1] in (["daisy"], ["roses"])
+    }
+    assert re.search(r"roses .* \+1\.2 points", text)
+    assert rows["daisy"] == "–"
+    assert "100 more images" not in shown(REPORT)
+
+
 def test_everything_a_person_asks_for_is_there() -> None:
     text = shown(REPORT)
     for part in ("87.4%", "80.0%", "754", "daisy", "633", "89.4%", "d7a0046a", "IMG_0815.jpg", "645 images 86.7%",
