@@ -1,11 +1,11 @@
 // What came of a training: the verdict, old against new, where it errs, what its scores are worth.
 
+import { labels, matrix } from "./classes.js";
 import { h, svg, toast } from "./dom.js";
 import { count, counted, percent, UNKNOWN } from "./format.js";
 import { Photos } from "./photos.js";
 import { command } from "./talk.js";
 
-const MOST_CLASSES = 12; // of a matrix that can be read
 const VERDICTS = {
   promoted: ["good", "Promoted: the new model answers"],
   refused: ["bad", "Refused: the model before goes on answering"],
@@ -15,8 +15,10 @@ const VERDICTS = {
 /** Draw the report of a job. `actions`: what accept and roll back do. */
 export function report(device, job, actions) {
   const told = job.report;
-  const parts = [verdict(told, actions), accuracies(told), matrix(told), reliability(told), worst(device, told)];
-  return h("div", { class: "report" }, parts);
+  const confusions = matrix(told);
+  const scores = reliability(told);
+  const middle = confusions?.classList.contains("wide") ? [scores, confusions] : [confusions, scores]; // no gap beside a wide one
+  return h("div", { class: "report" }, verdict(told, actions), accuracies(told), middle, labels(told), worst(device, told));
 }
 
 function verdict({ decision = {}, model }, actions) {
@@ -47,7 +49,7 @@ function verdict({ decision = {}, model }, actions) {
   );
 }
 
-function accuracies({ accuracy = {}, decision = {}, seconds = {}, counts = {}, learning_curve: curve }) {
+function accuracies({ accuracy = {}, decision = {}, seconds = {}, counts = {}, learning_curve: curve, training, taken_over: taken }) {
   const photos = Object.values(counts).reduce((sum, one) => sum + one, 0);
   const now = accuracy.cross_validated ?? accuracy.quantized;
   const line = (name, value) => {
@@ -68,42 +70,16 @@ function accuracies({ accuracy = {}, decision = {}, seconds = {}, counts = {}, l
     h("dl", { class: "small-facts" },
       fact("As it runs, on photos kept apart", percent(accuracy.quantized, 1)),
       fact("Photos", count(photos)),
+      training?.epochs ? fact("Epochs", `${count(training.epochs)}, best ${count(training.best_epoch)}${taken?.parts?.includes("epochs") ? `, of version ${taken.version}` : ""}`) : null,
+      training ? fact("Loss", `${number(training.loss)}, on photos apart ${number(training.validation_loss)}`) : null,
       fact("Took", seconds.total === undefined ? UNKNOWN : `${seconds.total.toFixed(1)} s`),
       fact("100 more photos", typeof gain === "number" ? `${gain >= 0 ? "+" : "−"}${Math.abs(100 * gain).toFixed(1)} points` : "too few photos tell")),
   );
 }
 
 const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
+const number = (value) => (typeof value === "number" ? value.toFixed(3) : UNKNOWN);
 const points = (share) => `${share >= 0 ? "+" : "−"}${Math.abs(100 * share).toFixed(1)} points`;
-
-// A report names the ten most confused pairs. What a class lost beside them stands in a column of its own.
-function matrix({ classes = {}, confused = [] }) {
-  const labels = Object.keys(classes).slice(0, MOST_CLASSES);
-  if (!labels.length) return null;
-  const pairs = new Map(confused.map((pair) => [`${pair.label}\n${pair.predicted}`, pair.count]));
-  const rows = labels.map((label) => {
-    const { images = 0, recall } = classes[label];
-    const right = Math.round(images * (recall ?? 0));
-    const cells = labels.map((other) => (other === label ? right : (pairs.get(`${label}\n${other}`) ?? 0)));
-    return { label, images, cells, rest: images - cells.reduce((sum, one) => sum + one, 0) };
-  });
-  const rest = rows.some((row) => row.rest > 0);
-  const cell = (value, images, same) => {
-    const element = h("td", { class: value ? (same ? "hit" : "miss") : "none" }, value ? count(value) : "·");
-    element.style.setProperty("--share", String(images ? value / images : 0));
-    return element;
-  };
-  return h(
-    "section",
-    { class: "card part" },
-    h("h2", {}, "Confusion matrix"),
-    h("p", { class: "note" }, "Photos that were kept apart: a row is a label, a column what the model said."),
-    h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Confusion matrix" },
-      h("table", { class: "matrix" },
-        h("thead", {}, h("tr", {}, h("td", {}), labels.map((label) => h("th", { scope: "col" }, h("bdi", {}, label))), rest ? h("th", { scope: "col" }, "others") : null, h("th", { scope: "col" }, "recall"))),
-        h("tbody", {}, rows.map((row) => h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, row.label)), row.cells.map((value, at) => cell(value, row.images, labels[at] === row.label)), rest ? cell(row.rest, row.images, false) : null, h("td", { class: "note" }, percent(classes[row.label].recall))))))),
-  );
-}
 
 function reliability({ calibration }) {
   const bins = calibration?.bins ?? [];

@@ -3,7 +3,7 @@
 import { connection } from "./app.js";
 import { chart } from "./charts.js";
 import { confirm, h, say, setText, toast } from "./dom.js";
-import { percent } from "./format.js";
+import { percent, UNKNOWN } from "./format.js";
 import { report as results } from "./report.js";
 import { ask, command, listen, of } from "./talk.js";
 
@@ -44,6 +44,9 @@ export function mount(root, device) {
 
   let shown = null;
   let running = null;
+  let whole = null; // the training whose report has drawn all of its epochs
+  let stage = "";
+  let newest = ""; // of its epochs
 
   async function prepare() {
     const [hyperparameters, listed] = await Promise.all([
@@ -99,6 +102,11 @@ export function mount(root, device) {
 
   function follow(job) {
     const runs = job?.cmd === "retrain" && !FINAL.includes(job.status);
+    if (runs && job.id !== running) {
+      whole = null;
+      newest = "";
+      live.classList.add("plain");
+    }
     running = runs ? job.id : null;
     start.disabled = runs;
     stop.hidden = !runs;
@@ -110,25 +118,47 @@ export function mount(root, device) {
       else step.removeAttribute("aria-current");
     });
     fill.style.width = `${job?.cmd === "retrain" ? 100 * job.progress : 0}%`;
-    if (runs) setText(state, `${job.stage ?? job.status} · ${percent(job.progress)}`);
-    else if (job?.cmd === "retrain") {
+    if (runs) {
+      stage = `${job.stage ?? job.status} · ${percent(job.progress)}`;
+      setText(state, stage + newest);
+    } else if (job?.cmd === "retrain") {
       const judged = job.status === "succeeded" || job.status === "rejected";
       setText(state, judged ? "The last training has ended; below is what came of it." : `The last training ${job.status}${job.error ? `: ${job.error}` : "."}`);
     }
   }
 
+  /** Draw loss and accuracy of epochs. One point is no curve: the line of progress, or the report, tells its numbers. */
+  function draw(epochs, losses, accuracies) {
+    live.classList.toggle("plain", epochs.length < 2);
+    if (epochs.length < 2) return;
+    loss.draw(epochs, losses);
+    accuracy.draw(epochs, accuracies);
+  }
+
+  /** What arrives while it trains: of a quick training an epoch here and there, or none. */
   function curve(told) {
+    if (told.run === whole || (whole !== null && told.run !== running)) return;
     const points = told.curve ?? [];
-    const epochs = points.map(([epoch]) => epoch);
-    live.classList.toggle("plain", points.length === 0);
-    if (!points.length) return;
-    loss.draw(epochs, [{ name: "loss", values: points.map((point) => point[1]) }]);
-    accuracy.draw(epochs, [{ name: "accuracy", values: points.map((point) => point[2]) }]);
+    draw(points.map(([epoch]) => epoch), [{ name: "loss", values: points.map((point) => point[1]) }], [{ name: "accuracy", values: points.map((point) => point[2]) }]);
+    const [epoch, lost, right] = points.at(-1) ?? [];
+    newest = epoch === undefined ? "" : ` · epoch ${epoch}, loss ${lost?.toFixed(3) ?? UNKNOWN}, accuracy ${percent(right)}`;
+    if (running !== null && told.run === running) setText(state, stage + newest);
+  }
+
+  /** All that a report tells of its epochs, beside the photos that chose the best one. */
+  function history({ epoch: epochs = [], ...told }) {
+    const lines = (name) => [{ name: "photos to learn from", values: told[name] }, { name: "photos apart", values: told[`validation_${name}`] }];
+    const known = (name) => lines(name).filter(({ values }) => values?.length);
+    draw(epochs, known("loss"), known("accuracy"));
   }
 
   function ended(job) {
     if (job.cmd !== "retrain" || !job.report || shown === job.id) return;
     shown = job.id;
+    if (job.report.training?.history) {
+      whole = job.id;
+      history(job.report.training.history);
+    }
     outcome.replaceChildren(results(device, job, {
       accept: async () => {
         if (await confirm("Accept it?", "The device trains once more, by the same settings, and lets the model answer although too few photos tell whether it is better.", "Accept")) begin(true);
