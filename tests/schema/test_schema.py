@@ -133,7 +133,7 @@ def test_a_configuration_that_edged_refuses_does_not_fit(tmp_path: Path) -> None
 
 def test_an_editor_with_taplo_finds_the_schema(tmp_path: Path) -> None:
     if (taplo := shutil.which("taplo")) is None:
-        pytest.skip("needs taplo (pip install taplo)")
+        pytest.skip("needs taplo (tools/test --all installs it)")
     (tmp_path / "edged.schema.json").write_text((KEPT / "edged.toml.json").read_text())
     (tmp_path / "edged.toml").write_text(f"#:schema ./edged.schema.json\n{every_key()}")
     (tmp_path / "wrong.toml").write_text("#:schema ./edged.schema.json\n[cameras.main]\nfsp = 1\n")
