@@ -53,8 +53,8 @@ class Connection:
         protocol: Which version to speak.
         will_topic: Gets a retained `offline` from the broker when we vanish.
         subscriptions: Topic filters, subscribed with QoS 1 once open.
-        post: Takes events, from the network thread; must not block.
-        deliver: Takes received messages, from the network thread; must not block.
+        post: Takes events, on the thread that serves it; must not block.
+        deliver: Takes received messages, on the thread that serves it; must not block.
         served: Whether the owner calls `turn`, once `Reached` was posted.
     """
 
@@ -116,7 +116,7 @@ class Connection:
         self._thread.start()
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> int | None:
-        """Hand a message to the network thread; in MQTT 5 its content type goes with it.
+        """Hand a message to the thread that serves the connection; in MQTT 5 its content type goes with it.
 
         Returns:
             The packet id that `Acknowledged` will name, or None where the connection is no longer there.
@@ -220,7 +220,7 @@ class Connection:
         elif isinstance(error, OSError):
             self._fail("unreachable", error.strerror or str(error) or type(error).__name__)
         else:  # paho raises what it likes on malformed packets
-            log.debug("network thread", exc_info=True)
+            log.debug("serving a connection", exc_info=True)
             self._fail("lost" if self._opened else "dropped", f"{type(error).__name__}: {error}")
 
     def _finish(self) -> None:
@@ -258,7 +258,7 @@ class Connection:
         if self._end is None:  # the first reason is the true one
             self._end = Closed(self, how, f"broker {self._broker.name}: {error}", code)
 
-    # paho's callbacks, on the network thread: they only pass on.
+    # paho's callbacks, on the thread that serves it: they only pass on.
 
     def _on_connect(
         self, client: Client, _: Any, __: ConnectFlags, reason: ReasonCode, told: Properties | None
