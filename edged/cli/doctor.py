@@ -48,6 +48,7 @@ def register(commands: Commands) -> None:
     add_config(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--here", action="store_true", help="check as this user, whatever a service may do")
+    parser.add_argument("--candidate", action="store_true", help="check this edged, not the one that the service runs")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -87,7 +88,7 @@ def _findings(args: argparse.Namespace) -> Iterator[Finding]:
         return
     device = find_device(args.config)
     if device.unit is not None:
-        yield from _service_findings(device, device.unit)
+        yield from _service_findings(device, device.unit, candidate=args.candidate)
         return
     if device.account is not None and os.geteuid() == 0:
         become(device.account)
@@ -95,7 +96,7 @@ def _findings(args: argparse.Namespace) -> Iterator[Finding]:
     yield from examine(device.settings)
 
 
-def _service_findings(device: Device, service: Unit) -> Iterator[Finding]:
+def _service_findings(device: Device, service: Unit, *, candidate: bool) -> Iterator[Finding]:
     """Examine as the installed service, and say what was not tried."""
     from edged.cli import sandbox
     from edged.cli.state import become
@@ -110,7 +111,7 @@ def _service_findings(device: Device, service: Unit) -> Iterator[Finding]:
     if os.geteuid() == 0 and sandbox.is_booted():
         arguments = ["doctor", "--here", "--json", "--config", str(device.config)]
         try:
-            for fields in sandbox.run_inside(service, arguments):
+            for fields in sandbox.run_inside(service, arguments, candidate=candidate):
                 tried = True
                 yield Finding(**fields)
             tried = True

@@ -66,19 +66,20 @@ def hidden(service: Unit, settings: Settings, config: Path | None) -> list[str]:
     return found
 
 
-def run_inside(service: Unit, arguments: list[str]) -> Iterator[dict[str, Any]]:
+def run_inside(service: Unit, arguments: list[str], *, candidate: bool = False) -> Iterator[dict[str, Any]]:
     """Run `edged ARGUMENTS` as the service's user under its unit's rules; yield what it prints, one object a line.
 
     Args:
         service: The unit.
         arguments: A command that prints JSON lines and ends with 0 or 1.
+        candidate: Whether to run the edged that this process is, rather than the one that the unit starts.
 
     Raises:
         NotTriedError: systemd does not take it.
         EdgedError: It was started, or was to be, and ended without doing its work.
     """
     command = [service.command[0]] if service.command and Path(service.command[0]).name == "edged" else []
-    if not command or not Path(command[0]).exists():
+    if candidate or not command or not Path(command[0]).exists():
         command = [sys.executable, "-m", "edged"]
     properties = _properties(service)
     while True:

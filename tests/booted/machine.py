@@ -64,12 +64,13 @@ class Machine:
 
     Args:
         folder: For its root and logs.
+        name: What tells it from others that this process boots.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "readme") -> None:
         self.root = folder / "root"
         self._folder = folder
-        self._name = f"edged-booted-{os.getpid()}"
+        self._name = f"edged-booted-{name}-{os.getpid()}"
         self._groups: list[Path] = []
         self._nspawn: subprocess.Popen[bytes] | None = None
 
