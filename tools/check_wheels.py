@@ -59,9 +59,9 @@ class Target(NamedTuple):
             "extra": "",
         }
 
-    def wants(self, marker: Marker | None) -> bool:
+    def wants(self, marker: Marker | None, extra: str = "") -> bool:
         """Whether a requirement with this marker applies on the target."""
-        return marker is None or marker.evaluate(self.environment)
+        return marker is None or marker.evaluate({**self.environment, "extra": extra})
 
 
 # The libraries are those of each distribution's newest libc6 and libstdc++6.
@@ -105,13 +105,13 @@ def download(requirements: Iterable[str], target: Target, folder: Path, constrai
         raise UnresolvedError("\n".join(line for line in result.stderr.splitlines() if line.startswith("ERROR")))
 
 
-def requirements_of(wheel: Path, target: Target) -> list[Requirement]:
-    """What a wheel's metadata asks for on the target."""
+def requirements_of(wheel: Path, target: Target, extras: Iterable[str] = ()) -> list[Requirement]:
+    """What a wheel's metadata asks for on the target, for itself and for these extras."""
     with ZipFile(wheel) as archive:
         name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         metadata = HeaderParser().parsestr(archive.read(name).decode())
     parsed = map(Requirement, metadata.get_all("Requires-Dist", []))
-    return [requirement for requirement in parsed if target.wants(requirement.marker)]
+    return [one for one in parsed if any(target.wants(one.marker, extra) for extra in ("", *extras))]
 
 
 def plain(requirement: Requirement) -> str:

@@ -84,6 +84,11 @@ def pip(*arguments: str) -> None:
         raise UnresolvedError("\n".join(line for line in done.stderr.splitlines() if line.startswith("ERROR")))
 
 
+def names_in(requirements: list[Requirement]) -> set[tuple[NormalizedName, frozenset[str]]]:
+    """Return what is required: names, each with the extras that are."""
+    return {(canonicalize_name(one.name), frozenset(one.extras)) for one in requirements}
+
+
 def fetch(target: Target, folder: Path) -> list[Path]:
     """Download the pinned wheels that edged with `EXTRAS` needs on a target, and look into them.
 
@@ -95,22 +100,24 @@ def fetch(target: Target, folder: Path) -> list[Path]:
     """
     pins = pins_of(target)
     wheels: dict[NormalizedName, Path] = {}
+    seen: set[tuple[NormalizedName, frozenset[str]]] = set()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = [line for extra in EXTRAS for line in project["optional-dependencies"][extra]]
-    wanted = [one for one in map(Requirement, [*project["dependencies"], *extras]) if target.wants(one.marker)]
-    asked = {canonicalize_name(one.name) for one in wanted}
+    lines = [*project["dependencies"], *(line for extra in EXTRAS for line in project["optional-dependencies"][extra])]
+    asked = names_in([one for one in map(Requirement, lines) if target.wants(one.marker)])
     folder.mkdir(parents=True)
     while asked:
-        if unpinned := sorted(asked - pins.keys()):
+        missing = sorted({name for name, _ in asked} - wheels.keys())
+        if unpinned := [name for name in missing if name not in pins]:
             raise UnresolvedError(f"not pinned, run tools/lock: {', '.join(unpinned)}")
-        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
-            file.write("".join(pins[name] for name in sorted(asked)))
-            file.flush()
-            pip("download", "--require-hashes", *platform_options(target), "--dest", str(folder), "-r", file.name)
-        found = {parse_wheel_filename(wheel.name)[0]: wheel for wheel in folder.glob("*.whl")}
-        needed = {canonicalize_name(one.name) for name in asked for one in requirements_of(found[name], target)}
-        wheels |= {name: found[name] for name in asked}
-        asked = needed - wheels.keys()
+        if missing:
+            with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+                file.write("".join(pins[name] for name in missing))
+                file.flush()
+                pip("download", "--require-hashes", *platform_options(target), "--dest", str(folder), "-r", file.name)
+        wheels |= {parse_wheel_filename(wheel.name)[0]: wheel for wheel in folder.glob("*.whl")}
+        seen |= asked
+        needed = [one for name, extras in asked for one in requirements_of(wheels[name], target, extras)]
+        asked = names_in(needed) - seen
     chosen = [wheels[name] for name in sorted(wheels)]
     require_loadable(chosen, target)
     return chosen

@@ -140,7 +140,7 @@ def test_a_package_holds_what_a_debian_expects_of_a_service(package: Path) -> No
     assert links["./usr/bin/edged"] == "/opt/edged/bin/edged"
     assert links["./opt/edged/bin"] == "live/bin"
     # Nothing of what runs is dpkg's to replace.
-    assert not [name for name in modes if name.startswith(("./opt/edged/live", "./opt/edged/candidate"))]
+    assert not [name for name in modes if name.startswith(("./opt/edged/live", "./opt/edged/tree"))]
 
 
 def test_a_package_says_what_it_needs(package: Path, tmp_path: Path) -> None:
