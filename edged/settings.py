@@ -11,7 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -26,6 +35,7 @@ from edged.contract.hyperparameters import Hyperparameters
 from edged.contract.signature import ALGORITHM, MAX_KEYS, PublicKey
 from edged.contract.topics import TopicLevel, check_topic_level
 from edged.errors import ConfigError, first_mistake
+from edged.types import Box
 
 SYSTEM_CONFIG = Path("/etc/edged/edged.toml")
 _PREFIX = "EDGED_"
@@ -85,22 +95,76 @@ class DeviceSettings(_Section):
         return value
 
 
+_HOW_BOX = "x, y, width, height must be fractions that stay inside the frame, e.g. [0, 0, 1, 1]"
+
+
+def _inside(box: Box) -> Box:
+    x, y, width, height = box
+    inside = 0 <= x < 1 and 0 <= y < 1 and width > 0 and height > 0
+    if not (inside and x + width <= 1 + 1e-9 and y + height <= 1 + 1e-9):
+        raise ValueError(_HOW_BOX)
+    return box
+
+
+_InsideBox = Annotated[Box, AfterValidator(_inside)]
+_BOX: TypeAdapter[Box] = TypeAdapter(_InsideBox)
+_GRID = re.compile(r"grid:([1-9]\d?)x([1-9]\d?)")
+_MAX_REGIONS = 64
+_REGIONS = {
+    "anyOf": [
+        {"type": "string", "pattern": f"^(|motion|{_GRID.pattern})$"},
+        {
+            "type": "object",
+            "additionalProperties": {
+                "type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}, "minItems": 4, "maxItems": 4,
+            },
+            "maxProperties": _MAX_REGIONS,
+        },
+    ]
+}  # fmt: skip
+"""What `cameras.NAME.regions` may be, as a JSON Schema, see `CameraSettings`."""
+_HOW_REGIONS = (
+    'use "motion", "grid:3x2" (columns, rows), names with boxes ({ till = [0.1, 0.2, 0.3, 0.4] }), or ""; '
+    f"at most {_MAX_REGIONS} regions"
+)
+
+
 class CameraSettings(_Section):
     """One camera; `roi` is x, y, width, height as fractions of the frame."""
 
     source: str = "0"
     fps: float = Field(default=0.0, ge=0, le=1000)
     loop: bool = True
-    roi: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    roi: _InsideBox = (0.0, 0.0, 1.0, 1.0)
+    regions: Annotated[str | dict[str, Box], WithJsonSchema(_REGIONS)] = ""
+    """What is classified by itself, in place of the whole frame; see `daemon.regions`."""
+    regions_max: int = Field(default=8, ge=1, le=_MAX_REGIONS)
 
-    @field_validator("roi")
+    @field_validator("regions", mode="before")
     @classmethod
-    def _inside(cls, roi: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-        x, y, width, height = roi
-        inside = 0 <= x < 1 and 0 <= y < 1 and width > 0 and height > 0
-        if not (inside and x + width <= 1 + 1e-9 and y + height <= 1 + 1e-9):
-            raise ValueError("x, y, width, height must be fractions that stay inside the frame, e.g. [0, 0, 1, 1]")
-        return roi
+    def _known_regions(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            found = _GRID.fullmatch(value)
+            if value not in ("", "motion") and (found is None or int(found[1]) * int(found[2]) > _MAX_REGIONS):
+                raise ValueError(_HOW_REGIONS)
+            return value
+        if not isinstance(value, Mapping) or not 0 < len(value) <= _MAX_REGIONS:
+            raise ValueError(_HOW_REGIONS)
+        for name, box in value.items():
+            try:  # of a choice between a text and a table, pydantic would tell what is wrong with each
+                check_topic_level(str(name))
+                _BOX.validate_python(box)
+            except ValidationError as error:
+                raise ValueError(f"{name}: {_HOW_BOX}") from error
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+        return value
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Columns and rows of the regions; None: they are no grid."""
+        found = _GRID.fullmatch(self.regions) if isinstance(self.regions, str) else None
+        return None if found is None else (int(found[1]), int(found[2]))
 
 
 class ModelSettings(_Section):

@@ -13,6 +13,26 @@ if TYPE_CHECKING:  # edgectl imports this module and must not pay for numpy
     """RGB pixels, shape (height, width, 3), uint8."""
     Vector = NDArray[np.float32]
 
+Box = tuple[float, float, float, float]
+"""x, y, width, height as fractions of the frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A part of a frame that is classified by itself.
+
+    Attributes:
+        track: Its name: that of a fixed region, or the number of what moves, which it keeps while it is seen.
+        box: Where it is, or was when it was seen last.
+        born: Later ones have greater numbers.
+        visible: Whether it is there in this frame.
+    """
+
+    track: str
+    box: Box
+    born: int
+    visible: bool = True
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -29,6 +49,9 @@ class Frame:
         preprocess_ms: What making `prepared` took.
         prepared_by: The function that made `prepared`. Where it no longer equals (==) the running model's, after a
             swap, the consumer prepares `image` again.
+        regions: What is to be classified by itself in this frame, the newest first, and what was lost from sight a
+            moment ago; None: the frame is classified as a whole.
+        region: What `image` was cut out around; None: it is the whole frame.
     """
 
     camera: str
@@ -40,6 +63,8 @@ class Frame:
     prepared: Image | None = None
     preprocess_ms: float = 0.0
     prepared_by: object | None = None
+    regions: tuple[Region, ...] | None = None
+    region: Region | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,22 @@ def mistake(config: Path | None = None) -> str:
         ("[model]\nthreads = 'many'", ("model.threads = 'many'", "integer")),
         ("[model]\nthreads = 0", ("model.threads = 0", "greater than or equal to 1")),
         ("[model]\nruntime = 'onnx'", ("model.runtime = 'onnx'", "'litert'")),
-        ("[cameras.main]\nsorce = '0'", ("cameras.main.sorce: unknown key; allowed here: fps, loop, roi, source",)),
+        (
+            "[cameras.main]\nsorce = '0'",
+            ("cameras.main.sorce: unknown key; allowed here: fps, loop, regions, regions_max, roi, source",),
+        ),
         ("[cameras.main]\nsorce = '0'\nfps = -1", ("cameras.main.fps = -1", "(and 1 more)")),
         ("[cameras.main]\nroi = [0.5, 0, 0.6, 1]", ("cameras.main.roi", "stay inside the frame")),
+        ("[cameras.main]\nregions = 'grid:3'", ("cameras.main.regions = 'grid:3'", 'use "motion", "grid:3x2"')),
+        ("[cameras.main]\nregions = 'grid:9x9'", ("cameras.main.regions = 'grid:9x9'", "at most 64 regions")),
+        ("[cameras.main]\nregions = 3", ("cameras.main.regions = 3", 'use "motion"')),
+        (
+            "[cameras.main.regions]\ntill = [0, 0, 1.5, 1]",
+            ("cameras.main.regions", "till: x, y, width, height must be"),
+        ),
+        ("[cameras.main.regions]\ntill = [0, 0]", ("cameras.main.regions", "till: x, y, width, height must be")),
+        ("[cameras.main.regions]\n'a/b' = [0, 0, 1, 1]", ("cameras.main.regions", "a/b: use 1 to 64 letters")),
+        ("[cameras.main]\nregions_max = 0", ("cameras.main.regions_max = 0", "greater than or equal to 1")),
         ("[cameras.'a/b']\nsource = '0'", ("cameras.a/b = 'a/b'", "letters, digits")),
         ("[cameras]\nmain = 'pattern'", ("cameras.main = 'pattern'",)),
         ("[cameras]", ("cameras = {}", "at least 1")),
@@ -183,3 +196,16 @@ def test_a_credential_is_a_name(tmp_path, name):
     said = mistake(config)
     assert f"mqtt.password_file = 'credential:{name}': " in said
     assert "use credential:NAME" in said
+
+
+def test_regions_are_a_word_a_grid_or_boxes_with_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "edged.toml"
+    config.write_text(
+        '[cameras.a]\nregions = "grid:3x2"\n[cameras.b]\nregions = { till = [0, 0, 0.5, 1] }\n[cameras.c]'
+    )
+    cameras = settings.load(config).cameras
+    assert cameras["a"].grid == (3, 2)
+    assert (cameras["b"].regions, cameras["b"].grid) == ({"till": (0, 0, 0.5, 1)}, None)
+    assert (cameras["c"].regions, cameras["c"].regions_max) == ("", 8)
+    monkeypatch.setenv("EDGED_CAMERAS__C__REGIONS", "motion")
+    assert settings.load(config).cameras["c"].regions == "motion"

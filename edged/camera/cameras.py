@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edged.camera.capture import STOP_TIMEOUT_S, Capture
@@ -12,6 +13,7 @@ from edged.camera.opening import open_source
 from edged.camera.source import CameraState
 
 if TYPE_CHECKING:
+    from edged.camera.capture import Look
     from edged.camera.source import Source
     from edged.settings import CameraSettings
     from edged.types import Frame, Image
@@ -25,6 +27,7 @@ class Cameras:
         prepare: See `Capture`.
         on_state: See `Capture`; called on each camera's own thread.
         opener: Opens a source.
+        looks: Name → what finds the regions of its frames, see `Capture`; absent: they are classified whole.
     """
 
     def __init__(
@@ -34,10 +37,11 @@ class Cameras:
         on_state: Callable[[str, CameraState], None],
         *,
         opener: Callable[[str, CameraSettings], Source] = open_source,
+        looks: Mapping[str, Look] = MappingProxyType({}),
     ) -> None:
         self._ready = threading.Condition()
         self.captures = {
-            name: Capture(name, camera, prepare, on_state, ready=self._ready, opener=opener)
+            name: Capture(name, camera, prepare, on_state, ready=self._ready, opener=opener, look=looks.get(name))
             for name, camera in settings.items()
         }
         self._turn = list(self.captures.values())
@@ -66,6 +70,10 @@ class Cameras:
                 left_s = deadline_s - time.monotonic()
                 if left_s <= 0 or not self._ready.wait(left_s) or self.exhausted:
                     return None
+
+    def interval_s(self, camera: str) -> float | None:
+        """Return the time from one frame of a camera to the next, where it is limited."""
+        return self.captures[camera].interval_s
 
     @property
     def states(self) -> dict[str, CameraState]:

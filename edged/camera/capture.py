@@ -21,9 +21,10 @@ from edged.types import Frame
 if TYPE_CHECKING:
     from edged.camera.source import Source
     from edged.settings import CameraSettings
-    from edged.types import Image
+    from edged.types import Image, Region
 
     Prepare = Callable[[Image], Image]
+    Look = Callable[[Image, float], tuple[Region, ...]]
     Roi = tuple[float, float, float, float]
 
 _log = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class Capture:
         on_state: Called with the name and the new state, on the capture thread; must be quick and must not raise.
         ready: Notified when a frame is in the slot; share one among several captures to wait for any of them.
         opener: Opens the source.
+        look: Finds the regions that are classified by themselves, from an RGB frame and its monotonic seconds; on the
+            capture thread, so that it sees also frames that nobody takes. None: frames are classified whole.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Capture:
         *,
         ready: threading.Condition | None = None,
         opener: Callable[[str, CameraSettings], Source] = open_source,
+        look: Look | None = None,
     ) -> None:
         self.name = name
         self.dropped = 0
@@ -69,6 +73,7 @@ class Capture:
         self._on_state = on_state
         self._ready = ready or threading.Condition()
         self._opener = opener
+        self._look = look
         self._pace = Pace(settings.fps)
         self._roi = settings.roi
         self._start = LatestStart()
@@ -109,6 +114,12 @@ class Capture:
         """Limit the frames per second from now on; 0: no limit."""
         self._pace = Pace(fps)
         self._wake.set()
+
+    @property
+    def interval_s(self) -> float | None:
+        """Time from one frame to the next, where it is limited."""
+        fps = self._pace.fps
+        return 1 / fps if fps > 0 else None
 
     def set_roi(self, roi: Roi) -> None:
         """Cut another part out of each frame from now on; see `CameraSettings`."""
@@ -201,8 +212,9 @@ class Capture:
         """Cut, prepare and describe one frame."""
         captured_at = time.time()
         image = crop_roi(image, self._roi)
-        prepare = self._prepare
+        prepare = None if self._look is not None else self._prepare  # what is cut out is prepared by who cuts it out
         prepared = prepare(image) if prepare is not None else None
+        regions = self._look(image, captured_ns / 1e9) if self._look is not None else None
         done_ns = time.monotonic_ns()
         self._start.worked((done_ns - started_ns) / 1e9)
         if (tracer := tracing.active) is not None:
@@ -216,8 +228,9 @@ class Capture:
             captured_at=captured_at,
             capture_ms=(captured_ns - started_ns) / 1e6,
             prepared=prepared,
-            preprocess_ms=(done_ns - captured_ns) / 1e6 if prepare is not None else 0.0,
+            preprocess_ms=0.0 if prepare is None and regions is None else (done_ns - captured_ns) / 1e6,
             prepared_by=prepare,
+            regions=regions,
         )
         self._seq += 1
         return frame

@@ -163,6 +163,8 @@ class ImagesGetArgs(Args):
 class ImagesLabelArgs(Args):
     """`cmd/images_label`: label an image, with `last` what the camera sees now, or with `group` all frames of a group.
 
+    Where a camera has `regions`, `last` takes the crop of a region: of `track`, or of the only one that is in view.
+
     The image is the job's report. Of a group: `group`, `label`, `images` [id], and `skipped`, how many are gone or have
     a label by now. A group has the members that the device named when it last answered `images_groups`.
 
@@ -177,6 +179,7 @@ class ImagesLabelArgs(Args):
     group: ImageId | None = None
     label: Label
     camera: str | None = None
+    track: str | None = None
     confirmed: bool | None = None
 
 

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edged.types import Box
+
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 """RFC 3339, UTC, milliseconds, as `timestamp` writes it."""
 
@@ -95,6 +97,28 @@ class Result(Message):
     latency_ms: ResultLatency
     network: str | None = None
     """Name of the network that answered, where several take turns (`[selection]`)."""
+    box: Box | None = None
+    """What of the frame was classified: x, y, width, height as fractions of it. Absent: all of it, as always where the
+    camera has no `regions`."""
+    track: str | None = None
+    """Names what is in the box, on this camera and until the daemon's next start: a number, which stays while a thing
+    moves, or the name of a fixed region."""
+    ended: Literal[True] | None = None
+    """What had this track is gone: the last that is said of it. The rest is as it was seen last."""
+
+
+class RegionLabel(BaseModel):
+    """What a region of a frame shows; see `Result`."""
+
+    track: str
+    label: str
+    score: float
+    familiarity: float | None = None
+    box: Box
+
+
+NOTHING: Final = "nothing"
+"""In place of a label: there is no region to be classified, because nothing moves."""
 
 
 class CameraLabel(Message):
@@ -104,11 +128,15 @@ class CameraLabel(Message):
     """
 
     label: str
-    """As in `Result`, of the first frame with it."""
+    """As in `Result`, of the first frame with it. With `regions`, that of the newest one; `nothing`: there is none."""
     score: float
+    """0 where there is none."""
     familiarity: float | None = None
     since: str
     """When that frame was captured, RFC 3339, UTC."""
+    regions: list[RegionLabel] | None = None
+    """All that were seen in it, the newest first; absent where frames are classified whole. The message comes when one
+    appears, goes, or changes its label, and not with each of their steps."""
 
 
 class Latency(MessagePart):

@@ -32,6 +32,7 @@ from edged.daemon.models import ModelCommands
 from edged.daemon.presentation import Presentation
 from edged.daemon.profiling import Profiling
 from edged.daemon.publisher import Publisher
+from edged.daemon.regions import open_looks
 from edged.daemon.rehearsal import Rehearsal
 from edged.daemon.reload import Reload
 from edged.daemon.results import ResultFilter
@@ -113,7 +114,8 @@ class Daemon:
         notices = {status_topic(settings): self._greet} if settings.homeassistant.discovery else {}
         self.link = open_link(settings, on_command=self._accept, has_room=self._has_room, notices=notices)
         self.presentation = Presentation(settings, self.link)
-        self.cameras = Cameras(settings.cameras, engine.prepare, self._camera_changed)
+        looks = open_looks(settings.cameras)
+        self.cameras = Cameras(settings.cameras, engine.prepare, self._camera_changed, looks=looks)
         self.results = ResultFilter(
             settings.mqtt.results, settings.mqtt.heartbeat_s, settings.mqtt.smoothing, settings.model.unknown
         )
@@ -125,7 +127,14 @@ class Daemon:
             on_failure=self._failed.set,
         )
         self.publisher.viewers += self.presentation.viewers
-        self.loop = FrameLoop(self.cameras, engine, self.publisher.put, self._stepped)
+        self.loop = FrameLoop(
+            self.cameras,
+            engine,
+            self.publisher.put,
+            self._stepped,
+            finish=self.publisher.finish,
+            regions_max={name: camera.regions_max for name, camera in settings.cameras.items()},
+        )
         self.drift = DriftWatch(settings.telemetry.drift_s)
         for line in settings.unwatched():
             log.warning("%s", line)

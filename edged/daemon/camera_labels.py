@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edged.contract.messages import CameraLabel
+from edged.contract.messages import NOTHING, CameraLabel, RegionLabel, timestamp
 
 if TYPE_CHECKING:
-    from edged.contract.messages import Result
     from edged.daemon.camera_topics import CameraTopics
-    from edged.types import Frame
+    from edged.daemon.publisher import Scene
 
 
 class CameraLabels:
-    """Publishes a camera's label when it changes.
+    """Publishes a camera's label when it changes, or what has one among the things before it.
 
     Args:
         topics: `label/<camera>`.
@@ -21,19 +20,41 @@ class CameraLabels:
 
     def __init__(self, topics: CameraTopics) -> None:
         self._topics = topics
-        self._told: dict[str, str] = {}
+        self._told: dict[str, list[tuple[str | None, str]]] = {}
 
-    def __call__(self, frame: Frame, result: Result) -> None:
+    def __call__(self, scene: Scene) -> None:
         """Publish what a frame shows, where the camera's frame before it showed something else."""
-        if frame.camera not in self._topics:
-            self._told.pop(frame.camera, None)
-        elif self._told.get(frame.camera) != result.label:
-            self._told[frame.camera] = result.label
-            label = CameraLabel(
-                ts=result.ts,
+        camera = scene.frame.camera
+        if camera not in self._topics:
+            self._told.pop(camera, None)
+            return
+        shown = [(result.track, result.label) for result in scene.results]
+        if self._told.get(camera) != shown:
+            self._told[camera] = shown
+            self._topics.publish(camera, _label(scene).encode())
+
+
+def _label(scene: Scene) -> CameraLabel:
+    newest = next(iter(scene.results), None)
+    since = timestamp(scene.frame.captured_at)
+    regions = None
+    if scene.frame.regions is not None:
+        regions = [
+            RegionLabel(
+                track=result.track,
                 label=result.label,
                 score=result.score,
                 familiarity=result.familiarity,
-                since=result.ts,
+                box=result.box,
             )
-            self._topics.publish(frame.camera, label.encode())
+            for result in scene.results
+            if result.track is not None and result.box is not None
+        ]
+    return CameraLabel(
+        ts=since,
+        label=NOTHING if newest is None else newest.label,
+        score=0.0 if newest is None else newest.score,
+        familiarity=None if newest is None else newest.familiarity,
+        since=since,
+        regions=regions,
+    )

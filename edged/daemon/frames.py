@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from edged.codec import encode_jpeg
+from edged.contract.messages import RegionLabel, timestamp
 from edged.errors import CommandError
 
 if TYPE_CHECKING:
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from edged.contract.commands import Command, SetArgs, SnapshotArgs
     from edged.daemon.publisher import Publisher
     from edged.mqtt.link import Link
+
+
+_OF_REGION = set(RegionLabel.model_fields)
 
 
 class FrameCommands:
@@ -32,19 +36,28 @@ class FrameCommands:
         self._set_lr = set_lr
 
     def snapshot(self, command: Command[SnapshotArgs]) -> dict[str, Any]:
-        """Publish the newest classified frame as JPEG on `image/<id>`; the report is its result and size."""
+        """Publish the newest classified frame as JPEG on `image/<id>`; the report is its result and size.
+
+        With `regions`: the result of the newest of them, if there is any, and what all of them show.
+        """
         args = command.args
         latest = dict(self._publisher.latest)
         if args.camera is not None:
             self._known(args.camera)
-            latest = {name: entry for name, entry in latest.items() if name == args.camera}
+            latest = {name: scene for name, scene in latest.items() if name == args.camera}
         if not latest:
             raise CommandError(f"camera {args.camera or 'any'}: no frame has been classified yet")
-        frame, result = max(latest.values(), key=lambda entry: entry[0].captured_ns)
+        scene = max(latest.values(), key=lambda scene: scene.frame.captured_ns)
+        frame = scene.frame
         jpeg = encode_jpeg(frame.image, args.quality)
         self._link.image(command.id, jpeg)
         height, width = frame.image.shape[:2]
-        return {**result.model_dump(exclude_none=True), "width": width, "height": height, "bytes": len(jpeg)}
+        size = {"width": width, "height": height, "bytes": len(jpeg)}
+        if frame.regions is None:
+            return {**scene.results[0].model_dump(exclude_none=True), **size}
+        regions = [result.model_dump(include=_OF_REGION, exclude_none=True) for result in scene.results]
+        newest = scene.results[0].model_dump(exclude_none=True) if scene.results else {}
+        return {"camera": frame.camera, **newest, "ts": timestamp(frame.captured_at), "regions": regions, **size}
 
     def set(self, command: Command[SetArgs]) -> dict[str, Any]:
         """Change frames per second of one camera or all, the number of labels in results, and the learning rate."""

@@ -16,7 +16,7 @@ from edged.images import LOOKED_AT
 from edged.memory import available_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from edged.contract.commands import (
         Command,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         ImagesRemoveArgs,
         ImagesUnlabelArgs,
     )
-    from edged.daemon.kept_frames import FrameObserver
+    from edged.daemon.kept_frames import FrameObserver, Seen
     from edged.daemon.suggestions import Suggestions
     from edged.images import ImageStore, StoredImage
     from edged.mqtt.link import Link
@@ -119,8 +119,8 @@ class ImageCommands:
         """Label an image, a group of frames, or what the camera sees now."""
         args = command.args
         ways = args.last + (args.id is not None) + (args.group is not None)
-        if ways != 1 or (args.camera is not None and not args.last):
-            raise CommandError("images_label: give id, group, or last = true (and camera where there are several)")
+        if ways != 1 or ((args.camera is not None or args.track is not None) and not args.last):
+            raise CommandError("images_label: give id, group, or last = true (and camera or track of several)")
         told = self._label(args)
         self._on_label()
         return told
@@ -132,7 +132,7 @@ class ImageCommands:
             return describe(self._store.label(args.id, args.label, confirmed=args.confirmed))
         newest = dict(self._observer.newest)
         if args.camera is not None:
-            newest = {name: seen for name, seen in newest.items() if name == args.camera}
+            newest = {name: tracks for name, tracks in newest.items() if name == args.camera}
         if not newest:
             known = ", ".join(self._observer.newest) or "none yet"
             raise CommandError(
@@ -140,10 +140,14 @@ class ImageCommands:
             )
         if len(newest) > 1:
             raise CommandError(f"images_label: several cameras ({', '.join(newest)}); name one")
-        (seen,) = newest.values()
+        ((camera, tracks),) = newest.items()
+        seen = _chosen(camera, tracks, args.track)
         sha256 = self._store.add(encode_jpeg(seen.frame.image), args.label, by="last", kept=seen.kept("last"))
         self._store.put_embeddings([seen.embedding(sha256)])
-        return {**describe(self._store.get(sha256)), "camera": seen.frame.camera, "seq": seen.frame.seq}
+        told = {**describe(self._store.get(sha256)), "camera": camera, "seq": seen.frame.seq}
+        if (region := seen.frame.region) is not None:
+            told |= {"track": region.track, "box": region.box}
+        return told
 
     def _label_group(self, group: str, label: str) -> dict[str, Any]:
         central, members = self._suggestions.members(group)
@@ -163,6 +167,20 @@ class ImageCommands:
         image = self._store.remove(args.id)
         log.info("image %s (%s) removed", image.id, image.label or "unlabeled")
         return describe(image)
+
+
+def _chosen(camera: str, tracks: Mapping[str | None, Seen], wanted: str | None) -> Seen:
+    """Return what a label is for: the frame, or the crop of the track that was named or is the only one in view."""
+    if wanted is None and len(tracks) == 1:
+        return next(iter(tracks.values()))
+    if wanted in tracks:
+        return tracks[wanted]
+    known = ", ".join(track for track in tracks if track is not None)
+    if not known:
+        raise CommandError(f"camera {camera}: its frames are classified whole; it has no track {wanted}")
+    if wanted is None:
+        raise CommandError(f"images_label: camera {camera} sees several things (tracks {known}); name one")
+    raise CommandError(f"camera {camera}: track {wanted} is not in view; in view: {known}")
 
 
 def describe(image: StoredImage) -> dict[str, Any]:

@@ -69,7 +69,8 @@ class FrameObserver:
     """
 
     def __init__(self, keeper: FrameKeeper | None, writer: FrameWriter, unknown: float) -> None:
-        self.newest: dict[str, Seen] = {}
+        self.newest: dict[str, dict[str | None, Seen]] = {}
+        """Camera → what it has shown last: the frame, or each track that was in view then, the last classified last."""
         self._keeper = keeper
         self._writer = writer
         self._unknown = unknown
@@ -77,7 +78,14 @@ class FrameObserver:
 
     def __call__(self, frame: Frame, inference: Inference, engine: Engine) -> None:
         """Take a classified frame; called on the publisher's thread, takes microseconds."""
-        seen = self.newest[frame.camera] = Seen(frame, inference, engine)
+        seen = Seen(frame, inference, engine)
+        track = None if frame.region is None else frame.region.track
+        in_view = {region.track for region in frame.regions or () if region.visible}
+        before = self.newest.get(frame.camera, {})
+        self.newest[frame.camera] = {
+            **{name: other for name, other in before.items() if name != track and name in in_view},
+            track: seen,
+        }
         if self._keeper is None:
             return
         if engine is not self._engine:
@@ -89,6 +97,7 @@ class FrameObserver:
             inference.embedding,
             frame.captured_ns / 1e9,
             familiar=None if inference.familiarity is None else inference.familiarity >= self._unknown,
+            track=track,
         )
         if reason is not None:
             self._writer.put(seen, reason)

@@ -1,21 +1,26 @@
-"""The frame loop: take, invoke, hand over; model swaps happen between two frames."""
+"""The frame loop: take, invoke, hand over; model swaps happen between two frames, or two regions of one."""
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from edged import tracing
 from edged.errors import ModelError
+from edged.regions import Turns, crop
 
 if TYPE_CHECKING:
     from edged.camera import Cameras
     from edged.daemon.engine import Engine
-    from edged.types import Frame
+    from edged.types import Frame, Region
     from edged.vision.network import Outputs
 
 log = logging.getLogger(__name__)
@@ -51,6 +56,8 @@ class FrameLoop:
         engine: The first one.
         sink: Takes each classified frame; must return at once.
         on_step: Called after each step, with whether a frame was classified.
+        finish: Called after the last region of a frame that is classified by regions, with the whole frame.
+        regions_max: Camera → how many regions of one frame are classified, where its frames have regions.
     """
 
     def __init__(
@@ -59,11 +66,17 @@ class FrameLoop:
         engine: Engine,
         sink: Callable[[Frame, Outputs, Engine], None],
         on_step: Callable[[bool], None],
+        *,
+        finish: Callable[[Frame], None] = lambda _: None,
+        regions_max: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self.engine = engine
         self._cameras = cameras
         self._sink = sink
         self._on_step = on_step
+        self._finish = finish
+        self._regions_max = regions_max
+        self._turns = Turns()
         self._lock = threading.Lock()
         self._pending: Swap | None = None
         self._probation: tuple[Engine | None, Swap] | None = None
@@ -97,7 +110,30 @@ class FrameLoop:
         frame = self._cameras.take(TAKE_TIMEOUT_S)
         if self._pending is not None:
             self._begin_swap()
-        self._on_step(frame is not None and self._classify(frame))
+        if frame is None:
+            self._on_step(False)
+        else:
+            self._on_step(
+                self._classify(frame) if frame.regions is None else self._classify_regions(frame, frame.regions)
+            )
+
+    def _classify_regions(self, frame: Frame, regions: Sequence[Region]) -> bool:
+        """Classify what a frame's time allows, at least one region; return whether the network has answered all.
+
+        A frame in which nothing is to be classified is done with that.
+        """
+        interval_s = self._cameras.interval_s(frame.camera)
+        end_s = math.inf if interval_s is None else time.monotonic() + interval_s
+        answered = True
+        for region in self._turns.order(frame.camera, regions)[: self._regions_max[frame.camera]]:
+            # A copy: who keeps the crop of a thing must not keep the whole frame for it.
+            image = np.ascontiguousarray(crop(frame.image, region.box))
+            answered = self._classify(replace(frame, image=image, region=region)) and answered
+            self._turns.take(frame.camera, region)
+            if time.monotonic() >= end_s:
+                break
+        self._finish(frame)
+        return answered
 
     def _classify(self, frame: Frame) -> bool:
         """Return whether the network has answered."""
@@ -107,6 +143,8 @@ class FrameLoop:
             begin = time.perf_counter_ns()
             prepared = engine.prepare(frame.image)
             preprocess_ms = (time.perf_counter_ns() - begin) / 1e6
+            if frame.region is not None:
+                preprocess_ms += frame.preprocess_ms  # finding the regions took that
             frame = replace(frame, prepared=prepared, preprocess_ms=preprocess_ms, prepared_by=engine.prepare)
         begin_ns = time.monotonic_ns()
         try:

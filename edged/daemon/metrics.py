@@ -71,7 +71,7 @@ class Metrics:
         self._sensors = sensors
         self._results = ResultTally()
         self._jobs = JobTally(_readable(link.ledger.jobs(["retrain"], _REMEMBERED)))
-        publisher.viewers.append(lambda _, result: self._results.add(result))
+        publisher.counters.append(self._results.add)
         link.job_observers.append(self._jobs.add)
         announcements.troubles.append(lambda: self._server.trouble)
 

@@ -7,11 +7,11 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edged import tracing
-from edged.daemon.results import Likeness, ResultFilter, make_result
+from edged.daemon.results import Likeness, ResultFilter, make_end, make_result
 from edged.instance import BOOT
 from edged.vision.scores import top_k
 
@@ -27,12 +27,29 @@ log = logging.getLogger(__name__)
 
 Observer = Callable[["Frame", "Inference", "Engine"], None]
 """Called on the publisher's thread for each classified frame; must be quick."""
-Viewer = Callable[["Frame", "Result"], None]
-"""The same, with the frame's result, whether published or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a camera shows.
+
+    Attributes:
+        frame: The whole frame.
+        results: Of what is in it, whether published or not, the newest thing first: of a frame that is classified whole
+            exactly one. Where time allows only some of the regions, the others' are those of an earlier frame, with the
+            box of this one.
+    """
+
+    frame: Frame
+    results: tuple[Result, ...]
+
+
+Viewer = Callable[[Scene], None]
+"""Called on the publisher's thread after each frame, in which everything is classified that was to be."""
 
 
 class Publisher:
-    """Publishes results in the order of `put`.
+    """Publishes results in the order of `put` and `finish`.
 
     Args:
         link: Where results go.
@@ -52,18 +69,21 @@ class Publisher:
         on_failure: Callable[[], None],
     ) -> None:
         self.top = top
-        self.latest: dict[str, tuple[Frame, Result]] = {}
-        """Per camera the newest classified frame and its result, whether published or not: one that was not has the
+        self.latest: dict[str, Scene] = {}
+        """Per camera the newest classified frame and its results, whether published or not: one that was not has the
         number of the last one that was."""
         self.observers: list[Observer] = []
         self.viewers: list[Viewer] = []
+        self.counters: list[Callable[[Result], None]] = []
+        """The same, for each classified frame or region of one."""
         self._link = link
         self._filter = results
         self._statistics = statistics
         self._on_failure = on_failure
-        self._queue: queue.SimpleQueue[tuple[Frame, Outputs, Engine] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Frame, Outputs, Engine] | Frame | None] = queue.SimpleQueue()
         self._engine: Engine | None = None
         self._numbers: dict[str, int] = {}
+        self._tracks: dict[str, dict[str, Result]] = {}
         self._thread = threading.Thread(target=self._run, name="publisher")
 
     def start(self) -> None:
@@ -74,6 +94,10 @@ class Publisher:
         """Hand over a classified frame; returns at once."""
         self._queue.put((frame, outputs, engine))
 
+    def finish(self, frame: Frame) -> None:
+        """Say that all regions of a frame were handed over which shall be; returns at once."""
+        self._queue.put(frame)
+
     def stop(self, timeout_s: float | None = None) -> None:
         """Publish what was handed over, then end the thread, waiting at most `timeout_s`."""
         self._queue.put(None)
@@ -83,7 +107,10 @@ class Publisher:
     def _run(self) -> None:
         try:
             while (item := self._queue.get()) is not None:
-                self._publish(*item)
+                if isinstance(item, tuple):
+                    self._publish(*item)
+                else:
+                    self._finish(item)
         except Exception:
             log.exception("the publisher has failed")
             self._on_failure()
@@ -99,7 +126,9 @@ class Publisher:
         if (known := witness.familiarity) is not None:
             likeness = Likeness(known.score(inference.embedding), known)
             inference = replace(inference, familiarity=known.familiarity(likeness.score))
-        smoothed = self._filter.update(frame.camera, inference.scores, time.monotonic(), likeness)
+        region = frame.region
+        source = frame.camera if region is None else (frame.camera, region.track)
+        smoothed = self._filter.update(source, inference.scores, time.monotonic(), likeness)
         # Frames that are not published, or were dropped before, leave no gap: one means that a result was lost.
         seq = self._numbers.get(frame.camera, -1) + smoothed.publish
         self._numbers[frame.camera] = seq
@@ -115,15 +144,48 @@ class Publisher:
             familiarity=smoothed.familiarity,
             unknown=self._filter.is_unknown(smoothed.familiarity),
         )
-        self.latest[frame.camera] = (frame, result)  # first: who has seen the result may ask for its frame
+        if region is None:
+            self.latest[frame.camera] = Scene(frame, (result,))  # first: who has seen the result may ask for its frame
+        else:
+            self._tracks.setdefault(frame.camera, {})[region.track] = result
         if smoothed.publish:
-            # What was published, known apart from what arrives: a line is in the log before its result is handed over.
-            log.debug("%s: result %d of start %s at %.3f s", frame.camera, seq, BOOT, time.monotonic())
-            self._link.publish(f"result/{frame.camera}", result.encode())
-        for viewer in self.viewers:
-            viewer(frame, result)
+            self._send(result)
         self._statistics.add(result)
+        for counter in self.counters:
+            counter(result)
+        if region is None:
+            self._show(self.latest[frame.camera])
         for observer in self.observers:
             observer(frame, inference, witness)
         if (tracer := tracing.active) is not None:
             tracer.span("publish", "publish", begin_ns, time.monotonic_ns(), camera=frame.camera, seq=frame.seq)
+
+    def _finish(self, frame: Frame) -> None:
+        """Tell of what has ended, and show the whole frame."""
+        camera, tracks = frame.camera, self._tracks.setdefault(frame.camera, {})
+        regions = frame.regions or ()
+        known = {region.track for region in regions}
+        for track in [track for track in tracks if track not in known]:
+            self._numbers[camera] = seq = self._numbers[camera] + 1
+            self._send(make_end(tracks.pop(track), frame, seq=seq, now_ns=time.monotonic_ns()))
+            self._filter.forget((camera, track))
+        scene = Scene(
+            frame,
+            tuple(
+                tracks[region.track].model_copy(update={"box": region.box})
+                for region in regions
+                if region.visible and region.track in tracks
+            ),
+        )
+        self.latest[camera] = scene
+        self._statistics.count()
+        self._show(scene)
+
+    def _show(self, scene: Scene) -> None:
+        for viewer in self.viewers:
+            viewer(scene)
+
+    def _send(self, result: Result) -> None:
+        # What was published, known apart from what arrives: a line is in the log before its result is handed over.
+        log.debug("%s: result %d of start %s at %.3f s", result.camera, result.seq, BOOT, time.monotonic())
+        self._link.publish(f"result/{result.camera}", result.encode())

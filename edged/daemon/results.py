@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -26,7 +26,7 @@ class Likeness(NamedTuple):
 
 
 class Smoothed(NamedTuple):
-    """What a camera's frames say so far.
+    """What a camera's frames, or those of one thing before it, say so far.
 
     Attributes:
         scores: (classes,) probabilities.
@@ -41,7 +41,7 @@ class Smoothed(NamedTuple):
 
 @dataclass
 class _Track:
-    """One camera's smoothed scores and likeness, and what was last published for it."""
+    """The smoothed scores and likeness of a camera, or of one thing, and what was last published for it."""
 
     smoothed: Vector
     likeness: float | None = None
@@ -50,7 +50,7 @@ class _Track:
 
 
 class ResultFilter:
-    """Smooths each camera's scores exponentially and decides which frames are published.
+    """Smooths scores exponentially and decides which are published: each camera's, or those of each of its tracks.
 
     Args:
         results: "all", or "changes" of the smoothed label only, plus a heartbeat.
@@ -69,7 +69,7 @@ class ResultFilter:
         self.heartbeat_s = heartbeat_s
         self.smoothing = smoothing
         self._unknown = unknown
-        self._tracks: dict[str, _Track] = {}
+        self._tracks: dict[Hashable, _Track] = {}
 
     def reset(self) -> None:
         """Forget the past: the labels have changed."""
@@ -79,18 +79,22 @@ class ResultFilter:
         """Tell whether a frame with this familiarity is called unknown."""
         return familiarity is not None and familiarity < self._unknown
 
-    def update(self, camera: str, scores: Vector, now_s: float, likeness: Likeness | None = None) -> Smoothed:
+    def forget(self, source: Hashable) -> None:
+        """Forget what has ended."""
+        self._tracks.pop(source, None)
+
+    def update(self, source: Hashable, scores: Vector, now_s: float, likeness: Likeness | None = None) -> Smoothed:
         """Take in a frame's scores.
 
         Args:
-            camera: Name of the camera.
+            source: Name of the camera; of one thing before it, camera and track.
             scores: (classes,) probabilities.
             now_s: Monotonic clock, seconds.
             likeness: How alike the frame is to what the network was taught; None: not known.
         """
-        track = self._tracks.get(camera)
+        track = self._tracks.get(source)
         if track is None or track.smoothed.shape != scores.shape:
-            track = self._tracks[camera] = _Track(scores)
+            track = self._tracks[source] = _Track(scores)
         elif self.smoothing:
             track.smoothed = self.smoothing * track.smoothed + (1 - self.smoothing) * scores
         else:
@@ -155,4 +159,26 @@ def make_result(
             total=round((now_ns - frame.captured_ns) / 1e6, 3),
         ),
         network=network,
+        box=None if frame.region is None else frame.region.box,
+        track=None if frame.region is None else frame.region.track,
+    )
+
+
+def make_end(last: Result, frame: Frame, *, seq: int, now_ns: int) -> Result:
+    """Make the message that a track has ended, which says what was said of it last.
+
+    Args:
+        last: Its last result, published or not.
+        frame: The frame that it is not found in any more.
+        seq: Number of this result.
+        now_ns: Monotonic clock at hand-over to the broker, nanoseconds.
+    """
+    latency = ResultLatency(
+        capture=round(frame.capture_ms, 3),
+        preprocess=round(frame.preprocess_ms, 3),
+        invoke=0.0,
+        total=round((now_ns - frame.captured_ns) / 1e6, 3),
+    )
+    return last.model_copy(
+        update={"ts": timestamp(frame.captured_at), "seq": seq, "latency_ms": latency, "ended": True}
     )

@@ -16,7 +16,8 @@ class Statistics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._frames = 0
-        self._window: list[float] = []
+        self._window = 0
+        self._latencies: list[float] = []
         self._window_began = time.monotonic()
         self._familiar: list[float] = []
         self._unknown = 0
@@ -36,26 +37,34 @@ class Statistics:
         return self._frames
 
     def add(self, result: Result) -> None:
-        """Count one classified frame."""
+        """Count one classified frame; a region of one belongs to a frame that is counted by `count`."""
         with self._lock:
-            self._frames += 1
-            self._window.append(result.latency_ms.total)
+            self._frames += result.track is None
+            self._window += result.track is None
+            self._latencies.append(result.latency_ms.total)
             self._newest[result.camera] = result
             if result.familiarity is not None:
                 self._familiar.append(result.familiarity)
                 self._unknown += result.label == UNKNOWN
 
+    def count(self) -> None:
+        """Count one frame whose regions are classified, if it has any."""
+        with self._lock:
+            self._frames += 1
+            self._window += 1
+
     def roll(self) -> None:
         """End the window: compute what is told of it, begin a new one."""
         now = time.monotonic()
         with self._lock:
-            window, self._window = self._window, []
+            window, self._window = self._window, 0
+            latencies, self._latencies = self._latencies, []
             seconds, self._window_began = now - self._window_began, now
             familiar, self._familiar = self._familiar, []
             unknown, self._unknown = self._unknown, 0
             newest, self._newest = self._newest, {}
-        self.fps = round(len(window) / seconds, 2) if seconds > 0 else 0.0
-        self.latency = quantiles(window)
+        self.fps = round(window / seconds, 2) if seconds > 0 else 0.0
+        self.latency = quantiles(latencies)
         self.familiarity = None
         if familiar:
             mean, share = sum(familiar) / len(familiar), unknown / len(familiar)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -29,13 +29,13 @@ REMEMBERED = 64
 
 
 @dataclass
-class _Track:
+class _Remembered:
     """What is remembered of one camera."""
 
     budget: float
     seen_at: float
     kept_at: float = -math.inf
-    label: int | None = None
+    labels: dict[str | None, int] = field(default_factory=dict)  # of each thing before it; the oldest first
     kept: Vector | None = None  # (REMEMBERED, features), each of length 1; a ring
     next: int = 0
 
@@ -58,16 +58,23 @@ class FrameKeeper:
         self._per_hour = per_hour
         self._random_s = random_s
         self._random = random.Random(seed)
-        self._tracks: dict[str, _Track] = {}
+        self._cameras: dict[str, _Remembered] = {}
 
     def reset(self) -> None:
         """Forget predictions and embeddings: another model answers. Rates go on."""
-        for track in self._tracks.values():
-            track.label = None
-            track.kept = None
+        for remembered in self._cameras.values():
+            remembered.labels.clear()
+            remembered.kept = None
 
     def consider(
-        self, camera: str, scores: Vector, embedding: Vector, now_s: float, *, familiar: bool | None = None
+        self,
+        camera: str,
+        scores: Vector,
+        embedding: Vector,
+        now_s: float,
+        *,
+        familiar: bool | None = None,
+        track: str | None = None,
     ) -> Reason | None:
         """Return why a frame should be kept; None: it should not. One that should counts as kept from now on.
 
@@ -77,32 +84,37 @@ class FrameKeeper:
             embedding: (features,) float32.
             now_s: Monotonic clock, seconds.
             familiar: Whether the frame shows something that the model was taught; None: nobody can tell.
+            track: Name of the thing that it shows, where things are classified by themselves: that two of them have
+                different labels is no change.
         """
-        track = self._tracks.get(camera)
-        if track is None:
-            track = self._tracks[camera] = _Track(self._per_hour, now_s)
-        elapsed_s, track.seen_at = now_s - track.seen_at, now_s
-        track.budget = min(self._per_hour, track.budget + elapsed_s * self._per_hour / 3600)
-        reason = self._reason(track, scores, elapsed_s)
+        remembered = self._cameras.get(camera)
+        if remembered is None:
+            remembered = self._cameras[camera] = _Remembered(self._per_hour, now_s)
+        elapsed_s, remembered.seen_at = now_s - remembered.seen_at, now_s
+        remembered.budget = min(self._per_hour, remembered.budget + elapsed_s * self._per_hour / 3600)
+        reason = self._reason(remembered, track, scores, elapsed_s)
         reserved = RESERVED * self._per_hour
         if familiar is False:
             reason, reserved = UNKNOWN, 0.0
-        if reason is None or now_s - track.kept_at < self._interval_s or track.budget < 1 + reserved:
+        if reason is None or now_s - remembered.kept_at < self._interval_s or remembered.budget < 1 + reserved:
             return None
         direction = embedding / max(float(np.linalg.norm(embedding)), 1e-12)
-        if track.kept is None or track.kept.shape[1] != len(direction):
-            track.kept, track.next = np.zeros((REMEMBERED, len(direction)), np.float32), 0
-        if float((track.kept @ direction).max()) > 1 - DUPLICATE_DISTANCE:
+        if remembered.kept is None or remembered.kept.shape[1] != len(direction):
+            remembered.kept, remembered.next = np.zeros((REMEMBERED, len(direction)), np.float32), 0
+        if float((remembered.kept @ direction).max()) > 1 - DUPLICATE_DISTANCE:
             return None
-        track.kept[track.next] = direction
-        track.next = (track.next + 1) % REMEMBERED
-        track.kept_at = now_s
-        track.budget -= 1
+        remembered.kept[remembered.next] = direction
+        remembered.next = (remembered.next + 1) % REMEMBERED
+        remembered.kept_at = now_s
+        remembered.budget -= 1
         return reason
 
-    def _reason(self, track: _Track, scores: Vector, elapsed_s: float) -> Reason | None:
+    def _reason(self, remembered: _Remembered, track: str | None, scores: Vector, elapsed_s: float) -> Reason | None:
         label = int(scores.argmax())
-        before, track.label = track.label, label
+        before = remembered.labels.pop(track, None)
+        remembered.labels[track] = label
+        while len(remembered.labels) > REMEMBERED:
+            del remembered.labels[next(iter(remembered.labels))]
         best = float(scores[label])
         second = float(np.partition(scores, -2)[-2]) if len(scores) > 1 else 0.0
         # Exponentially distributed gaps: the chance of one ending in the time since the frame before.

@@ -12,7 +12,7 @@ import pytest
 
 from edged.daemon.loop import PROBATION_FRAMES, FrameLoop, Swap
 from edged.errors import ModelError
-from edged.types import Frame
+from edged.types import Frame, Region
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
 
@@ -25,13 +25,20 @@ class FakeCameras:
         self.left = 0
         self.seq = 0
         self.slot: Frame | None = None
+        self.interval: float | None = None
+        self.regions: tuple[Region, ...] | None = None
 
     def set_prepare(self, prepare: Callable[..., Any]) -> None:
         self.prepare = prepare
 
+    def interval_s(self, camera: str) -> float | None:
+        return self.interval
+
     def fill(self) -> None:
         """Put the next frame into the slot, prepared as of now."""
         self.slot = Frame("main", self.seq, IMAGE, 0, 0.0, 0.0, prepared=self.prepare(IMAGE), prepared_by=self.prepare)
+        if self.regions is not None:
+            self.slot = Frame("main", self.seq, IMAGE, 0, 0.0, 0.0, regions=self.regions)
         self.seq += 1
 
     def take(self, timeout_s: float) -> Frame | None:
@@ -73,10 +80,20 @@ class Loop:
         self.answers: list[tuple[int, str, str]] = []
         self.steps: list[bool] = []
         self.lost: list[str] = []
-        self.loop = FrameLoop(self.cameras, self.old, self._sink, self.steps.append)  # type: ignore[arg-type]  # fakes
+        self.tracks: list[str] = []
+        self.loop = FrameLoop(
+            self.cameras,  # type: ignore[arg-type]  # fakes
+            self.old,  # type: ignore[arg-type]
+            self._sink,
+            self.steps.append,
+            finish=lambda frame: self.tracks.append(f"end of {frame.seq}"),
+            regions_max={"main": 3},
+        )
 
     def _sink(self, frame: Frame, outputs: Any, engine: Any) -> None:
         self.answers.append((frame.seq, engine.bundle.id, outputs))
+        if frame.region is not None:
+            self.tracks.append(frame.region.track)
 
     def run(self, frames: int) -> None:
         self.cameras.left += frames
@@ -175,3 +192,43 @@ def test_without_a_frame_the_loop_still_turns() -> None:
     loop.loop.step()
     assert loop.steps == [False, False]
     assert loop.loop.engine is new, "a swap waits for no frame"
+
+
+def five(**more: Any) -> tuple[Region, ...]:
+    return tuple(Region(str(number), (0, 0, 0.5, 0.5), number, **more) for number in (5, 4, 3, 2, 1))
+
+
+def test_regions_are_classified_in_turn_and_the_frame_after_them() -> None:
+    loop = Loop()
+    loop.cameras.regions = five()
+    loop.run(2)
+    assert loop.tracks == ["5", "4", "3", "end of 0", "2", "1", "5", "end of 1"]
+    assert loop.steps == [True] * 2
+
+
+def test_a_frame_whose_time_is_over_gets_one_region() -> None:
+    loop = Loop()
+    loop.cameras.regions, loop.cameras.interval = five(), 0.0
+    loop.run(2)
+    assert loop.tracks == ["5", "end of 0", "4", "end of 1"]
+
+
+def test_a_frame_without_anything_to_classify_is_done_too() -> None:
+    loop = Loop()
+    loop.cameras.regions = five(visible=False)
+    loop.run(1)
+    loop.cameras.regions = ()
+    loop.run(1)
+    assert loop.tracks == ["end of 0", "end of 1"]
+    assert loop.steps == [True] * 2
+    assert loop.old.invoked == []
+
+
+def test_a_new_model_that_fails_on_a_region_is_taken_back_and_no_region_is_lost() -> None:
+    loop = Loop()
+    loop.cameras.regions = five()
+    loop.swap(new_engine(lambda number: number == 2))
+    loop.run(1)
+    assert loop.tracks == ["5", "4", "3", "end of 0"]
+    assert [model for _, model, _ in loop.answers] == ["new", "old", "old"]
+    assert loop.lost == ["invocation failed: out of luck"]

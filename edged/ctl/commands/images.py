@@ -47,6 +47,9 @@ def register(commands: Commands) -> None:
     label.add_argument("given", metavar="ID LABEL", nargs="*", help="an image's id, or its first digits, and its label")
     label.add_argument("--last", metavar="LABEL", help="label the newest frame of the camera")
     label.add_argument("--camera", metavar="C", help="which camera --last is for (else the only one)")
+    label.add_argument(
+        "--track", metavar="T", help="which of the things before it, where it has regions (else the only one)"
+    )
     label.add_argument("--group", metavar="G", help="label all frames of a group, as `images groups` shows them")
     image_suggestions.register(family)
     for name, run in (("unlabel", run_unlabel), ("remove", run_remove)):
@@ -139,17 +142,19 @@ def run_label(args: argparse.Namespace) -> int:
       edgectl images label 1a5cde41 roses
       edgectl images label --group 1a5cde41 dandelions
       edgectl images label --last tulips --camera door
+      edgectl images label --last postman --camera door --track 17
     """
     from edged.ctl.jobs import answer, ask_each
 
-    if args.group is not None and args.last is None and len(args.given) == 1 and args.camera is None:
+    of_camera = args.camera is not None or args.track is not None
+    if args.group is not None and args.last is None and len(args.given) == 1 and not of_camera:
         wanted: dict[str, Any] = {"group": _id(args.group), "label": _label(args.given[0])}
     elif args.group is None and args.last is not None and not args.given:
-        wanted = {"last": True, "label": _label(args.last), "camera": args.camera}
-    elif args.group is None and args.last is None and len(args.given) == 2 and args.camera is None:
+        wanted = {"last": True, "label": _label(args.last), "camera": args.camera, "track": args.track}
+    elif args.group is None and args.last is None and len(args.given) == 2 and not of_camera:
         wanted = {"id": _id(args.given[0]), "label": _label(args.given[1])}
     else:
-        raise ConfigError("images label: give ID LABEL, --group G LABEL, or --last LABEL [--camera C]")
+        raise ConfigError("images label: give ID LABEL, --group G LABEL, or --last LABEL [--camera C] [--track T]")
     return ask_each(args, "images_label", wanted, answer(args, _labeled))
 
 

@@ -58,13 +58,13 @@ class _Row:
 
 
 class ResultView:
-    """The newest result of each camera."""
+    """The newest result of each camera, or of each thing before it."""
 
     noun = "results"
     topic = "result/+"
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, str], _Row] = {}
+        self._rows: dict[tuple[str, str, str], _Row] = {}
 
     def take(self, message: Incoming) -> str | None:
         """Keep a result and return it as a line."""
@@ -75,13 +75,20 @@ class ResultView:
         if result is None:
             return None
         camera = message.levels[1]
-        row = self._rows.setdefault((message.device, camera), _Row(result, message.at))
+        key = (message.device, camera, result.track or "")
+        row = self._rows.setdefault(key, _Row(result, message.at))
         row.result, row.at = result, message.at
         row.arrivals.append(message.at)
         if len(row.arrivals) > 10_000:
             row.arrivals.popleft()
         total = milliseconds(result.latency_ms.total)
-        return f"{result.ts}  {message.device}/{camera}  {result.score:.2f}  {_shown(result)}  {total} ms"
+        where = f"{message.device}/{camera}"
+        if result.track is not None:
+            where += f"/{result.track}"
+        if result.ended:
+            del self._rows[key]
+            return f"{result.ts}  {where}  ended: {_shown(result)}"
+        return f"{result.ts}  {where}  {result.score:.2f}  {_shown(result)}  {total} ms{_place(result)}"
 
     def table(self, now: float, screen: Console) -> Table:
         """Lay the rows out by device and camera."""
@@ -100,13 +107,13 @@ class ResultView:
         laid.add_column("age", justify="right", no_wrap=True)
         plain = screen.options.ascii_only
         width = 10 if screen.width >= 100 else 6
-        for (device, camera), row in sorted(self._rows.items()):
+        for (device, camera, track), row in sorted(self._rows.items()):
             rate = row.per_second(now)
             score = row.result.score
             colour = "green" if score >= 0.5 else "yellow"
             laid.add_row(
                 text(device),
-                text(camera),
+                text(f"{camera}/{track}" if track else camera),
                 text(_shown(row.result), "yellow" if row.result.label == UNKNOWN else "bold"),
                 text(f"{bar(score, width, ascii_only=plain)} {score:4.2f}", colour),
                 NOT_YET if rate is None else f"{rate:.1f}",
@@ -115,6 +122,14 @@ class ResultView:
                 style="dim" if now - row.at > _STALE_S else "",
             )
         return laid
+
+
+def _place(result: Result) -> str:
+    """Return where in the frame it is, in percent of it; nothing where the whole frame was classified."""
+    if result.box is None:
+        return ""
+    x, y, width, height = (round(100 * part) for part in result.box)
+    return f"  at {x},{y} {width}×{height} %"
 
 
 def _shown(result: Result) -> str:

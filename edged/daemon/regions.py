@@ -1,0 +1,38 @@
+"""Finds the regions of a camera's frames, as `[cameras.NAME] regions` says; on the camera's own thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from edged.regions import Motion, Tracker, fixed, grid
+
+if TYPE_CHECKING:
+    from edged.settings import CameraSettings
+    from edged.types import Box, Image, Region
+
+Look = Callable[["Image", float], "tuple[Region, ...]"]
+"""Takes a frame, RGB, and when it was captured, monotonic seconds; returns its regions."""
+
+
+def open_looks(cameras: Mapping[str, CameraSettings]) -> dict[str, Look]:
+    """Return for each camera with regions what finds them; the frames of every other camera are classified whole."""
+    return {name: _open(settings) for name, settings in cameras.items() if settings.regions}
+
+
+def _open(settings: CameraSettings) -> Look:
+    wanted = settings.regions
+    if not isinstance(wanted, str):
+        return _always(fixed(wanted))
+    if settings.grid is not None:
+        return _always(grid(*settings.grid))
+    return _moving(Motion())
+
+
+def _always(regions: tuple[Region, ...]) -> Look:
+    return lambda _image, _now_s: regions
+
+
+def _moving(propose: Callable[[Image, float], list[Box]]) -> Look:
+    tracker = Tracker()
+    return lambda image, now_s: tracker.update(propose(image, now_s), now_s)

@@ -1,0 +1,82 @@
+"""Names that stay while things move: boxes in, regions out, no picture."""
+
+from __future__ import annotations
+
+import itertools
+
+from edged.regions import Tracker
+from edged.types import Box, Region
+
+STEP_S = 0.1
+
+
+def shown(tracker: Tracker, *frames: list[Box], begin_s: float = 0.0) -> list[tuple[Region, ...]]:
+    return [tracker.update(boxes, begin_s + number * STEP_S) for number, boxes in enumerate(frames)]
+
+
+def moving(x: float, y: float, step: float, count: int, *, size: float = 0.1) -> list[list[Box]]:
+    return [[(x + step * number, y, size, size)] for number in range(count)]
+
+
+def test_a_name_comes_with_the_third_frame_and_stays() -> None:
+    seen = shown(Tracker(), *moving(0.1, 0.5, 0.02, 20))
+    assert [len(regions) for regions in seen] == [0, 0] + [1] * 18
+    assert {region.track for regions in seen for region in regions} == {"1"}
+    assert seen[-1] == (Region("1", (0.48, 0.5, 0.1, 0.1), 1),)
+
+
+def test_what_flickers_gets_no_name() -> None:
+    box = (0.5, 0.5, 0.1, 0.1)
+    flicker: list[list[Box]] = [[box], [box], [], [box], [box], []] * 4
+    assert not any(itertools.chain(*shown(Tracker(), *flicker)))
+
+
+def test_two_that_pass_each_other_keep_their_names() -> None:
+    frames = [[(0.1 + 0.02 * number, 0.3, 0.1, 0.1), (0.8 - 0.02 * number, 0.45, 0.1, 0.1)] for number in range(30)]
+    for regions in shown(Tracker(), *frames)[2:]:
+        first, second = sorted(regions, key=lambda region: region.box[1])
+        assert first.track != second.track
+    last = {region.track: region.box for region in regions}
+    first_of = {region.track: region.box for region in shown(Tracker(), *frames)[2]}
+    assert {track: box[1] for track, box in last.items()} == {track: box[1] for track, box in first_of.items()}
+
+
+def test_a_small_quick_thing_that_leaves_its_own_box_is_followed() -> None:
+    seen = shown(Tracker(), *moving(0.1, 0.5, 0.05, 12, size=0.04))
+    assert {region.track for region in seen[-1]} == {"1"}
+
+
+def test_one_that_is_not_found_for_a_moment_is_waited_for() -> None:
+    tracker = Tracker()
+    shown(tracker, *moving(0.1, 0.5, 0.02, 10))
+    hidden = shown(tracker, [], [], [], [], begin_s=10 * STEP_S)
+    assert [[(region.track, region.visible) for region in regions] for regions in hidden] == [[("1", False)]] * 4
+    back = shown(tracker, *moving(0.1 + 0.02 * 14, 0.5, 0.02, 2), begin_s=14 * STEP_S)
+    assert [[(region.track, region.visible) for region in regions] for regions in back] == [[("1", True)]] * 2
+
+
+def test_one_that_is_gone_has_ended_and_its_name_is_never_given_again() -> None:
+    tracker = Tracker(lost_s=0.45)
+    shown(tracker, *moving(0.1, 0.5, 0.02, 10))
+    gone = shown(tracker, *[[]] * 8, begin_s=10 * STEP_S)
+    assert [len(regions) for regions in gone] == [1, 1, 1, 1, 0, 0, 0, 0]
+    later = shown(tracker, *moving(0.1, 0.5, 0.02, 5), begin_s=18 * STEP_S)
+    assert [region.track for region in later[-1]] == ["2"]
+
+
+def test_the_newest_comes_first() -> None:
+    old, new = moving(0.1, 0.1, 0.02, 12), [[]] * 4 + moving(0.1, 0.7, 0.02, 8)
+    frames = [one + other for one, other in zip(old, new, strict=True)]
+    assert [region.track for region in shown(Tracker(), *frames)[-1]] == ["2", "1"]
+
+
+def test_something_else_in_its_place_is_something_else() -> None:
+    tracker = Tracker(lost_s=0.2)
+    shown(tracker, *[[(0.5, 0.5, 0.02, 0.02)]] * 5)
+    large = shown(tracker, *[[(0.2, 0.2, 0.7, 0.7)]] * 5, begin_s=0.5)
+    assert [region.track for region in large[-1]] == ["2"]
+
+
+def test_boxes_are_told_inside_the_frame_and_in_four_digits() -> None:
+    (region,) = shown(Tracker(), *[[(0.123456, -0.1, 0.9, 1.2)]] * 3)[-1]
+    assert region.box == (0.1235, 0.0, 0.9, 1.0)
