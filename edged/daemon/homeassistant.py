@@ -84,7 +84,8 @@ def list_components(settings: Settings, cameras: Iterable[str], readable: Readab
     base = f"{settings.mqtt.prefix}/{settings.device.id}"
     components: dict[str, Component] = {}
     for camera in cameras:
-        for name, component in _camera(base, camera, pictures=settings.homeassistant.pictures).items():
+        regions = camera in settings.cameras and bool(settings.cameras[camera].regions)
+        for name, component in _camera(base, camera, pictures=settings.homeassistant.pictures, regions=regions).items():
             components[f"{name}_{safe_name(camera)}"] = component
     components |= _telemetry(f"{base}/telemetry", f"{base}/alert/drift")
     components |= _sensors(f"{base}/telemetry", readable)
@@ -112,7 +113,7 @@ def stand_in(settings: Settings, name: str, platform: str) -> Component:
     return {"platform": platform, "unique_id": f"{settings.mqtt.prefix}_{settings.device.id}_{name}", **topics}
 
 
-def _camera(base: str, camera: str, *, pictures: bool) -> dict[str, Component]:
+def _camera(base: str, camera: str, *, pictures: bool, regions: bool) -> dict[str, Component]:
     label = f"{base}/label/{camera}"
     percent: dict[str, Any] = {
         "unit_of_measurement": "%",
@@ -125,7 +126,9 @@ def _camera(base: str, camera: str, *, pictures: bool) -> dict[str, Component]:
             f"{camera} label",
             label,
             _if_any(f"value_json.label[:{_LONGEST_STATE}]"),
-            attributes="{'since': value_json.since}",
+            attributes="{'since': value_json.since, 'regions': value_json.regions | default([])}"
+            if regions
+            else "{'since': value_json.since}",
             icon="mdi:eye",
             qos=1,
         ),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
+from edged.codec import encode_jpeg
+from edged.contract.commands import CommandMessage
 from edged.contract.messages import Alert, Job, Seen, timestamp
 from tests.ctl.console.browser import chromium, faults, needs_chromium, overflows, page_of
 from tests.ctl.console.serving import Serving
@@ -135,3 +139,39 @@ def test_of_a_thousand_devices_only_those_on_the_screen_are_drawn(browser: Any, 
         assert 5 <= touched <= 60
         page.get_by_role("link", name="cam-0999").scroll_into_view_if_needed()
         page.locator("[data-device=cam-0999]").get_by_text("daisy").wait_for()
+
+
+class Watching(ScriptedDevice):
+    """One whose camera has regions."""
+
+    regions: tuple[dict[str, Any], ...] = (
+        {"track": "7", "label": STRANGE, "score": 0.8, "box": [0.25, 0.5, 0.25, 0.25]},
+    )
+
+    def _do_snapshot(self, command: CommandMessage) -> None:
+        image = np.full((90, 160, 3), 80, np.uint8)
+        size = {"width": 160, "height": 90, "regions": list(self.regions)}
+        newest = json.loads(self.result(STRANGE).encode()) if self.regions else {"camera": "main", "ts": timestamp()}
+        self._answer("image", command, encode_jpeg(image))
+        self._job(command, "succeeded", "snapshot", progress=1, report={**newest, **size})
+
+
+def test_boxes_lie_on_what_is_classified_by_itself(browser: Any, broker_port: int) -> None:
+    with Watching(broker_port) as device, Serving(broker_port) as server, page_of(browser) as page:
+        page.goto(f"{server.url}device/tx2-01")
+        page.get_by_role("img", name=STRANGE).wait_for()
+        page.locator(".screen rect").wait_for(state="attached")
+        places = """['img', 'rect'].map((name) => {
+            const {x, y, width, height} = document.querySelector(`.screen ${name}`).getBoundingClientRect();
+            return {x, y, width, height};
+        })"""
+        image, box = page.evaluate(places)  # at once: every frame brings new boxes
+        scale = min(image["width"] / 160, image["height"] / 90)
+        left = image["x"] + (image["width"] - 160 * scale) / 2
+        assert abs(box["x"] - left - 0.25 * 160 * scale) < 3
+        assert abs(box["width"] - 0.25 * 160 * scale) < 5
+        assert page.locator(".screen text").text_content() == STRANGE
+        assert "caught" not in page.title()
+        device.regions = ()
+        page.get_by_role("img", name="nothing").wait_for()
+        assert page.locator(".screen rect").count() == 0

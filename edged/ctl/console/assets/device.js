@@ -1,6 +1,7 @@
 // One device: what its camera sees now, how it is, what it was told.
 
 import { connection } from "./app.js";
+import { Boxes, named } from "./boxes.js";
 import { chart, Hour } from "./charts.js";
 import { confirm, h, setAttribute, setText, toast } from "./dom.js";
 import { ago, count, degrees, milliseconds, percent, rate, timeOfDay, UNKNOWN, watts } from "./format.js";
@@ -202,10 +203,11 @@ function cameraCard(device) {
   const label = h("bdi", { class: "big" }, UNKNOWN);
   const line = h("p", {}, " ");
   const tops = h("ol", { class: "tops", "aria-label": "Most likely labels" });
+  const boxes = new Boxes();
   const element = h(
     "section",
     { class: "camera card", "aria-label": "Camera" },
-    h("div", { class: "screen" }, wait, img, h("div", { class: "over" }, moment, h("span", { class: "grow" }), choose, pause)),
+    h("div", { class: "screen" }, wait, img, boxes.element, h("div", { class: "over" }, moment, h("span", { class: "grow" }), choose, pause)),
     h("div", { class: "seen" }, h("div", {}, label, line), tops),
   );
   const card = { element, wanted: true, camera: "", onchange: () => {}, frame, failed, describe, end };
@@ -222,6 +224,7 @@ function cameraCard(device) {
   choose.addEventListener("change", () => {
     card.camera = choose.value;
     img.hidden = true;
+    boxes.show({});
     card.onchange();
   });
 
@@ -245,12 +248,14 @@ function cameraCard(device) {
 
   function show(result) {
     const strange = result.label === "unknown";
-    setText(label, result.label ?? UNKNOWN);
+    const seen = result.regions ? named(result.regions) : result.label;
+    boxes.show(result);
+    setText(label, seen ?? UNKNOWN);
     setAttribute(label, "class", strange ? "big strange" : "big");
-    const score = strange ? `unlike what was taught` : percent(result.score, 0);
+    const score = result.regions?.length === 0 ? "" : strange ? `unlike what was taught` : percent(result.score, 0);
     const familiar = result.familiarity === undefined ? "" : ` · familiarity ${percent(result.familiarity)}`;
     setText(line, `${score}${familiar}${result.latency_ms ? ` · ${milliseconds(result.latency_ms.total)} ms` : ""}`);
-    setAttribute(img, "alt", `Newest frame: ${result.label ?? "not classified"}`);
+    setAttribute(img, "alt", `Newest frame: ${seen ?? "not classified"}`);
     moment.hidden = false;
     setText(moment, timeOfDay(result.ts));
     const top = result.top ?? [];
@@ -269,6 +274,7 @@ function cameraCard(device) {
   function failed({ error }) {
     wait.hidden = false;
     img.hidden = true;
+    boxes.show({});
     setText(wait, error);
   }
 
