@@ -1,4 +1,4 @@
-"""`tools/bench live|retrain|once|selection|gate|unknown|calibration|doubtful|suggest|together|faults|fuzz`."""
+"""`tools/bench live|retrain|once|selection|gate|unknown|calibration|doubtful|suggest|together|regions|faults|fuzz`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from benchmarks import (
     fuzz,
     gate,
     live,
+    regions,
     retrain,
     selection,
     suggestion,
@@ -78,6 +79,11 @@ def _add_set_aside(commands: Any) -> None:
     together_.add_argument("--seeds", type=int, default=5, help="dealings of each set of photos (5)")
     _add_side(together_)
 
+    regions_ = commands.add_parser("regions", help="is what moves found, and named better than by the whole frame?")
+    regions_.add_argument("--quick", action="store_true", help="a few things")
+    regions_.add_argument("--cost", action="store_true", help="the times alone, into the numbers that --into names")
+    _add_side(regions_)
+
 
 def _add_faults(commands: Any) -> None:
     """Add the table of faults."""
@@ -129,6 +135,8 @@ def parsed() -> argparse.Namespace:
     _add_faults(commands)
     fuzz.add_options(commands.add_parser("fuzz", help="send a daemon what would harm it: models, commands, images"))
     args = parser.parse_args()
+    if getattr(args, "cost", False) and not (args.into is not None and args.into.is_file()):
+        parser.error("--cost: name the numbers with --into")
     # Both are known now, not after an hour of measuring.
     for file in (getattr(args, name, None) for name in ("into", "out", "measured")):
         if file is not None and not file.parent.is_dir():
@@ -189,6 +197,18 @@ def _together(args: argparse.Namespace) -> Told:
     return numbers, "\n".join(told), together.encode
 
 
+def _regions(args: argparse.Namespace) -> Told:
+    if args.cost:
+        numbers = regions.cost_anew(args.data, json.loads(args.into.read_text(encoding="utf-8")))
+    else:
+        numbers = regions.measure(
+            args.data, args.side, quick=args.quick, tell=lambda line: print(line, file=sys.stderr)
+        )
+    if args.into is not None:
+        regions.write(numbers, args.into.parent)
+    return numbers, "\n".join([*regions.table(numbers), "", *regions.sentences(numbers)]), regions.encode
+
+
 def _faults(args: argparse.Namespace) -> Told:
     into, args.into = args.into, None  # it is written after each fault: all of them take an hour
 
@@ -245,6 +265,7 @@ RUN: dict[str, Callable[[argparse.Namespace], Told]] = {
     "doubtful": _doubtful,
     "suggest": _suggest,
     "together": _together,
+    "regions": _regions,
     "faults": _faults,
     "fuzz": _fuzz,
     "retrain": _retrain,

@@ -1,0 +1,75 @@
+"""`tools/bench regions`: scenes are what they say, counting is right, and the page is that of its numbers."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import moving, regions
+from edged.types import Region
+from tests.conftest import REPOSITORY
+
+REPORTS = REPOSITORY / "tools" / "reports"
+
+
+def scene(*widths: float, oval: bool = False) -> moving.Scene:
+    photo = np.full((40, 50, 3), 250, np.uint8)
+    wall = np.full((90, 160, 3), 40, np.uint8)
+    return moving.Scene(
+        [wall] * (moving.WARM_UP + moving.SCENE),
+        15.0,
+        [moving.Thing(1, "a.jpg", photo, width, oval) for width in widths],
+        seed=5,
+    )
+
+
+@pytest.mark.parametrize("oval", [False, True])
+def test_a_thing_is_where_its_box_says(oval: bool) -> None:
+    seen = 0
+    for view in scene(0.2, oval=oval):
+        for truth in view.truths:
+            x, y, width, height = truth.box
+            bright = (view.image > 140).all(axis=2)
+            rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
+            assert (columns[0], columns[-1] + 1) == pytest.approx((x * 160, (x + width) * 160), abs=1.5)
+            assert (rows[0], rows[-1] + 1) == pytest.approx((y * 90, (y + height) * 90), abs=1.5)
+            seen += truth.whole
+    assert seen > 30
+
+
+def test_nothing_comes_at_first_and_a_still_clip_has_no_motion_of_its_own() -> None:
+    for at, view in enumerate(scene(0.1, 0.2)):
+        assert view.warm == (at >= moving.WARM_UP)
+        assert view.warm or not view.truths
+        assert not view.own.any()
+
+
+def test_one_thing_covers_another() -> None:
+    under, over = moving.Truth(0, (0.1, 0.1, 0.2, 0.2), True), moving.Truth(1, (0.2, 0.1, 0.2, 0.2), True)
+    assert moving.hidden(under, [under, over])
+    assert not moving.hidden(over, [under, over])
+
+
+def test_hits_false_regions_and_the_clips_own_are_told_apart() -> None:
+    own = np.zeros((90, 160), bool)
+    own[:45, :80] = True
+    view = moving.View(
+        np.zeros((90, 160, 3), np.uint8), 0.0, [moving.Truth(0, (0.5, 0.5, 0.2, 0.2), True)], own, warm=True
+    )
+    boxes = [(0.52, 0.5, 0.2, 0.2), (0.1, 0.1, 0.2, 0.2), (0.8, 0.8, 0.1, 0.1)]
+    judge = regions.Judge("regions", 1, None)
+    judge.take(view, [Region(str(number), box, number) for number, box in enumerate(boxes)], None)
+    judge.take(view, [Region("9", (0.7, 0.5, 0.2, 0.2), 9)], None)
+    assert (judge.found[0].frames, judge.found[0].found, judge.found[0].tracks) == (2, 1, {"0": 1})
+    assert judge.counted == {"frames": 2, "regions": 4, "own": 1, "false": 2}
+
+
+def test_the_page_tells_the_numbers() -> None:
+    numbers = json.loads((REPORTS / "regions.json").read_text(encoding="utf-8"))
+    assert (REPORTS / "regions.md").read_text(encoding="utf-8") == regions.page(numbers)
+    assert regions.encode(numbers) == (REPORTS / "regions.json").read_text(encoding="utf-8")
+    assert numbers["side"] == "report"
+    assert not numbers["quick"]
+    assert (REPORTS / "regions.jpg").stat().st_size < 150_000
