@@ -34,6 +34,10 @@ class ModelError(EdgedError):
     """A model, its labels or its bundle cannot be used."""
 
 
+class NotInstalledError(ConfigError, ModelError):
+    """A model wants a runtime that is not installed here: an extra of edged, which its text names."""
+
+
 class ImageError(EdgedError):
     """An image file cannot be read: missing, no image, damaged, cut off, or too large."""
 

@@ -171,10 +171,16 @@ class ModelSettings(_Section):
     """Which network runs, and how."""
 
     name: TopicLevel = "mobilenet_v2"
-    runtime: Literal["auto", "litert", "tflite_runtime"] = "auto"
+    runtime: Literal["auto", "litert", "tflite_runtime", "onnx"] = "auto"
+    providers: tuple[Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")], ...] = ()
     threads: int = Field(default=2, ge=1, le=64)
     top: int = Field(default=5, ge=1, le=1000)
     unknown: float = Field(default=0.02, ge=0, le=0.5)
+
+    @property
+    def engine(self) -> str:
+        """The runtime with its providers, as whoever opens a network takes it, e.g. "onnx:tensorrt,cuda"."""
+        return ":".join([self.runtime, ",".join(self.providers)]) if self.providers else self.runtime
 
 
 class MqttSettings(_Section):

@@ -28,11 +28,12 @@ def mistake(config: Path | None = None) -> str:
 @pytest.mark.parametrize(
     ("toml", "parts"),
     [
-        ("[model]\nnam = 'x'", ("model.nam: unknown key; allowed here: name, runtime, threads, top",)),
+        ("[model]\nnam = 'x'", ("model.nam: unknown key; allowed here: name, providers, runtime, threads, top",)),
         ("[modle]\nname = 'x'", ("modle: unknown key; allowed here: ", "model")),
         ("[model]\nthreads = 'many'", ("model.threads = 'many'", "integer")),
         ("[model]\nthreads = 0", ("model.threads = 0", "greater than or equal to 1")),
-        ("[model]\nruntime = 'onnx'", ("model.runtime = 'onnx'", "'litert'")),
+        ("[model]\nruntime = 'onyx'", ("model.runtime = 'onyx'", "'litert'", "'onnx'")),
+        ("[model]\nproviders = ['CUDA,cpu']", ("model.providers", "CUDA,cpu")),
         (
             "[cameras.main]\nsorce = '0'",
             ("cameras.main.sorce: unknown key; allowed here: fps, loop, regions, regions_max, roi, source",),

@@ -54,7 +54,7 @@ def find_model(wanted: str | None, configuration: Settings) -> FoundModel:
     """
     from edged.store import Store, read_bundle
 
-    if wanted is not None and wanted.endswith(".tflite"):
+    if wanted is not None and wanted.endswith((".tflite", ".onnx")):
         from edged.vision.preprocess import IMAGENET_CROP
 
         path = Path(wanted)
@@ -71,7 +71,7 @@ def find_model(wanted: str | None, configuration: Settings) -> FoundModel:
         bundle = store.find(wanted)
     return FoundModel(
         name=bundle.name,
-        file=bundle.path / "model.tflite",
+        file=bundle.file,
         content=bundle.read_model(),
         folder=bundle.path,
         id=bundle.id,

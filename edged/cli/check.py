@@ -296,7 +296,7 @@ def _check_model(configuration: Settings) -> str:
 
     try:
         bundle = Store(configuration.storage.state_dir).current(configuration.model.name)
-        examined = verify(bundle, configuration.model.runtime)
+        examined = verify(bundle, configuration.model.engine)
     except ModelError as error:
         raise ConfigError(f"model.name = {configuration.model.name!r}: {error}") from error
     return f"{bundle.name} ({bundle.id}), {examined.classes} classes, on {examined.runtime}: {bundle.path}"

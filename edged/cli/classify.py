@@ -42,7 +42,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--top", type=int, metavar="K", help="how many labels (default: model.top)")
     parser.add_argument("--json", action="store_true", help="one JSON object per image and line")
     add_config(parser)
-    parser.add_argument("--runtime", metavar="R", help="auto, litert or tflite_runtime (default: model.runtime)")
+    parser.add_argument("--runtime", metavar="R", help="auto, litert, tflite_runtime or onnx (default: model.runtime)")
     parser.add_argument("--threads", type=int, metavar="N", help="for one inference (default: model.threads)")
 
 
@@ -103,7 +103,7 @@ def _open_model(
     found, settings = find_model(wanted, configuration), configuration.model
     origin = found.folder or found.file
     try:
-        network = Network(found.content, runtime=settings.runtime, threads=settings.threads, crop=found.crop)
+        network = Network(found.content, runtime=settings.engine, threads=settings.threads, crop=found.crop)
     except ModelError as error:
         raise ModelError(f"{origin}: {error}") from error
     labels = list(found.labels) or [str(number) for number in range(network.classes)]

@@ -262,7 +262,7 @@ def _model(configuration: Settings) -> Finding:
     from edged.vision.runtime_wheels import better_runtime
 
     bundle = Store(configuration.storage.state_dir).current(configuration.model.name)
-    network = Network(bundle.read_model(), runtime=configuration.model.runtime, threads=configuration.model.threads)
+    network = Network(bundle.read_model(), runtime=configuration.model.engine, threads=configuration.model.threads)
     image = np.zeros((network.height, network.width, 3), np.uint8)
     times = sorted(network.infer(image).invoke_ms for _ in range(5))
     text = (

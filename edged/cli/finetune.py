@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         run=time.strftime("finetune-%Y%m%dT%H%M%S"),
         images=args.images,
         hyperparameters=configuration.retrain.hyperparameters.model_copy(update={"seed": args.seed}),
-        runtime=configuration.model.runtime,
+        runtime=configuration.model.engine,
         workers=max(args.threads, 0),
         accept=args.accept,
         out=args.out,

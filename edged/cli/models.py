@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edged.cli.bundles import available, origin, print_fields, print_table, row
+from edged.cli.conversion import add_arguments, convert_model
 from edged.cli.options import add_config
 from edged.errors import ConfigError, EdgedError, ModelError
 from edged.terminal.registry import Commands
@@ -54,6 +55,7 @@ def register(commands: Commands) -> None:
         help="part of the shorter side that is looked at (%(default)s)",
     )
     parser.add_argument("--replace", action="store_true", help="take the place of an installed model of this name")
+    add_arguments(family.add("convert", convert_model))
     parser = family.add("remove", _remove)
     parser.add_argument("name", metavar="NAME")
 
@@ -151,7 +153,7 @@ def _use(args: argparse.Namespace) -> int:
 
     configuration, store = _open(args, changes=True)
     bundle = store.find(args.name)
-    verify(bundle, configuration.model.runtime)  # a daemon that cannot load it would not start
+    verify(bundle, configuration.model.engine)  # a daemon that cannot load it would not start
     with without_daemon(configuration, f"edgectl models use {args.name}"):
         print(describe_current(make_current(configuration, store, bundle)))
     return 0
@@ -184,7 +186,7 @@ def _verified(folder: Path, configuration: Settings) -> str:
     from edged.zoo.install import check_familiarity, verify
 
     bundle = read_bundle(folder)
-    examined = verify(bundle, configuration.model.runtime)
+    examined = verify(bundle, configuration.model.engine)
     check_familiarity(bundle, examined.features)
     signed = _check_signature(bundle, configuration)
     return (

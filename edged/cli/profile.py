@@ -117,7 +117,7 @@ def _request(wanted: str | None, args: argparse.Namespace, configuration: Settin
     model = find_model(wanted, configuration)
     given = {
         "parts": args.only if args.only is not None else ["end_to_end"] if args.trace else None,
-        "runtime": args.runtime or configuration.model.runtime,
+        "runtime": args.runtime or configuration.model.engine,
         "online": args.online,
         "batches": args.batches,
         "batch_images": args.batch_images,
@@ -173,7 +173,7 @@ def _candidate(wanted: str | None, args: argparse.Namespace, configuration: Sett
     from edged.vision.network import Network
 
     found = find_model(wanted, configuration)
-    runtime = args.runtime or configuration.model.runtime
+    runtime = args.runtime or configuration.model.engine
     if runtime not in ("auto", "litert", "tflite_runtime"):
         raise ConfigError(f"--runtime {runtime}: models are compared on auto, litert or tflite_runtime")
     try:

@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
             run=time.strftime("retrain-%Y%m%dT%H%M%S"),
             images=args.images,
             hyperparameters=configuration.retrain.hyperparameters,
-            runtime=configuration.model.runtime,
+            runtime=configuration.model.engine,
             workers=max(args.workers, 0),
             accept=args.accept,
             out=args.out,

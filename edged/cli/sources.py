@@ -89,7 +89,7 @@ def _rank(args: argparse.Namespace, configuration: Settings) -> Ranking:
                 select(store.labeled()),
                 installed.installed(),
                 current=current,
-                runtime=configuration.model.runtime,
+                runtime=configuration.model.engine,
                 workers=args.workers if args.workers > 0 else os.cpu_count() or 1,
                 tell=lambda name, done, of: tell(done, of, f"bottlenecks of {name}", stage=name),
                 limits=Limits(args.within, args.memory, configuration.model.threads),

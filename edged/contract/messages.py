@@ -253,6 +253,8 @@ class Info(Message):
     versions: dict[str, str]
     cameras: dict[str, CameraInfo]
     runtime: str
+    providers: list[str] | None = None
+    """What ONNX Runtime runs the network on, in order, e.g. "cuda", "cpu"; absent with any other runtime."""
     sensors: str
     sensors_error: str | None = None
     """Why better sensors than these are not read: jtop's service does not fit its library, say."""

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 _PACKAGES = (
     "ai-edge-litert",
     "tflite-runtime",
+    "onnxruntime",
+    "onnxruntime-gpu",
     "opencv-python-headless",
     "opencv-python",
     "numpy",
@@ -107,13 +109,15 @@ class Announcements:
             if (disk := self._storage.degraded) is not None:
                 degraded.append(disk)
             degraded += [line for trouble in self.troubles if (line := trouble()) is not None]
+            network = self._loop.engine.network
             info = Info(
                 device=self._settings.device.id,
                 boot=BOOT,
                 state="degraded" if degraded else "running",
                 versions=_versions(),
                 cameras=cameras,
-                runtime=self._loop.engine.network.runtime,
+                runtime=network.runtime,
+                providers=list(network.providers) or None,
                 sensors=self._sensors.name,
                 sensors_error=self._sensors.problem,
                 performance=_performance(),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edged.errors import ModelError
-from edged.store import FAMILIARITY, LABELS, MODEL
+from edged.store import FAMILIARITY, LABELS
 from edged.vision.familiarity import Familiarity
 from edged.vision.network import Network
 
@@ -63,13 +63,13 @@ def load_engine(bundle: Bundle, settings: ModelSettings) -> Engine:
     try:
         network = Network(
             model,
-            runtime=settings.runtime,
+            runtime=settings.engine,
             threads=settings.threads,
             crop=bundle.manifest.input.crop,
             outputs=bundle.manifest.outputs,
         )
     except ModelError as error:
-        raise ModelError(f"{bundle.path / MODEL}: {error}") from error
+        raise ModelError(f"{bundle.file}: {error}") from error
     if network.classes != len(bundle.labels):
         raise ModelError(
             f"{bundle.path / LABELS}: {len(bundle.labels)} labels for a model with {network.classes} outputs"

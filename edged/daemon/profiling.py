@@ -58,11 +58,11 @@ class Profiling:
         return ProfileRequest(
             name=bundle.name,
             id=bundle.id,
-            model=bundle.path / "model.tflite",
+            model=bundle.file,
             crop=bundle.manifest.input.crop,
             mqtt=self._settings.mqtt,
             device=self._settings.device.id,
-            **({"runtime": self._settings.model.runtime} | chosen),
+            **({"runtime": self._settings.model.engine} | chosen),
         )
 
     def _carry_out(self, job: RunningJob, request: ProfileRequest) -> End | None:

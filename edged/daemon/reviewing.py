@@ -50,7 +50,7 @@ class Reviewing:
             state_dir=self._settings.storage.state_dir,
             backbone=choose_backbone(self._store, self._current(), None).path,
             images_max_mb=self._settings.storage.images_max_mb,
-            runtime=self._settings.model.runtime,
+            runtime=self._settings.model.engine,
             limit=command.args.limit,
         )
         self._runner.start(REVIEW, command.id, lambda job: self._carry_out(job, request), State("starting"))

@@ -13,7 +13,7 @@ from edged.daemon.engine import read_familiarity
 from edged.daemon.images import describe
 from edged.errors import CommandError
 from edged.images import group_alike, suggest, variant
-from edged.vision.graph import Graph
+from edged.vision.graph import parse_graph
 from edged.vision.network import HeadNetwork
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ class _Reader:
     @classmethod
     def of(cls, bundle: Bundle, settings: ModelSettings) -> _Reader:
         model = bundle.read_model()
-        graph = Graph(model)
+        graph = parse_graph(model)
         dtype: Literal["uint8", "int8"] = "uint8" if graph.bottleneck_dtype == "uint8" else "int8"
-        head = HeadNetwork(model, runtime=settings.runtime)
+        head = HeadNetwork(model, runtime=settings.engine)
         features = graph.head.features
         known = read_familiarity(bundle, features) if settings.unknown else None
         return cls(bundle, head, graph.bottleneck_quantization, dtype, features, known, settings.unknown)

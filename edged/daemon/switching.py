@@ -19,7 +19,6 @@ from edged.daemon.engine import Engine, load_engine
 from edged.daemon.loop import PROBATION_FRAMES, FrameLoop, Swap
 from edged.daemon.rehearsal import KEPT
 from edged.errors import ConfigError, EdgedError, ModelError, RefusedError
-from edged.store import MODEL
 
 if TYPE_CHECKING:
     from edged.daemon.rehearsal import Rehearsal
@@ -159,8 +158,8 @@ class ModelSwitch:
         bundle.read_model()  # damage on the disk has an error of its own
         try:
             examine(
-                bundle.path / MODEL,
-                runtime=model.runtime,
+                bundle.file,
+                runtime=model.engine,
                 threads=model.threads,
                 crop=bundle.manifest.input.crop,
                 outputs=bundle.manifest.outputs,

@@ -69,7 +69,7 @@ class Together:
             state_dir=self._settings.storage.state_dir,
             backbone=choose_backbone(self._store, self._switch.running, None).path,
             images_max_mb=self._settings.storage.images_max_mb,
-            runtime=self._settings.model.runtime,
+            runtime=self._settings.model.engine,
             clip=command.args.clip,
             sigma=command.args.sigma,
         )
@@ -106,7 +106,7 @@ class Together:
             current=current.path,
             images_max_mb=self._settings.storage.images_max_mb,
             hyperparameters=self._settings.retrain.hyperparameters,
-            runtime=self._settings.model.runtime,
+            runtime=self._settings.model.engine,
             accept=args.accept,
             untested=args.untested,
             judges=judges,
@@ -123,7 +123,7 @@ class Together:
             model=self._store.find(command.args.model).path,
             current=self._switch.running.path,
             images_max_mb=self._settings.storage.images_max_mb,
-            runtime=self._settings.model.runtime,
+            runtime=self._settings.model.engine,
         )
         self._runner.start(COMPARING, command.id, lambda job: self._tell(job, COMPARER, request), State("starting"))
 

@@ -65,7 +65,7 @@ class Training:
                 from edged.jobs.spare import Spare
                 from edged.learning import TRAINER
 
-                self._spare = Spare(TRAINER, self._settings.model.runtime, keep_s=self._settings.retrain.ready_s)
+                self._spare = Spare(TRAINER, self._settings.model.engine, keep_s=self._settings.retrain.ready_s)
         self._spare.prepare()
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class Training:
             current=current.path,
             run=id_,
             images_max_mb=self._settings.storage.images_max_mb,
-            runtime=self._settings.model.runtime,
+            runtime=self._settings.model.engine,
             hyperparameters=args.over(self.hyperparameters),
             accept=args.accept,
         )

@@ -62,7 +62,7 @@ class TrainingRequest:
         current: Folder of the bundle that runs; the new one must not be worse. None: nothing to compare with.
         run: Name of the training: the job's id. Names the TensorBoard run.
         hyperparameters: How to train, and how good the new model must be.
-        runtime: The interpreter, as in the setting `model.runtime`.
+        runtime: What runs networks, see `settings.ModelSettings.engine`.
         workers: Threads that compute bottlenecks; 0: one per core.
         accept: Whether a model of which too few images tell whether it is worse is written all the same.
         out: Folder that the bundle is written to, in place of the versions in `state_dir`.
@@ -75,7 +75,7 @@ class TrainingRequest:
     images: Path | None = None
     images_max_mb: float = 512.0
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
-    runtime: Literal["auto", "litert", "tflite_runtime"] = "auto"
+    runtime: str = "auto"
     workers: int = 0
     accept: bool = False
     out: Path | None = None
@@ -199,7 +199,7 @@ class ReviewRequest:
     state_dir: Path
     backbone: Path
     images_max_mb: float = 512.0
-    runtime: Literal["auto", "litert", "tflite_runtime"] = "auto"
+    runtime: str = "auto"
     workers: int = 0
     limit: int | None = None
 
@@ -225,7 +225,7 @@ class SharingRequest:
     state_dir: Path
     backbone: Path
     images_max_mb: float = 512.0
-    runtime: Literal["auto", "litert", "tflite_runtime"] = "auto"
+    runtime: str = "auto"
     workers: int = 0
     clip: float | None = None
     sigma: float | None = None
@@ -252,7 +252,7 @@ class JudgeRequest:
     current: Path
     images_max_mb: float = 512.0
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
-    runtime: Literal["auto", "litert", "tflite_runtime"] = "auto"
+    runtime: str = "auto"
     workers: int = 0
     accept: bool = False
     untested: bool = False
@@ -271,7 +271,7 @@ class ComparisonRequest:
     model: Path
     current: Path
     images_max_mb: float = 512.0
-    runtime: Literal["auto", "litert", "tflite_runtime"] = "auto"
+    runtime: str = "auto"
     workers: int = 0
 
 

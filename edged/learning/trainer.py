@@ -9,7 +9,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from edged.errors import EdgedError, RefusedError
 from edged.jobs.process import serve
@@ -17,7 +17,6 @@ from edged.learning.request import TRAINER, Outcome, Progress, TrainingRequest
 
 if TYPE_CHECKING:
     from edged.learning.request import Choose
-    from edged.vision.network import Runtime
 
 _TELL_S = 0.1
 """Least time between two messages of the same stage."""
@@ -67,7 +66,7 @@ def load(runtime: str) -> None:
     from edged.vision.network import import_runtime
 
     schema()
-    import_runtime(cast("Runtime", runtime))
+    import_runtime(runtime)
 
 
 if __name__ == "__main__":

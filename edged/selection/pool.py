@@ -108,7 +108,7 @@ def open_member(bundle: Bundle, name: str, settings: ModelSettings, warm_up: Ima
     try:
         network = Network(
             bundle.read_model(),
-            runtime=settings.runtime,
+            runtime=settings.engine,
             threads=settings.threads,
             crop=bundle.manifest.input.crop,
         )

@@ -1,4 +1,4 @@
-"""A bundle: a folder of `model.tflite`, `labels.txt` and `manifest.json`, complete in itself.
+"""A bundle: a folder of `model.tflite` (or `model.onnx`), `labels.txt` and `manifest.json`, complete in itself.
 
 Where the model was trained on this device, `taught.json` beside them names the images that it was made of, and
 `left_out.json` holds what heads that were not made of them said of them, so that the next training need not ask again.
@@ -24,6 +24,7 @@ from edged.contract.topics import TopicLevel
 from edged.errors import ModelError, first_mistake
 
 MODEL, LABELS, MANIFEST, TAUGHT = "model.tflite", "labels.txt", "manifest.json", "taught.json"
+ONNX_MODEL = "model.onnx"
 FAMILIARITY = "familiarity.npz"
 LEFT_OUT = "left_out.json"
 
@@ -45,7 +46,7 @@ class Manifest(BaseModel):
 
     Attributes:
         name: What people call the model; one level of an MQTT topic.
-        sha256: Of `model.tflite`.
+        sha256: Of `model.tflite`, or `model.onnx`.
         input: Size and crop.
         backbone: Name of the network below the head; where none is given, the model's own.
         backbone_sha256: Of the un-retrained model whose backbone this is; where none is given, its own.
@@ -97,6 +98,11 @@ class Bundle:
     labels: tuple[str, ...]
 
     @property
+    def file(self) -> Path:
+        """Where its network lies."""
+        return _model_file(self.path)
+
+    @property
     def name(self) -> str:
         """What people call the model."""
         return self.manifest.name
@@ -119,12 +125,12 @@ class Bundle:
         return _fraction(self.manifest.accuracy, "quantized", "top1")
 
     def read_model(self) -> bytes:
-        """Read the .tflite file and compare it with its hash.
+        """Read the network's file and compare it with its hash.
 
         Raises:
             ModelError: It cannot be read, or its content is not what the manifest says.
         """
-        path = self.path / MODEL
+        path = self.file
         model = _read(path)
         if (actual := hashlib.sha256(model).hexdigest()) != self.manifest.sha256:
             raise ModelError(
@@ -188,6 +194,16 @@ def bundle_id(sha256: str) -> str:
     return sha256[:12]
 
 
+def file_name(model: bytes) -> str:
+    """Return what the file of a network is called, by its content."""
+    return ONNX_MODEL if model[:1] == b"\x08" and model[4:8] != b"TFL3" else MODEL
+
+
+def _model_file(folder: Path) -> Path:
+    onnx = folder / ONNX_MODEL
+    return onnx if onnx.is_file() else folder / MODEL
+
+
 def read_bundle(path: Path) -> Bundle:
     """Read a bundle's manifest and labels; the model itself is only read by `Bundle.read_model`.
 
@@ -198,7 +214,7 @@ def read_bundle(path: Path) -> Bundle:
         raise ModelError(f"{path}: no such model folder")
     manifest = _read_manifest(path / MANIFEST)
     labels = read_labels(path / LABELS)
-    if not (path / MODEL).is_file():
+    if not _model_file(path).is_file():
         raise ModelError(f"{path / MODEL}: no such file")
     return Bundle(path=path, id=bundle_id(manifest.sha256), manifest=manifest, labels=labels)
 
@@ -269,7 +285,7 @@ def bundle_files(
     """Return name → content of a bundle's files.
 
     Args:
-        model: Content of the .tflite file.
+        model: Content of the .tflite or .onnx file.
         labels: One per output.
         manifest: What is told about it.
         taught: Image id → label; None: not known.
@@ -278,7 +294,7 @@ def bundle_files(
     Raises:
         ModelError: A label would not come back as it was.
     """
-    files = {MODEL: model, LABELS: encode_labels(labels), MANIFEST: manifest.encode()}
+    files = {file_name(model): model, LABELS: encode_labels(labels), MANIFEST: manifest.encode()}
     if taught is not None:
         files[TAUGHT] = encode_taught(taught)
     if familiarity is not None:

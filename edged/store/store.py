@@ -26,6 +26,7 @@ from edged.errors import ConfigError, ModelError
 from edged.store import durable
 from edged.store.bundle import (
     MODEL,
+    ONNX_MODEL,
     Bundle,
     Manifest,
     bundle_files,
@@ -414,10 +415,11 @@ class Store:
     # What follows is called with the lock held.
 
     def _write_version(self, files: Mapping[str, bytes]) -> Bundle:
-        path = self._versions / bundle_id(hashlib.sha256(files[MODEL]).hexdigest())
+        model = ONNX_MODEL if ONNX_MODEL in files else MODEL
+        path = self._versions / bundle_id(hashlib.sha256(files[model]).hexdigest())
         if self._library.is_intact(path.name):
             # The same network with, say, corrected labels: file by file, because the folder may be running.
-            for name in files.keys() - {MODEL}:
+            for name in files.keys() - {model}:
                 if not (path / name).is_file() or (path / name).read_bytes() != files[name]:
                     durable.write_file(path / name, files[name])
             if SIGNATURE not in files:  # it was of other labels, or of another manifest

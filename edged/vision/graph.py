@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from edged.errors import ModelError
 from edged.vision.flatbuffer import affine_of, copy_of, damage_as_model_error, dtype_name, operator_name, pack, unpack
+from edged.vision.head import Head, Input, check_head
+from edged.vision.onnx_file import is_onnx
+from edged.vision.onnx_graph import OnnxGraph
 from edged.vision.surgery import HeadWriter, cut_tail
 
 if TYPE_CHECKING:
@@ -20,38 +22,6 @@ if TYPE_CHECKING:
 # What may stand between the head and the output, and between the bottleneck and the head, without changing meaning.
 _PASS_THROUGH = {"RESHAPE", "SQUEEZE", "QUANTIZE", "DEQUANTIZE"}
 _TAIL = _PASS_THROUGH | {"SOFTMAX"}
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """The image input.
-
-    Attributes:
-        height: Pixels.
-        width: Pixels.
-        dtype: "uint8" takes raw RGB; "int8" takes raw RGB minus 128.
-    """
-
-    height: int
-    width: int
-    dtype: Literal["uint8", "int8"]
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The classifier head: the last FULLY_CONNECTED, or 1×1 CONV_2D on a pooled tensor.
-
-    Attributes:
-        kind: The operator's name.
-        features: Width of the bottleneck.
-        classes: Number of outputs.
-        softmax: Whether a SOFTMAX follows; without one the outputs are quantized logits.
-    """
-
-    kind: Literal["FULLY_CONNECTED", "CONV_2D"]
-    features: int
-    classes: int
-    softmax: bool
 
 
 class Graph:
@@ -128,13 +98,7 @@ class Graph:
         Raises:
             ModelError: Shapes do not fit the bottleneck, or a value is not finite.
         """
-        if weights.ndim != 2 or weights.shape[1] != self.head.features or bias.shape != weights.shape[:1]:
-            raise ModelError(
-                f"a head of shape {weights.shape} with bias {bias.shape} does not fit a bottleneck of "
-                f"{self.head.features} features"
-            )
-        if not (np.isfinite(weights).all() and np.isfinite(bias).all() and np.isfinite(logits_range).all()):
-            raise ModelError("the new head has weights that are not finite")
+        check_head(self.head, weights, bias, logits_range)
         model, output_dtype = copy_of(self._model), dtype_name(self._tensor(self._output))
         with damage_as_model_error():
             return HeadWriter(model, self._bottleneck, output_dtype).write(weights, bias, logits_range)
@@ -245,11 +209,20 @@ class Graph:
         return self._subgraph.tensors[index]
 
 
+def parse_graph(model: bytes) -> Graph | OnnxGraph:
+    """Return the graph of a model file's content, by its format.
+
+    Raises:
+        ModelError: As `Graph` or `OnnxGraph`.
+    """
+    return OnnxGraph(model) if is_onnx(model) else Graph(model)
+
+
 @functools.lru_cache(maxsize=3)
-def read_graph(model: bytes) -> Graph:
-    """Return the graph of a .tflite file's content, as `Graph` does; of the last files it is kept.
+def read_graph(model: bytes) -> Graph | OnnxGraph:
+    """Return the graph of a model file's content, as `parse_graph` does; of the last files it is kept.
 
     A training looks at the same three again and again: the one that it starts from, the new one and the one that
     answers. Reading takes 13 ms and 14 MB for MobileNetV2: not for the daemon, which runs on.
     """
-    return Graph(model)
+    return parse_graph(model)

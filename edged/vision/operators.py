@@ -1,4 +1,4 @@
-"""The operators of a .tflite classifier as a list that others can draw: what each is called, reads and makes."""
+"""The operators of a classifier as a list that others can draw: what each is called, reads and makes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edged.vision.flatbuffer import damage_as_model_error, dtype_name, operator_name
 from edged.vision.graph import read_graph
+from edged.vision.onnx_graph import OnnxGraph
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,12 +49,14 @@ def operators(model: bytes) -> tuple[Operator, ...]:
     """Return the input and the operators of a classifier in the order of execution.
 
     Args:
-        model: Content of a .tflite file.
+        model: Content of a .tflite or .onnx file.
 
     Raises:
         ModelError: As `graph.Graph`.
     """
     graph = read_graph(model)
+    if isinstance(graph, OnnxGraph):
+        return tuple(_read_onnx(graph))
     with damage_as_model_error():
         return tuple(_read(graph.unpacked, graph.bottleneck_tensor))
 
@@ -81,6 +84,30 @@ def _read(model: Any, bottleneck: int) -> Iterator[Operator]:
         )
 
 
+def _read_onnx(graph: OnnxGraph) -> Iterator[Operator]:
+    """As `_read`; an .onnx file tells the shapes of constants alone."""
+    file, unknown = graph.file, Output((), "tensor")
+    source = file.inputs[0]
+    shape = tuple(-1 if size is None else size for size in source.shape)
+    made: dict[str, tuple[str, int]] = {source.name: ("input", 0)}
+    head, taken = {graph.bottleneck_tensor}, {"input"}
+    yield Operator("input", "INPUT", "input", (), (Output(shape, source.dtype.name),), ())
+    for node in file.nodes:
+        part: Part = "head" if head & set(node.inputs) else "backbone"
+        if part == "head":
+            head |= set(node.outputs)
+        name = _unique(f"{part}/{_allowed(node.outputs[0])}", taken)
+        made |= {output: (name, place) for place, output in enumerate(node.outputs)}
+        yield Operator(
+            name,
+            node.op,
+            part,
+            tuple(made[given] for given in node.inputs if given in made),
+            (unknown,) * len(node.outputs),
+            tuple(file.constants[given].shape for given in node.inputs if given in file.constants),
+        )
+
+
 def _output(tensor: Any) -> Output:
     signature = tensor.shape if tensor.shapeSignature is None else tensor.shapeSignature
     return Output(() if signature is None else tuple(int(size) for size in signature), dtype_name(tensor))
@@ -88,7 +115,10 @@ def _output(tensor: Any) -> Output:
 
 def _plain_name(tensor: Any) -> str:
     """The tensor's name, of one that was fused from several the first; only what TensorFlow allows in a node's name."""
-    name = (tensor.name or b"").decode(errors="replace").split(";", maxsplit=1)[0]
+    return _allowed((tensor.name or b"").decode(errors="replace").split(";", maxsplit=1)[0])
+
+
+def _allowed(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_./-]", "_", name).strip("/") or "tensor"
 
 

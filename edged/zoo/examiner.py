@@ -33,8 +33,8 @@ def examine(request: ExaminationRequest, _: Callable[[dict[str, str]], None]) ->
     from edged.vision.network import import_runtime
 
     try:
-        runtime = import_runtime(request.runtime)  # type: ignore[arg-type]  # JSON does not keep a Literal
         model = Path(request.model).read_bytes()
+        runtime = import_runtime(request.runtime, model)
         process.limit_memory(request.memory_bytes)
         network, outputs = _open(model, request, runtime)
         noise = np.random.default_rng(0).integers(0, 256, (network.height, network.width, 3), np.uint8)
@@ -58,20 +58,18 @@ def examine(request: ExaminationRequest, _: Callable[[dict[str, str]], None]) ->
 
 def _open(model: bytes, request: ExaminationRequest, runtime: str) -> tuple[Network, Any]:
     """Return the network, and what its outputs are."""
-    from edged.vision.graph import Graph
+    from edged.vision.graph import parse_graph
     from edged.vision.network import Network
 
     begin = time.process_time()
     outputs: Any = request.outputs
     shown = outputs
     if outputs is None:
-        graph = Graph(model)
+        graph = parse_graph(model)
         outputs, shown = graph.outputs, ("scores" if graph.head.softmax else "logits", "bottleneck")
         model = graph.expose_bottleneck()
         del graph  # 14 MB of small objects
-    network = Network(
-        model, runtime=cast("Any", runtime), threads=request.threads, crop=request.crop, outputs=cast("Any", shown)
-    )
+    network = Network(model, runtime=runtime, threads=request.threads, crop=request.crop, outputs=cast("Any", shown))
     if (seconds := time.process_time() - begin) > OPEN_S:
         raise ModelError(f"takes {seconds:.1f} s of a processor core to open; at most {OPEN_S:g} s are allowed")
     return network, outputs

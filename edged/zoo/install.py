@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from edged.contract.topics import TopicLevel
-from edged.errors import ConfigError, ModelError, first_mistake
-from edged.store import FAMILIARITY, MODEL
+from edged.errors import ConfigError, ModelError, NotInstalledError, first_mistake
+from edged.store import FAMILIARITY
 from edged.vision.familiarity import Familiarity
 from edged.zoo.archive import extract
 from edged.zoo.catalogue import Entry, read_catalogue
@@ -63,6 +63,8 @@ def install(
         raise ConfigError(f"crop = {crop}: use a fraction above 0 and at most 1, e.g. 0.875")
     try:
         examined = examine(model, crop=crop)
+    except NotInstalledError:
+        raise
     except ModelError as error:
         raise ModelError(f"{origin}: {error}") from error
     _count_labels(origin, examined.classes, len(labels))
@@ -131,7 +133,7 @@ def verify(bundle: Bundle, runtime: Runtime = "auto", frames: Sequence[Image] = 
     bundle.read_model()  # its errors name the file
     told = bundle.manifest.input
     try:
-        examined = examine(bundle.path / MODEL, runtime=runtime, crop=told.crop, frames=frames)
+        examined = examine(bundle.file, runtime=runtime, crop=told.crop, frames=frames)
     except ModelError as error:
         raise ModelError(f"{bundle.path}: {error}") from error
     _count_labels(str(bundle.path), examined.classes, len(bundle.labels))

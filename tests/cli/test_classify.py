@@ -172,7 +172,7 @@ def test_bad_images_do_not_stop_the_others(
         (("--model", "gone.tflite"), 1, "gone.tflite: cannot be read: No such file"),
         (("--model", "./gone"), 1, "gone: no such model folder"),
         (("--top", "0"), 2, "model.top = 0"),
-        (("--runtime", "onnx"), 2, "model.runtime = 'onnx'"),
+        (("--runtime", "onyx"), 2, "model.runtime = 'onyx'"),
         (("--threads", "0"), 2, "model.threads = 0"),
     ],
 )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from edged import resources
 from edged.cli import main
+from edged.vision.graph import parse_graph
 
 SHIPPED = resources.shipped("models") / "mobilenet_v2"
 
@@ -133,6 +136,51 @@ def test_a_float_model_is_refused(config: Path, tmp_path: Path, capsys: pytest.C
     (tmp_path / "float.tflite").write_bytes(bytes(builder.Output()))
     assert edged(config, "add", tmp_path / "float.tflite", "--labels", SHIPPED / "labels.txt") == 1
     assert "float.tflite: input is float32" in capsys.readouterr().err
+
+
+needs_onnx = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="needs onnxruntime, the extra edged[onnx]")
+
+
+@needs_onnx
+def test_convert_installs_a_network_that_says_the_same(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert edged(config, "convert", "mobilenet_v2", "--to", "onnx") == 0
+    assert "mobilenet_v2-onnx (" in capsys.readouterr().out
+    folder = config.parent / "state" / "models" / "mobilenet_v2-onnx"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "familiarity.npz",
+        "labels.txt",
+        "manifest.json",
+        "model.onnx",
+    ]
+    assert edged(config, "show", "mobilenet_v2-onnx", "--json") == 0
+    shown = rows(capsys)["mobilenet_v2-onnx"]
+    assert shown["source"] == f"converted from mobilenet_v2 ({shown['converted_from']})"
+    assert shown["outputs"] == ["scores", "bottleneck"]
+    assert edged(config, "verify", "mobilenet_v2-onnx") == 0
+    assert "1280 features" in (told := capsys.readouterr().out)
+    assert told.rstrip().endswith("on onnx")
+    assert edged(config, "convert", "mobilenet_v2", "--to", "onnx") == 2
+    assert "is installed already" in capsys.readouterr().err
+    assert edged(config, "convert", "mobilenet_v2-onnx", "--to", "onnx") == 2
+    assert "there is nothing to convert" in capsys.readouterr().err
+    (folder / "model.onnx").write_bytes(b"\x08\x08\x12")
+    assert edged(config, "verify", "mobilenet_v2-onnx") == 1
+    assert "model.onnx: damaged" in capsys.readouterr().err
+
+
+def test_convert_writes_a_file_where_nothing_of_onnx_is_installed(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    out, source = tmp_path / "net.onnx", SHIPPED / "model.tflite"
+    assert edged(config, "convert", source, "--to", "onnx", "--out", out) == 0
+    assert f"{out}: {out.stat().st_size} bytes" in capsys.readouterr().out
+    assert parse_graph(out.read_bytes()).head.classes == 1000
+    assert edged(config, "convert", source, "--to", "onnx") == 2
+    assert "name a file to write with --out" in capsys.readouterr().err
+    assert edged(config, "convert", source, "--to", "onnx", "--out", tmp_path / "no" / "net.onnx") == 1
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_pull_of_an_unknown_name(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

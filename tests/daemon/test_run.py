@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 
 from edged.sensors.performance import read_performance
 from tests.daemon.running import PHOTOS, Running, Systemd, Watcher
@@ -47,6 +49,21 @@ def test_no_thread_of_a_matrix_library_waits_for_frames(broker: Mosquitto, run: 
     without.stop()
     device = started()
     wait_until(lambda: threads(device) == expected, what=f"{expected} threads, not {threads(device)}")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="needs onnxruntime, the extra edged[onnx]")
+def test_it_classifies_with_onnx_runtime_and_says_on_what(broker: Mosquitto, run: Run, watch: Watch) -> None:
+    seen = watch(broker)
+    run(
+        broker.url,
+        cameras=f'[cameras.photos]\nsource = "dir://{PHOTOS}"',
+        environment={"EDGED_MODEL__RUNTIME": "onnx", "EDGED_MODEL__PROVIDERS": '["never_heard_of"]'},
+    )
+    labels = " ".join(result["label"] for result in seen.wait("result/photos", 12))
+    assert "space shuttle" in labels or "missile" in labels
+    info = seen.wait("info")[-1]
+    assert (info["runtime"], info["providers"]) == ("onnx", ["cpu"])
+    assert "onnxruntime" in info["versions"]
 
 
 def test_photos_go_in_and_the_contract_comes_out(broker: Mosquitto, run: Run, watch: Watch) -> None:

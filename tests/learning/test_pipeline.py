@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from edged.learning.softmax_regression import Fitted, fit
 from edged.store import Store, read_bundle
 from edged.vision.graph import Graph
 from edged.vision.network import Network
+from edged.vision.onnx_conversion import convert
 from edged.zoo.install import install
 from tests.albums import LABELS, make_album, picture, put
 from tests.learning.conftest import SHIPPED, request_for
@@ -114,6 +116,39 @@ def test_a_retrained_model_is_retrained_again(request_: TrainingRequest) -> None
     assert (bundle.backbone, bundle.name) == ("mobilenet_v2", "mobilenet_v2-retrained")
     assert bundle.manifest.training["decision"]["accepted"] is True
     assert bundle.manifest.backbone_sha256 == read_bundle(SHIPPED).manifest.sha256
+
+
+@pytest.mark.skipif(find_spec("onnxruntime") is None, reason="needs onnxruntime, the extra edged[onnx]")
+def test_an_onnx_network_is_retrained_again_and_again(request_: TrainingRequest) -> None:
+    shipped = read_bundle(SHIPPED)
+    model = convert(Graph(shipped.read_model()).expose_bottleneck(), unsigned=True)
+    store = Store(request_.state_dir)
+    bundle = store.add(model, shipped.labels, name="net", width=224, height=224)
+    first = train(replace(request_, backbone=bundle.path, current=bundle.path), quiet)
+    assert first.bundle is not None
+    made = read_bundle(first.bundle)
+    assert (made.file.name, made.labels, made.manifest.outputs) == ("model.onnx", LABELS, ("scores", "bottleneck"))
+    assert made.manifest.backbone_sha256 == bundle.manifest.sha256
+    report = first.report.to_json()
+    assert report["accuracy"]["quantized"] >= 0.75
+    assert report["spot_checks"] >= min(8, report["splits"]["test"])
+
+    images = ImageStore(request_.state_dir, images_max_mb=100)
+    tests = [image for image in images.labeled() if image.split == "test"]
+    images.close()
+    network = Network(made.read_model(), crop=made.manifest.input.crop, outputs=made.manifest.outputs)
+    right = [
+        made.labels[int(network.infer(network.prepare(read_image(image.path))).scores.argmax())] == image.label
+        for image in tests
+    ]
+    assert report["accuracy"]["quantized"] == pytest.approx(np.mean(right), abs=1e-4)
+
+    request = replace(request_, backbone=first.bundle, current=first.bundle, run="job-2", accept=True)
+    make_album(request_.state_dir / "images", per_label=6, first=100)
+    again = train(request, quiet)
+    assert again.report.to_json()["decision"]["against"] == first.report.model
+    assert again.bundle is not None
+    assert read_bundle(again.bundle).manifest.backbone_sha256 == bundle.manifest.sha256
 
 
 def test_the_next_training_takes_up_what_this_one_has_found(

@@ -134,7 +134,7 @@ def _model(device: Device) -> Text:
         known = f"accuracy {percent(model.accuracy)}" if model.accuracy is not None else f"{len(model.labels)} classes"
         lines = [text(model.name), text(known), text(model.id, "dim")]
     if device.info is not None:
-        lines.append(text(device.info.runtime, "dim"))
+        lines.append(text(" ".join([device.info.runtime, *(device.info.providers or [])]), "dim"))
     return _lines(lines)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from edged.errors import ChildError, ChildTimeoutError, ModelError
 from edged.jobs.process import Child, ChildProcess, serve
@@ -40,7 +40,7 @@ class Weighing:
     """
 
     bundle: Path
-    runtime: Literal["auto", "litert", "tflite_runtime"]
+    runtime: str
     threads: int
 
 
