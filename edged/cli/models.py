@@ -16,6 +16,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edged.cli import adoption
 from edged.cli.bundles import available, origin, print_fields, print_table, row
 from edged.cli.conversion import add_arguments, convert_model
 from edged.cli.options import add_config
@@ -42,7 +43,7 @@ def register(commands: Commands) -> None:
     parser = family.add("verify", _verify)
     parser.add_argument("name", metavar="NAME", nargs="?", help="name or id (default: all)")
     parser = family.add("add", _add)
-    parser.add_argument("file", metavar="FILE.tflite", type=Path)
+    parser.add_argument("file", metavar="FILE", type=Path, help="a .tflite or .onnx file")
     parser.add_argument(
         "--labels", required=True, type=Path, metavar="FILE", help="UTF-8, one label per line, line n for output n"
     )
@@ -55,6 +56,7 @@ def register(commands: Commands) -> None:
         help="part of the shorter side that is looked at (%(default)s)",
     )
     parser.add_argument("--replace", action="store_true", help="take the place of an installed model of this name")
+    adoption.add_arguments(parser)
     add_arguments(family.add("convert", convert_model))
     parser = family.add("remove", _remove)
     parser.add_argument("name", metavar="NAME")
@@ -224,15 +226,20 @@ def _check_signature(bundle: Bundle, configuration: Settings) -> str:
 
 
 def _add(args: argparse.Namespace) -> int:
-    """Install a quantized TFLite classifier of your own.
+    """Install a classifier of your own: quantized TFLite, or ONNX as PyTorch exports it.
+
+    An .onnx file may hold real numbers or be quantized (QDQ). How pixels become its input is read from its metadata, or
+    said by --mean and --std, as shares of full scale.
 
     Examples:
       edged models add birds.tflite --labels birds.txt --name birds
+      edged models add birds.onnx --labels birds.txt --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
     """
     from edged.store import read_labels
     from edged.zoo.install import install, name_from_file
 
     model, labels = _read_model_file(args.file), read_labels(args.labels)  # as whoever named them
+    model, lineage = adoption.adopted(args, model)
     _, store = _open(args, changes=True)
     bundle = install(
         store,
@@ -242,6 +249,7 @@ def _add(args: argparse.Namespace) -> int:
         origin=str(args.file),
         crop=args.crop,
         source=f"added from {args.file.name}",
+        lineage=lineage,
         replace=args.replace,
     )
     print(f"{bundle.name} ({bundle.id}) installed: {bundle.path}")

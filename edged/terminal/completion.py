@@ -12,7 +12,7 @@ from edged.errors import ConfigError
 from edged.terminal.registry import Commands, Parser, Run, unfold
 
 SHELLS = ("bash", "zsh", "tcsh")
-_FILES = ("FILE", "FILE.tflite", "FILE.svg", "CSV", "IMAGE", "DIR|TFLITE")
+_FILES = ("FILE", "FILE.svg", "CSV", "IMAGE", "DIR|TFLITE")
 _FOLDERS = ("DIR", "FOLDER")
 
 

@@ -3,7 +3,7 @@
 * `network`: one interpreter, ready to run; `preprocess`, `scores`, `quantization`: the arithmetic around it
 * `graph`, `surgery`, `flatbuffer`: the .tflite file: where its classifier begins, and a new one in its place
 * `onnx_graph`, `onnx_file`, `protobuf`: the same of an .onnx file; `onnx_conversion` makes one of a .tflite file;
-  `onnx_runtime` runs them, and alone knows that library
+  `onnx_adoption` takes those that PyTorch exports; `onnx_runtime` runs them, and alone knows that library
 * `operators`: what stands in that file, as a list to draw
 * `runtime_wheels`: which LiteRT can be loaded on this machine
 * `familiarity`: how alike a frame is to what a network was taught
@@ -17,7 +17,10 @@ __all__ = [
     "graph",
     "native_log",
     "network",
+    "onnx_adoption",
     "onnx_conversion",
+    "onnx_file",
+    "onnx_runtime",
     "operators",
     "preprocess",
     "quantization",

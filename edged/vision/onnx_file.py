@@ -26,7 +26,7 @@ _DTYPES: dict[int, Any] = {
 }  # fmt: skip
 _CODES = {np.dtype(dtype): code for code, dtype in _DTYPES.items()}
 _DAMAGED = "truncated or damaged ONNX model"
-_EXTERNAL = 1
+_NOTHING = memoryview(b"")
 _MOST_BYTES = 2**31
 """Of a file; no message of protocol buffers is larger."""
 
@@ -72,6 +72,7 @@ class Model:
         outputs: Of the graph.
         opsets: Version of each domain's operators.
         ir_version: Of the container.
+        metadata: What its writer tells of it.
     """
 
     nodes: list[Node]
@@ -80,6 +81,7 @@ class Model:
     outputs: list[Value]
     opsets: dict[str, int] = field(default_factory=lambda: {"": OPSET})
     ir_version: int = _IR_VERSION
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 def is_onnx(data: bytes) -> bool:
@@ -112,6 +114,9 @@ def read(data: bytes, folder: Path | None = None) -> Model:
                 case 8:
                     domain, version = _read_opset(wire.part(value))
                     model.opsets[domain] = version
+                case 14:
+                    name, told = _read_pair(wire.part(value))
+                    model.metadata[name] = told
                 case 25:
                     raise ModelError("has functions of its own; export it with dynamo=False, or inline them")
         if graph is None or not model.opsets:
@@ -126,6 +131,11 @@ def _read_opset(message: memoryview) -> tuple[str, int]:
     found = dict(wire.fields(message))
     domain = wire.text(found[1]) if 1 in found else ""
     return "" if domain == "ai.onnx" else domain, wire.integer(found.get(2, 0))
+
+
+def _read_pair(message: memoryview) -> tuple[str, str]:
+    found = wire.grouped(message)
+    return wire.text(found.get(1, [_NOTHING])[-1]), wire.text(found.get(2, [_NOTHING])[-1])
 
 
 def _read_graph(model: Model, graph: memoryview, folder: Path | None) -> None:
@@ -181,7 +191,6 @@ def _read_attribute(message: memoryview, folder: Path | None) -> tuple[str, Attr
     return name, of(found.get(number, []))
 
 
-_NOTHING = memoryview(b"")
 _Values = list[int | memoryview]
 _ATTRIBUTES: dict[int, tuple[int, Callable[[_Values], Attribute]]] = {
     1: (2, lambda values: wire.floats(values[-1])[0] if values else 0.0),
@@ -206,8 +215,7 @@ def _read_tensor(message: memoryview, folder: Path | None) -> tuple[str, NDArray
         raise ModelError(_DAMAGED)
     raw = found.get(9, found.get(10, [None]))[-1]  # 10: doubles, packed
     if 13 in found:
-        pairs = [wire.grouped(wire.part(value)) for value in found[13]]
-        where = {wire.text(pair[1][-1]): wire.text(pair.get(2, [_NOTHING])[-1]) for pair in pairs if 1 in pair}
+        where = dict(_read_pair(wire.part(value)) for value in found[13])
         raw = memoryview(_read_elsewhere(folder, where, size))
     if raw is not None:
         values = np.frombuffer(wire.part(raw), dtype.newbyteorder("<")).astype(dtype, copy=False)

@@ -1,0 +1,176 @@
+"""Classifiers as PyTorch exports them become networks that edged runs and retrains."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edged.cli import main
+from edged.errors import ConfigError, ModelError
+from edged.store import read_bundle
+from edged.vision.network import HeadNetwork, Network
+from edged.vision.onnx_adoption import Pixels
+from edged.vision.onnx_file import Node, Value, read, write
+from edged.vision.onnx_graph import OnnxGraph
+from edged.zoo.adoption import adopt
+from tests.exported import CHANNELS, CLASSES, MEAN, SIZE, STD, Exported, exported, quantized
+from tests.photos import picture
+
+pytest.importorskip("onnxruntime", reason="needs onnxruntime, the extra edged[onnx]")
+
+PIXELS = Pixels.of(MEAN, STD)
+IMAGES = [picture(seed, width=SIZE, height=SIZE) for seed in range(6)]
+OTHERS = [picture(seed, width=SIZE, height=SIZE) for seed in range(50, 58)]
+
+
+def adopted(source: Exported, pixels: Pixels | None = PIXELS) -> bytes:
+    return adopt(source.data, IMAGES, pixels=pixels)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [exported(), exported(batch=1), exported(flatten="Reshape", batch=1), exported(softmax=True), quantized()],
+    ids=["real", "one image", "one image, reshaped", "softmax", "quantized"],
+)
+def test_it_says_what_the_file_says(source: Exported) -> None:
+    model = adopted(source)
+    graph = OnnxGraph(model)
+    network, head = Network(model, crop=1.0), HeadNetwork(model)
+    assert (network.width, network.height, network.classes, network.features) == (SIZE, SIZE, CLASSES, CHANNELS)
+    assert graph.outputs == ("scores" if source.model.nodes[-1].op == "Softmax" else "logits", "bottleneck")
+    assert np.allclose(graph.head_weights(), source.constants["fc.weight"], atol=0.02)
+    for image in OTHERS:
+        outputs = network.invoke(image)
+        inference = network.decode(outputs)
+        logits, features = source.scores(image)
+        wanted = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+        assert np.allclose(inference.embedding, features, atol=2 * network.bottleneck_affine.scale)
+        assert np.allclose(inference.scores, wanted, atol=0.12)
+        assert int(inference.scores.argmax()) == int(wanted.argmax())
+        assert np.allclose(head.scores(outputs.bottleneck[np.newaxis])[0], inference.scores, atol=1e-4)
+    weights = np.eye(3, CHANNELS, dtype=np.float32)
+    renewed = Network(graph.replace_head(weights, np.zeros(3, np.float32), (0, 1)), crop=1.0)
+    assert np.array_equal(renewed.embed(OTHERS[0]), network.embed(OTHERS[0]))
+    assert renewed.classes == 3
+    assert read(model).inputs[0].shape[0] is None, "batches are possible, and were tried"
+    assert adopt(model, IMAGES) == model
+
+
+def test_what_cannot_be_batched_takes_one_image_at_a_time() -> None:
+    source = exported(batch=1)
+    flat = next(node for node in source.model.nodes if node.op == "Flatten")
+    both = Node("Reshape", ["/pool/out", "all"], flat.outputs)  # [1·16]: it would mix two images
+    nodes = [both if node is flat else node for node in source.model.nodes]
+    constants = {**source.constants, "all": np.array([-1, CHANNELS], np.int64), "one": np.array([0], np.int64)}
+    nodes.insert(nodes.index(both), Node("ReduceSum", ["/pool/out0", "one"], ["/pool/out"], {"keepdims": 1}))
+    next(node for node in nodes if node.op == "GlobalAveragePool").outputs[0] = "/pool/out0"
+    model = adopted(Exported(replace(source.model, nodes=nodes, constants=constants), source.constants))
+    assert read(model).inputs[0].shape[0] == 1
+    logits, _ = source.scores(OTHERS[0])
+    assert int(Network(model, crop=1.0).infer(OTHERS[0]).scores.argmax()) == int(logits.argmax())
+
+
+def test_metadata_tells_how_pixels_become_its_input() -> None:
+    source = exported()
+    told = {"mean": "[0.485, 0.456, 0.406]", "std": "0.229, 0.224, 0.225"}
+    data = with_metadata(source.data, told)
+    assert read(data).metadata == told
+    assert adopt(data, IMAGES) == adopted(source)
+    half = adopt(with_metadata(source.data, {"Image.NominalPixelRange": "Normalized_1_1"}), IMAGES)
+    assert half == adopted(source, Pixels.of([0.5], [0.5]))
+    for wrong in ({"mean": "much", "std": "1"}, {"mean": "0,0", "std": "1"}, {"Image.NominalPixelRange": "Other"}):
+        with pytest.raises(ModelError, match="metadata on pixels is not understood"):
+            adopt(with_metadata(source.data, wrong), IMAGES)
+
+
+def with_metadata(data: bytes, told: dict[str, str]) -> bytes:
+    """Append fields 14, as protocol buffers allow."""
+    pairs = [b"".join(bytes([tag, len(text)]) + text.encode() for tag, text in ((10, key), (18, value)))
+             for key, value in told.items()]  # fmt: skip
+    return data + b"".join(bytes([14 << 3 | 2, len(pair)]) + pair for pair in pairs)
+
+
+def test_blue_may_come_first() -> None:
+    source = exported()
+    swapped = {**source.constants, "conv.weight": np.ascontiguousarray(source.constants["conv.weight"][:, ::-1])}
+    blue = adopted(Exported(replace(source.model, constants=swapped), swapped), Pixels.of(MEAN, STD, bgr=True))
+    assert np.array_equal(Network(blue, crop=1.0).embed(OTHERS[0]), Network(adopted(source), crop=1.0).embed(OTHERS[0]))
+
+
+def test_an_input_left_open_gets_its_size_from_whoever_knows() -> None:
+    source = exported()
+    open_ = replace(source.model, inputs=[Value("input", np.dtype(np.float32), (None, 3, None, None))])
+    with pytest.raises(ConfigError, match=r"\?×3×\?×\?; say how large: --size 224x224"):
+        adopt(write(open_), IMAGES, pixels=PIXELS)
+    assert Network(adopt(write(open_), IMAGES, pixels=PIXELS, size=(48, 40)), crop=1.0).width == 48
+    with pytest.raises(ConfigError, match="--size 48x40: the file's input has shape"):
+        adopt(source.data, IMAGES, pixels=PIXELS, size=(48, 40))
+
+
+def test_weights_in_a_file_of_their_own_are_read_where_they_may_be(tmp_path: Path) -> None:
+    """As torch.onnx.export writes them for large networks."""
+    source = exported()
+    values = source.constants["fc.weight"]
+    (tmp_path / "net.onnx.data").write_bytes(b"\0" * 16 + values.tobytes())
+    entries = (("location", "net.onnx.data"), ("offset", "16"), ("length", str(values.nbytes)))
+    pairs = [bytes([10, len(key), *key.encode(), 18, len(value), *value.encode()]) for key, value in entries]
+    name = b"fc.weight"
+    tensor = bytes([10, 2, CLASSES, CHANNELS, 16, 1, 66, len(name), *name])
+    tensor += b"".join(bytes([106, len(pair)]) + pair for pair in pairs) + bytes([112, 1])
+    rest = {key: value for key, value in source.constants.items() if key != "fc.weight"}
+    data = write(replace(source.model, constants=rest))
+    graph = bytes([42, len(tensor)]) + tensor  # field 5 of the graph; two parts of one message are one message
+    data += bytes([58, len(graph)]) + graph
+    with pytest.raises(ModelError, match="its weights in another file"):
+        read(data)
+    with pytest.raises(ModelError, match="cannot be read"):
+        read(data, tmp_path / "elsewhere")
+    assert np.array_equal(read(data, tmp_path).constants["fc.weight"], values)
+
+
+def test_a_person_adds_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "edged.toml"
+    config.write_text(f'[storage]\nstate_dir = "{tmp_path / "state"}"\n')
+    file, labels = tmp_path / "birds.onnx", tmp_path / "labels.txt"
+    file.write_bytes(exported().data)
+    labels.write_text("".join(f"bird {number}\n" for number in range(CLASSES)))
+    mean, std = (",".join(map(str, values)) for values in (MEAN, STD))
+
+    def add(*words: object) -> tuple[int, str]:
+        try:
+            code = main(
+                ["models", "add", "--config", str(config), str(file), "--labels", str(labels), *map(str, words)]
+            )
+        except SystemExit as ended:
+            code = int(str(ended.code))
+        output = capsys.readouterr()
+        return code, output.out if code == 0 else output.err
+
+    for words, code, message in (
+        ((), 2, "birds.onnx: the file does not say how pixels become its input; say it: --mean"),
+        (("--mean", mean), 2, "--mean and --std belong together"),
+        (("--bgr",), 2, "--bgr belongs to --mean and --std"),
+        (("--mean", "0,1", "--std", "1"), 2, "mean 0.0,1.0: use one number or three"),
+        (("--mean", "x", "--std", "1"), 2, "argument --mean: 'x': use one number or three"),
+        (("--size", "224"), 2, "argument --size: '224': use width and height in pixels"),
+        (("--mean", mean, "--std", std, "--photos", tmp_path / "none"), 2, "no photo can be read there"),
+    ):
+        assert (told := add(*words))[0] == code
+        assert message in told[1]
+        assert told[1].count("\n") == 1
+    code, told = add("--mean", mean, "--std", std)
+    assert (code, told.startswith("birds (")) == (0, True)
+    bundle = read_bundle(tmp_path / "state" / "models" / "birds")
+    assert bundle.file.name == "model.onnx"
+    assert bundle.manifest.outputs == ("logits", "bottleneck")
+    assert bundle.manifest.model_extra == {"normalisation": {"mean": [*MEAN], "std": [*STD], "bgr": False}}
+    file.write_bytes(exported().data[:500])
+    assert add("--mean", mean, "--std", std) == (1, f"edged: {file}: truncated or damaged ONNX model\n")
+    without = [node for node in exported().model.nodes if node.op != "Gemm"]
+    flat = Value("/flat/out", np.dtype(np.float32), (None, CHANNELS))
+    file.write_bytes(write(replace(exported().model, nodes=without, outputs=[flat])))
+    code, told = add("--mean", mean, "--std", std)
+    assert (code, "no classifier head: the output comes from GlobalAveragePool" in told) == (1, True)
