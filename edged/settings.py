@@ -180,7 +180,12 @@ class ModelSettings(_Section):
     @property
     def engine(self) -> str:
         """The runtime with its providers, as whoever opens a network takes it, e.g. "onnx:tensorrt,cuda"."""
-        return ":".join([self.runtime, ",".join(self.providers)]) if self.providers else self.runtime
+        return self.engine_of(None)
+
+    def engine_of(self, runtime: str | None) -> str:
+        """Return `engine` with another runtime; None: the configured one. One that names providers keeps them."""
+        runtime = runtime or self.runtime
+        return f"{runtime}:{','.join(self.providers)}" if self.providers and ":" not in runtime else runtime
 
 
 class MqttSettings(_Section):

@@ -117,7 +117,7 @@ def _request(wanted: str | None, args: argparse.Namespace, configuration: Settin
     model = find_model(wanted, configuration)
     given = {
         "parts": args.only if args.only is not None else ["end_to_end"] if args.trace else None,
-        "runtime": args.runtime or configuration.model.engine,
+        "runtime": configuration.model.engine_of(args.runtime),
         "online": args.online,
         "batches": args.batches,
         "batch_images": args.batch_images,
@@ -173,9 +173,9 @@ def _candidate(wanted: str | None, args: argparse.Namespace, configuration: Sett
     from edged.vision.network import Network
 
     found = find_model(wanted, configuration)
-    runtime = args.runtime or configuration.model.engine
-    if runtime not in ("auto", "litert", "tflite_runtime"):
-        raise ConfigError(f"--runtime {runtime}: models are compared on auto, litert or tflite_runtime")
+    runtime = configuration.model.engine_of(args.runtime)
+    if runtime.partition(":")[0] not in ("auto", "litert", "tflite_runtime", "onnx"):
+        raise ConfigError(f"--runtime {runtime}: models are compared on auto, litert, tflite_runtime or onnx")
     try:
         network = Network(found.content, runtime=runtime, threads=args.threads, crop=found.crop)
     except ModelError as error:

@@ -466,7 +466,7 @@ class ProfileArgs(Args):
     batches: list[Annotated[int, Field(ge=1, le=100_000)]] | None = Field(default=None, min_length=1, max_length=20)
     batch_images: int | None = Field(default=None, ge=1, le=100_000)
     seconds: float | None = Field(default=None, gt=0, le=600)
-    runtime: Literal["auto", "litert", "tflite_runtime", "tensorflow"] | None = None
+    runtime: Literal["auto", "litert", "tflite_runtime", "onnx", "tensorflow"] | None = None
     threads: int | None = Field(default=None, ge=1, le=64)
 
 

@@ -62,7 +62,7 @@ class Profiling:
             crop=bundle.manifest.input.crop,
             mqtt=self._settings.mqtt,
             device=self._settings.device.id,
-            **({"runtime": self._settings.model.engine} | chosen),
+            **(chosen | {"runtime": self._settings.model.engine_of(args.runtime)}),
         )
 
     def _carry_out(self, job: RunningJob, request: ProfileRequest) -> End | None:

@@ -25,7 +25,7 @@ class ProfileRequest(BaseModel):
         model: The .tflite file.
         crop: Share of the shorter side that the network sees of a photo, see `vision.preprocess.fit`.
         parts: What to measure.
-        runtime: "auto", "litert", "tflite_runtime" or "tensorflow".
+        runtime: "auto", "litert", "tflite_runtime", "onnx" or "tensorflow"; behind a colon the providers of "onnx".
         threads: For one invocation; layers are always timed on one.
         online: Numbers of images, one after another.
         batches: Sizes of batches.

@@ -56,7 +56,7 @@ def add_profile_options(parser: Parser) -> None:
         "--seconds", type=positive, metavar="S", help="end each measurement after so long, and say what it had (20)"
     )
     parser.add_argument(
-        "--runtime", metavar="R", help="auto, litert, tflite_runtime or tensorflow (as the device is configured)"
+        "--runtime", metavar="R", help="auto, litert, tflite_runtime, onnx or tensorflow (as the device is configured)"
     )
     parser.add_argument("--threads", type=_threads, metavar="N", help="for one inference (1)")
     parser.add_argument("--top", type=int, default=20, metavar="N", help="layers to print, the slowest; 0: all (20)")

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _SAME = 0
 _TO_NCHW, _TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 _NO_ACTIVATION, _RELU, _RELU_N1_TO_1, _RELU6 = 0, 1, 2, 3
+_BIT = 1e-3
+"""Of a step of 8 bits: less than what lies between two different means of a window's bytes."""
 _LIMITS = {_RELU: (0.0, np.inf), _RELU_N1_TO_1: (-1.0, 1.0), _RELU6: (0.0, 6.0)}
 
 
@@ -290,14 +292,21 @@ class _Converter:
     def _pool(self, operator: Any) -> None:
         options, target = operator.builtinOptions, int(operator.outputs[0])
         kernel = [int(options.filterHeight), int(options.filterWidth)]
+        pads = self._padding(operator, kernel)
+        averages = operator_name(self._tflite, operator) == "AVERAGE_POOL_2D"
         real = self._node(
-            "MaxPool" if operator_name(self._tflite, operator) == "MAX_POOL_2D" else "AveragePool",
+            "AveragePool" if averages else "MaxPool",
             [self._real(int(operator.inputs[0]))],
             f"f{target}",
             kernel_shape=tuple(kernel),
             strides=(int(options.strideH), int(options.strideW)),
-            pads=tuple(self._padding(operator, kernel)),
+            pads=tuple(pads),
         )
+        if averages and (any(pads) or kernel[0] * kernel[1] % 2 == 0):
+            # An even number of values often has a mean halfway between two bytes: TFLite takes the upper one,
+            # QuantizeLinear the even one.
+            bit = self._keep(f"bit{target}", np.array(self._affine(target).scale * _BIT, np.float32))
+            real = self._node("Add", [real, bit], f"up{target}")
         self._finish(real, target, options.fusedActivationFunction)
 
     def _mean(self, operator: Any) -> None:

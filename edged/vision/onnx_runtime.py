@@ -38,6 +38,15 @@ def load() -> Any:
         raise NotInstalledError(f"onnxruntime does not load: {' '.join(str(error).split())}") from error
 
 
+def providers_built_in() -> list[str]:
+    """Return the providers that this ONNX Runtime was built for, as the settings name them.
+
+    Raises:
+        NotInstalledError: It is not there.
+    """
+    return [short_name(name) for name in load().get_available_providers()]
+
+
 def choose_providers(wanted: Sequence[str], available: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return which providers to take, and which are not there.
 

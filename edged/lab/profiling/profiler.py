@@ -38,6 +38,7 @@ from edged.sensors.performance import read_performance
 from edged.vision.flatbuffer import unpack
 from edged.vision.graph import Graph
 from edged.vision.network import Network
+from edged.vision.onnx_file import is_onnx
 
 Tell = Callable[[str, float], None]
 """Takes what is being measured, and the fraction 0..1 of everything that is done."""
@@ -72,6 +73,8 @@ class _Profile:
         self._runtime = runtimes.resolve(request.runtime)
         try:
             self._model = request.model.read_bytes()
+            if is_onnx(self._model):
+                raise ModelError("is an .onnx file; what is profiled is a .tflite file, on runtime onnx, too")
             self._graph = Graph(self._model)
         except OSError as error:
             raise ModelError(f"{request.model}: cannot be read: {error.strerror}") from error
@@ -95,6 +98,10 @@ class _Profile:
         measured: dict[str, Any] = {}
         model, machine = self._describe(), describe_machine()
         chosen = [part for part in parts if part in self._request.parts]
+        if runtimes.name_of(self._runtime) == "onnx" and "layers" in chosen:
+            chosen.remove("layers")
+            if not chosen:
+                raise ModelError("layers are timed on a TFLite runtime, not on onnx: it merges them")
         # A file in memory, which the measuring processes open by this name: however this process ends, nothing stays.
         with open(os.memfd_create("images"), "w+b") as file:  # noqa: PTH123 - a descriptor, not a path
             np.save(file, self._images)
@@ -142,7 +149,7 @@ class _Profile:
             return NotMeasured(error="the daemon does not run on tensorflow")
         network = Network(
             self._model,
-            runtime="litert" if self._runtime == "litert" else "tflite_runtime",
+            runtime=self._runtime,
             threads=request.threads,
             crop=request.crop,
         )
@@ -193,8 +200,9 @@ class _Profile:
 
     def _runtimes(self, images: Path) -> dict[str, Timing | NotMeasured]:
         entries = {}
-        for place, name in enumerate(runtimes.NAMES):
-            self._stage(name, place / len(runtimes.NAMES))
+        names = runtimes.side_by_side()
+        for place, name in enumerate(names):
+            self._stage(name, place / len(names))
             entries[name] = (
                 self._timing(images, count=_TIMED, runtime=name)
                 if runtimes.is_installed(name)

@@ -1,4 +1,7 @@
-"""The interpreters that can run a .tflite file side by side, TensorFlow's own among them."""
+"""The interpreters that can run a .tflite file side by side, TensorFlow's own and ONNX Runtime among them.
+
+ONNX Runtime is given the file converted; behind a colon stand its providers, e.g. "onnx:cuda".
+"""
 
 from __future__ import annotations
 
@@ -18,17 +21,39 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-NAMES = ("litert", "tflite_runtime", "tensorflow")
-_MODULES = {"litert": "ai_edge_litert.interpreter", "tflite_runtime": "tflite_runtime.interpreter"}
+NAMES = ("litert", "tflite_runtime", "onnx", "tensorflow")
+_MODULES = {
+    "litert": "ai_edge_litert.interpreter",
+    "tflite_runtime": "tflite_runtime.interpreter",
+    "onnx": "onnxruntime",
+}
 _PACKAGES = {
     "litert": ("ai-edge-litert",),
     "tflite_runtime": ("tflite-runtime",),
+    "onnx": ("onnxruntime", "onnxruntime-gpu"),
     "tensorflow": ("tensorflow", "tensorflow-cpu", "tensorflow-aarch64"),
 }
 
 
+def name_of(runtime: str) -> str:
+    """Return a runtime's name without its providers."""
+    return runtime.partition(":")[0]
+
+
+def side_by_side() -> list[str]:
+    """Return all runtimes; ONNX Runtime also with each accelerator that it was built for."""
+    found = list(NAMES)
+    if _is_importable("onnx"):
+        from edged.vision import onnx_runtime
+
+        others = [name for name in onnx_runtime.providers_built_in() if name not in ("cpu", "azure")]
+        found[3:3] = [f"onnx:{name}" for name in others]
+    return found
+
+
 def is_installed(runtime: str) -> bool:
     """Whether the runtime is there, without importing it."""
+    runtime = name_of(runtime)
     return importlib.util.find_spec(_MODULES.get(runtime, runtime).split(".", maxsplit=1)[0]) is not None
 
 
@@ -43,7 +68,9 @@ def _is_importable(runtime: str) -> bool:
 
 def missing(runtime: str) -> str:
     """Say that a runtime is not installed, and how it would be."""
-    package = "'edged[tensorflow]'" if runtime == "tensorflow" else _PACKAGES[runtime][0]
+    runtime = name_of(runtime)
+    extra = runtime in ("tensorflow", "onnx")
+    package = f"'edged[{runtime}]'" if extra else _PACKAGES[runtime][0]
     return f"{runtime} is not installed; {how_to_get(package)}"
 
 
@@ -53,9 +80,11 @@ def resolve(runtime: str) -> str:
     Raises:
         ModelError: It is unknown or not installed.
     """
-    if runtime == "auto":
-        runtime = next((name for name in NAMES[:2] if _is_importable(name)), NAMES[0])
-    if runtime not in NAMES:
+    if name_of(runtime) == "auto":
+        return resolve(next((name for name in NAMES[:2] if _is_importable(name)), NAMES[0]))
+    if name_of(runtime) != "onnx":
+        runtime = name_of(runtime)  # providers are ONNX Runtime's
+    if name_of(runtime) not in NAMES:
         raise ModelError(f"runtime {runtime!r}: unknown; use auto, {', '.join(NAMES)}")
     if not is_installed(runtime):
         raise ModelError(missing(runtime))
@@ -64,7 +93,7 @@ def resolve(runtime: str) -> str:
 
 def version(runtime: str) -> str | None:
     """Return the installed version of a runtime."""
-    for package in _PACKAGES[runtime]:
+    for package in _PACKAGES[name_of(runtime)]:
         try:
             return metadata.version(package)
         except metadata.PackageNotFoundError:
@@ -82,7 +111,7 @@ class Runner:
 
     Args:
         model: Content of a .tflite file.
-        runtime: A name of `NAMES`; TensorFlow belongs into a process of its own.
+        runtime: A name of `side_by_side`; TensorFlow belongs into a process of its own.
         threads: How many an invocation uses.
         batch: Images per invocation; more than one wants a model with a free batch dimension.
 
@@ -155,6 +184,8 @@ class Runner:
 
 
 def _interpreter(model: bytes, runtime: str, threads: int) -> Any:
+    if name_of(runtime) == "onnx":
+        return _onnx_interpreter(model, runtime, threads)
     try:
         if runtime == "tensorflow":
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -168,3 +199,17 @@ def _interpreter(model: bytes, runtime: str, threads: int) -> Any:
             return module.Interpreter(model_content=model, num_threads=threads)
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{runtime} refuses the model: {' '.join(str(error).split())}") from error
+
+
+def _onnx_interpreter(model: bytes, runtime: str, threads: int) -> Any:
+    from edged.vision import onnx_runtime
+    from edged.vision.onnx_conversion import convert
+
+    wanted = [name for name in runtime.partition(":")[2].split(",") if name]
+    try:
+        interpreter = onnx_runtime.Interpreter(convert(model), threads, wanted)
+    except RuntimeError as error:
+        raise ModelError(f"{runtime} refuses the model: {' '.join(str(error).split())}") from error
+    if wanted and interpreter.providers[0] != wanted[0]:  # it would be measured under another's name
+        raise ModelError(f"this onnxruntime does not run it on {wanted[0]}, but on {interpreter.providers[0]}")
+    return interpreter

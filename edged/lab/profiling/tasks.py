@@ -57,7 +57,9 @@ def run_batch(request: Mapping[str, Any]) -> dict[str, Any]:
     full = images[np.arange(batch) % len(images)]
     freed.infer(full)
     rows = freed.get()
-    if rows.shape[0] != batch or not np.array_equal(rows[0], first[0]):
+    # An accelerator adds real numbers in another order, and may round the last of 8 bits in another way.
+    steps = 1 if str(request["runtime"]).startswith("onnx:") else 0
+    if rows.shape[0] != batch or np.abs(rows[0].astype(int) - first[0]).max() > steps:
         raise ModelError(f"cannot be batched: a batch of {batch} gives other scores than its images alone")
     begin = time.process_time()
     times = measure(lambda _: freed.infer(full), -(-request["count"] // batch), request["seconds"])

@@ -23,6 +23,7 @@ from edged.lab.profiling.profiler import profile, thread_counts
 from edged.lab.profiling.tasks import measure, summarize
 from edged.settings import MqttSettings
 from edged.terminal.profile import print_profile
+from edged.vision.onnx_conversion import convert
 from tests.mosquitto import Mosquitto
 from tests.networks import SHIPPED
 from tests.waiting import PATIENCE_S
@@ -116,12 +117,35 @@ def test_without_a_broker_the_report_says_so(model_file: Path) -> None:
     assert report["end_to_end"]["publish_ms"] is None
     assert "without publishing: broker 127.0.0.1:9" in report["end_to_end"]["note"]
     assert "mean_ms" in report["runtimes"]["litert"]
+    if not runtimes.is_installed("onnx"):
+        assert report["runtimes"]["onnx"] == {"error": "onnx is not installed; pip install 'edged[onnx]'"}
     if not runtimes.is_installed("tensorflow"):
         assert report["runtimes"]["tensorflow"] == {
             "error": "tensorflow is not installed; pip install 'edged[tensorflow]'"
         }
     if not report["gpu"].get("available"):
         assert "GPU" in report["gpu"]["error"]
+
+
+@pytest.mark.skipif(not runtimes.is_installed("onnx"), reason="needs onnxruntime, the extra edged[onnx]")
+def test_onnx_runtime_is_profiled_on_what_was_asked_for(model_file: Path, tmp_path: Path) -> None:
+    request = ProfileRequest(
+        name="m", model=model_file, parts=("layers", "online", "batch"), runtime="onnx", seconds=0.2, online=(2,),
+        batches=(3,), batch_images=3,
+    )  # fmt: skip
+    report = profile(request).to_json()
+    assert "layers" not in report
+    assert (report["online"]["2"]["images"], report["batch"]["3"]["images"]) == (2, 3)
+    assert report["online"]["2"]["version"]
+    with pytest.raises(ModelError, match="layers are timed on a TFLite runtime"):
+        profile(request.model_copy(update={"parts": ("layers",)}))
+    elsewhere = profile(request.model_copy(update={"parts": ("online",), "runtime": "onnx:never_heard_of"})).to_json()
+    assert elsewhere["online"]["2"]["error"] == "this onnxruntime does not run it on never_heard_of, but on cpu"
+    other = tmp_path / "m.onnx"
+    other.write_bytes(convert(model_file.read_bytes()))
+    with pytest.raises(ModelError, match=r"what is profiled is a \.tflite file"):
+        profile(request.model_copy(update={"model": other}))
+    assert {"litert", "onnx", "tensorflow"} <= set(runtimes.side_by_side())
 
 
 def test_what_is_wrong_is_told_in_one_line(model_file: Path, tmp_path: Path) -> None:
