@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -289,9 +290,9 @@ def extract(
         one = None
         try:
             one = _Worker(backbone, idle)
-            while not ended.is_set():
-                done.put(one.bottlenecks(todo.get_nowait()))
-        except queue.Empty:
+            while not ended.is_set() and (some := _take(todo, one.network.batch)):
+                for result in one.bottlenecks(some):
+                    done.put(result)
             done.put(None)
         except BaseException as error:  # noqa: BLE001 - the top of a thread; raised again by the consumer
             done.put(error)
@@ -331,7 +332,19 @@ class _Worker:
         except IndexError:
             self.network = backbone.network()
 
-    def bottlenecks(self, task: Task) -> list[Embedding] | Unreadable:
+    def bottlenecks(self, tasks: Sequence[Task]) -> Iterator[list[Embedding] | Unreadable]:
+        """Yield what is made of each task, in their order."""
+        prepared = [self._prepared(task) for task in tasks]
+        views = [view for each in prepared if not isinstance(each, Unreadable) for view in each]
+        made = iter(self.network.embed_all(views) if views else ())
+        for task, each in zip(tasks, prepared, strict=True):
+            if isinstance(each, Unreadable):
+                yield each
+            else:
+                yield [self._backbone.row(task.sha256, view, next(made)) for view in task.views]
+
+    def _prepared(self, task: Task) -> list[Image] | Unreadable:
+        """Return the network's input from each view of an image."""
         network, backbone = self.network, self._backbone
         try:
             crop = backbone.smallest_crop(task.views)
@@ -340,10 +353,16 @@ class _Worker:
             return Unreadable(task, "is gone")
         except ImageError as error:
             return Unreadable(task, str(error))
-        return [
-            backbone.row(task.sha256, view, network.embed(backbone.prepare(network, image, view, task.sha256)))
-            for view in task.views
-        ]
+        return [backbone.prepare(network, image, view, task.sha256) for view in task.views]
+
+
+def _take(todo: queue.SimpleQueue[Task], most: int) -> list[Task]:
+    """Return the next tasks; fewer than `most` where no more are left."""
+    taken: list[Task] = []
+    with suppress(queue.Empty):
+        while len(taken) < most:
+            taken.append(todo.get_nowait())
+    return taken
 
 
 def _keep(store: ImageStore, rows: list[Embedding]) -> list[Embedding]:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edged.codec import read_image
-from edged.learning.bottlenecks import AUGMENTED, Backbone, Task, View, extract, make_view
+from edged.images import Embedding
+from edged.learning.bottlenecks import AUGMENTED, Backbone, Task, Unreadable, View, extract, make_view
 from edged.store import read_bundle
+from edged.vision import onnx_runtime
+from edged.vision.graph import Graph
+from edged.vision.network import Network
+from edged.vision.onnx_conversion import convert
+from edged.vision.onnx_file import read, write
 from tests.albums import picture, put
 from tests.conftest import REPOSITORY
 
@@ -47,6 +55,44 @@ def test_brightness_goes_both_ways_and_saturates() -> None:
     assert 150 < max(values) <= 192
     white = np.full((4, 4, 3), 255, np.uint8)
     assert max(int(make_view(white, "brightness", seed).max()) for seed in range(20)) == 255
+
+
+@pytest.mark.skipif(find_spec("onnxruntime") is None, reason="needs onnxruntime, the extra edged[onnx]")
+def test_batches_give_what_each_image_gives_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the processor, which gains nothing by them: an accelerator is given its images on the same way."""
+    backbone = Backbone.of(read_bundle(SHIPPED), "onnx")
+    tasks = [
+        Task(f"{number}" * 64, put(tmp_path / f"{number}.jpg", picture("discs", number)), ("plain", "flip"))
+        for number in range(7)
+    ]
+    tasks.insert(2, Task("f" * 64, tmp_path / "gone.jpg", ("plain",)))
+
+    def rows(networks: list[Network]) -> list[Embedding]:
+        results = list(extract(tasks, backbone, workers=1, idle=networks))
+        assert sum(isinstance(result, Unreadable) for result in results) == 1
+        return [row for result in results if isinstance(result, list) for row in result]
+
+    alone = rows([backbone.network()])
+    together = backbone.network()
+    assert together.batch == 1
+    together.batch = 3
+    sizes: list[int] = []
+    monkeypatch.setattr(together, "_run", lambda batch: sizes.append(len(batch)) or Network._run(together, batch))
+    assert rows([together]) == alone
+    assert sizes == [3, 1, 3, 3, 3, 1], "three images a time, one of them gone, with two views each, and the last two"
+    assert len({row.data for row in alone}) == 14
+
+
+@pytest.mark.skipif(find_spec("onnxruntime") is None, reason="needs onnxruntime, the extra edged[onnx]")
+def test_an_accelerator_is_given_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the name of the provider is another one's: no test can count on a GPU."""
+    model = convert(Graph(read_bundle(SHIPPED).read_model()).expose_bottleneck())
+    assert onnx_runtime.Interpreter(model, 1).batch == 1
+    monkeypatch.setattr(onnx_runtime, "short_name", lambda _: "cuda")
+    assert onnx_runtime.Interpreter(model, 1).batch == onnx_runtime.ACCELERATED_BATCH
+    one = read(model)
+    one.inputs = [replace(one.inputs[0], shape=(1, 224, 224, 3))]
+    assert onnx_runtime.Interpreter(write(one), 1).batch == 1, "the file takes one image at a time"
 
 
 def test_an_image_that_breaks_after_the_scan_is_skipped(tmp_path: Path) -> None:
