@@ -1,4 +1,4 @@
-"""`tools/bench live|retrain|once|selection|gate|unknown|calibration|doubtful|suggest|together|regions|faults|fuzz`."""
+"""`tools/bench live|retrain|once|selection|gate|unknown|calibration|doubtful|suggest|together|regions|faults|fuzz|onnx`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from benchmarks import (
     fuzz,
     gate,
     live,
+    onnx,
     regions,
     retrain,
     selection,
@@ -134,11 +135,14 @@ def parsed() -> argparse.Namespace:
     _add_set_aside(commands)
     _add_faults(commands)
     fuzz.add_options(commands.add_parser("fuzz", help="send a daemon what would harm it: models, commands, images"))
+    onnx.add_arguments(
+        commands.add_parser("onnx", help="does a network say the same on ONNX Runtime, and what does it cost?"), SHARED
+    )
     args = parser.parse_args()
     if getattr(args, "cost", False) and not (args.into is not None and args.into.is_file()):
         parser.error("--cost: name the numbers with --into")
     # Both are known now, not after an hour of measuring.
-    for file in (getattr(args, name, None) for name in ("into", "out", "measured")):
+    for file in (getattr(args, name, None) for name in ("into", "out", "measured", "page")):
         if file is not None and not file.parent.is_dir():
             parser.error(f"{file}: the folder does not exist")
     for given in (getattr(args, name, None) for name in ("clip", "images", "data", "weights")):
@@ -249,6 +253,15 @@ def _retrain(args: argparse.Namespace) -> Told:
     return numbers, retrain.table(numbers), _indented
 
 
+def _onnx(args: argparse.Namespace) -> Told:
+    into, args.into = args.into, None  # it is written after each network
+    providers = tuple(filter(None, args.providers.split(",")))
+    numbers = onnx.measure(args.data, photos_=args.photos, only=args.only, providers=providers, into=into)
+    if args.page is not None:
+        args.page.write_text(onnx.page(numbers), encoding="utf-8")
+    return numbers, onnx.page(numbers), _indented
+
+
 def _indented(numbers: Any) -> str:
     return json.dumps(numbers, indent=1) + "\n"
 
@@ -268,6 +281,7 @@ RUN: dict[str, Callable[[argparse.Namespace], Told]] = {
     "regions": _regions,
     "faults": _faults,
     "fuzz": _fuzz,
+    "onnx": _onnx,
     "retrain": _retrain,
 }
 
