@@ -16,7 +16,7 @@ from edged.demo.retraining import retrain_and_look
 from edged.demo.viewer import Viewer
 from edged.errors import EdgedError
 
-__all__ = ["demonstrate"]
+__all__ = ["PHOTOS", "demonstrate"]
 
 PHOTOS = Path(__file__).resolve().parent / "photos"
 DEVICE = "demo"
