@@ -20,6 +20,7 @@ __all__ = [
     "onnx_adoption",
     "onnx_conversion",
     "onnx_file",
+    "onnx_graph",
     "onnx_runtime",
     "operators",
     "preprocess",
