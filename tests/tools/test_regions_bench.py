@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from benchmarks import moving, regions
 from edged.types import Region
 from tests.conftest import REPOSITORY
+
+if TYPE_CHECKING:
+    from benchmarks import moving
 
 REPORTS = REPOSITORY / "tools" / "reports"
 
 
 def scene(*widths: float, oval: bool = False) -> moving.Scene:
+    from benchmarks import moving
+
     photo = np.full((40, 50, 3), 250, np.uint8)
     wall = np.full((90, 160, 3), 40, np.uint8)
     return moving.Scene(
@@ -40,6 +45,8 @@ def test_a_thing_is_where_its_box_says(oval: bool) -> None:
 
 
 def test_nothing_comes_at_first_and_a_still_clip_has_no_motion_of_its_own() -> None:
+    from benchmarks import moving
+
     for at, view in enumerate(scene(0.1, 0.2)):
         assert view.warm == (at >= moving.WARM_UP)
         assert view.warm or not view.truths
@@ -47,12 +54,16 @@ def test_nothing_comes_at_first_and_a_still_clip_has_no_motion_of_its_own() -> N
 
 
 def test_one_thing_covers_another() -> None:
+    from benchmarks import moving
+
     under, over = moving.Truth(0, (0.1, 0.1, 0.2, 0.2), True), moving.Truth(1, (0.2, 0.1, 0.2, 0.2), True)
     assert moving.hidden(under, [under, over])
     assert not moving.hidden(over, [under, over])
 
 
 def test_hits_false_regions_and_the_clips_own_are_told_apart() -> None:
+    from benchmarks import moving, regions
+
     own = np.zeros((90, 160), bool)
     own[:45, :80] = True
     view = moving.View(
@@ -67,6 +78,8 @@ def test_hits_false_regions_and_the_clips_own_are_told_apart() -> None:
 
 
 def test_the_page_tells_the_numbers() -> None:
+    from benchmarks import regions
+
     numbers = json.loads((REPORTS / "regions.json").read_text(encoding="utf-8"))
     assert (REPORTS / "regions.md").read_text(encoding="utf-8") == regions.page(numbers)
     assert regions.encode(numbers) == (REPORTS / "regions.json").read_text(encoding="utf-8")

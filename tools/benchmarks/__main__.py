@@ -1,4 +1,4 @@
-"""`tools/bench live|retrain|once|selection|gate|unknown|calibration|doubtful|suggest|together|regions|faults|fuzz|onnx`."""
+"""`tools/bench NAME`: a module for each thing that is measured; `tools/bench --help` lists them."""
 
 from __future__ import annotations
 
