@@ -1,8 +1,8 @@
 """The broker: the connection that survives, the outbox, and commands that run once.
 
 * `link`: what the daemon holds: publishes without waiting; `delivery` and `outbox` keep what is not acknowledged
-* `connection`: one connection, the only file of the device that knows paho; `sockets`: the TCP below it; `retry`: when
-  to connect again
+* `connection`: one connection, the only file of the device that knows paho; `sockets`: the TCP below it; `waker`: how
+  the link waits for it and for other threads; `retry`: when to connect again
 * `properties`: what MQTT 5 tells of a message besides topic and payload
 * `dispatcher` and `ledger`: received commands, each answered and run once; `turns`: the queue in which they wait;
   `trust`: whose commands these may be

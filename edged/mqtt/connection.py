@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 KEEPALIVE_S = 30
 LOOK_S = 3
-"""How often a quiet connection looks whether a ping is due; a broker gives up after 1.5 times the above."""
+"""How often a quiet connection looks whether a ping is due, at most; a broker gives up after 1.5 times the above."""
 WINDOW = 100
 """Publishes in flight at most; the broker may ask for fewer (MQTT 5 Receive Maximum)."""
 MAX_INCOMING_BYTES = 16 * 2**20
@@ -154,7 +154,7 @@ class Connection:
         end = time.monotonic() + timeout_s
         self._thread.join(timeout_s)
         while not self.over and not self._thread.is_alive() and (left_s := end - time.monotonic()) > 0:
-            self.turn(self._waker.wait(min(left_s, LOOK_S), self))
+            self.turn(self._waker.wait(min(left_s, self.look_s), self))
         if self._served and not self._thread.is_alive():
             self._finish()
 
@@ -174,6 +174,11 @@ class Connection:
     def has_to_write(self) -> bool:
         """Whether something waits to be sent."""
         return self._client.want_write()
+
+    @property
+    def look_s(self) -> float:
+        """How soon to call `turn` although nothing happens; a broker of MQTT 5 may want pings more often than we do."""
+        return min(LOOK_S, self._client.keepalive / 4 or LOOK_S)
 
     def turn(self, events: int) -> None:
         """Read what has come, else write what can be; ping where it is time. Raises nothing.
@@ -201,7 +206,7 @@ class Connection:
             else:
                 self._waker.open()
                 while not self.over:
-                    self.turn(self._waker.wait(LOOK_S, self))
+                    self.turn(self._waker.wait(self.look_s, self))
         except Exception as error:  # noqa: BLE001 # the top of a thread; `_failed` tells it
             self._failed(error)
             self._finish()

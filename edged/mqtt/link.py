@@ -8,6 +8,7 @@ is tried, which may take long: meanwhile what is published has to reach the disk
 from __future__ import annotations
 
 import logging
+import math
 import select
 import sqlite3
 import threading
@@ -23,7 +24,7 @@ from edged.contract.messages import Job
 from edged.contract.replies import Reply, check_reply
 from edged.errors import CommandError
 from edged.mqtt.broker import Broker, brokers
-from edged.mqtt.connection import LOOK_S, Connection
+from edged.mqtt.connection import Connection
 from edged.mqtt.delivery import Delivery, fits
 from edged.mqtt.dispatcher import Dispatcher
 from edged.mqtt.events import Acknowledged, Closed, Event, Opened, Reached, Received
@@ -311,7 +312,7 @@ class Link:
             while self._stop_at is None:
                 self._step()
             while self.connected and self._delivery.backlog and time.monotonic() < self._stop_at:
-                self._step()
+                self._step(self._stop_at)
             self._farewell(max(self._stop_at, time.monotonic() + FAREWELL_S))
         except Exception:  # the top of a thread: without it the daemon would be mute and not know why
             log.exception("the MQTT link has failed")
@@ -329,12 +330,12 @@ class Link:
             if isinstance(event, tuple):
                 self._outgoing(event)
 
-    def _step(self) -> None:
-        """Handle what has happened, or wait a moment for something to happen; then send."""
-        pause_s = self._delivery.pause_s()
+    def _step(self, until: float = math.inf) -> None:
+        """Handle what has happened, or wait for something to happen, no longer than `until`; then send."""
+        pause_s = min(self._delivery.pause_s(), max(0.0, until - time.monotonic()))
         if not self.connected:
             pause_s = min(pause_s, max(0.0, self._attempt_at - time.monotonic()))
-        quiet = self._serve(pause_s)
+        self._serve(pause_s)
         self._waker.clear()
         for _ in range(500):  # then a look at the clock
             if not self._inbox:
@@ -349,24 +350,17 @@ class Link:
                 self._connection.close(with_will=True)
                 self._attempt_at = now + HANDSHAKE_S  # closing it takes no longer than TCP's and TLS's own time-outs
         self._pump()
-        if quiet and self._served is not None and self._served.has_to_write:
-            self._served.turn(select.POLLOUT)  # at once; where it cannot be sent yet, `poll` says when
+        if self._served is not None and self._served.has_to_write:
+            self._served.turn(self._waker.wait(0.0, self._served))
 
-    def _serve(self, pause_s: float) -> bool:
-        """Wait until something happens, and move what can be moved over the connection.
-
-        Returns:
-            Whether nothing had come from the broker, so that one may write to it: see `Connection.turn`.
-        """
+    def _serve(self, pause_s: float) -> None:
+        """Wait until something happens, and move what can be moved over the connection."""
         if self._inbox:
             pause_s = 0.0
-        served = self._served
-        if served is None:
+        if (served := self._served) is None:
             self._waker.wait(pause_s)
-            return False
-        events = self._waker.wait(min(pause_s, LOOK_S), served)
-        served.turn(events)
-        return not events & ~select.POLLOUT
+        else:
+            served.turn(self._waker.wait(min(pause_s, served.look_s), served))
 
     def _connect(self, now: float) -> None:
         self._attempt_at = now + self._retry.patience_s(self._broker.host)
@@ -405,7 +399,7 @@ class Link:
         elif isinstance(event, Acknowledged):
             self._acknowledged(event)
         elif isinstance(event, Reached):
-            self._served = self._connection
+            self._reached()
         elif isinstance(event, Opened):
             self._opened(event)
         else:
@@ -466,6 +460,13 @@ class Link:
         room = self._window - len(self._retained_inflight) - len(self._answers_inflight)
         self._delivery.pump(self._send if self.connected else None, room, self._max_bytes)
 
+    def _reached(self) -> None:
+        """Serve the connection from now on; the broker's time to let us in begins when it is asked."""
+        self._served = self._connection
+        self._attempt_at = max(self._attempt_at, time.monotonic() + self._retry.patience_s(self._broker.host))
+        if self._served is not None:
+            self._served.turn(select.POLLOUT)
+
     def _opened(self, event: Opened) -> None:
         self.connected = True
         self._window = event.window
@@ -512,7 +513,7 @@ class Link:
             self._unsent[f"{self._base}state"] = OFFLINE.encode()
             self._pump()
             while self.connected and (self._unsent or self._retained_inflight) and time.monotonic() < deadline:
-                self._step()
+                self._step(deadline)
         connection.close(with_will=bool(self._unsent or self._retained_inflight))
         connection.join(FAREWELL_S)
         self.connected = False
