@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edged.errors import ConfigError, ModelError
-from edged.vision.onnx_file import Model, Node, Value, write
+from edged.vision.onnx_file import Model, Node, Value, damage_as_model_error, write
 from edged.vision.onnx_graph import Tensors, eight_bit_source, find_head, needed_for, used
 from edged.vision.quantization import Affine
 
@@ -147,20 +147,23 @@ def look_at(file: Model, pixels: Pixels | None, size: tuple[int, int] | None = N
         ConfigError: Neither says how RGB becomes its input, or how large that is.
         ModelError: It is no image classifier.
     """
-    if file.opsets.get("", 0) < _LEAST_OPSET:
-        raise ModelError(f"has opset {file.opsets.get('', 0)}; export it with opset {_LEAST_OPSET} or later, best 17")
-    if not file.outputs:
-        raise ModelError("has no output; a classifier has 1")
-    classes = file.outputs[0].shape[-1:] or (None,)
-    file = replace(file, outputs=[replace(file.outputs[0], shape=(None, *classes))])
-    file = _with_image_input(file, pixels, size)
-    tensors = Tensors(file)
-    head = find_head(file, tensors)
-    file = replace(file, outputs=[replace(file.outputs[0], shape=(file.inputs[0].shape[0], len(head.weights)))])
-    kept = eight_bit_source(head.source, tensors)
-    if kept is not None and tensors.affine(kept) is not None:
-        return Source(file, None)
-    return Source(file, head.source)
+    with damage_as_model_error():
+        if file.opsets.get("", 0) < _LEAST_OPSET:
+            raise ModelError(
+                f"has opset {file.opsets.get('', 0)}; export it with opset {_LEAST_OPSET} or later, best 17"
+            )
+        if not file.outputs:
+            raise ModelError("has no output; a classifier has 1")
+        classes = file.outputs[0].shape[-1:] or (None,)
+        file = replace(file, outputs=[replace(file.outputs[0], shape=(None, *classes))])
+        file = _with_image_input(file, pixels, size)
+        tensors = Tensors(file)
+        head = find_head(file, tensors)
+        file = replace(file, outputs=[replace(file.outputs[0], shape=(file.inputs[0].shape[0], len(head.weights)))])
+        kept = eight_bit_source(head.source, tensors)
+        if kept is not None and tensors.affine(kept) is not None:
+            return Source(file, None)
+        return Source(file, head.source)
 
 
 def _with_image_input(file: Model, pixels: Pixels | None, size: tuple[int, int] | None) -> Model:

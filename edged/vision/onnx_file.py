@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ _DTYPES: dict[int, Any] = {
 }  # fmt: skip
 _CODES = {np.dtype(dtype): code for code, dtype in _DTYPES.items()}
 _DAMAGED = "truncated or damaged ONNX model"
+# MemoryError, because a wild size is a huge allocation.
+_DAMAGE = (struct.error, LookupError, AttributeError, TypeError, ValueError, ArithmeticError, MemoryError)
 _NOTHING = memoryview(b"")
 _MOST_BYTES = 2**31
 """Of a file; no message of protocol buffers is larger."""
@@ -84,6 +88,15 @@ class Model:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
+@contextmanager
+def damage_as_model_error() -> Iterator[None]:
+    """Turn what a damaged file's wild sizes, shapes and missing parts make its readers raise into one ModelError."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise ModelError(_DAMAGED) from error
+
+
 def is_onnx(data: bytes) -> bool:
     """Whether this may be an .onnx file: it begins with the field of its version, as every writer's does."""
     return data[:1] == b"\x08" and data[4:8] != b"TFL3"
@@ -104,7 +117,7 @@ def read(data: bytes, folder: Path | None = None) -> Model:
     """
     model = Model([], {}, [], [], {}, 0)
     graph: memoryview | None = None
-    try:
+    with damage_as_model_error():
         for number, value in wire.fields(memoryview(data)):
             match number:
                 case 1:
@@ -122,8 +135,6 @@ def read(data: bytes, folder: Path | None = None) -> Model:
         if graph is None or not model.opsets:
             raise ModelError("not an ONNX model")
         _read_graph(model, graph, folder)
-    except (ValueError, OverflowError, MemoryError) as error:  # a wild size
-        raise ModelError(_DAMAGED) from error
     return model
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from edged.errors import ModelError
 from edged.vision.head import Head, Input, check_head
-from edged.vision.onnx_file import Model, Node, Value, read, write
+from edged.vision.onnx_file import Model, Node, Value, damage_as_model_error, read, write
 from edged.vision.quantization import Affine
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ RESHAPES = frozenset({"Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "U
 _TAIL = RESHAPES | {"Cast", "DequantizeLinear", "QuantizeLinear", "Softmax"}
 _POOLS = frozenset({"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean"})
 _NOT_POOLS = frozenset({"Conv", "Gemm", "MatMul", "Concat"})
+_FOLDED = frozenset({"Identity", "Cast", "Transpose", "DequantizeLinear", "QuantizeLinear"})
+"""What exporters put behind weights; see `_folded`. None reads more than three tensors."""
 _EIGHT_BITS = (np.uint8, np.int8)
 
 
@@ -71,10 +73,14 @@ class Tensors:
         if node.op == "Constant":
             value = node.attributes.get("value")
             return value if isinstance(value, np.ndarray) else None
-        given = [self.constant(each, depth + 1) for each in node.inputs if each]
-        if any(each is None for each in given) or not given:
+        if node.op not in _FOLDED:
             return None
-        return _folded(node, [each for each in given if each is not None])
+        given: list[NDArray[Any]] = []
+        for each in filter(None, node.inputs[:3]):
+            if (value := self.constant(each, depth + 1)) is None:
+                return None
+            given.append(value)
+        return _folded(node, given) if given else None
 
     def affine(self, node: Node) -> Affine | None:
         """Return the one scale and zero point of a QuantizeLinear or DequantizeLinear; None: it has others."""
@@ -213,22 +219,25 @@ class OnnxGraph:
 
     def __init__(self, model: bytes) -> None:
         self._bytes = model
-        self._file = read(model)
-        if len(self._file.outputs) not in (1, 2):
-            raise ModelError(f"has {len(self._file.outputs)} outputs; a classifier has 1")
-        self.input = self._read_input()
-        self._tensors = Tensors(self._file)
-        self._found = find_head(self._file, self._tensors)
-        source = eight_bit_source(self._found.source, self._tensors)
-        affine = None if source is None else self._tensors.affine(source)
-        if source is None or affine is None:
-            raise ModelError("its bottleneck is not kept in 8 bits; `edged models add` makes it so")
-        self._bottleneck = source.inputs[0]
-        self.bottleneck_quantization: Affine = affine
-        self.bottleneck_dtype: str = np.dtype(self._tensors.zero_dtype(source)).name
-        classes, features = self._found.weights.shape
-        kind: Literal["FULLY_CONNECTED", "CONV_2D"] = "CONV_2D" if self._found.node.op == "Conv" else "FULLY_CONNECTED"
-        self.head = Head(kind=kind, features=features, classes=classes, softmax=self._found.softmax)
+        with damage_as_model_error():
+            self._file = read(model)
+            if len(self._file.outputs) not in (1, 2):
+                raise ModelError(f"has {len(self._file.outputs)} outputs; a classifier has 1")
+            self.input = self._read_input()
+            self._tensors = Tensors(self._file)
+            self._found = find_head(self._file, self._tensors)
+            source = eight_bit_source(self._found.source, self._tensors)
+            affine = None if source is None else self._tensors.affine(source)
+            if source is None or affine is None:
+                raise ModelError("its bottleneck is not kept in 8 bits; `edged models add` makes it so")
+            self._bottleneck = source.inputs[0]
+            self.bottleneck_quantization: Affine = affine
+            self.bottleneck_dtype: str = np.dtype(self._tensors.zero_dtype(source)).name
+            classes, features = self._found.weights.shape
+            kind: Literal["FULLY_CONNECTED", "CONV_2D"] = (
+                "CONV_2D" if self._found.node.op == "Conv" else "FULLY_CONNECTED"
+            )
+            self.head = Head(kind=kind, features=features, classes=classes, softmax=self._found.softmax)
 
     @property
     def file(self) -> Model:

@@ -103,6 +103,8 @@ class Interpreter:
         except Exception as error:  # its own exceptions have no common base but this
             raise RuntimeError(str(error)) from error
         self.providers = tuple(short_name(name) for name in self._session.get_providers())
+        for name in (short_name(each) for each in chosen if each not in self._session.get_providers()):
+            log.warning("provider %s cannot be loaded; %s", name, f"the model runs on {', '.join(self.providers)}")
         file = read(model_content)
         self._inputs = [(value, (1.0, 0)) for value in file.inputs]
         self._outputs = [(value, quantization_of(file, value.name)) for value in file.outputs]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +16,7 @@ from edged.vision.flatbuffer import operator_name, pack, unpack
 from edged.vision.graph import Graph, parse_graph
 from edged.vision.network import HeadNetwork, Network, import_runtime
 from edged.vision.onnx_conversion import convert
+from edged.vision.onnx_file import Node, read, write
 from edged.vision.onnx_graph import OnnxGraph
 from tests.networks import made
 from tests.photos import shipped_photos, views
@@ -198,3 +201,24 @@ def test_a_damaged_file_is_one_clear_error() -> None:
             parse_graph(bytes(broken))
         except ModelError:
             continue
+
+
+def test_parts_that_are_missing_are_one_clear_error() -> None:
+    content = converted(made("made_v1_128").model)
+    for at, node in enumerate(read(content).nodes):
+        for less in ({"inputs": node.inputs[:1]}, {"inputs": []}, {"attributes": {}}, {"op": "Gemm"}):
+            file = read(content)
+            file.nodes[at] = replace(node, **less)  # type: ignore[arg-type]  # one field of it
+            with contextlib.suppress(ModelError):
+                parse_graph(write(file))
+
+
+def test_nodes_of_many_inputs_take_no_time_to_look_through() -> None:
+    """A chain of them, each the input of the next forty times, where the weights should be."""
+    file = read(converted(made("made_v1_128").model))
+    chain = [Node("Mul", [f"x{at - 1}"] * 40, [f"x{at}"]) for at in range(1, 9)]
+    head = next(node for node in reversed(file.nodes) if node.op in ("Gemm", "MatMul", "Conv"))
+    head.inputs[1] = "x8"
+    file.nodes[:0] = [Node("Identity", [file.inputs[0].name], ["x0"]), *chain]
+    with pytest.raises(ModelError, match="no constants"):
+        parse_graph(write(file))
