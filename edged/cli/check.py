@@ -238,8 +238,15 @@ def effective(configuration: Settings) -> str:
             lines += ["", f"[{heading}]"] if lines else [f"[{heading}]"]
             for key, value in table.items():
                 shown = public_source(value) if key == "source" else value
-                lines.append(f"# {key} is not set" if value is None else f"{key} = {json.dumps(shown)}")
+                lines.append(f"# {key} is not set" if value is None else f"{key} = {_toml(shown)}")
     return "\n".join(lines)
+
+
+def _toml(value: object) -> str:
+    """Return a value as TOML: as JSON, but for a table."""
+    if not isinstance(value, dict):
+        return json.dumps(value)
+    return "{ " + ", ".join(f"{_key(name)} = {_toml(each)}" for name, each in value.items()) + " }"
 
 
 def check_source(key: str, source: str) -> str:

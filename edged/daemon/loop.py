@@ -1,4 +1,4 @@
-"""The frame loop: take, invoke, hand over; model swaps happen between two frames, or two regions of one."""
+"""The frame loop: take, invoke, hand over; model swaps happen between two frames."""
 
 from __future__ import annotations
 
@@ -125,7 +125,11 @@ class FrameLoop:
         interval_s = self._cameras.interval_s(frame.camera)
         end_s = math.inf if interval_s is None else time.monotonic() + interval_s
         answered = True
-        for region in self._turns.order(frame.camera, regions)[: self._regions_max[frame.camera]]:
+        chosen = self._turns.order(frame.camera, regions)[: self._regions_max[frame.camera]]
+        if not chosen and self._probation is not None:
+            # A network on trial has to answer also where nothing moves: until it has, a power cut would take it back.
+            answered = self._classify(frame, tell=False)
+        for region in chosen:
             # A copy: who keeps the crop of a thing must not keep the whole frame for it.
             image = np.ascontiguousarray(crop(frame.image, region.box))
             answered = self._classify(replace(frame, image=image, region=region)) and answered
@@ -135,8 +139,8 @@ class FrameLoop:
         self._finish(frame)
         return answered
 
-    def _classify(self, frame: Frame) -> bool:
-        """Return whether the network has answered."""
+    def _classify(self, frame: Frame, *, tell: bool = True) -> bool:
+        """Return whether the network has answered; `tell`: hand over what it says."""
         engine = self.engine
         prepared = frame.prepared
         if prepared is None or frame.prepared_by != engine.prepare:
@@ -150,11 +154,12 @@ class FrameLoop:
         try:
             outputs = engine.invoke(prepared, frame.image)
         except ModelError as error:
-            return self._failed(frame, error)
+            return self._failed(frame, error, tell=tell)
         if (tracer := tracing.active) is not None:
             tracer.span("invoke", "invoke", begin_ns, time.monotonic_ns(), camera=frame.camera, seq=frame.seq)
         self._failures = 0
-        self._sink(frame, outputs, engine)
+        if tell:
+            self._sink(frame, outputs, engine)
         if self._probation is not None:
             self._probation_left -= 1
             if self._probation_left <= 0:
@@ -172,7 +177,7 @@ class FrameLoop:
         bundle = swap.engine.bundle
         log.info("model %s (%s) answers from now on", bundle.name, bundle.id, extra={"MODEL": bundle.id})
 
-    def _failed(self, frame: Frame, error: ModelError) -> bool:
+    def _failed(self, frame: Frame, error: ModelError, *, tell: bool) -> bool:
         """Go back to the old engine while the new one is on probation, and classify the frame with that one."""
         before, swap = self._probation or (None, None)
         if before is not None and swap is not None:
@@ -183,7 +188,7 @@ class FrameLoop:
                 "model %s fails (%s); going back to %s", failed, error, self.engine.bundle.id, extra={"MODEL": failed}
             )
             swap.on_failure(error)
-            return self._classify(frame)
+            return self._classify(frame, tell=tell)
         self._failures += 1
         if self._failures == 1:
             log.error("%s", error)

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from edged.settings import CameraSettings
     from edged.types import Box, Image, Region
 
+_MOST = 64
+"""Of what moves in a frame, only so many of the largest are followed: rain, or a flickering screen, may be hundreds."""
+
 Look = Callable[["Image", float], "tuple[Region, ...]"]
 """Takes a frame, RGB, and when it was captured, monotonic seconds; returns its regions."""
 
@@ -35,4 +38,4 @@ def _always(regions: tuple[Region, ...]) -> Look:
 
 def _moving(propose: Callable[[Image, float], list[Box]]) -> Look:
     tracker = Tracker()
-    return lambda image, now_s: tracker.update(propose(image, now_s), now_s)
+    return lambda image, now_s: tracker.update(propose(image, now_s)[:_MOST], now_s)

@@ -84,11 +84,16 @@ def test_prints_what_is_in_effect(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert re.search(r"# model: mobilenet_v2 \([0-9a-f]{12}\), 1000 classes, on ", output)
     printed = tomllib.loads(output)
     assert printed["cameras"]["front.1"]["source"] == "rtsp://me:***@cam/1"
-    assert printed["model"] == {"name": "mobilenet_v2", "runtime": "auto", "threads": 2, "top": 5, "unknown": 0.02}
+    assert printed["model"] == {
+        "name": "mobilenet_v2", "runtime": "auto", "providers": [], "threads": 2, "top": 5, "unknown": 0.02,
+    }  # fmt: skip
 
 
 def test_what_is_printed_is_a_configuration(tmp_path: Path) -> None:
-    before = settings.load(write(tmp_path, '[cameras.a]\nsource = "dir:///a \\"b\\" ü"\n[mqtt]\nresults = "changes"\n'))
+    camera = (
+        '[cameras.a]\nsource = "dir:///a \\"b\\" ü"\nregions = { till = [0.1, 0.2, 0.3, 0.4], "a.b" = [0, 0, 1, 1] }\n'
+    )
+    before = settings.load(write(tmp_path, camera + '[mqtt]\nresults = "changes"\n'))
     again = settings.load(write(tmp_path, effective(before)))
     assert again.model_dump() == before.model_dump()
 
@@ -96,7 +101,7 @@ def test_what_is_printed_is_a_configuration(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[model]\nnmae = 'x'", "model.nmae: unknown key; allowed here: name, runtime, threads, top"),
+        ("[model]\nnmae = 'x'", "model.nmae: unknown key; allowed here: name, providers, runtime, threads, top"),
         ("[model]\nname = 'missing'", "model.name = 'missing': no model 'missing' is installed"),
         ("[cameras.a]\nsource = 'usb:0'", "cameras.a.source = 'usb:0': no such kind of source; use a V4L2 index"),
         ("[mqtt]\nusername = 'me'\npassword_file = '/no/such'", "mqtt.password_file = '/no/such': No such file"),

@@ -224,6 +224,18 @@ def test_a_frame_without_anything_to_classify_is_done_too() -> None:
     assert loop.old.invoked == []
 
 
+def test_a_new_model_proves_itself_also_where_nothing_moves() -> None:
+    loop = Loop()
+    loop.cameras.regions = ()
+    proved: list[bool] = []
+    new = new_engine()
+    loop.loop.swap(Swap(new, lambda _: None, lambda: proved.append(True)))  # type: ignore[arg-type]  # a fake
+    loop.run(PROBATION_FRAMES + 3)
+    assert proved == [True]
+    assert len(new.invoked) == PROBATION_FRAMES
+    assert loop.answers == [], "nothing is told of what was classified for the trial alone"
+
+
 def test_a_new_model_that_fails_on_a_region_is_taken_back_and_no_region_is_lost() -> None:
     loop = Loop()
     loop.cameras.regions = five()

@@ -13,10 +13,12 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.conftest import REPOSITORY
+
+sys.path.append(str(REPOSITORY / "tools"))
 import environment_tree
 from check_wheels import TARGETS
 from debian_package import DebianPackage
-from tests.conftest import REPOSITORY
 
 if sys.version_info >= (3, 11):
     import tomllib
