@@ -29,7 +29,7 @@ from simulation.device import LABELS, shipped_model
 from simulation.fleet import Fleet, folder_for_state
 
 PATIENCE_S = 600.0
-WHOLE_TO = 100
+WHOLE_TO = 1000
 """A whole model goes to fleets of so many at most: it is megabytes for each."""
 COMMANDS = 300
 """How many are sent, one after another, to devices by chance."""
