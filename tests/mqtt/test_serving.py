@@ -48,9 +48,9 @@ def test_a_stop_is_over_in_time_beside_a_broker_that_acknowledges_nothing(
 
 
 def test_a_broker_is_pinged_as_often_as_it_wants(broker: ScriptedBroker, link: MakeLink) -> None:
-    broker.keep_alive_s = 1
+    broker.keep_alive_s = 4  # leaves a slow machine a second: it is due after 4, and looked for each second, of 6
     running = link(broker.url)
-    wait_for(lambda: broker.count(PING) > 3, "pings")
+    wait_for(lambda: broker.count(PING) > 1, "pings")
     assert broker.count(CONNECT) == 1
     assert running.connected
 
