@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from edged.zoo.adoption import adopt
 from tests.exported import CHANNELS, CLASSES, MEAN, SIZE, STD, Exported, exported, quantized
 from tests.photos import picture
 
-pytest.importorskip("onnxruntime", reason="needs onnxruntime, the extra edged[onnx]")
+pytestmark = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="needs onnxruntime, the extra edged[onnx]")
 
 PIXELS = Pixels.of(MEAN, STD)
 IMAGES = [picture(seed, width=SIZE, height=SIZE) for seed in range(6)]

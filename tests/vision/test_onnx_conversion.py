@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
     from edged.types import Image
 
-pytest.importorskip("onnxruntime", reason="needs onnxruntime, the extra edged[onnx]")
+pytestmark = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="needs onnxruntime, the extra edged[onnx]")
 
 
 @pytest.fixture(scope="module")
@@ -222,3 +225,21 @@ def test_nodes_of_many_inputs_take_no_time_to_look_through() -> None:
     file.nodes[:0] = [Node("Identity", [file.inputs[0].name], ["x0"]), *chain]
     with pytest.raises(ModelError, match="no constants"):
         parse_graph(write(file))
+
+
+def test_the_runtime_reports_to_nobody_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Where no variable names a machine of tests, ONNX Runtime would write down an identifier of the device."""
+    (model := tmp_path / "model.onnx").write_bytes(converted(made("made_v1_128").model))
+    (home := tmp_path / "home").mkdir()
+    kept = ("PATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "LANG")
+    run = "import sys; from edged.vision.network import Network; Network(open(sys.argv[1], 'rb').read())"
+    subprocess.run(
+        [sys.executable, "-c", run, str(model)],
+        check=True,
+        env={
+            **{name: value for name, value in os.environ.items() if name in kept},
+            "HOME": str(home),
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        },
+    )
+    assert list(home.rglob("*")) == []
