@@ -17,6 +17,12 @@ EXAMPLES: dict[str, m.BaseModel] = {
         top=[m.Score(label="tabby", score=0.81), m.Score(label="tiger cat", score=0.11)],
         latency_ms=m.ResultLatency(capture=3.5, preprocess=1.25, invoke=7.5, total=14.0),
     ),
+    "result_of_a_region": m.Result(
+        ts=TS, seq=8, boot="5f0c91ab", camera="main", model="0123456789ab", label="tabby", score=0.81,
+        top=[m.Score(label="tabby", score=0.81)],
+        latency_ms=m.ResultLatency(capture=3.5, preprocess=0.5, invoke=7.5, total=12.0),
+        box=(0.25, 0.5, 0.125, 0.25), track="3", ended=True,
+    ),
     "label": m.CameraLabel(ts=TS, label="tabby", score=0.81, familiarity=0.42, since=TS),
     "telemetry": m.Telemetry(
         ts=TS, power_mw={"VDD_IN": 4200}, temp_c={"CPU": 41.5}, load={"cpu": 0.25, "memory": 0.5}, throttled=False,

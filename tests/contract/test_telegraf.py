@@ -29,6 +29,8 @@ MESSAGES: dict[str, tuple[type[BaseModel], str]] = {
     "edged/tx2-01/result/main": (Result, "result"),
     "edged/tx2-01/telemetry": (Telemetry, "telemetry"),
 }
+OF_A_REGION = json.loads((GOLDEN / "result_of_a_region.json").read_text(encoding="utf-8"))
+REGIONS_ONLY = ("track", "ended")
 TYPES = {"string": str, "float": (int, float), "int": int}
 GO = {"2006": "%Y", "01": "%m", "02": "%d", "15": "%H", "04": "%M", "05": "%S", ".000": ".%f", "Z07:00": "%z"}
 """Go's reference time, part by part, in Python's words."""
@@ -61,11 +63,12 @@ def test_what_is_taken_from_a_message_is_in_it(topic: str) -> None:
     if "timestamp_path" in parser:
         check_time(message[parser["timestamp_path"]], parser["timestamp_format"])
     for taken in (*parser.get("tag", []), *parser.get("field", [])):
-        value: Any = message
+        value: Any = OF_A_REGION if taken["path"] in REGIONS_ONLY else message
         for level in taken["path"].split("."):
             assert level in value, taken
             value = value[level]
-        assert isinstance(value, TYPES[taken.get("type", "string")]), taken
+        # A tag becomes text whatever it was.
+        assert taken in parser.get("tag", []) or isinstance(value, TYPES[taken.get("type", "string")]), taken
         needed = model.model_fields[taken["path"].split(".")[0]].is_required()
         assert needed or taken.get("optional"), f"{taken} may be absent"
     for taken in parser.get("object", []):
@@ -75,6 +78,17 @@ def test_what_is_taken_from_a_message_is_in_it(topic: str) -> None:
         kept = {name: one for name, one in message.items() if name not in taken["excluded_keys"]}
         assert set(taken["fields"]) == {name for name, one in kept.items() if holds_float(one)}
     assert parser.get("field") or parser.get("object")
+
+
+def test_regions_of_one_frame_are_told_apart_and_what_is_gone_is_not_counted_again() -> None:
+    """A point is known by its measurement, its tags and its time, and regions of one frame have the same time."""
+    found = read_by("edged/tx2-01/result/main")
+    (parser,) = found["json_v2"]
+    tags = {one["path"] for one in parser["tag"]}
+    assert {"track", *found["tagdrop"]} <= tags
+    assert {name: values for name, values in found["tagdrop"].items() if str(OF_A_REGION[name]).lower() in values} == {
+        "ended": ["true"]
+    }
 
 
 def holds_float(value: Any) -> bool:

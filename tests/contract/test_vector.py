@@ -67,6 +67,15 @@ def test_a_result_becomes_a_point() -> None:
     }
 
 
+def test_regions_of_one_frame_are_told_apart_and_what_is_gone_is_no_point() -> None:
+    region = json.loads(golden("result_of_a_region"))
+    with pytest.raises(ValueError, match="aborted"):
+        remapped("edged/tx2-01/result/main", json.dumps(region).encode())
+    del region["ended"]
+    assert remapped("edged/tx2-01/result/main", json.dumps(region).encode())["track"] == "3"
+    assert "track" in CONFIG["sinks"]["edged_result_points"]["tags"]
+
+
 def test_what_may_be_absent_of_a_result_is() -> None:
     required = {name for name, field in Result.model_fields.items() if field.is_required()} | {"v", "ts"}
     least = {name: value for name, value in json.loads(golden("result")).items() if name in required}

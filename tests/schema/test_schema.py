@@ -23,7 +23,7 @@ KEPT = REPOSITORY / "configs" / "schema"
 CONFIGURATION = REPOSITORY / "configs" / "edged.toml"
 GOLDEN = REPOSITORY / "tests" / "contract" / "golden"
 FITS = {
-    "result": ["result"],
+    "result": ["result", "result_of_a_region"],
     "label": ["label"],
     "telemetry": ["telemetry", "telemetry_without_sensors"],
     "info": ["info"],
