@@ -17,7 +17,7 @@ import numpy as np
 
 from edged.contract.hyperparameters import Hyperparameters
 from edged.errors import TrainingError
-from edged.learning.standardisation import ROWS, Standardisation, smoothness
+from edged.learning.standardisation import ROWS, Standardisation, enough_of, largest_eigenvalue, smoothness
 from edged.vision.quantization import Affine
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ _REAL = Affine(1.0, 0)
 _DECAY = 0.3
 """Factor on the learning rate when the validation loss has not fallen for half of `patience` epochs."""
 _READY_BYTES = 32 * 2**20
-"""Standardised examples may take so much memory, bytes: 6,500 of MobileNetV2. Of more, the features stay bytes."""
+"""Standardised examples may take so much memory, bytes: 6,500 of MobileNetV2. Of more, the features stay bytes. Those
+that choose the epoch may take a quarter of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +130,7 @@ def fit(
     """
     hyperparameters = hyperparameters or Hyperparameters()
     rows, targets = as_rows(features, labels, classes)
-    held_out = None
-    if validation is not None and len(validation[1]):
-        held_out = as_rows(*validation, classes)
-        if held_out[0].shape[1] != rows.shape[1]:
-            raise TrainingError(f"validation has {held_out[0].shape[1]} features, training {rows.shape[1]}")
+    held_out = _held_out(validation, classes, rows.shape[1])
     if len(np.unique(targets)) < 2:
         raise TrainingError("training needs labeled images of at least two classes")
     training = _Descent(_inputs(rows, Standardisation.of(rows)), targets, classes, hyperparameters)
@@ -203,6 +200,19 @@ def as_rows(features: Features, labels: Labels, classes: int) -> tuple[Features,
     return features.reshape(-1, features.shape[-1]), np.repeat(labels.astype(np.intp), views)
 
 
+def _held_out(
+    validation: tuple[Features, Labels] | None, classes: int, features: int
+) -> tuple[Features, NDArray[np.intp]] | None:
+    """Return the examples that choose the epoch, checked as `as_rows` does, where there are any."""
+    if validation is None or not len(validation[1]):
+        return None
+    rows, targets = as_rows(*validation, classes)
+    if rows.shape[1] != features:
+        raise TrainingError(f"validation has {rows.shape[1]} features, training {features}")
+    # They become real numbers once, where there is room, and not after every epoch.
+    return (rows.astype(np.float32) if 4 * rows.size <= _READY_BYTES // 4 else rows), targets
+
+
 @dataclass(frozen=True, slots=True)
 class _Linear:
     """Logits = features · weightsᵀ + bias, on features as they are stored."""
@@ -213,24 +223,51 @@ class _Linear:
     def logits(self, features: Features, affine: Affine = _REAL) -> Vector:
         logits = np.empty((len(features), len(self.bias)), np.float32)
         for begin in range(0, len(features), ROWS):
-            logits[begin : begin + ROWS] = affine.dequantize(features[begin : begin + ROWS]) @ self.weights.T
+            part = features[begin : begin + ROWS]
+            real = part if affine == _REAL and part.dtype == np.float32 else affine.dequantize(part)
+            logits[begin : begin + ROWS] = real @ self.weights.T
         return logits + self.bias
 
 
 class _Inputs(Protocol):
-    """Training examples as the descent sees them: with mean 0 and a mean squared norm of 1."""
+    """Training examples as the descent sees them: with mean 0 and a mean squared norm of 1.
+
+    The descent holds its weights in coordinates of the inputs' choice, in which logits are what `take` returns times
+    the weights.
+    """
 
     largest_eigenvalue: float
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Number of examples, and of their coordinates."""
+        """Number of examples, and of the weights' coordinates."""
 
     def take(self, picked: NDArray[np.intp]) -> Vector:
-        """Return some of the examples."""
+        """Return some of the examples, (picked, coordinates), each of them once; the next call may overwrite them."""
+
+    def slope(self, errors: Vector) -> Vector:
+        """Return Σ error · example over the examples that were taken last, (classes, coordinates).
+
+        Args:
+            errors: (classes, examples).
+        """
 
     def for_stored(self, weights: Vector, bias: Vector) -> _Linear:
         """Return weights and bias on these inputs as such on features as they are stored."""
+
+
+class _Table:
+    """Hands out rows of an array, in the same memory again: so much would come from the kernel for each batch anew."""
+
+    def __init__(self, rows: Vector) -> None:
+        self._rows = rows
+        self._taken = np.empty((0, rows.shape[1]), np.float32)
+
+    def take(self, picked: NDArray[np.intp]) -> Vector:
+        if len(self._taken) < len(picked):
+            self._taken = np.empty((len(picked), self._rows.shape[1]), np.float32)
+        # All of them are there: the mode matters for the time alone, as the usual one makes a copy first.
+        return np.take(self._rows, picked, axis=0, out=self._taken[: len(picked)], mode="clip")
 
 
 class _Standardised:
@@ -238,18 +275,26 @@ class _Standardised:
 
     def __init__(self, rows: Features, scaling: Standardisation) -> None:
         self._rows, self._scaling = rows, scaling
-        self._ready: Vector | None = None
+        self._ready: _Table | None = None
+        enough = enough_of(len(rows))
         if 4 * rows.size <= _READY_BYTES:
-            self._ready = np.empty(rows.shape, np.float32)
+            ready = np.empty(rows.shape, np.float32)
             for begin in range(0, len(rows), ROWS):  # no second copy of them all
-                self._ready[begin : begin + ROWS] = scaling.apply(rows[begin : begin + ROWS])
-        self.largest_eigenvalue = scaling.largest_eigenvalue
+                ready[begin : begin + ROWS] = scaling.apply(rows[begin : begin + ROWS])
+            self._ready = _Table(ready)
+            self.largest_eigenvalue = largest_eigenvalue(ready[enough])
+        else:
+            self.largest_eigenvalue = largest_eigenvalue(scaling.apply(rows[enough]))
         self.shape = len(rows), rows.shape[1]
+        self._taken = np.empty((0, rows.shape[1]), np.float32)
 
     def take(self, picked: NDArray[np.intp]) -> Vector:
-        if self._ready is not None:
-            return self._ready[picked]
-        return self._scaling.apply(self._rows[picked])
+        self._taken = self._ready.take(picked) if self._ready else self._scaling.apply(self._rows[picked])
+        return self._taken
+
+    def slope(self, errors: Vector) -> Vector:
+        slope: Vector = errors @ self._taken
+        return slope
 
     def for_stored(self, weights: Vector, bias: Vector) -> _Linear:
         stored: Vector = weights * self._scaling.gain
@@ -257,30 +302,36 @@ class _Standardised:
 
 
 class _Spanned:
-    """Few examples in the coordinates of the space that they span: n of them instead of d.
+    """Few examples, and weights that are sums of them: one number for each example instead of each feature.
 
-    The weights begin at 0 and every step adds a combination of examples, so they never leave that space; neither
-    gradients nor the decay depend on the choice of an orthonormal basis. X = (Q R)ᵀ gives the coordinates Rᵀ.
+    The weights begin at 0, every step adds a sum of examples, and the decay only shrinks what is there: so they are
+    always such a sum. What a step needs of the examples are their products with each other.
     """
 
     def __init__(self, rows: Features, scaling: Standardisation) -> None:
-        basis, triangle = np.linalg.qr(scaling.apply(rows).T)
-        self._examples, self._basis = np.ascontiguousarray(triangle.T), basis.T
-        self._scaling = scaling
-        self.largest_eigenvalue = scaling.largest_eigenvalue
+        self._examples, self._scaling = scaling.apply(rows), scaling
+        self._products = _Table(self._examples @ self._examples.T)
+        self.largest_eigenvalue = largest_eigenvalue(self._examples[enough_of(len(rows))])
         self.shape = len(rows), len(rows)
+        self._picked = np.empty(0, np.intp)
 
     def take(self, picked: NDArray[np.intp]) -> Vector:
-        return self._examples[picked]
+        self._picked = picked
+        return self._products.take(picked)
+
+    def slope(self, errors: Vector) -> Vector:
+        slope = np.zeros((len(errors), len(self._examples)), np.float32)
+        slope[:, self._picked] = errors
+        return slope
 
     def for_stored(self, weights: Vector, bias: Vector) -> _Linear:
-        stored: Vector = (weights @ self._basis) * self._scaling.gain
+        stored: Vector = (weights @ self._examples) * self._scaling.gain
         return _Linear(stored, bias - stored @ self._scaling.mean)
 
 
 def _inputs(rows: Features, scaling: Standardisation) -> _Inputs:
-    """Return the examples in the form in which a step is cheaper; a third of the features pays for the basis."""
-    return (_Spanned if 3 * len(rows) <= rows.shape[1] else _Standardised)(rows, scaling)
+    """Return the examples in the form in which training is cheaper; the products pay for half as many as features."""
+    return (_Spanned if 2 * len(rows) <= rows.shape[1] else _Standardised)(rows, scaling)
 
 
 class _Descent:
@@ -293,8 +344,9 @@ class _Descent:
         self._batch = min(how.batch, examples)
         self._order = np.random.default_rng(how.seed)
         self._weights = np.zeros((classes, coordinates), np.float32)
-        self._bias = np.zeros(classes, np.float32)
+        self._bias = np.zeros((classes, 1), np.float32)
         self._speed = np.zeros_like(self._weights), np.zeros_like(self._bias)
+        self._decay = np.empty_like(self._weights)
         # The bias is a feature that is always 1: the smoothness of the pair is at most the sum.
         self._smoothness = smoothness(1.0, inputs.largest_eigenvalue, self._batch) + how.l2
         counts = np.bincount(targets, minlength=classes)
@@ -307,47 +359,68 @@ class _Descent:
     def epoch(self) -> tuple[float, float]:
         """Pass over all examples once; return mean loss and accuracy, each batch measured before its step."""
         order = self._order.permutation(len(self._targets))
-        losses, hits = 0.0, 0
-        for picked in np.array_split(order, math.ceil(len(order) / self._batch)):
-            loss, hit = self._step(picked)
-            losses, hits = losses + loss, hits + hit
-        return losses / len(order), hits / len(order)
-
-    def _step(self, picked: NDArray[np.intp]) -> tuple[float, int]:
-        inputs, targets = self._inputs.take(picked), self._targets[picked]
-        logits = inputs @ self._weights.T + self._bias
+        targets = self._targets[order]
         weights = self.class_weights[targets]
-        loss, probabilities = _cross_entropy(logits, targets, weights)
-        hits = int(np.count_nonzero(logits.argmax(axis=1) == targets))
-        probabilities[np.arange(len(targets)), targets] -= 1
-        probabilities *= weights[:, None] / np.float32(len(targets))
-        step = np.float32(self.lr / self._smoothness)
+        right = (targets == np.arange(len(self._bias))[:, np.newaxis]).astype(np.float32)
+        logits, sums = [], []
+        begin = 0
+        for picked in np.array_split(order, math.ceil(len(order) / self._batch)):
+            part = slice(begin, begin + len(picked))
+            measured = self._step(picked, right[:, part], weights[part])
+            logits.append(measured[0])
+            sums.append(measured[1])
+            begin += len(picked)
+        before = np.concatenate(logits, axis=1)
+        losses = np.log(np.concatenate(sums)) - before[targets, np.arange(len(targets))]
+        return float(weights @ losses) / len(order), float(np.mean(before.argmax(axis=0) == targets))
+
+    def _step(self, picked: NDArray[np.intp], right: Vector, weights: Vector) -> tuple[Vector, Vector]:
+        """Take a step by some of the examples; return what `_softmax` leaves of their logits before it, and its sums.
+
+        Arrays have a row for each class, not for each example: few long rows are added up quicker than many short ones.
+
+        Args:
+            picked: Which examples.
+            right: (classes, picked) the probabilities that their targets stand for, 0 or 1.
+            weights: (picked,) how much each of them counts.
+        """
+        inputs = self._inputs.take(picked)
+        logits: Vector = self._weights @ inputs.T
+        logits += self._bias
+        errors, sums = _softmax(logits)
+        errors -= right
+        errors *= weights * np.float32(self.lr / self._smoothness / len(picked))
         speed, bias_speed = self._speed
         speed *= self._momentum
-        speed -= step * (probabilities.T @ inputs + self._l2 * self._weights)
+        speed -= self._inputs.slope(errors)
+        speed -= np.multiply(self._weights, np.float32(self.lr / self._smoothness * self._l2), out=self._decay)
         bias_speed *= self._momentum
-        bias_speed -= np.float32(self.lr) * probabilities.sum(axis=0)  # its own smoothness is at most ½ · 1²
+        bias_speed -= np.float32(self._smoothness) * errors.sum(axis=1, keepdims=True)  # its own is at most ½ · 1²
         self._weights += speed
         self._bias += bias_speed
-        return loss, hits
+        return logits, sums
 
     def snapshot(self) -> _Linear:
         """Return the weights for features as they are stored."""
-        return self._inputs.for_stored(self._weights, self._bias)
+        return self._inputs.for_stored(self._weights, self._bias[:, 0])
 
 
-def _cross_entropy(logits: Vector, targets: NDArray[np.intp], weights: Vector) -> tuple[float, Vector]:
-    """Return Σ weight · −log p(target), and the probabilities; by the shifted softmax, which cannot overflow."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    powers = np.exp(shifted)
-    sums = powers.sum(axis=1)
-    losses = np.log(sums) - shifted[np.arange(len(targets)), targets]
-    return float(weights @ losses), powers / sums[:, None]
+def _softmax(logits: Vector) -> tuple[Vector, Vector]:
+    """Return the probabilities of logits (classes, n), and Σ exp(logit) (n,) of the logits that it leaves.
+
+    It shifts them so that the greatest is 0 and no power can overflow: −log p = log Σ exp(logit) − logit.
+    """
+    logits -= logits.max(axis=0)
+    powers = np.exp(logits)
+    sums: Vector = powers.sum(axis=0)
+    powers /= sums
+    return powers, sums
 
 
 def _measure(linear: _Linear, rows: Features, targets: NDArray[np.intp], class_weights: Vector) -> tuple[float, float]:
     """Return mean weighted loss and accuracy."""
-    logits = linear.logits(rows)
+    logits = np.ascontiguousarray(linear.logits(rows).T)
     weights = np.maximum(class_weights[targets], np.float32(1e-6))
-    loss, _ = _cross_entropy(logits, targets, weights)
-    return loss / float(weights.sum()), float(np.mean(logits.argmax(axis=1) == targets))
+    _, sums = _softmax(logits)
+    losses = np.log(sums) - logits[targets, np.arange(len(targets))]
+    return float(weights @ losses) / float(weights.sum()), float(np.mean(logits.argmax(axis=0) == targets))

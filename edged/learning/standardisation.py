@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 ROWS = 512
 """So many rows are turned into floats at once where all of them are looked at, which bounds the memory."""
+_EXACT_ROWS = 256
+"""The squares of so many bytes add up to less than 2^24: single precision holds their sum exactly."""
+_ITERATIONS = 8
 
 
 def smoothness(mean_squared_norm: float, largest_eigenvalue: float, batch: int) -> float:
@@ -42,12 +45,10 @@ class Standardisation:
     Attributes:
         mean: (features,) mean of the stored values.
         gain: (features,) factor on their difference to the mean.
-        largest_eigenvalue: Estimate of the largest eigenvalue of E[x xᵀ].
     """
 
     mean: Vector
     gain: Vector
-    largest_eigenvalue: float
 
     @classmethod
     def of(cls, rows: Features) -> Standardisation:
@@ -56,12 +57,7 @@ class Standardisation:
         Raises:
             TrainingError: All examples are the same.
         """
-        total = np.zeros(rows.shape[1])
-        squares = np.zeros(rows.shape[1])
-        for begin in range(0, len(rows), ROWS):
-            part = rows[begin : begin + ROWS].astype(np.float64)
-            total += part.sum(axis=0)
-            squares += np.einsum("ij,ij->j", part, part)
+        total, squares = _sums(rows)
         mean = total / len(rows)
         variance = np.maximum(squares / len(rows) - mean**2, 0.0)
         typical = variance.mean()
@@ -70,24 +66,53 @@ class Standardisation:
         # A feature that hardly ever fires would be blown up to noise: half of the typical variance is added to each.
         gain: NDArray[np.float64] = 1 / np.sqrt(variance + 0.5 * typical)
         gain /= np.sqrt((variance * gain**2).sum())
-        scaling = cls(mean.astype(np.float32), gain.astype(np.float32), 0.0)
-        return cls(scaling.mean, scaling.gain, scaling._power_iteration(rows))
+        return cls(mean.astype(np.float32), gain.astype(np.float32))
 
     def apply(self, rows: Features) -> Vector:
         """Return (n, features) stored values as the trainer sees them."""
-        return (rows.astype(np.float32) - self.mean) * self.gain
+        inputs: Vector = rows.astype(np.float32)
+        inputs -= self.mean
+        inputs *= self.gain
+        return inputs
 
-    def _power_iteration(self, rows: Features, iterations: int = 8) -> float:
-        """Estimate the largest eigenvalue of E[x xᵀ], from below; a few percent are enough for a step size."""
-        rows = rows[:: max(1, len(rows) // (4 * ROWS))]
-        parts = [self.apply(rows[begin : begin + ROWS]) for begin in range(0, len(rows), ROWS)]
-        direction = np.random.default_rng(0).standard_normal(rows.shape[1:]).astype(np.float32)
-        eigenvalue = 0.0
-        for _ in range(iterations):
-            direction /= np.float32(np.linalg.norm(direction))
-            image = np.zeros_like(direction)
-            for part in parts:
-                image += part.T @ (part @ direction)
-            eigenvalue = float(direction @ image) / len(rows)
-            direction = image
-        return eigenvalue
+
+def enough_of(examples: int) -> slice:
+    """Return which of so many examples are enough for `largest_eigenvalue`: of many every second, third, …"""
+    return slice(None, None, max(1, examples // (2 * ROWS)))
+
+
+def largest_eigenvalue(inputs: Vector) -> float:
+    """Estimate the largest eigenvalue of E[x xᵀ], from below; a few percent are enough for a step size.
+
+    Args:
+        inputs: (n, features) examples x, or enough of them.
+    """
+    direction = np.random.default_rng(0).standard_normal(inputs.shape[1:]).astype(np.float32)
+    eigenvalue = 0.0
+    for _ in range(_ITERATIONS):
+        direction /= np.float32(np.linalg.norm(direction))
+        image = np.zeros_like(direction)
+        for begin in range(0, len(inputs), ROWS):
+            part = inputs[begin : begin + ROWS]
+            image += (part @ direction) @ part
+        eigenvalue = float(direction @ image) / len(inputs)
+        direction = image
+    return eigenvalue
+
+
+def _sums(rows: Features) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sum of every feature, and that of its square."""
+    total, squares = np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
+    if rows.dtype.kind == "f":
+        for begin in range(0, len(rows), ROWS):
+            part = rows[begin : begin + ROWS].astype(np.float64)
+            total += part.sum(axis=0)
+            squares += np.einsum("ij,ij->j", part, part)
+        return total, squares
+    ones = np.ones(_EXACT_ROWS, np.float32)
+    for begin in range(0, len(rows), _EXACT_ROWS):
+        real = rows[begin : begin + _EXACT_ROWS].astype(np.float32)
+        total += ones[: len(real)] @ real
+        real *= real
+        squares += ones[: len(real)] @ real
+    return total, squares

@@ -18,7 +18,10 @@ class Affine(NamedTuple):
 
     def dequantize(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
         """Return the real numbers that uint8 or int8 `values` stand for; any shape, float32."""
-        return (values.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
+        real: NDArray[np.float32] = values.astype(np.float32)
+        real -= np.float32(self.zero_point)
+        real *= np.float32(self.scale)
+        return real
 
     def quantize(self, real: NDArray[np.float32], dtype: type[np.uint8] | type[np.int8]) -> NDArray[Any]:
         """Return the nearest representable values, saturated; undoes `dequantize` exactly."""

@@ -157,11 +157,12 @@ def test_the_first_step_is_the_gradient_in_units_of_the_loss_s_smoothness() -> N
     points, labels = blobs(40, classes=2)
     scaling = Standardisation.of(points)
     how = Hyperparameters(lr=0.5, batch=40, l2=0.25)
-    training = _Descent(_Standardised(points, scaling), labels, 2, how)
+    inputs = _Standardised(points, scaling)
+    training = _Descent(inputs, labels, 2, how)
     training.epoch()
     counts = np.bincount(labels)
     pull = (np.eye(2)[labels] - 0.5) * (20 / counts[labels])[:, None]
-    step = 0.5 / (smoothness(1.0, scaling.largest_eigenvalue, 40) + 0.25)
+    step = 0.5 / (smoothness(1.0, inputs.largest_eigenvalue, 40) + 0.25)
     expected = step * pull.T @ scaling.apply(points) / 40 * scaling.gain
     np.testing.assert_allclose(training.snapshot().weights, expected, rtol=1e-3, atol=1e-6)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edged.learning.standardisation import ROWS, Standardisation
+from edged.learning.standardisation import ROWS, Standardisation, enough_of, largest_eigenvalue
 
 
 @pytest.mark.parametrize("count", [3, 100, ROWS, 3 * ROWS + 7])
@@ -28,7 +28,20 @@ def test_a_feature_that_hardly_varies_is_raised_by_less_than_one_that_does() -> 
 def test_the_largest_eigenvalue_is_found_from_below(count: int) -> None:
     random = np.random.default_rng(count)
     rows = (random.normal(size=(count, 30)) + 3 * random.normal(size=(count, 1)) * np.linspace(-1, 1, 30)) * 10
-    scaling = Standardisation.of(rows.astype(np.float32))
-    inputs = scaling.apply(rows.astype(np.float32)).astype(np.float64)
-    largest = np.linalg.eigvalsh(inputs.T @ inputs / count).max()
-    assert 0.95 * largest < scaling.largest_eigenvalue <= 1.05 * largest  # above 4 * ROWS some rows stand for all
+    inputs = Standardisation.of(rows.astype(np.float32)).apply(rows.astype(np.float32))
+    found = largest_eigenvalue(inputs[enough_of(count)])
+    largest = np.linalg.eigvalsh(inputs.T.astype(np.float64) @ inputs / count).max()
+    assert 0.95 * largest < found <= 1.05 * largest  # above 2 * ROWS some rows stand for all
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+@pytest.mark.parametrize("count", [3, 255, 256, 257, 1000])
+def test_bytes_are_measured_exactly(count: int, dtype: type[np.uint8] | type[np.int8]) -> None:
+    """Also where every byte is as far from 0 as it can be: the sums of squares are the largest then."""
+    limits = np.iinfo(dtype)
+    rows = np.random.default_rng(count).integers(limits.min, limits.max, (count, 6), dtype, endpoint=True)
+    rows[:, 0] = limits.min if dtype is np.int8 else limits.max
+    rows[:, 1] = np.where(np.arange(count) % 2, limits.min, limits.max)
+    from_bytes, from_reals = Standardisation.of(rows), Standardisation.of(rows.astype(np.float32))
+    np.testing.assert_array_equal(from_bytes.mean, from_reals.mean)
+    np.testing.assert_array_equal(from_bytes.gain, from_reals.gain)
