@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import threading
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -29,6 +29,7 @@ class Graph:
 
     Args:
         model: The file's content.
+        unpacked: What `flatbuffer.unpack` makes of it, where that is at hand; None: it is read.
 
     Attributes:
         input: The image input.
@@ -40,8 +41,8 @@ class Graph:
         ModelError: Not a TFLite file, truncated, float, not an image network, or without a classifier head.
     """
 
-    def __init__(self, model: bytes) -> None:
-        self._model = unpack(model)
+    def __init__(self, model: bytes, unpacked: Any = None) -> None:
+        self._model = unpack(model) if unpacked is None else unpacked
         self._bytes = model
         with damage_as_model_error():
             if len(self._model.subgraphs or []) != 1:
@@ -101,7 +102,10 @@ class Graph:
         check_head(self.head, weights, bias, logits_range)
         model, output_dtype = copy_of(self._model), dtype_name(self._tensor(self._output))
         with damage_as_model_error():
-            return HeadWriter(model, self._bottleneck, output_dtype).write(weights, bias, logits_range)
+            content = HeadWriter(model, self._bottleneck, output_dtype).write(weights, bias, logits_range)
+        # What was written is what would be read: whoever looks at the file next need not unpack it.
+        _RECENT.keep(content, Graph(content, model))
+        return content
 
     def head_weights(self) -> NDArray[np.float32]:
         """Return the weights of the classifier head, (classes, features), for real-valued bottlenecks.
@@ -218,11 +222,39 @@ def parse_graph(model: bytes) -> Graph | OnnxGraph:
     return OnnxGraph(model) if is_onnx(model) else Graph(model)
 
 
-@functools.lru_cache(maxsize=3)
 def read_graph(model: bytes) -> Graph | OnnxGraph:
     """Return the graph of a model file's content, as `parse_graph` does; of the last files it is kept.
 
     A training looks at the same three again and again: the one that it starts from, the new one and the one that
-    answers. Reading takes 13 ms and 14 MB for MobileNetV2: not for the daemon, which runs on.
+    answers. Reading takes 45 ms and 14 MB for MobileNetV2: not for the daemon, which runs on.
     """
-    return parse_graph(model)
+    return _RECENT.find(model) or _RECENT.keep(model, parse_graph(model))
+
+
+class _Recent:
+    """The graphs of the last files, the one that was asked for last in front."""
+
+    _MOST = 3
+
+    def __init__(self) -> None:
+        self._graphs: list[tuple[bytes, Graph | OnnxGraph]] = []
+        self._lock = threading.Lock()
+
+    def find(self, model: bytes) -> Graph | OnnxGraph | None:
+        """Return the graph of a file's content; None: it is not here."""
+        with self._lock:
+            found = next((one for one in self._graphs if one[0] == model), None)
+            if found is not None:
+                self._graphs.remove(found)
+                self._graphs.insert(0, found)
+        return None if found is None else found[1]
+
+    def keep(self, model: bytes, graph: Graph | OnnxGraph) -> Graph | OnnxGraph:
+        """Keep a graph, and return it."""
+        with self._lock:
+            others = [one for one in self._graphs if one[0] != model]
+            self._graphs = [(model, graph), *others][: self._MOST]
+        return graph
+
+
+_RECENT = _Recent()

@@ -6,7 +6,7 @@ import pytest
 
 from edged.errors import ModelError
 from edged.vision import flatbuffer
-from edged.vision.graph import Graph
+from edged.vision.graph import Graph, read_graph
 from tests.vision.conftest import EXPECTED, Expected, network_file
 
 RNG = np.random.default_rng(0)
@@ -66,6 +66,31 @@ def test_a_new_head_of_another_width_is_read_back(any_model: bytes) -> None:
     assert renewed.head.features == graph.head.features
     assert renewed.input == graph.input
     assert renewed.bottleneck_quantization == graph.bottleneck_quantization
+
+
+def test_what_is_known_of_a_new_file_is_what_would_be_read_from_it(any_model: bytes) -> None:
+    model = new_head(Graph(any_model))
+    known, read = read_graph(model), Graph(model)
+    assert known is read_graph(bytes(bytearray(model))), "it was read although it had just been written"
+    assert isinstance(known, Graph)
+    assert (known.input, known.head, known.outputs) == (read.input, read.head, read.outputs)
+    assert (known.bottleneck_tensor, known.bottleneck_dtype) == (read.bottleneck_tensor, read.bottleneck_dtype)
+    assert known.bottleneck_quantization == read.bottleneck_quantization
+    np.testing.assert_array_equal(known.head_weights(), read.head_weights())
+    assert known.head_only() == read.head_only()
+    assert known.expose_bottleneck() == model
+    weights = np.ones((4, known.head.features), np.float32)
+    again = [one.replace_head(weights, np.zeros(4, np.float32), (-6.0, 6.0)) for one in (known, read)]
+    assert again[0] == again[1]
+
+
+def test_graphs_of_the_last_three_files_are_kept(smallest_model: bytes) -> None:
+    models = [new_head(Graph(smallest_model), classes) for classes in (2, 3, 4)]
+    graphs = [read_graph(model) for model in models]
+    assert isinstance(graphs[0], Graph)
+    assert read_graph(models[0]) is graphs[0]
+    read_graph(new_head(graphs[0], 5))
+    assert [read_graph(models[place]) is graphs[place] for place in (0, 2, 1)] == [True, True, False]
 
 
 def test_replacing_heads_again_and_again_does_not_grow_the_file(smallest_model: bytes) -> None:
