@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--trace", type=Path, metavar="FILE", help="trace the end-to-end part, for ui.perfetto.dev")
     add_config(parser)
     group = parser.add_argument_group("models in one table")
-    group.add_argument("--compare", action="store_true", help="accuracy, ms, MB, MACs and accuracy per ms")
+    group.add_argument("--compare", action="store_true", help="accuracy, ms, mJ, MB, MACs and accuracy per ms")
     group.add_argument(
         "--labels", type=Path, metavar="CSV", help="file,class_index|label (default: a folder per label)"
     )
@@ -141,6 +142,7 @@ def _request(wanted: str | None, args: argparse.Namespace, configuration: Settin
 def _compare(args: argparse.Namespace, configuration: Settings) -> int:
     from edged.lab.photos import labeled_photos, shipped_photos, spread
     from edged.lab.profiling import compare
+    from edged.sensors import open_sensors
     from edged.terminal.progress import progress
     from edged.terminal.text import note
 
@@ -155,8 +157,8 @@ def _compare(args: argparse.Namespace, configuration: Settings) -> int:
             note("edged", str(error))
     if not candidates:
         return 1
-    with progress("compare", quiet=args.json) as tell:
-        rows = compare(candidates, photos, lambda stage, share: tell(share, text=stage))
+    with progress("compare", quiet=args.json) as tell, closing(open_sensors()) as sensors:
+        rows = compare(candidates, photos, lambda stage, share: tell(share, text=stage), sensors)
     if args.json:
         told = {"v": 1, "images": str(args.images or shipped_photos()), "compare": [row.to_json() for row in rows]}
         print(json.dumps(told, ensure_ascii=False))

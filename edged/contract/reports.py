@@ -293,6 +293,7 @@ class ComparedModel(ReportPart):
         macs: Multiply-accumulates for one image.
         params: Weights, biases and other constants.
         accuracy_per_ms: `accuracy` / `ms`.
+        energy_mj: What the whole machine takes for one image, its preparing included; absent where no sensor tells.
         note: What a reader must know; absent where there is nothing.
     """
 
@@ -307,6 +308,7 @@ class ComparedModel(ReportPart):
     macs: int
     params: int
     accuracy_per_ms: float | None
+    energy_mj: float | None = None
     note: str | None = None
 
 

@@ -6,7 +6,8 @@
 * `sources`: ranks installed networks as what a training had better start from
 * `together`: one head for many devices, a child process of `edgectl learn`
 * `trainer`: the trainer process of trainings that rank their candidates first
-* `chart`, `photos`: SVG charts, and labeled photos out of folders and tables, for all of these
+* `chart`, `energy`, `photos`: SVG charts, what the machine takes for one image, and labeled photos out of folders and
+  tables, for all of these
 
 What runs on the device every day is elsewhere: `edged.selection` applies what was fitted here, `edged.learning` trains
 last layers.

@@ -30,6 +30,8 @@ _EM = 0.62
 """Mean width of a letter, as a share of the size of the font."""
 _MOST_DOTS = 20
 """A line of more points has no dots: they would touch."""
+_DOT, _LARGEST_DOT, _SMALLEST_DOT = 5.0, 24.0, 2.5
+"""Radii without a line through the dots, pixels: all alike, and with areas."""
 _STEPS = 8
 
 Place = Callable[[float, float], tuple[float, float]]
@@ -98,6 +100,7 @@ class Series:
         spread: How far y may be off at each point, drawn as a band; none, or as many as points.
         line: Whether a line goes through the points; else each is a larger dot.
         labels: What is written beside each point; none, or as many as points.
+        areas: How much each dot covers beside the largest of the chart; none (all alike), or as many as points.
         colour: "#rrggbb"; None: the next one of `COLOURS`.
     """
 
@@ -106,6 +109,7 @@ class Series:
     spread: Sequence[float] = ()
     line: bool = True
     labels: Sequence[str] = ()
+    areas: Sequence[float] = ()
     colour: str | None = None
 
 
@@ -119,6 +123,7 @@ class Chart:
         series: In the order of the legend; at least one point in all.
         legend_at_ends: Whether a name stands where its line ends, and not in a list.
         width, height: Pixels inside the axes.
+        note: What a reader must know, a line below the title.
     """
 
     title: str
@@ -128,8 +133,13 @@ class Chart:
     legend_at_ends: bool = False
     width: int = 500
     height: int = 340
+    note: str = ""
 
-    _LEFT, _TOP, _BOTTOM = 66, 44, 52
+    _LEFT, _BOTTOM = 66, 52
+
+    @property
+    def _top(self) -> int:
+        return 64 if self.note else 44
 
     def svg(self) -> str:
         """Return the picture."""
@@ -144,17 +154,20 @@ class Chart:
         def place(x: float, y: float) -> tuple[float, float]:
             along = (self.x.position(x) - low[0]) / (high[0] - low[0])
             up = (self.y.position(y) - low[1]) / (high[1] - low[1])
-            return self._LEFT + along * self.width, self._TOP + (1 - up) * self.height
+            return self._LEFT + along * self.width, self._top + (1 - up) * self.height
 
         colours = self._colours()
         names = [series.name for series in self.series if series.name]
-        parts = [_text(self._LEFT, 24, self.title, size=15, bold=True), *self._axes(place, xs, ys)]
+        parts = [_text(self._LEFT, 24, self.title, size=15, bold=True)]
+        parts += [_text(self._LEFT, 44, self.note, size=11, colour=_GREY)] if self.note else []
+        parts += self._axes(place, xs, ys)
+        largest = max((area for series in self.series for area in series.areas), default=1.0)
         for series, colour in zip(self.series, colours, strict=True):
-            parts += _drawn(series, colour, place)
-        parts += _labels(self.series, colours, place, right=self._LEFT + self.width)
+            parts += _drawn(series, colour, place, largest)
+        parts += _labels(self.series, colours, place, largest, right=self._LEFT + self.width)
         parts += self._ends(colours, place) if self.legend_at_ends else self._legend(colours)
         beside = 44 + _EM * 12 * max(map(len, names)) if names else 24.0
-        return _document(self._LEFT + self.width + beside, self._TOP + self.height + self._BOTTOM, parts)
+        return _document(self._LEFT + self.width + beside, self._top + self.height + self._BOTTOM, parts)
 
     def _colours(self) -> list[str]:
         """Return each series' colour; one that has its own does not use one up."""
@@ -162,20 +175,20 @@ class Chart:
         return [series.colour or next(free) for series in self.series]
 
     def _axes(self, place: Place, xs: tuple[float, float], ys: tuple[float, float]) -> Iterator[str]:
-        left, floor, right = self._LEFT, self._TOP + self.height, self._LEFT + self.width
+        left, floor, right = self._LEFT, self._top + self.height, self._LEFT + self.width
         for value in self.y.places(*ys):
             _, y = place(xs[0], value)
             yield f'<path d="M{left} {y:.1f}H{right}" stroke="{_GRID}"/>'
             yield _text(left - 8, y + 4, self.y.text(value), anchor="end")
         for value in self.x.places(*xs):
             x, _ = place(value, ys[0])
-            yield f'<path d="M{x:.1f} {self._TOP}V{floor}" stroke="{_GRID}"/>'
+            yield f'<path d="M{x:.1f} {self._top}V{floor}" stroke="{_GRID}"/>'
             yield f'<path d="M{x:.1f} {floor}v5" stroke="{_TEXT}"/>'
             yield _text(x, floor + 19, self.x.text(value), anchor="middle")
         yield f'<path d="M{left} {floor}H{right}" stroke="{_TEXT}"/>'
         yield _text(left + self.width / 2, floor + 40, self.x.label, anchor="middle")
         yield (
-            f'<text transform="translate(16 {self._TOP + self.height / 2:.1f}) rotate(-90)" font-size="12" '
+            f'<text transform="translate(16 {self._top + self.height / 2:.1f}) rotate(-90)" font-size="12" '
             f'text-anchor="middle" fill="{_TEXT}">{escape(self.y.label)}</text>'
         )
 
@@ -187,7 +200,7 @@ class Chart:
         )
         left = self._LEFT + self.width + 14
         for number, (name, colour, line) in enumerate(entries):
-            y = self._TOP + 8 + 20 * number
+            y = self._top + 8 + 20 * number
             if line:
                 yield f'<path d="M{left} {y}h18" stroke="{colour}" stroke-width="2.5"/>'
             else:
@@ -275,7 +288,14 @@ def _offs(series: Series) -> Iterator[tuple[float, float]]:
     yield from zip((y for _, y in series.points), series.spread or [0.0] * len(series.points), strict=True)
 
 
-def _drawn(series: Series, colour: str, place: Place) -> Iterator[str]:
+def _radii(series: Series, largest: float) -> list[float]:
+    """Return each dot's radius where no line goes through: all alike, or by the areas."""
+    if not series.areas:
+        return [_DOT] * len(series.points)
+    return [max(_LARGEST_DOT * math.sqrt(area / largest), _SMALLEST_DOT) for area in series.areas]
+
+
+def _drawn(series: Series, colour: str, place: Place, largest: float) -> Iterator[str]:
     """Draw the band, the line and the dots."""
     places = [place(x, y) for x, y in series.points]
     if series.spread:
@@ -285,31 +305,56 @@ def _drawn(series: Series, colour: str, place: Place) -> Iterator[str]:
         yield f'<path d="{_path([*upper, *reversed(lower)])}Z" fill="{_pale(colour)}"/>'
     if series.line and places:
         yield f'<path d="{_path(places)}" fill="none" stroke="{colour}" stroke-width="2.2" stroke-linejoin="round"/>'
-    if not series.line or len(places) <= _MOST_DOTS:
+    if series.line and len(places) <= _MOST_DOTS:
         for x, y in places:
-            yield _dot(x, y, colour, 2.6 if series.line else 5)
+            yield _dot(x, y, colour, 2.6)
+    elif not series.line:
+        for (x, y), radius in zip(places, _radii(series, largest), strict=True):
+            yield _bubble(x, y, colour, radius) if series.areas else _dot(x, y, colour, 5)
 
 
-def _labels(series: Sequence[Series], colours: Sequence[str], place: Place, *, right: float) -> Iterator[str]:
+def _labels(
+    series: Sequence[Series], colours: Sequence[str], place: Place, largest: float, *, right: float
+) -> Iterator[str]:
     """Write beside the points that have labels, where no other label, point or line is in the way."""
     labelled = [
-        (*place(*point), label, colour)
+        (*place(*point), radius, label, colour, bool(one.areas))
         for one, colour in zip(series, colours, strict=True)
-        for point, label in zip(one.points, one.labels, strict=False)
+        for point, radius, label in zip(one.points, _radii(one, largest), one.labels, strict=False)
     ]
     if not labelled:
         return
-    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y, _, _ in labelled]
+    taken = [(x - r - 1, y - r - 1, x + r + 1, y + r + 1) for x, y, r, *_ in labelled]
     taken += [(x - 2, y - 2, x + 2, y + 2) for one in series if one.line for x, y in _along(one.points, place)]
-    for x, y, label, colour in labelled:
-        width = _EM * 12 * len(label)
-        spots = [(x + 9 + shift, y + 4 + down) for shift in (0.0, -width - 18) for down in (0, 12, -12, 24, -24, 36)]
-        boxes = [(left, base - 10, left + width, base + 2) for left, base in spots if left + width < right + 8]
-        free = [box for box in boxes if not any(_overlap(box, other) for other in taken)]
-        left, top, *_ = box = (free or boxes or [(x + 9, y - 6, x + 9 + width, y + 6)])[0]
+    for x, y, radius, label, colour, bubble in labelled:
+        width, beside = _EM * 12 * len(label), radius + 4
+        sides = (("start", x + beside), ("end", x - beside - width))
+        spots = [(anchor, left, y + 4 + down) for anchor, left in sides for down in (0, 12, -12, 24, -24, 36)]
+        if bubble:  # right above or below belongs to it, and so does what is far away but in its colour
+            near = [("middle", x - width / 2, base) for base in (y - beside - 2, y + beside + 10)]
+            far = [(anchor, left, y + 4 + down) for down in (-36, 48, -48, 60) for anchor, left in sides]
+            spots = [spots[0], spots[6], *near, *spots, *far]
+        boxes = [
+            (anchor, (left, base - 10, left + width, base + 2))
+            for anchor, left, base in spots
+            if left + width < right + 8
+        ]
+        free = [each for each in boxes if not any(_overlap(each[1], other) for other in taken)]
+        anchor, box = (free or boxes or [("start", (x + beside, y - 6, x + beside + width, y + 6))])[0]
         taken.append(box)
-        yield _text(left if left > x else left + width, top + 10, label, anchor="start" if left > x else "end",
-                    colour=colour)  # fmt: skip
+        if bubble:
+            yield from _leader(x, y, radius, box, colour)
+        at = {"start": box[0], "middle": x, "end": box[0] + width}[anchor]
+        yield _text(at, box[1] + 10, label, anchor=anchor, colour=colour)
+
+
+def _leader(x: float, y: float, radius: float, box: tuple[float, float, float, float], colour: str) -> Iterator[str]:
+    """Lead from a bubble's edge to words that are not right beside it."""
+    to_x, to_y = min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3])
+    away = math.hypot(to_x - x, to_y - y)
+    if away > radius + 8:
+        from_x, from_y = x + (to_x - x) * radius / away, y + (to_y - y) * radius / away
+        yield f'<path d="M{from_x:.1f} {from_y:.1f}L{to_x:.1f} {to_y:.1f}" stroke="{colour}"/>'
 
 
 def _along(points: Sequence[tuple[float, float]], place: Place) -> Iterator[tuple[float, float]]:
@@ -330,6 +375,14 @@ def _path(places: Sequence[tuple[float, float]]) -> str:
 
 def _dot(x: float, y: float, colour: str, radius: float) -> str:
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}"/>'
+
+
+def _bubble(x: float, y: float, colour: str, radius: float) -> str:
+    """Draw a dot whose middle is seen through it, where others may lie below."""
+    return (
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.5" fill="{colour}"/>'
+    )
 
 
 def _text(

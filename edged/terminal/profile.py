@@ -47,11 +47,14 @@ def print_profile(console: Console, report: ProfileReport, *, top: int = 20) -> 
 def print_comparison(console: Console, rows: Sequence[ComparedModel]) -> None:
     """Print one row per model; the best of each column is bold."""
     judged = any(row.accuracy is not None for row in rows)
+    powered = any(row.energy_mj is not None for row in rows)
     table = _table(
-        "model", "top-1" if judged else "", "top-5" if judged else "", "ms", "CPU", "MB", "MACs", "params", "%/ms"
+        *("model", "top-1" if judged else "", "top-5" if judged else "", "ms", "CPU", *(["mJ"] if powered else [])),
+        *("MB", "MACs", "params", "%/ms"),
     )
     most_accurate = max((row.accuracy for row in rows if row.accuracy is not None), default=None)
     best_rate = max((row.accuracy_per_ms for row in rows if row.accuracy_per_ms is not None), default=None)
+    least = min((row.energy_mj for row in rows if row.energy_mj is not None), default=None)
     fastest, smallest = min((row.ms for row in rows), default=None), min((row.mb for row in rows), default=None)
 
     def cell(value: float | None, best: float | None, text: str) -> Text:
@@ -59,17 +62,20 @@ def print_comparison(console: Console, rows: Sequence[ComparedModel]) -> None:
 
     for row in rows:
         table.add_row(
-            _fitted(row.name, 26),
+            _fitted(row.name, 19 if powered else 26),  # 80 columns in all
             cell(row.accuracy, most_accurate, f"{row.accuracy or 0:.1%}"),
             "" if row.top5 is None else f"{row.top5:.1%}",
             cell(row.ms, fastest, precise_milliseconds(row.ms)),
             precise_milliseconds(row.cpu_ms),
+            *([cell(row.energy_mj, least, f"{row.energy_mj or 0:.1f}")] if powered else []),
             cell(row.mb, smallest, f"{row.mb:.1f}"),
             count(row.macs),
             count(row.params),
             cell(row.accuracy_per_ms, best_rate, f"{100 * (row.accuracy_per_ms or 0):.1f}"),
         )
     console.print(table)
+    if not powered:
+        console.print(Text("energy: this machine has no power sensor that can be read", style="dim"))
     for note in dict.fromkeys(row.note for row in rows if row.note):
         console.print(Text(note, style="dim"))
 

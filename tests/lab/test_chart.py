@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -17,6 +18,20 @@ def elements(svg: str, kind: str) -> list[ET.Element]:
 
 def texts(svg: str) -> list[str]:
     return ["".join(one.itertext()) for one in elements(svg, "text")]
+
+
+Box = tuple[float, float, float, float]
+
+
+def box(text: ET.Element) -> Box:
+    """About where words stand: left, top, right, bottom."""
+    width, x, y = 7 * len(text.text or ""), float(text.get("x", "")), float(text.get("y", ""))
+    left = x - {"start": 0.0, "middle": width / 2, "end": width}[text.get("text-anchor", "start")]
+    return left, y - 10, left + width, y + 2
+
+
+def overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def test_lines_have_dots_names_and_two_axes() -> None:
@@ -54,15 +69,27 @@ def test_labels_of_near_points_do_not_stand_on_each_other() -> None:
     points = [(3.0, 0.80), (3.1, 0.80), (3.2, 0.801)]
     names = ["mobilenet", "efficientnet", "resnet"]
     svg = Chart("t", Axis("ms", log=True), Axis("top-1"), [Series("", points, line=False, labels=names)]).svg()
-    found = [one for one in elements(svg, "text") if one.text in names]
-    boxes = []
-    for one in found:
-        width, x, y = 7 * len(one.text or ""), float(one.get("x", "")), float(one.get("y", ""))
-        left = x - width if one.get("text-anchor") == "end" else x
-        boxes.append((left, y, left + width))
-    for number, (left, y, right) in enumerate(boxes):
-        for other_left, other_y, other_right in boxes[:number]:
-            assert abs(y - other_y) >= 12 or left >= other_right or other_left >= right
+    boxes = [box(one) for one in elements(svg, "text") if one.text in names]
+    assert len(boxes) == 3
+    assert not [(one, other) for one, other in itertools.combinations(boxes, 2) if overlap(one, other)]
+
+
+def test_bubbles_cover_what_they_stand_for_and_words_do_not_stand_on_each_other() -> None:
+    names = [*(f"mobilenet_v2_number_{number}" for number in range(6)), "resnet50"]
+    places = [*((3.4 + number / 50, 74.0 + number / 4) for number in range(6)), (25.5, 125.0)]
+    series = [
+        Series("", [place], line=False, labels=[name], areas=[4.0 if name == "resnet50" else 1.0])
+        for place, name in zip(places, names, strict=True)
+    ]
+    svg = Chart("t", Axis("x", log=True), Axis("y"), series, width=720, note="areas: MACs").svg()
+    radii = [float(one.get("r", "")) for one in elements(svg, "circle") if one.get("fill") == "none"]
+    assert [round((radii[-1] / radius) ** 2) for radius in radii] == [4] * 6 + [1]
+    boxes = [box(one) for one in elements(svg, "text") if one.text in names]
+    assert len(boxes) == len(names)
+    assert not [(one, other) for one, other in itertools.combinations(boxes, 2) if overlap(one, other)]
+    assert [one for one in elements(svg, "path") if "L" in one.get("d", "")], "words further away are led to"
+    heights = {one.text: float(one.get("y", "")) for one in elements(svg, "text") if one.get("y")}
+    assert heights["t"] < heights["areas: MACs"] < min(y for text, y in heights.items() if (text or "").isdigit())
 
 
 @pytest.mark.parametrize("points", [[(1.0, 0.5)], [(1.0, 0.5), (1.0, 0.5)]])

@@ -67,6 +67,23 @@ def test_another_number_in_the_json_is_another_page(tmp_path: Path) -> None:
     assert "1234.568" in (tmp_path / "profiling.md").read_text(encoding="utf-8")
 
 
+def test_energy_is_drawn_where_it_was_measured_and_never_made_up(tmp_path: Path) -> None:
+    drawn = (REPORTS / "profiling" / "comparison.svg").read_text(encoding="utf-8")
+    assert "No power sensor could be read" in drawn
+    assert "energy per image" not in drawn
+    raw = json.loads((REPORTS / "profiling.json").read_text(encoding="utf-8"))
+    for number, row in enumerate(raw["compare"]):
+        row["energy_mj"] = 12.5 + number
+    (tmp_path / "raw.json").write_text(json.dumps(raw), encoding="utf-8")
+    render("profiling.py", "--render", "--raw", tmp_path / "raw.json", "--out", tmp_path)
+    powered = (tmp_path / "profiling" / "comparison.svg").read_text(encoding="utf-8")
+    assert "energy per image, mJ" in powered
+    assert "No power sensor" not in powered
+    page = (tmp_path / "profiling.md").read_text(encoding="utf-8")
+    assert "| 12.5 |" in page
+    assert "no power sensor" not in page
+
+
 def test_rows_of_a_thousand_images_are_a_thousand_images() -> None:
     reports = json.loads((REPORTS / "profiling.json").read_text(encoding="utf-8"))["reports"]
     measured = {name: {asked: row["images"] for asked, row in one["online"].items()} for name, one in reports.items()}

@@ -12,6 +12,7 @@ commands have printed is kept in profiling.json, and how often layers were timed
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -23,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.layers import caches_table, table
 from edged.contract.reports import ProfileReport
-from edged.lab.chart import Axis, Chart, Series
+from edged.lab.chart import COLOURS, Axis, Chart, Series
 from edged.lab.profiling.layers import draw_layers
 from edged.terminal.text import count, precise_milliseconds, shape, short_name
 
@@ -54,7 +55,8 @@ def main() -> int:
     for name, report in reports.items():
         (pictures / f"{name}.svg").write_text(draw_layers(ProfileReport.model_validate(report)), encoding="utf-8")
     (pictures / "batches.svg").write_text(_batch_lines(reports), encoding="utf-8")
-    (pictures / "comparison.svg").write_text(_scatter(comparison), encoding="utf-8")
+    (pictures / "comparison.svg").write_text(_accuracies(comparison, _colours(reports)), encoding="utf-8")
+    (pictures / "footprint.svg").write_text(_footprints(reports), encoding="utf-8")
     spread = json.loads(SPREAD.read_text(encoding="utf-8"))
     (args.out / "profiling.md").write_text("\n".join(page(raw, spread)) + "\n", encoding="utf-8")
     return 0
@@ -109,15 +111,61 @@ def _batch_lines(reports: Reports) -> str:
     ).svg()
 
 
-def _scatter(comparison: Sequence[Mapping[str, Any]]) -> str:
+def _colours(reports: Reports) -> dict[str, str]:
+    """Return a colour for each model, the same in every picture of dots."""
+    return dict(zip(reports, itertools.cycle(COLOURS), strict=False))
+
+
+def _accuracies(comparison: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> str:
+    """Draw top-1 against joules; where no power was measured, against processor time, which the picture says."""
     rows = [row for row in comparison if row["accuracy"] is not None]
+    powered = _powered(rows)
+    area = f"Area of a circle: parameters, {_between([row['params'] for row in rows])}."
+    unpowered = "No power sensor could be read on this machine: processor time stands for energy here. "
     return Chart(
-        "Accuracy against time",
-        Axis("processor time per image, ms, one thread, LiteRT", log=True),
+        f"Accuracy against {'energy' if powered else 'processor time'}",
+        Axis("energy per image, mJ, the whole machine, one thread, LiteRT", log=True)
+        if powered
+        else Axis("processor time per image, ms, one thread, LiteRT", log=True),
         Axis("top-1 accuracy", percent=True),
-        [Series("", [(row["cpu_ms"], row["accuracy"])], line=False, labels=[row["name"]]) for row in rows],
-        width=700,
+        [
+            Series(
+                *("", [(row["energy_mj" if powered else "cpu_ms"], row["accuracy"])]),
+                **_bubble(row["name"], row["params"], colours),
+            )
+            for row in rows
+        ],
+        width=720,
+        note=area if powered else unpowered + area,
     ).svg()
+
+
+def _footprints(reports: Reports) -> str:
+    """Draw peak memory against parameters."""
+    models, colours = {name: report["model"] for name, report in reports.items()}, _colours(reports)
+    return Chart(
+        "Memory against parameters",
+        Axis("parameters, millions", log=True),
+        Axis("peak memory, MB, one image at a time"),
+        [
+            Series(
+                *("", [(model["params"] / 1e6, reports[name]["batch"]["1"]["peak_mb"])]),
+                **_bubble(name, model["macs"], colours),
+            )
+            for name, model in models.items()
+        ],
+        width=720,
+        note="Area of a circle: multiply-accumulates for one image, "
+        f"{_between([model['macs'] for model in models.values()])}.",
+    ).svg()
+
+
+def _bubble(name: str, area: float, colours: Mapping[str, str]) -> dict[str, Any]:
+    return {"line": False, "labels": [name], "areas": [area], "colour": colours[name]}
+
+
+def _between(values: Sequence[float]) -> str:
+    return f"{count(round(min(values)))} to {count(round(max(values)))}"
 
 
 def page(raw: Mapping[str, Any], spread: dict[str, Any]) -> Iterator[str]:
@@ -147,6 +195,7 @@ def page(raw: Mapping[str, Any], spread: dict[str, Any]) -> Iterator[str]:
         "threads": "\n".join(_threads(reports)),
         "runtimes": "\n".join(_runtimes(reports)),
         "gpu": next(iter(reports.values()))["gpu"].get("error", "a GPU was found"),
+        "energy": _energy(raw["compare"]),
         "comparison": "\n".join(_comparison(raw["compare"])),
     }
     for key, value in values.items():
@@ -265,8 +314,25 @@ def _both(entry: Mapping[str, Any]) -> str:
     return f"{precise_milliseconds(entry['p50_ms'])} ({precise_milliseconds(entry['cpu_ms'])})"
 
 
+def _powered(rows: Sequence[Mapping[str, Any]]) -> bool:
+    return all("energy_mj" in row for row in rows)
+
+
+def _energy(rows: Sequence[Mapping[str, Any]]) -> str:
+    if _powered(rows):
+        return (
+            "mJ: energy of the whole machine for one image, its preparing included; its power is integrated over two "
+            "seconds\nof one image after another."
+        )
+    return (
+        "Energy: this machine has no power sensor that can be read, so the picture shows processor time instead, which "
+        "is no\nenergy. On a device with rails (a Jetson's INA3221) or RAPL the same command measures each network's "
+        "energy of one\nimage, as `energy_mj`; this page then has a column, and the picture joules."
+    )
+
+
 def _comparison(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    cells = []
+    cells, powered = [], _powered(rows)
     for row in rows:
         accuracy, top5, rate = row["accuracy"], row["top5"], row["accuracy_per_ms"]
         cells.append(
@@ -280,9 +346,11 @@ def _comparison(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                     count(row["macs"]),
                 ),
                 "–" if rate is None else f"{100 * rate:.1f}",
+                *([f"{row['energy_mj']:.1f}"] if powered else []),
             ]
         )
-    yield from _table(["model", "top-1", "top-5", "ms", "CPU ms", "MB", "MACs", "top-1 points per ms"], cells)
+    heading = ["model", "top-1", "top-5", "ms", "CPU ms", "MB", "MACs", "top-1 points per ms"]
+    yield from _table([*heading, "mJ"] if powered else heading, cells)
 
 
 if __name__ == "__main__":

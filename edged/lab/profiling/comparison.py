@@ -1,22 +1,27 @@
-"""Models in one table: accuracy on labeled photos, milliseconds, megabytes, multiply-accumulates."""
+"""Models in one table: accuracy on labeled photos, milliseconds, millijoules, megabytes, multiply-accumulates."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edged.codec import read_image
 from edged.contract.reports import ComparedModel
 from edged.errors import ConfigError, ImageError
+from edged.lab.energy import energy_of_image_mj
 from edged.lab.profiling.costs import costs
+from edged.selection.governor import total_power_mw
 from edged.vision.flatbuffer import unpack
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edged.lab.photos import LabeledPhoto
+    from edged.sensors import Sensors
     from edged.types import Vector
     from edged.vision.network import Network
 
@@ -37,6 +42,7 @@ class Candidate:
         cpu_s: One per photo: processor time of all threads.
         judged: Number of photos that show one of its classes.
         top1, top5: On how many of these the right class was the best, or among the best five.
+        energy_mj: Of the whole machine for one photo; None where no sensor tells.
     """
 
     name: str
@@ -48,12 +54,22 @@ class Candidate:
     judged: int = 0
     top1: int = 0
     top5: int = 0
+    energy_mj: float | None = None
 
 
 def compare(
-    candidates: Sequence[Candidate], photos: Sequence[LabeledPhoto], tell: Callable[[str, float], None]
+    candidates: Sequence[Candidate],
+    photos: Sequence[LabeledPhoto],
+    tell: Callable[[str, float], None],
+    sensors: Sensors | None = None,
 ) -> list[ComparedModel]:
     """Show every photo to every model, in turn, so that a busy machine slows all alike.
+
+    Args:
+        candidates: What is compared.
+        photos: What they are shown.
+        tell: Called with the stage and the share done.
+        sensors: Read for the machine's power, while each model classifies one photo for two seconds; None: not at all.
 
     Returns:
         One row per model.
@@ -63,13 +79,14 @@ def compare(
     """
     truth = [_Truth(candidate) for candidate in candidates]
     read = 0
+    last: NDArray[np.uint8] | None = None
     for place, photo in enumerate(photos):
         tell(f"photo {place + 1} of {len(photos)}", place / len(photos))
         try:
             image = read_image(photo.path)
         except ImageError:
             continue
-        read += 1
+        read, last = read + 1, image
         for candidate, classes in zip(candidates, truth, strict=True):
             prepared = candidate.network.prepare(image)
             begin = time.process_time()
@@ -78,10 +95,14 @@ def compare(
             candidate.times_ms.append(inference.invoke_ms)
             if (right := classes.of(photo)) is not None:
                 _judge(candidate, inference.scores, right)
-    if not read:
+    if last is None:
         raise ConfigError(
             f"none of the {len(photos)} images can be read, e.g. {photos[0].path}" if photos else "no image"
         )
+    if sensors is not None and total_power_mw(sensors.read()) is not None:
+        for place, candidate in enumerate(candidates):
+            tell(f"energy of {candidate.name}", place / len(candidates))
+            candidate.energy_mj = energy_of_image_mj(candidate.network, last, sensors)
     return [_row(candidate, len(photos) - read) for candidate in candidates]
 
 
@@ -124,13 +145,15 @@ def _row(candidate: Candidate, unreadable: int) -> ComparedModel:
     counted = costs(unpack(candidate.model))
     ms, images, judged = float(np.median(candidate.times_ms)), len(candidate.times_ms), candidate.judged
     accuracy = candidate.top1 / judged if judged else None
-    note = {}
+    more: dict[str, Any] = {}
+    if candidate.energy_mj is not None:
+        more["energy_mj"] = round(candidate.energy_mj, 2)
     if accuracy is None:
-        note["note"] = f"{candidate.name}: no image's label is among its classes; accuracy is left out"
+        more["note"] = f"{candidate.name}: no image's label is among its classes; accuracy is left out"
     elif judged < images:
-        note["note"] = f"{candidate.name}: {judged} of {images} images show one of its classes"
+        more["note"] = f"{candidate.name}: {judged} of {images} images show one of its classes"
     elif unreadable:
-        note["note"] = f"{unreadable} images cannot be read and do not count"
+        more["note"] = f"{unreadable} images cannot be read and do not count"
     return ComparedModel(
         name=candidate.name,
         images=images,
@@ -143,5 +166,5 @@ def _row(candidate: Candidate, unreadable: int) -> ComparedModel:
         macs=sum(cost.macs for cost in counted),
         params=sum(cost.params for cost in counted),
         accuracy_per_ms=None if accuracy is None else round(accuracy / ms, 5),
-        **note,
+        **more,
     )

@@ -10,8 +10,8 @@ import numpy as np
 
 from edged.codec import read_image
 from edged.errors import ConfigError, ImageError
+from edged.lab.energy import energy_of_image_mj
 from edged.lab.selection.measurements import Measurements
-from edged.selection.energy import EnergyMeter
 from edged.selection.features import costs_ms, extract
 from edged.selection.governor import total_power_mw
 from edged.selection.pool import common_labels
@@ -22,12 +22,10 @@ if TYPE_CHECKING:
     from edged.lab.photos import LabeledPhoto
     from edged.selection.pool import Member
     from edged.sensors import Sensors
-    from edged.vision.network import Network
 
 MIN_PHOTOS = 20
 """Fewer labeled photos tell nothing about accuracies."""
 _TIMED_PHOTOS = 40
-_POWER_S = 2.0
 _MEMORY_MAX = 4_000_000_000
 
 
@@ -111,41 +109,5 @@ def _energy(members: Sequence[Member], image: NDArray[np.uint8], sensors: Sensor
     """Return what the machine takes for one run of each network, input included; None where no sensor tells."""
     if total_power_mw(sensors.read()) is None:
         return None
-    found = []
-    for member in members:
-
-        def run(network: Network = member.network) -> None:
-            network.infer(network.prepare(image))
-
-        if (energy := energy_of_run_mj(run, sensors)) is None:
-            return None
-        found.append(energy)
-    return np.array(found)
-
-
-def energy_of_run_mj(
-    run: Callable[[], None], sensors: Sensors, clock: Callable[[], float] = time.monotonic
-) -> float | None:
-    """Repeat something for some seconds, integrate the machine's power meanwhile, and return the share of one time.
-
-    Args:
-        run: What is done.
-        sensors: Read a few times a second.
-        clock: Monotonic, seconds.
-
-    Returns:
-        Millijoules; None where power could not be read twice.
-    """
-    meter, runs = EnergyMeter(), 0
-    began = asked = clock()
-    meter.add(total_power_mw(sensors.read()), began)
-    while (now := clock()) - began < _POWER_S:
-        run()
-        runs += 1
-        if (now := clock()) - asked > _POWER_S / 20:
-            asked = now
-            meter.add(total_power_mw(sensors.read()), now)
-    if meter.seconds <= 0:
-        return None
-    # Samples and runs end at slightly different moments.
-    return meter.joules * 1000 / runs * (clock() - began) / meter.seconds
+    found = [energy_of_image_mj(member.network, image, sensors) for member in members]
+    return None if None in found else np.array(found, np.float64)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from edged.cli import main
 from edged.contract.reports import ComparedModel
@@ -17,9 +18,15 @@ from edged.lab.photos import LabeledPhoto, labeled_photos, spread
 from edged.lab.profiling import comparison
 from edged.lab.profiling.comparison import Candidate, compare
 from edged.lab.profiling.costs import costs
+from edged.sensors import Sensors
+from edged.sensors.host import HostSensors
+from edged.sensors.tegra import TegraSensors
+from edged.terminal.profile import print_comparison
 from edged.vision.flatbuffer import unpack
+from edged.vision.network import Network
 from tests.networks import SHIPPED, made
 from tests.photos import shipped_photos, write_views
+from tests.selection.rails import Rails
 
 
 def check_compared(out: str, *, shipped_at_least: float, legacy_at_least: float) -> None:
@@ -231,3 +238,26 @@ def test_every_photo_is_shown_to_all_in_turn_and_progress_is_told(
     assert order == ["x", "y"] * 4
     assert [row.name for row in rows] == ["x", "y"]
     assert told == [(f"photo {number + 1} of 4", number / 4) for number in range(4)]
+
+
+def test_energy_is_told_where_a_sensor_tells_power(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rails = Rails(tmp_path / "tx2")
+    rails.read(5000)
+    monkeypatch.setattr("edged.lab.energy._POWER_S", 0.05)
+    model = (SHIPPED / "model.tflite").read_bytes()
+
+    def row_of(sensors: Sensors) -> ComparedModel:
+        candidate = Candidate("it", model, Network(model), [])
+        (row,) = compare([candidate], [photo(photos, "a")], lambda *_: None, sensors)
+        return row
+
+    powered, plain = row_of(TegraSensors(tmp_path / "tx2")), row_of(HostSensors(tmp_path / "nothing"))
+    assert powered.energy_mj is not None
+    assert powered.energy_mj > 0
+    assert "energy_mj" not in plain.to_json()
+    print_comparison(Console(width=80), [powered])
+    assert "mJ" in capsys.readouterr().out
+    print_comparison(Console(width=80), [plain])
+    assert "energy: this machine has no power sensor that can be read" in capsys.readouterr().out

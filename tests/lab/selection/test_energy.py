@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edged.lab.energy import energy_of_run_mj
 from edged.lab.selection.evaluation import play, summary
-from edged.lab.selection.measuring import energy_of_run_mj
 from edged.selection.strategy import Single
 from edged.types import Reading
 from tests.lab.selection.synthetic import COSTS_MS, measurements
