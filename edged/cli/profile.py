@@ -141,7 +141,7 @@ def _request(wanted: str | None, args: argparse.Namespace, configuration: Settin
 
 def _compare(args: argparse.Namespace, configuration: Settings) -> int:
     from edged.lab.photos import labeled_photos, shipped_photos, spread
-    from edged.lab.profiling import compare
+    from edged.lab.profiling import compare, describe_machine
     from edged.sensors import open_sensors
     from edged.terminal.progress import progress
     from edged.terminal.text import note
@@ -157,16 +157,17 @@ def _compare(args: argparse.Namespace, configuration: Settings) -> int:
             note("edged", str(error))
     if not candidates:
         return 1
+    machine = describe_machine()
     with progress("compare", quiet=args.json) as tell, closing(open_sensors()) as sensors:
         rows = compare(candidates, photos, lambda stage, share: tell(share, text=stage), sensors)
     if args.json:
-        told = {"v": 1, "images": str(args.images or shipped_photos()), "compare": [row.to_json() for row in rows]}
-        print(json.dumps(told, ensure_ascii=False))
+        told = {"v": 1, "images": str(args.images or shipped_photos()), "machine": machine.to_json()}
+        print(json.dumps({**told, "compare": [row.to_json() for row in rows]}, ensure_ascii=False))
     else:
         from edged.terminal.profile import print_comparison
         from edged.terminal.tables import console
 
-        print_comparison(console(plain_width=_PLAIN_WIDTH), rows)
+        print_comparison(console(plain_width=_PLAIN_WIDTH), rows, machine)
     return 0 if len(candidates) == len(args.models or [None]) else 1
 
 

@@ -69,7 +69,27 @@ class ProfiledModel(ReportPart):
     images: int
 
 
-class Machine(ReportPart):
+class PerformanceState(ReportPart):
+    """What the machine was set to: who measures again must set it so. What it does not tell is absent.
+
+    Attributes:
+        l4t: Release of a Jetson's Linux, e.g. "35.4.1".
+        nvpmodel: A Jetson's power mode.
+        jetson_clocks: Whether a Jetson's clocks are locked.
+        governor: Of the cores' clocks.
+        clock_mhz: Some of "cpu", "gpu" → megahertz, when the work began.
+        clock_range_mhz: Some of "cpu", "gpu" → the limits in force.
+    """
+
+    l4t: str | None = None
+    nvpmodel: str | None = None
+    jetson_clocks: bool | None = None
+    governor: str | None = None
+    clock_mhz: dict[str, int] | None = None
+    clock_range_mhz: dict[str, tuple[int, int]] | None = None
+
+
+class Machine(PerformanceState):
     """What a reader of the numbers must know of the machine.
 
     Attributes:
@@ -80,12 +100,6 @@ class Machine(ReportPart):
         load: Mean number of runnable processes in the last minute, when the profile began.
         python: Version of the interpreter.
         edged: Version of edged.
-        l4t: Release of a Jetson's Linux, e.g. "35.4.1".
-        nvpmodel: A Jetson's power mode.
-        jetson_clocks: Whether a Jetson's clocks are locked.
-        governor: Of the cores' clocks.
-        clock_mhz: Some of "cpu", "gpu" → megahertz, when the profile began.
-        clock_range_mhz: Some of "cpu", "gpu" → the limits in force.
     """
 
     processor: str
@@ -95,12 +109,6 @@ class Machine(ReportPart):
     load: float
     python: str
     edged: str
-    l4t: str | None = None
-    nvpmodel: str | None = None
-    jetson_clocks: bool | None = None
-    governor: str | None = None
-    clock_mhz: dict[str, int] | None = None
-    clock_range_mhz: dict[str, tuple[int, int]] | None = None
 
 
 class OperatorCost(ReportPart):
@@ -728,6 +736,7 @@ class TrainingReport(ReportPart):
         model: Id of the new bundle; absent where it was refused.
         seconds: Stage → what it took; "total" too.
         peak_memory_mb: Most memory that the training process held, 10^6 bytes; None where the kernel does not tell.
+        performance: What the machine was set to when the training began; absent where it tells nothing of it.
     """
 
     run: str | None = None
@@ -754,6 +763,7 @@ class TrainingReport(ReportPart):
     model: str | None = None
     seconds: dict[str, float] = {}
     peak_memory_mb: float | None = None
+    performance: PerformanceState | None = None
 
 
 class Bottlenecks(ReportPart):

@@ -186,7 +186,7 @@ class Announcements:
 
 def _performance() -> PerformanceInfo | None:
     """What the machine is set to; None where it tells nothing of it."""
-    told = {name: value for name, value in asdict(performance.read_performance()).items() if value not in (None, {})}
+    told = performance.told()
     return PerformanceInfo(**told) if told else None
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edged.contract.reports import BackboneChoice, SkippedImage, TrainingReport
+from edged.contract.reports import BackboneChoice, PerformanceState, ReportPart, SkippedImage, TrainingReport
 from edged.images import open_images
 from edged.learning import judging, report
 from edged.learning.acceptance import Candidate, CrossValidation, cross_validate, judge
@@ -31,6 +31,7 @@ from edged.learning.softmax_regression import EpochReport, Fitted
 from edged.learning.stages import Stages, Tell
 from edged.learning.step import Step, step_from
 from edged.learning.tensorboard import Curves
+from edged.sensors import performance
 from edged.store import Bundle, Store, read_bundle
 from edged.vision.graph import read_graph
 
@@ -73,6 +74,7 @@ class _Training:
         self._workers = request.workers or os.cpu_count() or 1
         self._skipped: list[SkippedImage] = []
         self._choice: BackboneChoice | None = None
+        self._set_to = performance.told()
         self._curves = Curves(request.state_dir / "runs" / request.run)
 
     def run(self) -> Outcome:
@@ -371,7 +373,10 @@ class _Training:
             spot_checks=checked,
         )
         matrix = report.confusion(judged, selection.labels)
-        return told if matrix is None else told.model_copy(update={"confusion": matrix})
+        more: dict[str, ReportPart] = {} if matrix is None else {"confusion": matrix}
+        if self._set_to:
+            more["performance"] = PerformanceState(**self._set_to)
+        return told.model_copy(update=more)
 
     def _costs(self, told: TrainingReport) -> TrainingReport:
         """Return the report with the time and memory that the training has taken by now."""

@@ -10,6 +10,7 @@ A reading is `edged.types.Reading`; `edged.daemon.telemetry` publishes it, as `e
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from edged.types import Reading
 
 __all__ = ["Sensors", "open_sensors", "performance"]
+
+_logger = logging.getLogger(__name__)
 
 
 class Sensors(Protocol):
@@ -45,13 +48,16 @@ def open_sensors(root: Path = Path("/")) -> Sensors:
         Open sensors. This takes some seconds at most, also where the jtop service hangs.
     """
     from edged.sensors.host import HostSensors
-    from edged.sensors.jetson import find_jtop
+    from edged.sensors.jetson import JtopSensors, find_jtop
     from edged.sensors.tegra import TegraSensors, is_tegra
 
     jtop = find_jtop(root)
-    if jtop is not None and jtop.connect():
+    if isinstance(jtop, JtopSensors) and jtop.connect():
         return jtop
     sensors = TegraSensors(root) if is_tegra(root) else HostSensors(root)
-    if jtop is not None:
+    if isinstance(jtop, JtopSensors):
         sensors.problem = jtop.problem
+    elif jtop is not None:
+        sensors.problem = jtop
+        _logger.info("%s", jtop)
     return sensors

@@ -22,6 +22,11 @@ from edged.types import Reading
 _logger = logging.getLogger(__name__)
 
 _SOCKET = "run/jtop.sock"
+_SERVICE_PACKAGES = (
+    "usr/local/lib/python3*/dist-packages/jetson_stats-*",
+    "usr/lib/python3/dist-packages/jetson_stats-*",
+)
+"""Where `sudo pip3 install jetson-stats` puts what the service runs; the folder's name has its version."""
 _CONNECT_S = 5.0
 _STALE_S = 15.0
 """The service sends every second; silence for this long means that it has died or hangs."""
@@ -118,13 +123,31 @@ def explain(error: Exception) -> str:
     if (versions := _MISMATCH.match(text)) is None:
         return text
     told = f"its service is version {versions['service']} and the library {versions['client']}"
-    if (minor := re.match(r"\d+\.\d+", versions["service"])) is None:
-        return told
-    return f"{told}; pip install 'jetson-stats=={minor[0]}.*'"
+    pin = _pin(versions["service"])
+    return told if pin is None else f"{told}; pip install '{pin}'"
 
 
-def find_jtop(root: Path = Path("/")) -> JtopSensors | None:
-    """Return sensors to connect, or None where there is no jtop service, or no library for it."""
+def _pin(version: str) -> str | None:
+    """Return what pip is asked for so that the library fits a service; None where its version says nothing."""
+    minor = re.match(r"\d+\.\d+", version)
+    return None if minor is None else f"jetson-stats=={minor[0]}.*"
+
+
+def library_of_service(root: Path = Path("/")) -> str:
+    """Return what pip is to install, so that the library's minor version is that of the service.
+
+    The service runs in the system's own Python, whose folders of packages anybody may list. Where it is not found, that
+    is the extra, which takes the newest library.
+    """
+    for pattern in _SERVICE_PACKAGES:
+        for folder in sorted(root.glob(pattern)):
+            if (pin := _pin(folder.name.split("-")[1])) is not None:
+                return pin
+    return "edged[jetson]"
+
+
+def find_jtop(root: Path = Path("/")) -> JtopSensors | str | None:
+    """Return sensors to connect; or, in one line, why a service that is there cannot be used; None: there is none."""
     path = root / _SOCKET
     if not path.exists():
         return None
@@ -133,16 +156,13 @@ def find_jtop(root: Path = Path("/")) -> JtopSensors | None:
             probe.settimeout(1.0)
             probe.connect(str(path))
     except PermissionError:
-        _logger.info("%s: not allowed; add this user to the group jtop", path)
-        return None
+        return f"{path}: not allowed; add this user to the group jtop"
     except OSError as error:
-        _logger.info("%s: the jtop service does not answer (%s)", path, error)
-        return None
+        return f"{path}: the jtop service does not answer ({error.strerror or error})"
     try:
         library = importlib.import_module("jtop")
     except ImportError:
-        _logger.info("the jtop service runs, but this Python lacks its library: pip install 'edged[jetson]'")
-        return None
+        return f"the jtop service runs, but this Python lacks its library: pip install '{library_of_service(root)}'"
     return JtopSensors(root, library.jtop)
 
 

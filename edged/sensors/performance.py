@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from edged.sensors import sysfs, tegra
 from edged.types import Performance
@@ -35,6 +37,11 @@ def read_performance(root: Path = Path("/")) -> Performance:
         clock_mhz={name: mhz for name, mhz in clock.items() if mhz is not None},
         clock_range_mhz={name: limits for name, limits in ranges.items() if limits is not None},
     )
+
+
+def told() -> dict[str, Any]:
+    """Return what this machine tells of itself, by the names of `Performance`; what it does not tell is left out."""
+    return {name: value for name, value in asdict(read_performance()).items() if value not in (None, {})}
 
 
 def _l4t(root: Path) -> str | None:

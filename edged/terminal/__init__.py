@@ -7,9 +7,20 @@
 * `progress`: the one progress bar; lines where there is no terminal
 * `text`: text from the wire made harmless, numbers made short, lines and JSON lines; imports no library
 * `tables`: consoles and tables, with rich
-* `training`, `profile`: their reports as tables
+* `training`, `profile`: their reports as tables; `performance`: what the machine was set to meanwhile
 
 What a single command does is in `edged.cli` (edged) and `edged.ctl` (edgectl).
 """
 
-__all__ = ["completion", "options", "profile", "program", "progress", "registry", "tables", "text", "training"]
+__all__ = [
+    "completion",
+    "options",
+    "performance",
+    "profile",
+    "program",
+    "progress",
+    "registry",
+    "tables",
+    "text",
+    "training",
+]

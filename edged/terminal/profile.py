@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edged.contract.reports import NotMeasured
+from edged.terminal.performance import set_to
 from edged.terminal.text import count, precise_milliseconds, shape, short_name, short_op
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def print_profile(console: Console, report: ProfileReport, *, top: int = 20) -> 
         console.print(part)
 
 
-def print_comparison(console: Console, rows: Sequence[ComparedModel]) -> None:
+def print_comparison(console: Console, rows: Sequence[ComparedModel], machine: Machine) -> None:
     """Print one row per model; the best of each column is bold."""
     judged = any(row.accuracy is not None for row in rows)
     powered = any(row.energy_mj is not None for row in rows)
@@ -74,6 +75,7 @@ def print_comparison(console: Console, rows: Sequence[ComparedModel]) -> None:
             cell(row.accuracy_per_ms, best_rate, f"{100 * (row.accuracy_per_ms or 0):.1f}"),
         )
     console.print(table)
+    console.print(_on(machine))
     if not powered:
         console.print(Text("energy: this machine has no power sensor that can be read", style="dim"))
     for note in dict.fromkeys(row.note for row in rows if row.note):
@@ -90,14 +92,13 @@ def explained_text(whole: LayersSum) -> str:
     return f"{whole.explained:.1%} explained, {low:.1%} to {high:.1%} in single rounds"
 
 
-def _set_to(machine: Machine) -> str:
-    """Say what the machine was set to, as far as it tells."""
-    parts = [f"nvpmodel {machine.nvpmodel}"] if machine.nvpmodel is not None else []
-    if machine.jetson_clocks is not None:
-        parts.append("clocks locked" if machine.jetson_clocks else "clocks not locked")
-    parts += [f"governor {machine.governor}"] if machine.governor is not None else []
-    parts += [f"{name} at {mhz} MHz" for name, mhz in (machine.clock_mhz or {}).items()]
-    return "".join(f", {part}" for part in parts)
+def _on(machine: Machine) -> Text:
+    """Say what it was measured on, and what that was set to, as far as it tells."""
+    state = set_to(machine)
+    return Text(
+        f"on {machine.processor}, {machine.threads} threads, load {machine.load}" + (f", {state}" if state else ""),
+        style="dim",
+    )
 
 
 def _parts(report: ProfileReport, top: int, width: int) -> Iterator[RenderableType]:
@@ -108,7 +109,7 @@ def _parts(report: ProfileReport, top: int, width: int) -> Iterator[RenderableTy
         f"  {columns}×{height} {model.dtype}, {model.operators} layers, {count(model.params)} parameters, "
         f"{count(model.macs)} MACs, {model.mb:.1f} MB",
     )
-    yield Text(f"on {machine.processor}, {machine.threads} threads, load {machine.load}{_set_to(machine)}", style="dim")
+    yield _on(machine)
     if report.layers and report.layers_sum is not None:
         yield from _layers(report.layers, report.layers_sum, top, width)
     if report.end_to_end is not None:

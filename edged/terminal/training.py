@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edged.contract.reports import Decision, ReliabilityBin, ScoreQuality
 from edged.plural import counted
+from edged.terminal.performance import set_to
 
 if TYPE_CHECKING:  # rich is imported when there is something to show
     from rich.console import RenderableType
@@ -234,15 +235,23 @@ def _lines(report: TrainingReport) -> list[RenderableType]:
         if decision.verdict == "undecided" and not decision.promote:
             lines.append("--accept promotes it all the same")
         lines += [f"renamed: {label} is now {name}" for label, name in decision.renamed.items()]
-    if report.seconds:
-        lines.append("seconds: " + ", ".join(f"{stage} {value:.2f}" for stage, value in report.seconds.items()))
-    if report.peak_memory_mb is not None:
-        lines.append(f"peak memory: {report.peak_memory_mb:.0f} MB")
+    lines += _costs(report)
     lines += [f"left out: {label}: {reason}" for label, reason in report.left_out.items()]
     lines += [f"skipped: {one.file}: {one.reason}" for one in report.skipped[:10]]
     if len(report.skipped) > 10:
         lines.append(f"skipped: and {len(report.skipped) - 10} more")
     return [_plain(line) for line in lines]
+
+
+def _costs(report: TrainingReport) -> list[str]:
+    lines = []
+    if report.seconds:
+        lines.append("seconds: " + ", ".join(f"{stage} {value:.2f}" for stage, value in report.seconds.items()))
+    if report.peak_memory_mb is not None:
+        lines.append(f"peak memory: {report.peak_memory_mb:.0f} MB")
+    if report.performance is not None and (state := set_to(report.performance)):
+        lines.append(f"machine: {state}")
+    return lines
 
 
 def _verdict(decision: Decision) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import socket
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ from typing import Any
 import pytest
 
 from edged.cli import main
+from edged.sensors import open_sensors
 from tests.mosquitto import Mosquitto, free_port
 
+TREES = Path(__file__).parents[1] / "sensors"
 PHOTOS = Path(__file__).parents[2] / "edged" / "demo" / "photos"
 
 
@@ -74,6 +78,38 @@ def test_what_is_broken_says_what_to_do(doctor: Any, tmp_path: Path, monkeypatch
     assert "no model 'nope'" in findings["model"]["text"]
     assert "cameras.a.source" in findings["camera a"]["advice"]
     assert "Connection refused" in findings["broker"]["text"]
+
+
+def test_the_library_that_fits_jtop_s_service_is_named(
+    doctor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Jetson whose service is version 4.2.7: its library is not there, then it is a newer one."""
+    root = Path(shutil.copytree(TREES / "orin_root", tmp_path / "orin"))
+    (root / "usr/local/lib/python3.8/dist-packages/jetson_stats-4.2.7.dist-info").mkdir(parents=True)
+    (root / "run").mkdir()
+    monkeypatch.setattr("edged.sensors.open_sensors", lambda: open_sensors(root))
+    monkeypatch.setitem(sys.modules, "jtop", None)
+    with socket.socket(socket.AF_UNIX) as service:
+        service.bind(str(root / "run/jtop.sock"))
+        service.listen()
+        _, findings = doctor(f"mqtt://127.0.0.1:{free_port()}", {"main": f"dir://{PHOTOS}"})
+        assert findings["sensors"] == {
+            "part": "sensors",
+            "status": "warning",
+            "text": "tegra: 2 power rails, 1 temperatures, 1 loads, 1 clocks",
+            "advice": "the jtop service runs, but this Python lacks its library: pip install 'jetson-stats==4.2.*'",
+        }
+
+        class Newer:
+            def attach(self, _: object) -> None:
+                pass
+
+            def start(self) -> None:
+                raise RuntimeError("Mismatch version jtop service: [4.2.7] and client: [7.2.2]. Please run: …")
+
+        monkeypatch.setitem(sys.modules, "jtop", types.SimpleNamespace(jtop=Newer))
+        _, findings = doctor(f"mqtt://127.0.0.1:{free_port()}", {"main": f"dir://{PHOTOS}"})
+        assert findings["sensors"]["advice"].endswith("pip install 'jetson-stats==4.2.*'")
 
 
 def test_where_proc_is_not_mounted_what_is_missing_is_named(tmp_path: Path) -> None:

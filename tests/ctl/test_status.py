@@ -24,7 +24,7 @@ def test_table_tells_state_model_cameras_speed_and_heat(broker_port: int, edgect
                 "cameras": {"door": CameraInfo(source="rtsp://x", state="degraded", error="x: \x1b[31mrefused [b]it")},
                 "degraded": ["camera door: x: refused", "storage: /s takes no more"],
                 "sensors_error": "jtop cannot be used",
-                "performance": PerformanceInfo(nvpmodel="MAXP_CORE_ARM"),
+                "performance": PerformanceInfo(nvpmodel="MAXP_CORE_ARM", jetson_clocks=True),
             }
         )
         device.describe()
@@ -37,6 +37,7 @@ def test_table_tells_state_model_cameras_speed_and_heat(broker_port: int, edgect
     assert "tx2-01, storage: /s takes no more" in done.stdout.splitlines()
     assert "tx2-01, sensors: jtop cannot be used" in done.stdout.splitlines()
     assert "MAXP_CORE_ARM" in done.stdout
+    assert "clocks locked" in done.stdout
     assert done.stdout.count("refused") == 1, "told once"
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80

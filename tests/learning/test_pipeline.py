@@ -21,6 +21,7 @@ from edged.learning.dataset import KeptBottlenecks
 from edged.learning.export import export
 from edged.learning.pipeline import train
 from edged.learning.softmax_regression import Fitted, fit
+from edged.sensors import performance
 from edged.store import Store, read_bundle
 from edged.vision.graph import Graph
 from edged.vision.network import Network
@@ -41,7 +42,11 @@ def quiet(_: Progress) -> None:
     pass
 
 
-def test_a_training_ends_with_a_bundle_that_is_what_the_report_says(request_: TrainingRequest) -> None:
+def test_a_training_ends_with_a_bundle_that_is_what_the_report_says(
+    request_: TrainingRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jetson = Path(__file__).parents[1] / "sensors" / "tx2_root"
+    monkeypatch.setattr(performance.read_performance, "__defaults__", (jetson,))
     told: list[Progress] = []
     outcome = train(request_, told.append)
     report = outcome.report.to_json()
@@ -58,6 +63,8 @@ def test_a_training_ends_with_a_bundle_that_is_what_the_report_says(request_: Tr
     assert list(map(sum, report["confusion"]["counts"])) == [one["images"] for one in report["classes"].values()]
     assert report["training"]["history"]["epoch"][-1] == report["training"]["epochs"]
     assert report["decision"]["against"] == read_bundle(SHIPPED).id
+    assert report["performance"]["nvpmodel"] == "MAXP_CORE_ARM"
+    assert report["performance"]["clock_mhz"] == {"cpu": 2035, "gpu": 1135}
     assert report["calibration"]["images"] == 60
     assert sum(one["images"] for one in report["calibration"]["bins"]) == 60
 

@@ -146,7 +146,9 @@ def test_a_dead_socket_is_no_service(tmp_path):
     (tmp_path / "run").mkdir()
     with socket.socket(socket.AF_UNIX) as service:
         service.bind(str(tmp_path / "run/jtop.sock"))
-    assert find_jtop(tmp_path) is None
+    told = find_jtop(tmp_path)
+    assert isinstance(told, str)
+    assert told.endswith("run/jtop.sock: the jtop service does not answer (Connection refused)")
 
 
 @pytest.fixture
@@ -161,8 +163,19 @@ def service(tmp_path):
 def test_a_service_without_its_library_says_what_to_install(service, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "jtop", None)
     with caplog.at_level("INFO"):
-        assert find_jtop(service) is None
-    assert "edged[jetson]" in caplog.text
+        sensors = open_sensors(service)
+    assert (sensors.name, sensors.problem) == (
+        "host",
+        "the jtop service runs, but this Python lacks its library: pip install 'edged[jetson]'",
+    )
+    assert [record.getMessage() for record in caplog.records] == [sensors.problem]
+
+
+@pytest.mark.parametrize("folder", ["usr/local/lib/python3.6/dist-packages", "usr/lib/python3/dist-packages"])
+def test_a_service_whose_version_stands_on_disk_gets_the_library_that_fits_at_once(service, monkeypatch, folder):
+    (service / folder / "jetson_stats-4.2.7.dist-info").mkdir(parents=True)
+    monkeypatch.setitem(sys.modules, "jtop", None)
+    assert (open_sensors(service).problem or "").endswith("pip install 'jetson-stats==4.2.*'")
 
 
 def test_jtop_comes_first(service, monkeypatch):

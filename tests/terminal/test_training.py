@@ -43,6 +43,7 @@ REPORT = {
     "learning_curve": {"points": [{"images": 645, "accuracy": 0.867}], "gain_per_100": 0.0003},
     "seconds": {"scan": 0.1, "total": 2.5},
     "peak_memory_mb": 167.6,
+    "performance": {"nvpmodel": "MAXN", "jetson_clocks": False, "clock_mhz": {"cpu": 2035}},
     "left_out": {"rare": "2 images"},
     "skipped": [{"file": f"images/{n}.jpg", "reason": "cut off"} for n in range(12)],
 }
@@ -74,6 +75,7 @@ def test_everything_a_person_asks_for_is_there() -> None:
                  "less than 0.1 points of accuracy", "accepted", "c3c3c3c3", "IMG_7.jpg", "97%",
                  "14 labels look wrong: `edgectl images doubtful` shows them",
                  "compared with 300 images and ranked among 3670",
+                 "machine: nvpmodel MAXN, clocks not locked, cpu at 2035 MHz",
                  "total 2.50", "168 MB", "rare", "images/9.jpg", "2 more"):  # fmt: skip
         assert part in text
     assert "0.0003" not in text, "an estimate is not that precise"

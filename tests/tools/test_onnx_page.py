@@ -23,7 +23,7 @@ def test_what_was_not_measured_is_called_so() -> None:
 
     times = {
         "online_ms": {"1": 2.5}, "batch_images_per_s": {}, "retrain_cold_s": 9.0, "onnxruntime": "1.23.2",
-        "machine": {"processor": "a board"},
+        "machine": {"processor": "a board", "nvpmodel": "MAXN", "jetson_clocks": True},
     }  # fmt: skip
     lines = onnx.page({"agreement": {}, "providers": {"cuda": {"mobilenet_v2": times}}}).splitlines()
     rows = {cells[1].strip(): [cell.strip() for cell in cells[2:-1]] for cells in (line.split("|") for line in lines)
@@ -32,4 +32,4 @@ def test_what_was_not_measured_is_called_so() -> None:
     assert rows["online, 1 photos"] == [nothing, "2.5 ms", nothing, nothing]
     assert rows["retrain, cold, all flower photos"] == [nothing, "9 s", nothing, nothing]
     assert rows["batches of 200"] == [nothing] * 4
-    assert "* cuda: a board, onnxruntime 1.23.2" in lines
+    assert "* cuda: a board, onnxruntime 1.23.2. The machine was set to: nvpmodel MAXN, clocks locked." in lines

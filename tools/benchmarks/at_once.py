@@ -32,6 +32,7 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from benchmarks import set_to
 from benchmarks.kinds import KINDS
 from benchmarks.live import Broker
 from benchmarks.targets import handwriting, imagenet
@@ -230,7 +231,7 @@ def measure(data: Path, *, runs: int, only: str = "", tree: Path | None = None) 
         only: Begin of the names of the albums to measure; empty: all.
         tree: Source tree whose daemon is measured; None: the installed one.
     """
-    measured = []
+    measured, state = [], set_to.told()
     with tempfile.TemporaryDirectory() as name:
         broker = Broker(Path(name))
         try:
@@ -241,7 +242,7 @@ def measure(data: Path, *, runs: int, only: str = "", tree: Path | None = None) 
                     measured.append(_measure(album, folder, broker.port, runs, tree))
         finally:
             broker.close()
-    return {"cores": os.cpu_count(), "fps": FPS, "asked_s": ASKED_S, "albums": measured}
+    return {"cores": os.cpu_count(), **state, "fps": FPS, "asked_s": ASKED_S, "albums": measured}
 
 
 def _measure(album: Album, folder: Path, port: int, runs: int, tree: Path | None) -> dict[str, Any]:
@@ -295,6 +296,6 @@ def table(numbers: dict[str, Any]) -> str:
     told = (
         f"Medians, in brackets the quickest and the slowest run. There were {numbers['cores']} cores, on which "
         f"{min(loads):.0f} to {max(loads):.0f} processes were ready to run before each command; the daemon classified "
-        f"{numbers['fps']} frames a second meanwhile."
+        f"{numbers['fps']} frames a second meanwhile.{set_to.sentence(numbers)}"
     )
     return "\n".join([*lines, "", told])

@@ -24,6 +24,8 @@ from typing import Any
 
 import psutil
 
+from benchmarks import set_to
+
 BARE_LOOP = """
 import sys, time
 import numpy as np
@@ -199,7 +201,7 @@ def measure(clip: Path, images: Path, *, rounds: int = 3, seconds: float = 6) ->
     """
     if shutil.which("mosquitto_sub") is None:
         raise SystemExit("tools/bench live needs mosquitto_sub (apt install mosquitto-clients)")
-    bare, full, load = [], [], os.getloadavg()[1]
+    bare, full, load, state = [], [], os.getloadavg()[1], set_to.told()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         broker = Broker(folder)
@@ -216,6 +218,7 @@ def measure(clip: Path, images: Path, *, rounds: int = 3, seconds: float = 6) ->
     return {
         "cores": os.cpu_count(),
         "load": load,
+        **state,
         "rounds": rounds,
         "bare_per_s": statistics.median(bare),
         "results_per_s": statistics.median(one["results_per_s"] for one in full),
@@ -260,5 +263,5 @@ def table(numbers: dict[str, Any]) -> str:
     rows.append(("the network alone, one thread", f"{1000 / numbers['bare_per_s']:.1f} ms{other}", ""))
     lines = [f"| {what} | {measured} | {asked} |" for what, measured, asked in rows]
     load = "" if numbers["load"] is None else f", on which {numbers['load']:.1f} other processes were ready to run"
-    told = f"Medians of {numbers['rounds']} rounds on {numbers['cores']} cores{load}."
+    told = f"Medians of {numbers['rounds']} rounds on {numbers['cores']} cores{load}.{set_to.sentence(numbers)}"
     return "\n".join(["| | measured | asked |", "|---|---|---|", *lines, "", told])

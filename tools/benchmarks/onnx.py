@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks import set_to
 from edged.codec import read_image
 from edged.lab.profiling.profiler import describe_machine
 from edged.resources import shipped
@@ -122,6 +123,7 @@ def agreement(file: Path, paths: list[Path]) -> dict[str, Any]:
         "bottleneck_most_steps": int(away.max()),
         "runtimes": {"onnxruntime": onnx_runtime.load().__version__, "litert": _version("ai-edge-litert")},
         "processor": describe_machine().processor,
+        **set_to.told(),
         **{key: round(float(np.median(values)), 3) for key, values in times.items()},
     }
 
@@ -210,7 +212,8 @@ def page(numbers: dict[str, Any]) -> str:
     if numbers["agreement"]:
         last = list(numbers["agreement"].values())[-1]
         versions = ", ".join(f"{name} {version}" for name, version in last["runtimes"].items())
-        lines += ["", f'{last["processor"]}; {versions}. "Furthest": steps of 8 bits between the two bottlenecks.']
+        told = f'{last["processor"]}; {versions}. "Furthest": steps of 8 bits between the two bottlenecks.'
+        lines += ["", told + set_to.sentence(last)]
     lines += ["", "## By provider", ""]
     lines += _provider_table(numbers["providers"])
     return "\n".join(lines) + "\n"
@@ -243,7 +246,8 @@ def _provider_table(providers: dict[str, Any]) -> list[str]:
     for size in BATCHES:
         row(f"batches of {size}", "batch_images_per_s", str(size), unit="photos/s")
     machines = {
-        f"{provider}: {found['machine']['processor']}, onnxruntime {found['onnxruntime']}"
+        f"{provider}: {found['machine']['processor']}, onnxruntime {found['onnxruntime']}."
+        + set_to.sentence({"performance": found["machine"]})
         for provider, by_name in providers.items()
         for found in by_name.values()
     }

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import keras_recipes
+from benchmarks import keras_recipes, set_to
 from edged.lab.finetune.weights import find_weights
 
 BARE = """
@@ -99,6 +99,7 @@ def measure(
     numbers: dict[str, Any] = {
         "cores": os.cpu_count(),
         "load": os.getloadavg()[1],
+        **set_to.told(),
         "images": len(list(images.glob("*/*.jpg"))),
         "backbones": {},
     }
@@ -169,6 +170,8 @@ def table(numbers: dict[str, Any]) -> str:
             )
     if "keras" in numbers:
         lines += ["", *keras_table(numbers)]
+    if state := set_to.sentence(numbers):
+        lines += ["", state.strip()]
     return "\n".join(lines)
 
 

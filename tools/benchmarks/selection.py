@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import premodel_evidence, selection_shift
+from benchmarks import premodel_evidence, selection_shift, set_to
 from benchmarks.set_aside import side_of_file
 from edged.codec import read_image
 from edged.lab.photos import labeled_photos_of_pool
@@ -93,6 +93,7 @@ def run(data: Path, kept: Path | None) -> dict[str, Any]:
     return {
         "command": COMMAND,
         "machine": machine(),
+        **set_to.told(),
         "sides": {"develop": len(develop), "report": len(report)},
         "network_ms": dict(zip(measured.networks, measured.network_ms.round(3).tolist(), strict=True)),
         "fitted": fitted_cascades(measured, fitted.strategies),
@@ -254,7 +255,7 @@ def table(result: dict[str, Any]) -> str:
             else ""
         )
         lines.append(f"{row['name']:24} {row['top1']:7.2%} {row['mean_ms']:8.2f} ms{more}")
-    return "\n".join([*lines, result["report"]["verdict"]])
+    return "\n".join([*lines, result["report"]["verdict"] + set_to.sentence(result)])
 
 
 def _tell(stage: str, share: float) -> None:

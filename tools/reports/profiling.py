@@ -23,9 +23,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.layers import caches_table, table
-from edged.contract.reports import ProfileReport
+from edged.contract.reports import PerformanceState, ProfileReport
 from edged.lab.chart import COLOURS, Axis, Chart, Series
 from edged.lab.profiling.layers import draw_layers
+from edged.terminal.performance import set_to
 from edged.terminal.text import count, precise_milliseconds, shape, short_name
 
 HERE = Path(__file__).resolve().parent
@@ -172,11 +173,12 @@ def page(raw: Mapping[str, Any], spread: dict[str, Any]) -> Iterator[str]:
     """Yield the page's lines, of what was measured and of layers that were timed again and again."""
     reports: Reports = raw["reports"]
     machine = next(iter(reports.values()))["machine"]
+    state = set_to(PerformanceState.model_validate(machine))
     loads = sorted(report["machine"]["load"] for report in reports.values())
     template = (HERE / "profiling.template.md").read_text(encoding="utf-8")
     values = {
         "machine": f"{machine['processor']}, {machine['architecture']}, {machine['threads']} virtual processors, "
-        f"{machine['memory_mb'] / 1000:.0f} GB",
+        f"{machine['memory_mb'] / 1000:.0f} GB" + (f", {state}" if state else ""),
         "loads": f"{loads[0]:.1f} to {loads[-1]:.1f}",
         "python": machine["python"],
         "seconds": f"{raw['seconds']:g}",

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import taught
 
-from benchmarks import at_once, faults, fuzz, gate, together
+from benchmarks import at_once, faults, fuzz, gate, set_to, together
 from benchmarks.keras_recipes import LONG, Share
 from benchmarks.live import table
 from benchmarks.retrain import keras_table
@@ -113,7 +113,7 @@ def retrain(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         f"In brackets: seconds of processor time, of all threads. There were {cores} cores, on which up to "
         f"{load:.1f} other processes were ready to run when a row began{slow}."
     )
-    yield f"Peak memory of the trainer: {peak:.0f} MB."
+    yield f"Peak memory of the trainer: {peak:.0f} MB.{set_to.sentence(runs[0])}"
 
 
 def keras(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:

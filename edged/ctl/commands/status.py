@@ -188,4 +188,6 @@ def _heat(device: Device) -> Text:
         lines.append(text(device.info.sensors, "dim"))
         if device.info.performance is not None and device.info.performance.nvpmodel is not None:
             lines.append(text(device.info.performance.nvpmodel, "dim"))
+        if device.info.performance is not None and device.info.performance.jetson_clocks:
+            lines.append(text("clocks locked", "dim"))
     return _lines(lines or [text(UNKNOWN)])

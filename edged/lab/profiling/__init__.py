@@ -16,11 +16,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edged.lab.profiling.comparison import Candidate, compare
     from edged.lab.profiling.layers import draw_layers
-    from edged.lab.profiling.profiler import profile
+    from edged.lab.profiling.profiler import describe_machine, profile
 
-__all__ = ["Candidate", "compare", "draw_layers", "profile"]
+__all__ = ["Candidate", "compare", "describe_machine", "draw_layers", "profile"]
 
-_MODULES = {"Candidate": "comparison", "compare": "comparison", "draw_layers": "layers", "profile": "profiler"}
+_MODULES = {
+    "Candidate": "comparison",
+    "compare": "comparison",
+    "describe_machine": "profiler",
+    "draw_layers": "layers",
+    "profile": "profiler",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ from edged.lab.profiling.endtoend import profile_end_to_end
 from edged.lab.profiling.layers import profile_layers
 from edged.lab.profiling.worker import run_task
 from edged.memory import available_bytes
-from edged.sensors.performance import read_performance
+from edged.sensors import performance
 from edged.vision.flatbuffer import unpack
 from edged.vision.graph import Graph
 from edged.vision.network import Network
@@ -242,7 +241,6 @@ def thread_counts(available: int) -> list[int]:
 
 def describe_machine() -> Machine:
     """Return what a reader of the numbers must know of the machine."""
-    performance = {name: value for name, value in asdict(read_performance()).items() if value not in (None, {})}
     return Machine(
         processor=_processor(),
         architecture=platform.machine(),
@@ -251,7 +249,7 @@ def describe_machine() -> Machine:
         load=round(os.getloadavg()[0], 2),
         python=platform.python_version(),
         edged=__version__,
-        **performance,
+        **performance.told(),
     )
 
 

@@ -18,7 +18,8 @@ from edged.lab.photos import LabeledPhoto, labeled_photos, spread
 from edged.lab.profiling import comparison
 from edged.lab.profiling.comparison import Candidate, compare
 from edged.lab.profiling.costs import costs
-from edged.sensors import Sensors
+from edged.lab.profiling.profiler import describe_machine
+from edged.sensors import Sensors, performance
 from edged.sensors.host import HostSensors
 from edged.sensors.tegra import TegraSensors
 from edged.terminal.profile import print_comparison
@@ -257,7 +258,23 @@ def test_energy_is_told_where_a_sensor_tells_power(
     assert powered.energy_mj is not None
     assert powered.energy_mj > 0
     assert "energy_mj" not in plain.to_json()
-    print_comparison(Console(width=80), [powered])
+    print_comparison(Console(width=80), [powered], describe_machine())
     assert "mJ" in capsys.readouterr().out
-    print_comparison(Console(width=80), [plain])
+    print_comparison(Console(width=80), [plain], describe_machine())
     assert "energy: this machine has no power sensor that can be read" in capsys.readouterr().out
+
+
+def test_every_profile_names_what_the_machine_was_set_to(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jetson = Path(__file__).parents[2] / "sensors" / "orin_nano_root"
+    monkeypatch.setattr(performance.read_performance, "__defaults__", (jetson,))
+    profiled = ["profile", "--images", str(photos)]
+    for command in (["--only", "online", "--online", "1"], ["--compare", "mobilenet_v2"]):
+        assert main([*profiled, *command, "--json"]) == 0
+        machine = json.loads(capsys.readouterr().out)["machine"]
+        assert (machine["nvpmodel"], machine["jetson_clocks"], machine["governor"]) == ("MAXN_SUPER", True, "schedutil")
+        assert (machine["clock_mhz"], machine["clock_range_mhz"]["gpu"]) == ({"cpu": 1728, "gpu": 1020}, [1020, 1020])
+        assert main([*profiled, *command]) == 0
+        printed = " ".join(capsys.readouterr().out.split())
+        assert "L4T 36.4.7, nvpmodel MAXN_SUPER, clocks locked, governor schedutil, cpu at 1728 MHz, gpu" in printed
