@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 from edged import errors, process
 from edged.errors import ChildError, ChildTimeoutError, EdgedError
+from edged.jobs.standstill import Standstill
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -50,6 +51,9 @@ _LEAVE_S = 0.5
 _END_S = 30.0
 """How long one whose output has ended may take to end, too: one that was killed has closed its files before, and on a
 busy machine the others go first."""
+STANDSTILL_S = 60.0
+"""How long one may do nothing at all. Where memory runs out at the wrong moment, Python itself waits for ever for a
+thread that it could not begin (`threading.Thread.start`)."""
 _LISTEN_S = 0.1
 """How often a wait looks whether it was cancelled."""
 _READ_BYTES = 65536
@@ -166,8 +170,9 @@ class ChildProcess(Generic[Request, Progress, Outcome]):
         Raises:
             EdgedError: What the child's work raised.
             ChildTimeoutError: No outcome in time.
-            ChildError: The process ended without an outcome; says how.
+            ChildError: The process ended without an outcome, or stands still; says how.
         """
+        standstill = Standstill(self.pid, STANDSTILL_S)
         while True:
             message = self._receive(_LISTEN_S)
             if cancelled is not None and cancelled.is_set():
@@ -184,6 +189,8 @@ class ChildProcess(Generic[Request, Progress, Outcome]):
                 tell(_from_json(self._child.progress, value))
             if self._deadline is not None and time.monotonic() > self._deadline:
                 raise ChildTimeoutError(f"no result after {self._timeout_s:g} s; given up")
+            if message is None and standstill.lasts():
+                raise ChildError(f"the {self._child.name} has done nothing for {STANDSTILL_S:g} s; out of memory?")
 
     def close(self) -> None:
         """End the process and what it has started: ask first, kill after a while; does nothing a second time."""

@@ -168,6 +168,15 @@ def test_it_has_so_much_time() -> None:
     assert time.monotonic() - began >= 1.5
 
 
+def test_one_that_does_nothing_any_more_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edged.jobs.process.STANDSTILL_S", 0.6)
+    with (
+        ChildProcess(CHILD, Order("sleep", numbers=(300,))) as process,
+        pytest.raises(ChildError, match=r"the tested process has done nothing for 0\.6 s; out of memory"),
+    ):
+        process.wait()
+
+
 @pytest.mark.parametrize("task", ["sleep", "deaf"])
 def test_it_is_cancelled_though_it_does_not_listen(task: str) -> None:
     cancelled = threading.Event()

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import psutil
 import pytest
 
 from edged.errors import ChildError
-from edged.jobs.process import ChildProcess
+from edged.jobs.process import ChildProcess, start
 from edged.jobs.spare import Spare
 from tests.jobs.child import CHILD, Answer, Order
 from tests.waiting import has_ended, wait_until
@@ -98,9 +99,16 @@ def test_a_request_that_a_pipe_may_not_hold_goes_the_ordinary_way(spare: Callabl
     assert (answer.facts["loaded"], len(answer.numbers)) == ([], 10_000)
 
 
-def test_nobody_waits_for_ever(spare: Callable[..., Spare]) -> None:
-    process = ready(spare(keep_s=0.01))
-    wait_until(lambda: has_ended(process), what="its end")
+def test_nobody_waits_for_ever(spare: Callable[..., Spare], monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []  # it may have ended before anybody could look for it
+
+    def noted(*args: Any, **kwargs: Any) -> subprocess.Popen[bytes]:
+        started.append(start(*args, **kwargs))
+        return started[-1]
+
+    monkeypatch.setattr("edged.jobs.spare.start", noted)
+    spare(keep_s=0.01).prepare()
+    wait_until(lambda: [one for one in started if one.returncode is not None], what="its end")
 
 
 @pytest.mark.parametrize("more", [{"keep_s": 0.0}, {"available": 1}])
