@@ -608,7 +608,7 @@ def trainer_killed(bed: Bed, times: int) -> None:
 
 
 def trainer_starved(bed: Bed, times: int) -> None:
-    """It may not have a byte more of address space, from one of its stages on."""
+    """It may not have a byte more of address space, from one of its stages on: it fails, or needs no more."""
     bed.python_may_fail = True
     device = bed.device()
     album(device.state / "images", 12)
@@ -621,7 +621,7 @@ def trainer_starved(bed: Bed, times: int) -> None:
             resource.prlimit(child, resource.RLIMIT_AS, (used, used))
             return True
 
-        _trained(bed, device, hurt, stage or "start", "^failed")
+        _trained(bed, device, hurt, stage or "start", "^failed|^succeeded$")
 
 
 MEMORY = Path("/sys/fs/cgroup/memory")
