@@ -8,9 +8,9 @@ neither diverges. The standardisation is folded into the weights that come back.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -130,12 +130,18 @@ def fit(
     """
     hyperparameters = hyperparameters or Hyperparameters()
     rows, targets = as_rows(features, labels, classes)
-    held_out = _held_out(validation, classes, rows.shape[1])
+    judging = None
+    if validation is not None and len(validation[1]):
+        judging = as_rows(*validation, classes)
+        if judging[0].shape[1] != rows.shape[1]:
+            raise TrainingError(f"validation has {judging[0].shape[1]} features, training {rows.shape[1]}")
     if len(np.unique(targets)) < 2:
         raise TrainingError("training needs labeled images of at least two classes")
-    training = _Descent(_inputs(rows, Standardisation.of(rows)), targets, classes, hyperparameters)
+    inputs = _inputs(rows, Standardisation.of(rows))
+    training = _Descent(inputs, targets, classes, hyperparameters)
+    held_out = None if judging is None else _HeldOut(*judging, inputs)
     history: list[EpochReport] = []
-    best, best_epoch, best_loss, stale = training.snapshot(), 0, math.inf, 0
+    best, best_epoch, best_loss, stale = training.state(), 0, math.inf, 0
     stopped: Literal["patience", "epochs"] = "epochs"
     for epoch in range(1, 1 + (hyperparameters.epochs if rates is None else len(rates))):
         if rates is not None:
@@ -146,12 +152,11 @@ def fit(
         if held_out is None:
             best_epoch = epoch
         else:
-            current = training.snapshot()
-            held_out_loss, held_out_accuracy = _measure(current, *held_out, training.class_weights)
+            held_out_loss, held_out_accuracy = training.measure(held_out)
             report = EpochReport(epoch, lr, loss, accuracy, held_out_loss, held_out_accuracy)
             stale += 1
             if rates is not None or held_out_loss < best_loss:
-                best, best_epoch, best_loss, stale = current, epoch, held_out_loss, 0
+                best, best_epoch, best_loss, stale = training.state(), epoch, held_out_loss, 0
             elif stale % max(1, hyperparameters.patience // 2) == 0:
                 training.lr *= _DECAY
         history.append(report)
@@ -160,11 +165,10 @@ def fit(
         if stale >= hyperparameters.patience:
             stopped = "patience"
             break
-    if held_out is None:
-        best = training.snapshot()
+    linear = training.snapshot() if held_out is None else training.stored(best)
     # Bytes → real numbers: w·q + b = (w / scale)·real + (b + zero_point · Σ w), for real = scale · (q − zero_point).
-    weights = best.weights.astype(np.float64)
-    bias = best.bias + affine.zero_point * weights.sum(axis=1)
+    weights = linear.weights.astype(np.float64)
+    bias = linear.bias + affine.zero_point * weights.sum(axis=1)
     return Fitted(
         (weights / affine.scale).astype(np.float32), bias.astype(np.float32), tuple(history), best_epoch, stopped
     )
@@ -200,19 +204,6 @@ def as_rows(features: Features, labels: Labels, classes: int) -> tuple[Features,
     return features.reshape(-1, features.shape[-1]), np.repeat(labels.astype(np.intp), views)
 
 
-def _held_out(
-    validation: tuple[Features, Labels] | None, classes: int, features: int
-) -> tuple[Features, NDArray[np.intp]] | None:
-    """Return the examples that choose the epoch, checked as `as_rows` does, where there are any."""
-    if validation is None or not len(validation[1]):
-        return None
-    rows, targets = as_rows(*validation, classes)
-    if rows.shape[1] != features:
-        raise TrainingError(f"validation has {rows.shape[1]} features, training {features}")
-    # They become real numbers once, where there is room, and not after every epoch.
-    return (rows.astype(np.float32) if 4 * rows.size <= _READY_BYTES // 4 else rows), targets
-
-
 @dataclass(frozen=True, slots=True)
 class _Linear:
     """Logits = features · weightsᵀ + bias, on features as they are stored."""
@@ -223,9 +214,7 @@ class _Linear:
     def logits(self, features: Features, affine: Affine = _REAL) -> Vector:
         logits = np.empty((len(features), len(self.bias)), np.float32)
         for begin in range(0, len(features), ROWS):
-            part = features[begin : begin + ROWS]
-            real = part if affine == _REAL and part.dtype == np.float32 else affine.dequantize(part)
-            logits[begin : begin + ROWS] = real @ self.weights.T
+            logits[begin : begin + ROWS] = affine.dequantize(features[begin : begin + ROWS]) @ self.weights.T
         return logits + self.bias
 
 
@@ -251,6 +240,9 @@ class _Inputs(Protocol):
         Args:
             errors: (classes, examples).
         """
+
+    def like(self, rows: Features) -> Vector:
+        """Return other examples, features (n, d) as they are stored, in the coordinates of `take`."""
 
     def for_stored(self, weights: Vector, bias: Vector) -> _Linear:
         """Return weights and bias on these inputs as such on features as they are stored."""
@@ -296,6 +288,9 @@ class _Standardised:
         slope: Vector = errors @ self._taken
         return slope
 
+    def like(self, rows: Features) -> Vector:
+        return self._scaling.apply(rows)
+
     def for_stored(self, weights: Vector, bias: Vector) -> _Linear:
         stored: Vector = weights * self._scaling.gain
         return _Linear(stored, bias - stored @ self._scaling.mean)
@@ -324,6 +319,10 @@ class _Spanned:
         slope[:, self._picked] = errors
         return slope
 
+    def like(self, rows: Features) -> Vector:
+        products: Vector = self._scaling.apply(rows) @ self._examples.T
+        return products
+
     def for_stored(self, weights: Vector, bias: Vector) -> _Linear:
         stored: Vector = (weights @ self._examples) * self._scaling.gain
         return _Linear(stored, bias - stored @ self._scaling.mean)
@@ -332,6 +331,24 @@ class _Spanned:
 def _inputs(rows: Features, scaling: Standardisation) -> _Inputs:
     """Return the examples in the form in which training is cheaper; the products pay for half as many as features."""
     return (_Spanned if 2 * len(rows) <= rows.shape[1] else _Standardised)(rows, scaling)
+
+
+class _HeldOut:
+    """Examples that choose the epoch."""
+
+    def __init__(self, rows: Features, targets: NDArray[np.intp], inputs: _Inputs) -> None:
+        self._rows, self._inputs = rows, inputs
+        self.targets = targets
+        # Once, where there is room, and not after every epoch.
+        self._ready = inputs.like(rows) if 4 * len(rows) * inputs.shape[1] <= _READY_BYTES // 4 else None
+
+    def parts(self) -> Iterator[Vector]:
+        """Yield all of them, a part at a time."""
+        if self._ready is not None:
+            yield self._ready
+            return
+        for begin in range(0, len(self._rows), ROWS):
+            yield self._inputs.like(self._rows[begin : begin + ROWS])
 
 
 class _Descent:
@@ -363,16 +380,15 @@ class _Descent:
         weights = self.class_weights[targets]
         right = (targets == np.arange(len(self._bias))[:, np.newaxis]).astype(np.float32)
         logits, sums = [], []
-        begin = 0
-        for picked in np.array_split(order, math.ceil(len(order) / self._batch)):
-            part = slice(begin, begin + len(picked))
-            measured = self._step(picked, right[:, part], weights[part])
+        steps = math.ceil(len(order) / self._batch)
+        sizes = [len(order) // steps + (step < len(order) % steps) for step in range(steps)]
+        for begin, end in pairwise(accumulate(sizes, initial=0)):
+            measured = self._step(order[begin:end], right[:, begin:end], weights[begin:end])
             logits.append(measured[0])
             sums.append(measured[1])
-            begin += len(picked)
         before = np.concatenate(logits, axis=1)
         losses = np.log(np.concatenate(sums)) - before[targets, np.arange(len(targets))]
-        return float(weights @ losses) / len(order), float(np.mean(before.argmax(axis=0) == targets))
+        return float(weights @ losses) / len(order), _share(before, targets)
 
     def _step(self, picked: NDArray[np.intp], right: Vector, weights: Vector) -> tuple[Vector, Vector]:
         """Take a step by some of the examples; return what `_softmax` leaves of their logits before it, and its sums.
@@ -400,9 +416,28 @@ class _Descent:
         self._bias += bias_speed
         return logits, sums
 
+    def measure(self, held_out: _HeldOut) -> tuple[float, float]:
+        """Return mean weighted loss and accuracy on other examples."""
+        logits = np.concatenate([self._weights @ part.T for part in held_out.parts()], axis=1)
+        logits += self._bias
+        targets = held_out.targets
+        weights = np.maximum(self.class_weights[targets], np.float32(1e-6))
+        _, sums = _softmax(logits)
+        losses = np.log(sums) - logits[targets, np.arange(len(targets))]
+        return float(weights @ losses) / float(weights.sum()), _share(logits, targets)
+
+    def state(self) -> tuple[Vector, Vector]:
+        """Return a copy of the weights and the bias on the inputs, see `stored`."""
+        return self._weights.copy(), self._bias.copy()
+
+    def stored(self, state: tuple[Vector, Vector]) -> _Linear:
+        """Return weights and bias on the inputs as such on features as they are stored."""
+        weights, bias = state
+        return self._inputs.for_stored(weights, bias[:, 0])
+
     def snapshot(self) -> _Linear:
-        """Return the weights for features as they are stored."""
-        return self._inputs.for_stored(self._weights, self._bias[:, 0])
+        """Return the weights of now for features as they are stored."""
+        return self.stored(self.state())
 
 
 def _softmax(logits: Vector) -> tuple[Vector, Vector]:
@@ -417,10 +452,6 @@ def _softmax(logits: Vector) -> tuple[Vector, Vector]:
     return powers, sums
 
 
-def _measure(linear: _Linear, rows: Features, targets: NDArray[np.intp], class_weights: Vector) -> tuple[float, float]:
-    """Return mean weighted loss and accuracy."""
-    logits = np.ascontiguousarray(linear.logits(rows).T)
-    weights = np.maximum(class_weights[targets], np.float32(1e-6))
-    _, sums = _softmax(logits)
-    losses = np.log(sums) - logits[targets, np.arange(len(targets))]
-    return float(weights @ losses) / float(weights.sum()), float(np.mean(logits.argmax(axis=0) == targets))
+def _share(logits: Vector, targets: NDArray[np.intp]) -> float:
+    """Return the share 0..1 of the examples whose greatest logit (classes, n) is their target's."""
+    return int(np.count_nonzero(logits.argmax(axis=0) == targets)) / len(targets)
