@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edged.errors import ChildError, ChildTimeoutError, EdgedError, ModelError, RefusedError
@@ -65,7 +67,7 @@ class Training:
                 from edged.jobs.spare import Spare
                 from edged.learning import TRAINER
 
-                self._spare = Spare(TRAINER, self._settings.model.engine, keep_s=self._settings.retrain.ready_s)
+                self._spare = Spare(TRAINER, self._needed, keep_s=self._settings.retrain.ready_s)
         self._spare.prepare()
 
     def close(self) -> None:
@@ -81,6 +83,15 @@ class Training:
             self._runner.reject(TRAINING, command.id, str(error))
             return
         self._runner.start(TRAINING, command.id, lambda job: self._carry_out(job, request))
+
+    def _needed(self) -> str:
+        """Return what a trainer may read before there is a request."""
+        from edged.learning import Needed, choose_backbone
+
+        current, needed = self._switch.running, Needed(self._settings.model.engine)
+        with contextlib.suppress(EdgedError):  # whoever trains will be told
+            needed = replace(needed, bundles=(choose_backbone(self._store, current, None).path, current.path))
+        return needed.encode()
 
     def _request(self, id_: str, args: RetrainArgs) -> TrainingRequest:
         from edged.learning import Limits, TrainingRequest, candidates, choose_backbone

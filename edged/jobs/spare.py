@@ -1,7 +1,8 @@
 """A child process that is kept ready: it has loaded its libraries, and waits for its request at low priority.
 
 Loading them takes longer than some of the work. The process waits on a pipe and ends when that is closed, by whatever,
-so that it cannot outlive its parent. It holds nothing but its libraries, and is the first to go when memory runs out.
+so that it cannot outlive its parent. It holds its libraries and what `load` has read, and is the first to go when
+memory runs out.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Spare:
 
     Args:
         child: Which; its module passes `load` to `serve`.
-        argument: For `load`.
+        argument: Returns that for `load`; called by a thread of its own whenever one is started.
         keep_s: So long one waits for its request; 0: none is started.
         available: Returns how much memory there is, bytes.
     """
@@ -37,7 +38,7 @@ class Spare:
     def __init__(
         self,
         child: Child[Any, Any, Any],
-        argument: str,
+        argument: Callable[[], str],
         *,
         keep_s: float,
         available: Callable[[], int] = available_bytes,
@@ -81,7 +82,7 @@ class Spare:
                 return
             if self._waiting is None:
                 try:
-                    self._waiting = start(self._child, subprocess.PIPE, arguments=[self._argument])
+                    self._waiting = start(self._child, subprocess.PIPE, arguments=[self._argument()])
                 except OSError as error:
                     log.debug("no %s is kept ready: %s", self._child.name, error)
                     return

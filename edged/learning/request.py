@@ -6,6 +6,7 @@ nothing heavy: the trainer reads its request before it loads its libraries.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,6 +187,29 @@ def choose_backbone(store: Store, current: Bundle, name: str | None) -> Bundle:
 TRAINER = Child("edged.learning.trainer", "trainer", TrainingRequest, Progress, Outcome)
 CHOOSING_TRAINER = Child("edged.lab.trainer", "trainer", TrainingRequest, Progress, Outcome)
 """The trainer of a request with candidates: it ranks them first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """What a trainer may read while it waits for its request, which may then be for something else.
+
+    Attributes:
+        runtime: The interpreter that it will use, see `TrainingRequest.runtime`.
+        bundles: Folders of the bundles that it will look at.
+    """
+
+    runtime: str
+    bundles: tuple[Path, ...] = ()
+
+    def encode(self) -> str:
+        """Return JSON, for the child's command line."""
+        return json.dumps([self.runtime, *map(str, self.bundles)])
+
+    @classmethod
+    def decode(cls, text: str) -> Needed:
+        """Return what was encoded."""
+        runtime, *bundles = json.loads(text)
+        return cls(runtime, tuple(map(Path, bundles)))
 
 
 @dataclass(frozen=True, slots=True)

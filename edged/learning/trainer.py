@@ -9,11 +9,12 @@ import gc
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edged.errors import EdgedError, RefusedError
 from edged.jobs.process import serve
-from edged.learning.request import TRAINER, Outcome, Progress, TrainingRequest
+from edged.learning.request import TRAINER, Needed, Outcome, Progress, TrainingRequest
 
 if TYPE_CHECKING:
     from edged.learning.request import Choose
@@ -54,19 +55,31 @@ def run_child(request: TrainingRequest, tell: Callable[[Progress], None], choose
     return run_here(request, tell_now_and_then, choose)
 
 
-def load(runtime: str) -> None:
-    """Import all that a training needs, before there is one.
+def load(text: str) -> None:
+    """Import all that a training needs, before there is one, and read the networks that it will look at.
 
     Args:
-        runtime: The interpreter that it will use, see `TrainingRequest.runtime`.
+        text: What is needed, see `Needed`.
     """
     gc.disable()
+    from pydantic import BaseModel
+
+    from edged.contract import hyperparameters, reports
     from edged.learning import pipeline  # noqa: F401 - for what it imports
+    from edged.store import read_bundle
     from edged.vision.flatbuffer import schema
+    from edged.vision.graph import read_graph
     from edged.vision.network import import_runtime
 
+    needed = Needed.decode(text)
     schema()
-    import_runtime(runtime)
+    import_runtime(needed.runtime)
+    for model in [*vars(reports).values(), *vars(hyperparameters).values()]:
+        if isinstance(model, type) and issubclass(model, BaseModel) and model is not BaseModel:
+            model.model_rebuild()  # else its first use does
+    for folder in needed.bundles:
+        with suppress(EdgedError):  # the training will say what is wrong
+            read_graph(read_bundle(folder).read_model())
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def spare() -> Iterator[Callable[..., Spare]]:
     made = []
 
     def make(argument: str = "early", keep_s: float = 300.0, available: int = ENOUGH) -> Spare:
-        made.append(Spare(CHILD, argument, keep_s=keep_s, available=lambda: available))
+        made.append(Spare(CHILD, lambda: argument, keep_s=keep_s, available=lambda: available))
         return made[-1]
 
     yield make
@@ -134,7 +134,7 @@ import threading
 from edged.jobs.spare import Spare
 from tests.jobs.child import CHILD
 
-spare = Spare(CHILD, "early", keep_s=300.0, available=lambda: 2**40)
+spare = Spare(CHILD, lambda: "early", keep_s=300.0, available=lambda: 2**40)
 spare._prepare()
 print(spare._waiting.pid, flush=True)
 threading.Event().wait()
