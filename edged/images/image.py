@@ -77,7 +77,7 @@ class LabeledImage:
 
     Attributes:
         sha256: 64 hex digits; `id` is the first 16.
-        path: Absolute.
+        file: Its absolute path. A text: of thousands of images few are looked at, and making a `Path` takes a while.
         label: As `edged.contract.labels.check_label` returns it.
         split: "train", "validation" or "test"; never changes.
         group_id: Equal for near duplicates.
@@ -89,7 +89,7 @@ class LabeledImage:
 
     sha256: str
     id: str
-    path: Path
+    file: str
     label: str
     split: Split
     group_id: str
@@ -99,12 +99,18 @@ class LabeledImage:
     kept: bool = False
     confirmed: bool = False
 
+    @property
+    def path(self) -> Path:
+        """Its absolute path."""
+        return Path(self.file)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
     """Any image of the store. Attributes as `LabeledImage`, and:
 
     Attributes:
+        path: Absolute.
         label: None: not labeled yet.
         added_at, labeled_at: Seconds since the epoch.
         labeled_by: E.g. "push", "label", "file" (found in a label's folder).

@@ -134,10 +134,10 @@ class ImageIndex:
             "SELECT sha256, path, label, split, group_id, width, height, bytes, reason IS NOT NULL, confirmed "
             "FROM images WHERE label IS NOT NULL ORDER BY label, sha256"
         )
-        path = self._layout.path
+        file = self._layout.file
         return [
             LabeledImage(
-                sha256, sha256[:16], path(stored), label, split, group, wide, high, size, bool(kept), bool(right)
+                sha256, sha256[:16], file(stored), label, split, group, wide, high, size, bool(kept), bool(right)
             )
             for sha256, stored, label, split, group, wide, high, size, kept, right in rows
         ]

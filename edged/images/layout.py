@@ -62,8 +62,12 @@ class Layout:
 
     def path(self, stored: str) -> Path:
         """Return the absolute path of a stored one."""
+        return Path(self.file(stored))
+
+    def file(self, stored: str) -> str:
+        """Return the absolute path of a stored one as text."""
         area, _, rest = stored.partition("/")
-        return (self.images if area == IMAGES else self.frames) / rest
+        return f"{self.images if area == IMAGES else self.frames}/{rest}"
 
     def check_folder(self, path: Path) -> None:
         """Make sure that an image's file, by its absolute path, lies in a real folder: before it is read or changed.

@@ -2,19 +2,19 @@
 
 `pipeline` goes through the stages; `trainer` is the child process that runs it for the daemon. In the order of the
 stages: `dataset` (which images take part), `bottlenecks` (what the network below the head makes of them),
-`softmax_regression` with `standardisation` (the training itself), `recipe` (how a head is made, and made again of other
-images), `acceptance` (whether the new model may answer: `comparison` makes heads without the images that they judge,
-`incumbent` is the model that answers now, `gate` decides), `calibration` (the temperature that makes scores mean
-something, found by these heads), `export` (a quantized file and its bundle), `exemplars` (what frames will be compared
-with), `evaluation` (accuracy, recall of each class, confusions), `judging` (runs the exported file), `learning_curve`
-(what more images would bring), `step` (what of all that is taken over after a few more images), `review` with
+`softmax_regression` with `standardisation` (the training itself; `many_heads` for several sets of few images at once),
+`recipe` (how a head is made, and made again of other images), `acceptance` (whether the new model may answer:
+`comparison` makes heads without the images that they judge, `incumbent` is the model that answers now, `gate` decides),
+`calibration` (the temperature that makes scores mean something, found by these heads), `export` (a quantized file and
+its bundle), `exemplars` (what frames will be compared with), `evaluation` (accuracy, recall of each class, confusions),
+`judging` (runs the exported file), `learning_curve` (what more images would bring), `step` (what of all that is taken over after a few more images), `review` with
 `doubtful` (labels that look wrong; `reviewer` is the child process of a review without a training), `sharing` with
 `privacy` (what leaves the device where a head is trained elsewhere), `pooled` (such a head, of many devices' images),
 `offer` (a model that was made elsewhere, judged by the device's own images), `side_by_side` (how well two files name
 these; `sharer`, `judge` and `comparer` are child processes), `report` (what is told of it), `tensorboard` (curves and
 graph).
-Pure numpy, without files, clocks and threads: `softmax_regression`, `standardisation`, `recipe`, `evaluation`,
-`calibration`, `comparison`, `gate`, `doubtful`, `exemplars` and `learning_curve`.
+Pure numpy, without files, clocks and threads: `softmax_regression`, `standardisation`, `many_heads`, `recipe`,
+`evaluation`, `calibration`, `comparison`, `gate`, `doubtful`, `exemplars` and `learning_curve`.
 
 The port is what asks for a training and what a training says, and the modules of its parts that the lab takes up, each
 by its own name, because they load numpy: a trainer limits its threads before.

@@ -6,7 +6,6 @@ comes after it, because the exported file is judged too.
 
 from __future__ import annotations
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ import numpy as np
 from edged.learning import gate
 from edged.learning.calibration import Calibration, calibrate_scores
 from edged.learning.comparison import Divisions, LeftOut, Predictions, Taught, made_of, predict_left_out, share_right
+from edged.learning.export import sha256_of
 from edged.learning.incumbent import Incumbent
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Candidate:
     @property
     def id(self) -> str:
         """Its bundle's id."""
-        return hashlib.sha256(self.model).hexdigest()[:12]
+        return sha256_of(self.model)[:12]
 
 
 @dataclass(frozen=True)

@@ -255,18 +255,19 @@ def missing(
     backbone: Backbone,
 ) -> list[Task]:
     """Return what there is to do: for each image the views whose bottlenecks are not kept yet; see `complete`."""
+    each = [views(image) for image in images]
     have = {
         view: store.embedded(backbone.sha256, backbone.variant(view))
-        for view in sorted({view for image in images for view in views(image)})
+        for view in sorted({view for some in set(each) for view in some})
     }
     if "plain" in have and backbone.live_variant is not None:
         live = store.embedded(backbone.sha256, backbone.live_variant)
         have["plain"] |= {image.sha256 for image in images if image.kept and image.sha256 in live}
-    wanted = (
-        Task(image.sha256, image.path, tuple(view for view in views(image) if image.sha256 not in have[view]))
-        for image in images
-    )
-    return [task for task in wanted if task.views]
+    return [
+        Task(image.sha256, image.path, tuple(view for view in some if image.sha256 not in have[view]))
+        for image, some in zip(images, each, strict=True)
+        if not all(image.sha256 in have[view] for view in some)
+    ]
 
 
 def extract(

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edged.errors import TrainingError
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -132,22 +130,26 @@ def predict_left_out(
     bound = free.copy()
     logits = np.full((*free.shape, taught.classes), np.nan, np.float32)
     plain = taught.features[:, 0] if taught.features.ndim == 3 else taught.features
-    for division in range(divisions.divisions):
-        place = places(groups, division)
-        for fold in range(divisions.folds):
-            left_out = _in_fold(place, fold)
-            own = ~left_out
-            if not left_out.any() or len(np.unique(taught.labels[own])) < 2:
-                continue
-            try:
-                head = taught.recipe.fit(
-                    taught.features[own], taught.labels[own], classes=taught.classes, affine=taught.affine
-                )
-            except TrainingError:  # what is left may be the same image again and again
-                continue
-            logits[division, left_out] = head.logits(plain[left_out], taught.affine)
-            answers = Predictions.of(logits[division, left_out][np.newaxis], among)
-            free[division, left_out], bound[division, left_out] = answers.free[0], answers.bound[0]
+    folds = [
+        (division, left_out)
+        for division in range(divisions.divisions)
+        for place in (places(groups, division),)
+        for fold in range(divisions.folds)
+        if (left_out := _in_fold(place, fold)).any()
+    ]
+    heads = taught.recipe.fit_each(
+        taught.features,
+        taught.labels,
+        [~left_out for _, left_out in folds],
+        classes=taught.classes,
+        affine=taught.affine,
+    )
+    for (division, left_out), head in zip(folds, heads, strict=True):
+        if head is None:
+            continue
+        logits[division, left_out] = head.logits(plain[left_out], taught.affine)
+        answers = Predictions.of(logits[division, left_out][np.newaxis], among)
+        free[division, left_out], bound[division, left_out] = answers.free[0], answers.bound[0]
     return Predictions(free, bound, logits)
 
 

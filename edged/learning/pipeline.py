@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ from edged.learning.dataset import Examples, KeptBottlenecks, Selection, Splits,
 from edged.learning.doubtful import QUICKLY
 from edged.learning.evaluation import Evaluation, evaluate
 from edged.learning.exemplars import common_to, familiarity_of
-from edged.learning.export import check_folder, export, new_manifest, write_bundle
+from edged.learning.export import check_folder, export, new_manifest, sha256_of, write_bundle
 from edged.learning.incumbent import Incumbent, earlier_points
 from edged.learning.learning_curve import CurvePoint, LearningCurve, learning_curve
 from edged.learning.recipe import Made, Recipe, both_sides, make_head
@@ -332,7 +331,7 @@ class _Training:
         """Write the bundle; return the outcome that names it."""
         request = self._request
         with self._stages.stage("writing"):
-            told = told.model_copy(update={"model": hashlib.sha256(model).hexdigest()[:12]})
+            told = told.model_copy(update={"model": sha256_of(model)[:12]})
             manifest = new_manifest(model, backbone, self._costs(told))
             taught = {image.id: image.label for image in selection.images}
             strange = None if familiarity is None else familiarity.encode()

@@ -120,7 +120,7 @@ def pool(shared: Mapping[str, Shared]) -> Pool:
         LabeledImage(
             sha256=one.ids[row],
             id=one.ids[row][:16],
-            path=Path(device, one.ids[row][:16]),
+            file=str(Path(device, one.ids[row][:16])),
             label=one.labels[one.label_of[row]],
             split=split_of[group_of[number]],
             group_id=group_of[number],

@@ -7,16 +7,20 @@ adds counts: on flower photos, 2.5 points with 5 to 10 photos a label, 1 point w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from edged.contract.hyperparameters import Hyperparameters
-from edged.learning.softmax_regression import EpochReport, Fitted, fit, learning_rates
+from edged.errors import TrainingError
+from edged.learning.many_heads import fit_spanned
+from edged.learning.softmax_regression import EpochReport, Fitted, Head, fit, learning_rates, spans
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edged.learning.softmax_regression import Features, Labels
     from edged.vision.quantization import Affine
 
@@ -55,6 +59,32 @@ class Recipe:
             rates=rates,
             progress=progress,
         )
+
+    def fit_each(
+        self, features: Features, labels: Labels, parts: Sequence[NDArray[np.bool_]], *, classes: int, affine: Affine
+    ) -> Iterator[Head | None]:
+        """Yield the head of each part of labeled images; None: it allows no training, see `softmax_regression.fit`.
+
+        Args:
+            features, labels: Of all n images; these and the others are those of `softmax_regression.fit`.
+            parts: (n,) each, which images are in it.
+        """
+        rows = [int(np.count_nonzero(part)) * (features.shape[1] if features.ndim == 3 else 1) for part in parts]
+        if all(spans(count, features.shape[-1]) for count in rows):
+            how = self.hyperparameters
+            yield from fit_spanned(
+                [(features[part], labels[part]) for part in parts],
+                classes=classes,
+                affine=affine,
+                hyperparameters=how,
+                rates=learning_rates(how.lr, self.epochs, self.cuts),
+            )
+            return
+        for part in parts:
+            try:
+                yield self.fit(features[part], labels[part], classes=classes, affine=affine)
+            except TrainingError:  # what is left may be the same image again and again
+                yield None
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,19 +57,35 @@ class EpochReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
-    """A trained head, for real-valued bottlenecks.
+class Head:
+    """A last layer, for real-valued bottlenecks.
 
     Attributes:
         weights: (classes, features) float32.
         bias: (classes,) float32.
+    """
+
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    def logits(self, features: Features, affine: Affine = _REAL) -> Vector:
+        """Return (n, classes) float32 for (n, features) bottlenecks; `affine` says what their bytes mean."""
+        logits = np.empty((len(features), len(self.bias)), np.float32)
+        for begin in range(0, len(features), ROWS):
+            logits[begin : begin + ROWS] = affine.dequantize(features[begin : begin + ROWS]) @ self.weights.T
+        return logits + self.bias
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted(Head):
+    """A trained head.
+
+    Attributes:
         history: One report per epoch run.
         best_epoch: The epoch whose weights these are, from 1.
         stopped: Why training ended: "patience" or "epochs".
     """
 
-    weights: NDArray[np.float32]
-    bias: NDArray[np.float32]
     history: tuple[EpochReport, ...]
     best_epoch: int
     stopped: Literal["patience", "epochs"]
@@ -84,10 +100,6 @@ class Fitted:
     def epochs_run(self) -> int:
         """Number of epochs run."""
         return len(self.history)
-
-    def logits(self, features: Features, affine: Affine = _REAL) -> Vector:
-        """Return (n, classes) float32 for (n, features) bottlenecks; `affine` says what their bytes mean."""
-        return _Linear(self.weights, self.bias).logits(features, affine)
 
     def divided(self, temperature: float) -> Fitted:
         """Return the head whose logits are these divided by a temperature > 0; it prefers the same labels."""
@@ -166,12 +178,8 @@ def fit(
             stopped = "patience"
             break
     linear = training.snapshot() if held_out is None else training.stored(best)
-    # Bytes → real numbers: w·q + b = (w / scale)·real + (b + zero_point · Σ w), for real = scale · (q − zero_point).
-    weights = linear.weights.astype(np.float64)
-    bias = linear.bias + affine.zero_point * weights.sum(axis=1)
-    return Fitted(
-        (weights / affine.scale).astype(np.float32), bias.astype(np.float32), tuple(history), best_epoch, stopped
-    )
+    head = for_real(linear.weights, linear.bias, affine)
+    return Fitted(head.weights, head.bias, tuple(history), best_epoch, stopped)
 
 
 def learning_rates(lr: float, epochs: int, cuts: Collection[int]) -> tuple[float, ...]:
@@ -204,18 +212,24 @@ def as_rows(features: Features, labels: Labels, classes: int) -> tuple[Features,
     return features.reshape(-1, features.shape[-1]), np.repeat(labels.astype(np.intp), views)
 
 
-@dataclass(frozen=True, slots=True)
-class _Linear:
-    """Logits = features · weightsᵀ + bias, on features as they are stored."""
+def for_real(weights: Vector, bias: Vector, affine: Affine) -> Head:
+    """Return a head on features as they are stored as one on the real numbers that they stand for.
 
-    weights: Vector
-    bias: Vector
+    w·q + b = (w / scale)·real + (b + zero_point · Σ w), for real = scale · (q − zero_point).
+    """
+    exact = weights.astype(np.float64)
+    return Head(
+        (exact / affine.scale).astype(np.float32), (bias + affine.zero_point * exact.sum(axis=1)).astype(np.float32)
+    )
 
-    def logits(self, features: Features, affine: Affine = _REAL) -> Vector:
-        logits = np.empty((len(features), len(self.bias)), np.float32)
-        for begin in range(0, len(features), ROWS):
-            logits[begin : begin + ROWS] = affine.dequantize(features[begin : begin + ROWS]) @ self.weights.T
-        return logits + self.bias
+
+def class_weights_of(targets: NDArray[np.intp], classes: int) -> Vector:
+    """Return the weight (classes,) of an example of each class: all classes that there are weigh the same in all."""
+    counts = np.bincount(targets, minlength=classes)
+    present = counts > 0
+    weights = np.zeros(classes, np.float32)
+    weights[present] = len(targets) / (np.count_nonzero(present) * counts[present])
+    return weights
 
 
 class _Inputs(Protocol):
@@ -244,7 +258,7 @@ class _Inputs(Protocol):
     def like(self, rows: Features) -> Vector:
         """Return other examples, features (n, d) as they are stored, in the coordinates of `take`."""
 
-    def for_stored(self, weights: Vector, bias: Vector) -> _Linear:
+    def for_stored(self, weights: Vector, bias: Vector) -> Head:
         """Return weights and bias on these inputs as such on features as they are stored."""
 
 
@@ -291,9 +305,9 @@ class _Standardised:
     def like(self, rows: Features) -> Vector:
         return self._scaling.apply(rows)
 
-    def for_stored(self, weights: Vector, bias: Vector) -> _Linear:
+    def for_stored(self, weights: Vector, bias: Vector) -> Head:
         stored: Vector = weights * self._scaling.gain
-        return _Linear(stored, bias - stored @ self._scaling.mean)
+        return Head(stored, bias - stored @ self._scaling.mean)
 
 
 class _Spanned:
@@ -323,14 +337,19 @@ class _Spanned:
         products: Vector = self._scaling.apply(rows) @ self._examples.T
         return products
 
-    def for_stored(self, weights: Vector, bias: Vector) -> _Linear:
+    def for_stored(self, weights: Vector, bias: Vector) -> Head:
         stored: Vector = (weights @ self._examples) * self._scaling.gain
-        return _Linear(stored, bias - stored @ self._scaling.mean)
+        return Head(stored, bias - stored @ self._scaling.mean)
 
 
 def _inputs(rows: Features, scaling: Standardisation) -> _Inputs:
-    """Return the examples in the form in which training is cheaper; the products pay for half as many as features."""
-    return (_Spanned if 2 * len(rows) <= rows.shape[1] else _Standardised)(rows, scaling)
+    """Return the examples in the form in which training is cheaper; products pay for half as many as features."""
+    return (_Spanned if spans(*rows.shape) else _Standardised)(rows, scaling)
+
+
+def spans(examples: int, features: int) -> bool:
+    """Whether so many examples are best trained as sums of examples."""
+    return 2 * examples <= features
 
 
 class _HeldOut:
@@ -366,11 +385,7 @@ class _Descent:
         self._decay = np.empty_like(self._weights)
         # The bias is a feature that is always 1: the smoothness of the pair is at most the sum.
         self._smoothness = smoothness(1.0, inputs.largest_eigenvalue, self._batch) + how.l2
-        counts = np.bincount(targets, minlength=classes)
-        present = counts > 0
-        self.class_weights = np.zeros(classes, np.float32)
-        # Every class has the same total weight in the loss, however many images it has.
-        self.class_weights[present] = len(targets) / (np.count_nonzero(present) * counts[present])
+        self.class_weights = class_weights_of(targets, classes)
         self.lr = how.lr
 
     def epoch(self) -> tuple[float, float]:
@@ -430,12 +445,12 @@ class _Descent:
         """Return a copy of the weights and the bias on the inputs, see `stored`."""
         return self._weights.copy(), self._bias.copy()
 
-    def stored(self, state: tuple[Vector, Vector]) -> _Linear:
+    def stored(self, state: tuple[Vector, Vector]) -> Head:
         """Return weights and bias on the inputs as such on features as they are stored."""
         weights, bias = state
         return self._inputs.for_stored(weights, bias[:, 0])
 
-    def snapshot(self) -> _Linear:
+    def snapshot(self) -> Head:
         """Return the weights of now for features as they are stored."""
         return self.stored(self.state())
 

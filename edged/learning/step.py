@@ -9,7 +9,6 @@ the images in all, or where `retrain` comes again without any change.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from edged.errors import ModelError
 from edged.learning import gate
 from edged.learning.acceptance import Acceptance
 from edged.learning.comparison import LeftOut, share_right
+from edged.learning.export import sha256_of
 from edged.learning.incumbent import recipe_of
 from edged.learning.review import carried_on
 from edged.vision.familiarity import Familiarity
@@ -157,7 +157,7 @@ class Step:
                 [images[row].group_id for row in rows], labels[rows], self._selection.labels,
                 new.astype(float), old.astype(float), new.astype(float), old.astype(float), np.zeros(len(rows), bool),
             ),
-            same=self._current.manifest.sha256 == hashlib.sha256(model).hexdigest(),
+            same=self._current.manifest.sha256 == sha256_of(model),
         )  # fmt: skip
         return Acceptance(verdict, accuracy, self._current.id, verdict.previous, made_again=False)
 

@@ -21,7 +21,7 @@ from tests.learning.conftest import SHIPPED
 def images(label: str, train: int, validation: int = 0, test: int = 0) -> list[LabeledImage]:
     splits: list[Split] = ["train"] * train + ["validation"] * validation + ["test"] * test
     return [
-        LabeledImage(f"{label}{n}", f"{label}{n}", Path(f"{label}/{n}.jpg"), label, split, f"{label}{n}", 8, 8, 100)
+        LabeledImage(f"{label}{n}", f"{label}{n}", f"{label}/{n}.jpg", label, split, f"{label}{n}", 8, 8, 100)
         for n, split in enumerate(splits)
     ]
 

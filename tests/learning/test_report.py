@@ -92,9 +92,7 @@ def test_the_worst_images_are_those_furthest_from_their_label() -> None:
     labels = np.zeros(30, np.intp)
     own = np.where(np.arange(30) < 12, 0.9, 0.5 - np.arange(30) / 100).astype(np.float32)
     scores = np.stack([own, 1 - own], axis=1)
-    images = tuple(
-        LabeledImage(f"id{n}", f"id{n}", Path(f"a/{n}.jpg"), "a", "test", f"id{n}", 8, 8, 100) for n in range(30)
-    )
+    images = tuple(LabeledImage(f"id{n}", f"id{n}", f"a/{n}.jpg", "a", "test", f"id{n}", 8, 8, 100) for n in range(30))
     examples = Examples(images, np.zeros((30, 1), np.uint8), labels)
     told = [image.to_json() for image in report.worst(evaluate(scores, labels), examples, scores, ("a", "b"))]
     assert len(told) == 10

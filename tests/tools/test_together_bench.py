@@ -25,7 +25,7 @@ def images(each: int) -> list[LabeledImage]:
     for label in LABELS:
         for number in range(each):
             sha256 = hashlib.sha256(f"{label} {number}".encode()).hexdigest()
-            found.append(LabeledImage(sha256, sha256[:16], Path(sha256), label, split_of(sha256), sha256, 0, 0, 100))
+            found.append(LabeledImage(sha256, sha256[:16], sha256, label, split_of(sha256), sha256, 0, 0, 100))
     return found
 
 
