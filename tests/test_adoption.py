@@ -74,6 +74,59 @@ def test_what_cannot_be_batched_takes_one_image_at_a_time() -> None:
     assert int(Network(model, crop=1.0).infer(OTHERS[0]).scores.argmax()) == int(logits.argmax())
 
 
+def windowed() -> Exported:
+    """As a Swin Transformer is exported for one image: its windows are counted, and another batch has more of them."""
+    source = exported(batch=1)
+    half, quarter = SIZE // 2, SIZE // 4
+    shapes = {
+        "apart": [1, CHANNELS, 2, quarter, 2, quarter],
+        "windows": [4, CHANNELS, quarter, quarter],
+        "back": [1, 2, 2, CHANNELS, quarter, quarter],
+        "whole": [1, CHANNELS, half, half],
+    }
+    constants = {**source.constants, **{name: np.array(shape, np.int64) for name, shape in shapes.items()}}
+    nodes = [
+        Node("Reshape", ["/relu/out", "apart"], ["/apart"]),
+        Node("Transpose", ["/apart"], ["/apart/t"], {"perm": (0, 2, 4, 1, 3, 5)}),
+        Node("Reshape", ["/apart/t", "windows"], ["/windows"]),
+        Node("Relu", ["/windows"], ["/windows/out"]),
+        Node("Reshape", ["/windows/out", "back"], ["/back"]),
+        Node("Transpose", ["/back"], ["/back/t"], {"perm": (0, 3, 1, 4, 2, 5)}),
+        Node("Reshape", ["/back/t", "whole"], ["/whole"]),
+    ]
+    first, relu, pool, *rest = source.model.nodes
+    nodes = [first, relu, *nodes, replace(pool, inputs=["/whole"]), *rest]
+    return Exported(replace(source.model, nodes=nodes, constants=constants), source.constants)
+
+
+def test_windows_that_are_counted_for_one_image_take_one_at_a_time() -> None:
+    source = windowed()
+    model = adopted(source)
+    assert read(model).inputs[0].shape[0] == 1
+    network = Network(model, crop=1.0)
+    for image in OTHERS:
+        logits, features = source.scores(image)
+        inference = network.infer(image)
+        assert np.allclose(inference.embedding, features, atol=2 * network.bottleneck_affine.scale)
+        assert int(inference.scores.argmax()) == int(logits.argmax())
+
+
+@pytest.mark.parametrize("side", [4097, 2**31, 2**40, 2**62])
+def test_wild_sizes_are_refused_before_anything_is_allocated(side: int) -> None:
+    real, source = np.dtype(np.float32), exported().model
+    ready = read(adopted(exported()))
+    told = r"^(input is \d+×32 pixels; at most 4096 a side|has an input or output with a dimension of \d+; )"
+    wide = write(replace(ready, inputs=[replace(ready.inputs[0], shape=(None, 32, side, 3))]))
+    with pytest.raises(ModelError, match=told):
+        OnnxGraph(wide)
+    with pytest.raises(ModelError, match=told):
+        adopt(write(replace(source, inputs=[Value("input", real, (None, 3, 32, side))])), IMAGES, pixels=PIXELS)
+    if side > 2**31:
+        long = write(replace(ready, outputs=[replace(ready.outputs[0], shape=(None, side)), *ready.outputs[1:]]))
+        with pytest.raises(ModelError, match=told):
+            Network(long, outputs=("scores", "bottleneck"))
+
+
 def test_metadata_tells_how_pixels_become_its_input() -> None:
     source = exported()
     told = {"mean": "[0.485, 0.456, 0.406]", "std": "0.229, 0.224, 0.225"}
@@ -107,6 +160,8 @@ def test_an_input_left_open_gets_its_size_from_whoever_knows() -> None:
     with pytest.raises(ConfigError, match=r"\?×3×\?×\?; say how large: --size 224x224"):
         adopt(write(open_), IMAGES, pixels=PIXELS)
     assert Network(adopt(write(open_), IMAGES, pixels=PIXELS, size=(48, 40)), crop=1.0).width == 48
+    with pytest.raises(ConfigError, match="--size 48x99999: at most 4096 a side"):
+        adopt(write(open_), IMAGES, pixels=PIXELS, size=(48, 99999))
     with pytest.raises(ConfigError, match="--size 48x40: the file's input has shape"):
         adopt(source.data, IMAGES, pixels=PIXELS, size=(48, 40))
 
@@ -168,6 +223,14 @@ def test_a_person_adds_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert bundle.file.name == "model.onnx"
     assert bundle.manifest.outputs == ("logits", "bottleneck")
     assert bundle.manifest.model_extra == {"normalisation": {"mean": [*MEAN], "std": [*STD], "bgr": False}}
+    file.write_bytes(bundle.file.read_bytes())
+    for words in (("--size", "32x32"), ("--photos", tmp_path), ("--mean", mean, "--std", std)):
+        told = f"is in the form that edged runs and says it all itself; {words[0]} would do nothing: leave it out"
+        assert add(*words) == (2, f"edged: {file}: {told}\n")
+    data = write(replace(exported().model, inputs=[Value("input", np.dtype(np.float32), (None, 3, 10**9, 10**9))]))
+    file.write_bytes(data)
+    wide = f"edged: {file}: input is 1000000000×1000000000 pixels; at most 4096 a side are taken\n"
+    assert add("--mean", mean, "--std", std) == (1, wide)
     file.write_bytes(exported().data[:500])
     assert add("--mean", mean, "--std", std) == (1, f"edged: {file}: truncated or damaged ONNX model\n")
     without = [node for node in exported().model.nodes if node.op != "Gemm"]

@@ -51,16 +51,22 @@ def adopted(args: argparse.Namespace, model: bytes) -> tuple[bytes, dict[str, An
         ConfigError: An option is missing, or does not belong to this file.
         ModelError: The file is no classifier.
     """
-    from edged.vision.onnx_file import is_onnx
+    from edged.vision.formats import is_onnx
 
     if not is_onnx(model):
         given = [name for name in ("mean", "std", "bgr", "size", "photos") if getattr(args, name)]
         if given:
             raise ConfigError(f"--{given[0]} belongs to an .onnx file; a .tflite file says it itself")
         return model, {}
-    from edged.zoo.adoption import adopt
+    from edged.zoo.adoption import adopt, is_ready
 
     pixels = _pixels(args)
+    given = [name for name in ("mean", "size", "photos") if getattr(args, name)]
+    if given and not args.bgr and is_ready(model):
+        raise ConfigError(
+            f"{args.file}: is in the form that edged runs and says it all itself; --{given[0]} would do nothing: "
+            "leave it out"
+        )
     try:
         made = adopt(model, _photos(args.photos), pixels=pixels, size=args.size, folder=args.file.absolute().parent)
     except NotInstalledError:

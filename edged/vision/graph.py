@@ -9,14 +9,14 @@ import numpy as np
 
 from edged.errors import ModelError
 from edged.vision.flatbuffer import affine_of, copy_of, damage_as_model_error, dtype_name, operator_name, pack, unpack
+from edged.vision.formats import is_onnx
 from edged.vision.head import Head, Input, check_head
-from edged.vision.onnx_file import is_onnx
-from edged.vision.onnx_graph import OnnxGraph
 from edged.vision.surgery import HeadWriter, cut_tail
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edged.vision.onnx_graph import OnnxGraph
     from edged.vision.quantization import Affine
 
 # What may stand between the head and the output, and between the bottleneck and the head, without changing meaning.
@@ -219,7 +219,11 @@ def parse_graph(model: bytes) -> Graph | OnnxGraph:
     Raises:
         ModelError: As `Graph` or `OnnxGraph`.
     """
-    return OnnxGraph(model) if is_onnx(model) else Graph(model)
+    if not is_onnx(model):
+        return Graph(model)
+    from edged.vision.onnx_graph import OnnxGraph
+
+    return OnnxGraph(model)
 
 
 def read_graph(model: bytes) -> Graph | OnnxGraph:

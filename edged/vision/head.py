@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+LONGEST_SIDE = 4096
+"""Of an input, pixels: many times what any classifier takes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Input:
     """The image input.
@@ -26,6 +30,19 @@ class Input:
     height: int
     width: int
     dtype: Literal["uint8", "int8"]
+
+    def __post_init__(self) -> None:
+        check_sides(self.width, self.height)
+
+
+def check_sides(width: int, height: int) -> None:
+    """Make sure that a frame of the input's size can be made: what a damaged file asks for may be larger than memory.
+
+    Raises:
+        ModelError: It is too large.
+    """
+    if max(width, height) > LONGEST_SIDE:
+        raise ModelError(f"input is {width}×{height} pixels; at most {LONGEST_SIDE} a side are taken")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,9 @@ import numpy as np
 
 from edged.errors import ModelError
 from edged.types import Inference
-from edged.vision import onnx_runtime
+from edged.vision.formats import is_onnx
 from edged.vision.graph import parse_graph, read_graph
 from edged.vision.native_log import without_chatter
-from edged.vision.onnx_conversion import convert
-from edged.vision.onnx_file import is_onnx
 from edged.vision.preprocess import IMAGENET_CROP, fit
 from edged.vision.quantization import Affine
 from edged.vision.runtime_wheels import how_to_get
@@ -78,6 +76,8 @@ def import_runtime(runtime: Runtime, model: bytes = b"") -> Runtime:
     """
     name, _ = _parted(runtime)
     if name == "onnx" or is_onnx(model):
+        from edged.vision import onnx_runtime
+
         onnx_runtime.load()
         return runtime
     return _interpreter_class(name)[0]
@@ -294,8 +294,9 @@ def _open(model: bytes, runtime: Runtime, threads: int) -> tuple[str, Any]:
         if name == "onnx" or is_onnx(model):
             if name not in ("auto", "onnx"):
                 raise ModelError(f'{name} runs no .onnx file; model.runtime must be "onnx" or "auto"')
-            model = model if is_onnx(model) else convert(model)
-            return "onnx", onnx_runtime.Interpreter(model, threads, providers)
+            from edged.vision import onnx_runtime  # 1 MB and some time, which no .tflite file needs
+
+            return "onnx", onnx_runtime.Interpreter(model if is_onnx(model) else _converted(model), threads, providers)
         name, interpreter_class = _interpreter_class(name)
         with without_chatter():
             interpreter = interpreter_class(model_content=model, num_threads=threads)
@@ -303,3 +304,9 @@ def _open(model: bytes, runtime: Runtime, threads: int) -> tuple[str, Any]:
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{name} refuses the model: {' '.join(str(error).split())}") from error
     return name, interpreter
+
+
+def _converted(model: bytes) -> bytes:
+    from edged.vision.onnx_conversion import convert
+
+    return convert(model)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edged.errors import ConfigError, ModelError
+from edged.vision.head import LONGEST_SIDE, check_sides
 from edged.vision.onnx_file import Model, Node, Value, damage_as_model_error, write
 from edged.vision.onnx_graph import Tensors, eight_bit_source, find_head, needed_for, used
 from edged.vision.quantization import Affine
@@ -116,11 +117,6 @@ class Source:
         """Images that the file takes at once; None: any number."""
         return self.file.inputs[0].shape[0]
 
-    def one_by_one(self) -> Source:
-        """Return the same for one image at a time."""
-        image = self.file.inputs[0]
-        return replace(self, file=replace(self.file, inputs=[replace(image, shape=(1, *image.shape[1:]))]))
-
     def adopted(self, low: float, high: float) -> bytes:
         """Return the content of the .onnx file that edged runs.
 
@@ -135,13 +131,16 @@ class Source:
         return write(used(replace(file, nodes=nodes)))
 
 
-def look_at(file: Model, pixels: Pixels | None, size: tuple[int, int] | None = None) -> Source:
+def look_at(
+    file: Model, pixels: Pixels | None, size: tuple[int, int] | None = None, *, one_by_one: bool = False
+) -> Source:
     """Give a classifier an input of RGB bytes, and find its bottleneck.
 
     Args:
         file: As it was exported.
         pixels: How RGB becomes its input; None: as its metadata says.
         size: Width and height of the input, where the file leaves them open.
+        one_by_one: Whether it gets one image at a time, its operators as they were exported; else any number.
 
     Raises:
         ConfigError: Neither says how RGB becomes its input, or how large that is.
@@ -156,7 +155,7 @@ def look_at(file: Model, pixels: Pixels | None, size: tuple[int, int] | None = N
             raise ModelError("has no output; a classifier has 1")
         classes = file.outputs[0].shape[-1:] or (None,)
         file = replace(file, outputs=[replace(file.outputs[0], shape=(None, *classes))])
-        file = _with_image_input(file, pixels, size)
+        file = _with_image_input(file, pixels, size, one_by_one=one_by_one)
         tensors = Tensors(file)
         head = find_head(file, tensors)
         file = replace(file, outputs=[replace(file.outputs[0], shape=(file.inputs[0].shape[0], len(head.weights)))])
@@ -166,7 +165,7 @@ def look_at(file: Model, pixels: Pixels | None, size: tuple[int, int] | None = N
         return Source(file, head.source)
 
 
-def _with_image_input(file: Model, pixels: Pixels | None, size: tuple[int, int] | None) -> Model:
+def _with_image_input(file: Model, pixels: Pixels | None, size: tuple[int, int] | None, *, one_by_one: bool) -> Model:
     if len(file.inputs) != 1:
         raise ModelError(f"has {len(file.inputs)} inputs; an image classifier has 1")
     old = file.inputs[0]
@@ -176,12 +175,15 @@ def _with_image_input(file: Model, pixels: Pixels | None, size: tuple[int, int] 
     height, width = old.shape[2:4] if planes else old.shape[1:3]
     if size is not None and (height not in (None, size[1]) or width not in (None, size[0])):
         raise ConfigError(f"--size {size[0]}x{size[1]}: the file's input has shape {_shown(old)}")
+    if size is not None and max(size) > LONGEST_SIDE:
+        raise ConfigError(f"--size {size[0]}x{size[1]}: at most {LONGEST_SIDE} a side are taken")
     width, height = size if size is not None else (width, height)
     if height is None or width is None:
         raise ConfigError(f"input has shape {_shown(old)}; say how large: --size 224x224")
+    check_sides(width, height)
     nodes, constants = _front(old, planes, pixels or Pixels.in_file(file))
-    rest, freed = _free_the_batch(file) if old.shape[0] == 1 else (file.nodes, {})
-    image = Value(_IMAGE, np.dtype(np.uint8), (None, height, width, 3))
+    rest, freed = _free_the_batch(file) if old.shape[0] == 1 and not one_by_one else (file.nodes, {})
+    image = Value(_IMAGE, np.dtype(np.uint8), (1 if one_by_one else None, height, width, 3))
     return replace(file, nodes=[*nodes, *rest], constants={**file.constants, **freed, **constants}, inputs=[image])
 
 

@@ -33,6 +33,8 @@ _DAMAGE = (struct.error, LookupError, AttributeError, TypeError, ValueError, Ari
 _NOTHING = memoryview(b"")
 _MOST_BYTES = 2**31
 """Of a file; no message of protocol buffers is larger."""
+_LONGEST = 2**31 - 1
+"""Of the dimensions of an input or output."""
 
 
 @dataclass(slots=True)
@@ -95,11 +97,6 @@ def damage_as_model_error() -> Iterator[None]:
         yield
     except _DAMAGE as error:
         raise ModelError(_DAMAGED) from error
-
-
-def is_onnx(data: bytes) -> bool:
-    """Whether this may be an .onnx file: it begins with the field of its version, as every writer's does."""
-    return data[:1] == b"\x08" and data[4:8] != b"TFL3"
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -266,6 +263,8 @@ def _read_dimensions(message: memoryview) -> Iterator[int | None]:
     for number, value in wire.fields(message):
         if number == 1:
             sizes = [wire.integer(size) for kind, size in wire.fields(wire.part(value)) if kind == 1]
+            if max(sizes, default=0) > _LONGEST:
+                raise ModelError(f"has an input or output with a dimension of {max(sizes)}; {_LONGEST} are the most")
             yield sizes[0] if sizes and sizes[0] > 0 else None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edged.errors import ModelError
+from edged.errors import ModelError, NotInstalledError
 from edged.vision.graph import parse_graph
 from edged.vision.onnx_adoption import Pixels, look_at
 from edged.vision.onnx_file import read
@@ -38,17 +38,26 @@ def adopt(
         ConfigError: The file does not say how RGB becomes its input, or how large that is; ONNX Runtime is not there.
         ModelError: It is no image classifier, or does not run.
     """
-    if _is_ready(model) and pixels is None:
+    if is_ready(model) and pixels is None:
         return model
-    source = look_at(read(model, folder), pixels, size)
-    seen = measure(source.for_measuring(), images)
-    if not seen.batched:
-        source = source.one_by_one()
+    file = read(model, folder)
+    source = look_at(file, pixels, size)
+    try:
+        seen = measure(source.for_measuring(), images)
+    except NotInstalledError:
+        raise
+    except ModelError:
+        if file.inputs[0].shape[0] != 1:
+            raise
+        seen = None  # windows in it, say, whose number is that of one image: with another batch they do not fit
+    if seen is None or not seen.batched:
+        source = look_at(file, pixels, size, one_by_one=True)
         seen = measure(source.for_measuring(), images)
     return OnnxGraph(source.adopted(seen.low, seen.high)).expose_bottleneck()
 
 
-def _is_ready(model: bytes) -> bool:
+def is_ready(model: bytes) -> bool:
+    """Say whether edged runs a file as it is."""
     try:
         parse_graph(model)
     except ModelError:

@@ -21,7 +21,7 @@ from edged.vision.network import HeadNetwork, Network, import_runtime
 from edged.vision.onnx_conversion import convert
 from edged.vision.onnx_file import Node, read, write
 from edged.vision.onnx_graph import OnnxGraph
-from tests.networks import made
+from tests.networks import SHIPPED, made
 from tests.photos import shipped_photos, views
 from tests.vision.conftest import REAL
 
@@ -243,3 +243,16 @@ def test_the_runtime_reports_to_nobody_and_leaves_nothing_behind(tmp_path: Path)
         },
     )
     assert list(home.rglob("*")) == []
+
+
+def test_a_device_without_onnx_files_loads_nothing_of_them() -> None:
+    run = (
+        "import sys, edged.daemon.app\n"
+        "from edged.vision.network import Network\n"
+        "Network(open(sys.argv[1], 'rb').read())\n"
+        "print([name for name in sys.modules if name.startswith(('edged.vision.onnx', 'onnxruntime'))])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", run, str(SHIPPED / "model.tflite")], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "[]\n"

@@ -35,9 +35,9 @@ from edged.lab.profiling.worker import run_task
 from edged.memory import available_bytes
 from edged.sensors import performance
 from edged.vision.flatbuffer import unpack
+from edged.vision.formats import is_onnx
 from edged.vision.graph import Graph
 from edged.vision.network import Network
-from edged.vision.onnx_file import is_onnx
 
 Tell = Callable[[str, float], None]
 """Takes what is being measured, and the fraction 0..1 of everything that is done."""
