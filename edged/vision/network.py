@@ -131,7 +131,7 @@ class Network:
             model, self._softmax = graph.expose_bottleneck(), graph.head.softmax
         else:
             self._softmax = outputs[0] == "scores"
-        self.runtime, self._interpreter = _open(model, runtime, threads)
+        self.runtime, self._interpreter = open_interpreter(model, runtime, threads)
         self.providers: tuple[str, ...] = getattr(self._interpreter, "providers", ())
         self.batch: int = getattr(self._interpreter, "batch", 1)
         image, *_ = self._interpreter.get_input_details()
@@ -248,7 +248,7 @@ class HeadNetwork:
 
     def __init__(self, model: bytes, *, runtime: Runtime = "auto") -> None:
         graph = read_graph(model)
-        self.runtime, self._interpreter = _open(graph.head_only(), runtime, 1)
+        self.runtime, self._interpreter = open_interpreter(graph.head_only(), runtime, 1)
         (self._input,), (self._output,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         self._softmax = graph.head.softmax
         self._affine = Affine(*self._output["quantization"])
@@ -288,7 +288,16 @@ class HeadNetwork:
         return raw
 
 
-def _open(model: bytes, runtime: Runtime, threads: int) -> tuple[str, Any]:
+def open_interpreter(model: bytes, runtime: Runtime, threads: int) -> tuple[str, Any]:
+    """Return the name of the interpreter that takes a network, and it, ready to run.
+
+    Args:
+        model: Content of a .tflite or .onnx file.
+        runtime, threads: See `Network`.
+
+    Raises:
+        ModelError: The runtime is not there, or refuses the file.
+    """
     name, providers = _parted(runtime)
     try:
         if name == "onnx" or is_onnx(model):
