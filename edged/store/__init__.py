@@ -1,7 +1,7 @@
 """Models on disk: bundles that are installed, versions that were trained, and which of them runs.
 
-`bundle` reads a folder, `store` changes which one is current, `durable` writes so that a power cut leaves the old or
-the new. Labeled images are in `edged.images`; where models can be had, in `edged.zoo`.
+`bundle` reads a folder, `store` changes which one is current, `detectors` are apart from both, `durable` writes so that
+a power cut leaves the old or the new. Labeled images are in `edged.images`; where models can be had, in `edged.zoo`.
 """
 
 from edged.store import durable
@@ -18,6 +18,7 @@ from edged.store.bundle import (
     read_bundle,
     read_labels,
 )
+from edged.store.detectors import DetectorManifest, Detectors, InstalledDetector
 from edged.store.lock import aside
 from edged.store.store import Store
 
@@ -27,7 +28,10 @@ __all__ = [
     "MANIFEST",
     "MODEL",
     "Bundle",
+    "DetectorManifest",
+    "Detectors",
     "InputSize",
+    "InstalledDetector",
     "Manifest",
     "Store",
     "aside",

@@ -18,10 +18,11 @@ class Library:
         shipped: Models that came with the package.
         models: Models that were added or pulled.
         versions: What was trained or promoted.
+        detectors: What is no bundle, and whose names are told apart.
     """
 
-    def __init__(self, shipped: Path, models: Path, versions: Path) -> None:
-        self._shipped, self._models, self._versions = shipped, models, versions
+    def __init__(self, shipped: Path, models: Path, versions: Path, detectors: Path) -> None:
+        self._shipped, self._models, self._versions, self._detectors = shipped, models, versions, detectors
         self._told: set[str] = set()
 
     def installed_folders(self) -> dict[str, Path]:
@@ -56,6 +57,8 @@ class Library:
 
     def unknown(self, name: str) -> str:
         """Say that there is no such model, and which there are."""
+        if name in [path.name for path in _folders(self._detectors)]:
+            return f'{name} is a detector, which names nothing: a camera with regions = "detector:{name}" uses it'
         installed = ", ".join(self.installed_folders()) or "none"
         return f"no model {name!r} is installed; installed: {installed}; `edged models list` shows what can be pulled"
 

@@ -2,6 +2,7 @@
 
 <shipped>/<name>/              models that came with the package, never written
 <state_dir>/models/<name>/     models that were added or pulled; these win over shipped ones of the same name
+<state_dir>/detectors/<name>/  networks that find regions, see `detectors`
 <state_dir>/versions/<id>/     what was trained or promoted
 <state_dir>/current            link to versions/<id>: what runs
 <state_dir>/history.json       what ran before
@@ -33,6 +34,7 @@ from edged.store.bundle import (
     bundle_id,
     read_bundle,
 )
+from edged.store.detectors import Detectors
 from edged.store.history import History
 from edged.store.library import Library
 from edged.store.lock import Lock, aside
@@ -58,8 +60,10 @@ class Store:
         self._history = state_dir / "history.json"
         self._trial = state_dir / "trial.json"
         self._fallback = state_dir / "fallback.json"
-        self._library = Library(self._shipped, self._models, self._versions)
-        self._lock = Lock(state_dir, (self._models, self._versions))
+        detectors = state_dir / "detectors"
+        self._library = Library(self._shipped, self._models, self._versions, detectors)
+        self._lock = Lock(state_dir, (self._models, self._versions, detectors))
+        self.detectors = Detectors(detectors, self._lock, (self._models, self._shipped))
         if self._lock.interrupted() and self._lock.is_ours():
             with suppress(ModelError), self._lock.writing():  # who may only read, reads around what is left
                 pass
@@ -73,7 +77,7 @@ class Store:
         """Return an installed bundle by name or id, or a version by id, or the newest version of that name.
 
         Raises:
-            ModelError: There is none (the text lists what is installed), or it cannot be read.
+            ModelError: There is none (the text lists what is installed), it is a detector, or it cannot be read.
         """
         with self._lock.reading():
             return self._library.find(name_or_id)
@@ -140,6 +144,8 @@ class Store:
             files[SIGNATURE] = signature.encode()
         path = self._models / name
         with self._lock.writing():
+            if name in self.detectors.names():
+                raise ConfigError(f"a detector named {name} is installed already; choose another name")
             if not replace and (path.exists() or (self._shipped / name).exists()):
                 raise ConfigError(f"a model named {name} is installed already; choose another name, or replace it")
             durable.write_folder(path, files, aside=aside(path))

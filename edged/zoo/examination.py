@@ -8,11 +8,11 @@ or brought before a child process has opened it and classified images with it, u
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from edged import process
 from edged.errors import ChildError, ChildTimeoutError, ModelError
@@ -22,6 +22,9 @@ from edged.memory import available_bytes
 if TYPE_CHECKING:
     from edged.types import Image
     from edged.vision.network import Runtime
+
+Request = TypeVar("Request")
+Outcome = TypeVar("Outcome")
 
 TIMEOUT_S = 60.0
 """For the whole examination, wall seconds: on a busy machine the child waits for others."""
@@ -113,25 +116,50 @@ def examine(
         ModelError: It is no quantized classifier, the runtime refuses it, it takes too much memory or time, its answers
             are not finite, or it ends the process that runs it.
     """
+    return in_child(
+        EXAMINER,
+        model,
+        lambda path, memory_bytes: ExaminationRequest(
+            model=path,
+            runtime=runtime,
+            threads=threads,
+            crop=crop,
+            outputs=outputs,
+            frames=[(len(frame), frame.shape[1], base64.b64encode(frame.tobytes()).decode()) for frame in frames],
+            count=count,
+            memory_bytes=memory_bytes,
+        ),
+        f"has not classified {count} images",
+    )
+
+
+def in_child(
+    child: Child[Request, dict[str, str], Outcome],
+    model: bytes | Path,
+    ask: Callable[[str, int], Request],
+    undone: str,
+) -> Outcome:
+    """Let a child process open a model.
+
+    Args:
+        child: Which.
+        model: Content of the file, or its path.
+        ask: Makes the request, of the path at which the child finds the model and of the memory that it may take.
+        undone: What is said of a model that takes too long, e.g. "has not classified 2 images".
+
+    Raises:
+        ModelError: What the child says, or it takes too much memory or time, or ends the process that runs it.
+    """
     memory_bytes = max(LEAST_BYTES, round(available_bytes() * SHARE))
     try:
         with _readable(model) as (path, descriptors):
-            request = ExaminationRequest(
-                model=path,
-                runtime=runtime,
-                threads=threads,
-                crop=crop,
-                outputs=outputs,
-                frames=[(len(frame), frame.shape[1], base64.b64encode(frame.tobytes()).decode()) for frame in frames],
-                count=count,
-                memory_bytes=memory_bytes,
-            )
-            with ChildProcess(EXAMINER, request, timeout_s=TIMEOUT_S, descriptors=descriptors) as child:
-                return child.wait()
+            request = ask(path, memory_bytes)
+            with ChildProcess(child, request, timeout_s=TIMEOUT_S, descriptors=descriptors) as started:
+                return started.wait()
     except OSError as error:
         raise ModelError(f"cannot be tried: {error.strerror or error}") from error
     except ChildTimeoutError as error:
-        raise ModelError(f"has not classified {count} images after {TIMEOUT_S:g} s") from error
+        raise ModelError(f"{undone} after {TIMEOUT_S:g} s") from error
     except ChildError as error:
         if error.out_of_memory:
             raise ModelError(f"takes more than the {memory_bytes / 1e6:.0f} MB of memory that it may have") from error

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -32,7 +33,7 @@ def examine(request: ExaminationRequest, _: Callable[[dict[str, str]], None]) ->
 
     from edged.vision.network import import_runtime
 
-    try:
+    with reading():
         model = Path(request.model).read_bytes()
         runtime = import_runtime(request.runtime, model)
         process.limit_memory(request.memory_bytes)
@@ -41,10 +42,6 @@ def examine(request: ExaminationRequest, _: Callable[[dict[str, str]], None]) ->
         grey = np.full((network.height, network.width, 3), 127, np.uint8)
         images = [grey, noise, *map(_decoded, request.frames)]
         times_ms = [_classify(network, image) for image in islice(cycle(images), request.count)]
-    except OSError as error:
-        raise ModelError(f"cannot be read: {error.strerror or error}") from error
-    except _DAMAGE as error:
-        raise ModelError(f"is damaged ({type(error).__name__}: {error})"[:_LONGEST]) from error
     return Examined(
         runtime=network.runtime,
         width=network.width,
@@ -54,6 +51,21 @@ def examine(request: ExaminationRequest, _: Callable[[dict[str, str]], None]) ->
         outputs=outputs,
         invoke_ms=float(np.median(times_ms)),
     )
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Tell what a file that is cut off or damaged leads its readers to.
+
+    Raises:
+        ModelError: In place of their exceptions.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ModelError(f"cannot be read: {error.strerror or error}") from error
+    except _DAMAGE as error:
+        raise ModelError(f"is damaged ({type(error).__name__}: {error})"[:_LONGEST]) from error
 
 
 def _open(model: bytes, request: ExaminationRequest, runtime: str) -> tuple[Network, Any]:

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from edged.contract.topics import TopicLevel
 from edged.errors import ConfigError, ModelError, NotInstalledError, first_mistake
 from edged.store import FAMILIARITY
+from edged.vision.detector_file import POSTPROCESS
 from edged.vision.familiarity import Familiarity
 from edged.zoo.archive import extract
 from edged.zoo.catalogue import Entry, read_catalogue
@@ -58,7 +59,7 @@ def install(
         ConfigError: The name or crop cannot be used, or the name is taken.
         ModelError: Not a quantized classifier, the runtime refuses it, labels and outputs do not match, disk full.
     """
-    name = _checked_name(name)
+    name = checked_name(name)
     if not 0 < crop <= 1:
         raise ConfigError(f"crop = {crop}: use a fraction above 0 and at most 1, e.g. 0.875")
     try:
@@ -66,7 +67,8 @@ def install(
     except NotInstalledError:
         raise
     except ModelError as error:
-        raise ModelError(f"{origin}: {error}") from error
+        hint = "; it looks like a detector, which --detector installs" if POSTPROCESS in model else ""
+        raise ModelError(f"{origin}: {error}{hint}") from error
     _count_labels(origin, examined.classes, len(labels))
     if familiarity is not None:
         try:
@@ -165,7 +167,8 @@ def name_from_file(path: Path) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem).lstrip("_.-")[:64] or "model"
 
 
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
+    """Return a name that a model may have. Raises ConfigError for any other."""
     try:
         return TypeAdapter(TopicLevel).validate_python(name)
     except ValidationError as error:
