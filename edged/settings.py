@@ -109,10 +109,11 @@ def _inside(box: Box) -> Box:
 _InsideBox = Annotated[Box, AfterValidator(_inside)]
 _BOX: TypeAdapter[Box] = TypeAdapter(_InsideBox)
 _GRID = re.compile(r"grid:([1-9]\d?)x([1-9]\d?)")
+_DETECTOR = re.compile(r"detector:([A-Za-z0-9][A-Za-z0-9_.-]{0,63})")
 _MAX_REGIONS = 64
 _REGIONS = {
     "anyOf": [
-        {"type": "string", "pattern": f"^(|motion|{_GRID.pattern})$"},
+        {"type": "string", "pattern": f"^(|motion|{_GRID.pattern}|{_DETECTOR.pattern})$"},
         {
             "type": "object",
             "additionalProperties": {
@@ -124,7 +125,8 @@ _REGIONS = {
 }  # fmt: skip
 """What `cameras.NAME.regions` may be, as a JSON Schema, see `CameraSettings`."""
 _HOW_REGIONS = (
-    'use "motion", "grid:3x2" (columns, rows), names with boxes ({ till = [0.1, 0.2, 0.3, 0.4] }), or ""; '
+    'use "motion", "grid:3x2" (columns, rows), "detector:NAME" (an installed one), names with boxes '
+    '({ till = [0.1, 0.2, 0.3, 0.4] }), or ""; '
     f"at most {_MAX_REGIONS} regions"
 )
 
@@ -139,13 +141,16 @@ class CameraSettings(_Section):
     regions: Annotated[str | dict[str, Box], WithJsonSchema(_REGIONS)] = ""
     """What is classified by itself, in place of the whole frame; see `daemon.regions`."""
     regions_max: int = Field(default=8, ge=1, le=_MAX_REGIONS)
+    score_threshold: float = Field(default=0.5, ge=0, le=1)
+    """What of a detector's is less sure than this is no region."""
 
     @field_validator("regions", mode="before")
     @classmethod
     def _known_regions(cls, value: Any) -> Any:
         if isinstance(value, str):
             found = _GRID.fullmatch(value)
-            if value not in ("", "motion") and (found is None or int(found[1]) * int(found[2]) > _MAX_REGIONS):
+            known = value in ("", "motion") or _DETECTOR.fullmatch(value) is not None
+            if not known and (found is None or int(found[1]) * int(found[2]) > _MAX_REGIONS):
                 raise ValueError(_HOW_REGIONS)
             return value
         if not isinstance(value, Mapping) or not 0 < len(value) <= _MAX_REGIONS:
@@ -165,6 +170,12 @@ class CameraSettings(_Section):
         """Columns and rows of the regions; None: they are no grid."""
         found = _GRID.fullmatch(self.regions) if isinstance(self.regions, str) else None
         return None if found is None else (int(found[1]), int(found[2]))
+
+    @property
+    def detector(self) -> str | None:
+        """Name of the detector that finds the regions; None: they are found in another way."""
+        found = _DETECTOR.fullmatch(self.regions) if isinstance(self.regions, str) else None
+        return None if found is None else found[1]
 
 
 class ModelSettings(_Section):

@@ -52,6 +52,7 @@ class Frame:
         regions: What is to be classified by itself in this frame, the newest first, and what was lost from sight a
             moment ago; None: the frame is classified as a whole.
         region: What `image` was cut out around; None: it is the whole frame.
+        detect_ms: What a detector took to find the regions; None: there is none.
     """
 
     camera: str
@@ -65,6 +66,7 @@ class Frame:
     prepared_by: object | None = None
     regions: tuple[Region, ...] | None = None
     region: Region | None = None
+    detect_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

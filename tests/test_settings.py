@@ -36,12 +36,18 @@ def mistake(config: Path | None = None) -> str:
         ("[model]\nproviders = ['CUDA,cpu']", ("model.providers", "CUDA,cpu")),
         (
             "[cameras.main]\nsorce = '0'",
-            ("cameras.main.sorce: unknown key; allowed here: fps, loop, regions, regions_max, roi, source",),
+            (
+                "cameras.main.sorce: unknown key; allowed here: fps, loop, regions, regions_max, roi, score_threshold, "
+                "source",
+            ),
         ),
         ("[cameras.main]\nsorce = '0'\nfps = -1", ("cameras.main.fps = -1", "(and 1 more)")),
         ("[cameras.main]\nroi = [0.5, 0, 0.6, 1]", ("cameras.main.roi", "stay inside the frame")),
         ("[cameras.main]\nregions = 'grid:3'", ("cameras.main.regions = 'grid:3'", 'use "motion", "grid:3x2"')),
         ("[cameras.main]\nregions = 'grid:9x9'", ("cameras.main.regions = 'grid:9x9'", "at most 64 regions")),
+        ("[cameras.main]\nregions = 'detector:a/b'", ("cameras.main.regions = 'detector:a/b'", '"detector:NAME"')),
+        ("[cameras.main]\nregions = 'detector:'", ("cameras.main.regions = 'detector:'", '"detector:NAME"')),
+        ("[cameras.main]\nscore_threshold = 1.5", ("cameras.main.score_threshold = 1.5", "less than or equal to 1")),
         ("[cameras.main]\nregions = 3", ("cameras.main.regions = 3", 'use "motion"')),
         (
             "[cameras.main.regions]\ntill = [0, 0, 1.5, 1]",
@@ -197,6 +203,14 @@ def test_a_credential_is_a_name(tmp_path, name):
     said = mistake(config)
     assert f"mqtt.password_file = 'credential:{name}': " in said
     assert "use credential:NAME" in said
+
+
+def test_a_detector_is_named() -> None:
+    cameras = settings.load(
+        None, {"cameras": {"a": {"regions": "detector:ssd_v2.1"}, "b": {"regions": "motion"}}}
+    ).cameras
+    assert (cameras["a"].detector, cameras["a"].grid, cameras["a"].score_threshold) == ("ssd_v2.1", None, 0.5)
+    assert (cameras["b"].detector, settings.CameraSettings(regions={"detector": (0, 0, 1, 1)}).detector) == (None, None)
 
 
 def test_regions_are_a_word_a_grid_or_boxes_with_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

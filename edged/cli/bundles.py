@@ -135,7 +135,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
             f"{row['width']}×{row['height']}",
             str(row.get("classes", "")),
             "" if accuracy is None else f"{accuracy:.1%}",
-            f"{state}, runs" if row["current"] else state,
+            f"{state}, {'used' if state == 'detector' else 'runs'}" if row["current"] else state,
         )
     console(plain_width=160).print(table)
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from edged.cli import detectors
 from edged.cli.options import add_config
 from edged.errors import ConfigError, EdgedError, ModelError
 from edged.terminal.program import DONE, exit_code
@@ -135,6 +136,7 @@ def _checks(device: Device) -> list[tuple[str, Callable[[], Iterable[Finding]]]]
         ("metrics.listen", lambda: [Finding("info", "metrics.listen", where_metrics_are(settings), "metrics")]),
         ("storage.state_dir", lambda: _check_state(settings.storage.state_dir)),
         ("model.name", lambda: _check_models(device)),
+        *((f"cameras.{name}.regions", partial(_check_detector, device, name)) for name in detectors.wanted(settings)),
     ]
 
 
@@ -164,9 +166,23 @@ def _check_commands(settings: Settings) -> Iterator[Finding]:
     yield Finding(level, "security.trusted_keys", whose_commands(settings), "commands")
 
 
-def _check_models(device: Device) -> Iterator[Finding]:
+def _closed(device: Device) -> bool:
+    """Whether the state is a service's, and not for this user to read."""
     state_dir = device.settings.storage.state_dir
-    if device.unit is not None and os.path.lexists(state_dir) and not os.access(state_dir, os.R_OK | os.X_OK):
+    return device.unit is not None and os.path.lexists(state_dir) and not os.access(state_dir, os.R_OK | os.X_OK)
+
+
+def _check_detector(device: Device, camera: str) -> Iterator[Finding]:
+    key, label = f"cameras.{camera}.regions", f"camera {camera}, regions"
+    if _closed(device):
+        yield Finding("note", key, f"not checked, this user may not read {device.settings.storage.state_dir}", label)
+        return
+    yield Finding("info", key, detectors.check(camera, device.settings), label)
+
+
+def _check_models(device: Device) -> Iterator[Finding]:
+    if _closed(device):
+        state_dir = device.settings.storage.state_dir
         yield Finding("note", "model.name", f"not checked, this user may not read {state_dir}", "model")
         return
     yield Finding("info", "model.name", _check_model(device.settings), "model")

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from edged.cli import detectors
 from edged.cli.options import add_config
 from edged.cli.sandbox import login_files
 from edged.database import is_full
@@ -163,6 +164,10 @@ def examine(configuration: Settings, known: Mapping[str, Finding] | None = None)
         *[(key, lambda key=key, path=path: _readable(key, path)) for key, path in login_files(configuration)],
         ("model", lambda: _model(configuration)),
         *[
+            (f"regions {name}", lambda name=name: _detector(name, configuration))
+            for name in detectors.wanted(configuration)
+        ],
+        *[
             (f"camera {name}", lambda name=name, camera=camera: _camera(name, camera))
             for name, camera in configuration.cameras.items()
         ],
@@ -181,18 +186,17 @@ def examine(configuration: Settings, known: Mapping[str, Finding] | None = None)
 
 def _advice(part: str) -> str | None:
     """Say what to do about a part whose error says what is wrong."""
-    if part == "model":
-        return "choose another model.name, or install this one anew: edged models list"
+    if part.startswith("regions "):
+        return "edged does not start without it: edged models add FILE.tflite --detector, or change regions"
     if part.startswith("camera "):
         name = part.removeprefix("camera ")
         return f"edged would start all the same and try again for ever; check the camera, or cameras.{name}.source"
-    if part == "commands":
-        return "edged does not start without it: pip install 'edged[signing]', or empty security.trusted_keys"
-    if part == "metrics":
-        return "edged does not start without it"
-    if part == "broker":
-        return "correct [mqtt] in the configuration"
-    return None
+    return {
+        "model": "choose another model.name, or install this one anew: edged models list",
+        "commands": ("edged does not start without it: pip install 'edged[signing]', or empty security.trusted_keys"),
+        "metrics": "edged does not start without it",
+        "broker": "correct [mqtt] in the configuration",
+    }.get(part)
 
 
 def _state(configuration: Settings) -> Finding:
@@ -230,7 +234,8 @@ def _closed(folder: Path) -> list[Path]:
 
 def _not_looked_at(device: Device, user: str) -> dict[str, Finding]:
     """Return what is to be said of the parts of a service that are `user`'s, and closed to who asks."""
-    reasons = dict.fromkeys(("state", "model"), f"{device.state_dir} belongs to user {user}")
+    parts = ["state", "model", *(f"regions {name}" for name in detectors.wanted(device.settings))]
+    reasons = dict.fromkeys(parts, f"{device.state_dir} belongs to user {user}")
     for key, path in login_files(device.settings):
         try:
             path.open("rb").close()
@@ -281,6 +286,10 @@ def _model(configuration: Settings) -> Finding:
     if fallback and (advice := better_runtime(why_not_litert())) is not None:
         return Finding("model", "warning", f"{text}, not on LiteRT", advice)
     return Finding("model", "ok", text)
+
+
+def _detector(camera: str, configuration: Settings) -> Finding:
+    return Finding(f"regions {camera}", "ok", detectors.check(camera, configuration))
 
 
 def _camera(name: str, camera: CameraSettings) -> Finding:

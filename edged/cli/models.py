@@ -13,10 +13,11 @@ import argparse
 import contextlib
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edged.cli import adoption
+from edged.cli import adoption, detectors
 from edged.cli.bundles import available, origin, print_fields, print_table, row
 from edged.cli.conversion import add_arguments, convert_model
 from edged.cli.options import add_config
@@ -44,8 +45,10 @@ def register(commands: Commands) -> None:
     parser.add_argument("name", metavar="NAME", nargs="?", help="name or id (default: all)")
     parser = family.add("add", _add)
     parser.add_argument("file", metavar="FILE", type=Path, help="a .tflite or .onnx file")
-    parser.add_argument(
-        "--labels", required=True, type=Path, metavar="FILE", help="UTF-8, one label per line, line n for output n"
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--labels", type=Path, metavar="FILE", help="UTF-8, one label per line, line n for output n")
+    kind.add_argument(
+        "--detector", action="store_true", help="it finds boxes (SSD) for a camera's regions, and names nothing"
     )
     parser.add_argument("--name", help="default: from the file's name")
     parser.add_argument(
@@ -93,6 +96,8 @@ def _list(args: argparse.Namespace) -> int:
     rows = [row(bundle, origin(bundle, store), bundle.path == running) for bundle in installed]
     rows += [row(bundle, "version", bundle.path == running) for bundle in store.versions()]
     names = {bundle.path.name for bundle in installed}
+    rows += [detectors.row(detector, configuration) for detector in store.detectors.installed()]
+    names |= set(store.detectors.names())
     rows += [available(name, entry) for name, entry in read_catalogue().items() if name not in names]
     if args.json:
         for each in rows:
@@ -111,6 +116,9 @@ def _show(args: argparse.Namespace) -> int:
     from edged.zoo.catalogue import read_catalogue
 
     configuration, store = _open(args, changes=False)
+    if args.name in store.detectors.names():
+        print_fields(detectors.fields(store.detectors.find(args.name), configuration), args.json)
+        return 0
     try:
         bundle = store.find(args.name)
     except ModelError:
@@ -170,13 +178,17 @@ def _verify(args: argparse.Namespace) -> int:
     from edged.terminal.text import note
 
     configuration, store = _open(args, changes=False)
-    folders = store.folders() if args.name is None else [store.find(args.name).path]
-    if not folders:
+    names = [name for name in store.detectors.names() if args.name in (None, name)]
+    checks = [partial(_verified_detector, name, store, configuration) for name in names]
+    if args.name is None or not names:
+        folders = store.folders() if args.name is None else [store.find(args.name).path]
+        checks = [*(partial(_verified, folder, configuration) for folder in folders), *checks]
+    if not checks:
         raise ConfigError("no model is installed")
     failed = 0
-    for folder in folders:
+    for check in checks:
         try:
-            print(_verified(folder, configuration))
+            print(check())
         except EdgedError as error:
             failed += 1
             note("edged", str(error))
@@ -195,6 +207,10 @@ def _verified(folder: Path, configuration: Settings) -> str:
         f"{bundle.name} ({bundle.id}): sound; {examined.width}×{examined.height}, {examined.classes} classes, "
         f"{examined.features} features, {examined.invoke_ms:.1f} ms on {examined.runtime}{signed}"
     )
+
+
+def _verified_detector(name: str, store: Store, configuration: Settings) -> str:
+    return detectors.verified(store.detectors.find(name), configuration)
 
 
 def _check_signature(bundle: Bundle, configuration: Settings) -> str:
@@ -226,18 +242,28 @@ def _check_signature(bundle: Bundle, configuration: Settings) -> str:
 
 
 def _add(args: argparse.Namespace) -> int:
-    """Install a classifier of your own: quantized TFLite, or ONNX as PyTorch exports it.
+    """Install a network of your own: a classifier (quantized TFLite, or ONNX as PyTorch exports it), or a detector.
 
     An .onnx file may hold real numbers or be quantized (QDQ). How pixels become its input is read from its metadata, or
     said by --mean and --std, as shares of full scale.
 
+    A detector is a .tflite file of the SSD kind, quantized or of real numbers, with boxes, classes, scores and their
+    count as its outputs. A camera with regions = "detector:NAME" uses it; its classes are not looked at.
+
     Examples:
       edged models add birds.tflite --labels birds.txt --name birds
       edged models add birds.onnx --labels birds.txt --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+      edged models add ssd_mobilenet_v2.tflite --detector --name things
     """
     from edged.store import read_labels
     from edged.zoo.install import install, name_from_file
 
+    if args.detector:
+        model = _read_model_file(args.file)
+        _, store = _open(args, changes=True)
+        detector = detectors.add(args, model, store)
+        print(f"{detector.name} ({detector.id}), a detector, installed: {detector.path}")
+        return 0
     model, labels = _read_model_file(args.file), read_labels(args.labels)  # as whoever named them
     model, lineage = adoption.adopted(args, model)
     _, store = _open(args, changes=True)
@@ -279,6 +305,16 @@ def _remove(args: argparse.Namespace) -> int:
     from edged.terminal.text import note
 
     configuration, store = _open(args, changes=True)
+    if args.name in store.detectors.names():
+        store.detectors.remove(args.name)
+        print(f"{args.name} removed")
+        for camera, detector in detectors.wanted(configuration).items():
+            if detector == args.name:
+                note(
+                    "edged",
+                    f'cameras.{camera}.regions = "detector:{detector}" is configured, but not installed any more',
+                )
+        return 0
     store.remove(args.name)
     print(f"{args.name} removed")
     if args.name == configuration.model.name:

@@ -313,7 +313,8 @@ class RollbackArgs(Args):
 class ModelsListArgs(Args):
     """`cmd/models_list`: what is installed and which versions there are.
 
-    Report: `models` [{name, id, backbone, classes, accuracy, kind, current, previous}]; kind: installed or version.
+    Report: `models` [{name, id, backbone, classes, accuracy, kind, current, previous}]; kind: installed, version or
+    detector, which has no backbone, classes and accuracy, and in `cameras` those whose regions it finds.
     """
 
     command = "models_list"
@@ -330,8 +331,8 @@ class ModelsUseArgs(Args):
 class ModelsRemoveArgs(Args):
     """`cmd/models_remove`: delete an installed model, by name, or a trained version, by the first digits of its id.
 
-    Never what runs or came with edged; the version that a rollback would take only with `previous`.
-    Report: `removed` (name or id), `kind` (installed or version) and `bytes`.
+    Never what runs or came with edged, nor a detector that a camera uses; the version that a rollback would take only
+    with `previous`. Report: `removed` (name or id), `kind` (installed, version or detector) and `bytes`.
     """
 
     command = "models_remove"
@@ -382,6 +383,22 @@ class ModelsAddArgs(Args):
     familiarity: Sha256 | None = None
     patch: Sha256 | None = None
     signature: str | None = Field(default=None, max_length=MAX_CHARACTERS)
+
+
+class DetectorsAddArgs(Args):
+    """`cmd/detectors_add`: install the detector whose parts were sent, after it has seen images in a child process.
+
+    A .tflite file of the SSD kind, whose outputs are boxes, classes, scores and their count. It finds the regions of
+    cameras with `regions = "detector:NAME"` from the daemon's next start on. `replace`: take the place of an installed
+    detector of this name. Report: `name`, `id`, `width`, `height` (of its input) and `most` (boxes of one frame).
+    """
+
+    command = "detectors_add"
+
+    sha256: Sha256
+    name: str = Field(min_length=1, max_length=64)
+    source: str | None = Field(default=None, max_length=1000)
+    replace: bool = False
 
 
 class BottlenecksGetArgs(Args):
@@ -497,6 +514,7 @@ COMMANDS: dict[str, type[Args]] = {
         ModelsRemoveArgs,
         ModelsChunkArgs,
         ModelsAddArgs,
+        DetectorsAddArgs,
         BottlenecksGetArgs,
         BottlenecksPartArgs,
         ModelsJudgeArgs,

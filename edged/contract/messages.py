@@ -66,6 +66,8 @@ class ResultLatency(MessagePart):
     """Milliseconds of one frame's way: read and decode, resize, network, and capture to hand-over to the broker."""
 
     capture: float
+    detect: float | None = None
+    """What the detector took to find the regions of the frame; absent where there is none."""
     preprocess: float
     invoke: float
     total: float

@@ -131,10 +131,25 @@ def _add(
         if patch is not None and "args.patch: unknown field" in str(error):
             return None
         raise
+    return follow(client, device, ack.id, parcel.name, presence, quiet=quiet)
+
+
+def follow(client: Client, device: str, command: str, name: str, presence: Presence, *, quiet: bool) -> Job | None:
+    """Follow an installation that a device has accepted to its end; return the job, however it ended.
+
+    Args:
+        client: An open client.
+        device: Its id.
+        command: The command's.
+        name: What is installed.
+        presence: Of the device.
+        quiet: Do not show how far it is.
+    """
     presence.answered()
-    with progress(f"{device} {parcel.name}", quiet=quiet) as tell:
-        for job in client.jobs(ack.id, is_there=presence.is_there):
+    job = None
+    with progress(f"{device} {name}", quiet=quiet) as tell:
+        for job in client.jobs(command, is_there=presence.is_there):
             presence.answered()
             tell(job.progress, text=job.stage or job.status, stage=job.stage or job.status)
-    client.forget(ack.id)
+    client.forget(command)
     return job

@@ -89,12 +89,7 @@ def read_parcel(
         if labels is None:
             raise ConfigError(f"{source}: --labels FILE is needed for a model's file")
         model_file, labels_file, own_name = source, labels, source.stem
-    model = _read(model_file)
-    if model[4:8] != b"TFL3":
-        raise ConfigError(f"{model_file}: is no TensorFlow Lite model")
-    name = name or re.sub(r"[^A-Za-z0-9_.-]", "-", str(own_name)).strip("-._")[:64]
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
-        raise ConfigError(f"--name {name!r}: use 1 to 64 letters, digits, '.', '_' or '-', beginning with one of both")
+    model, name = read_model(model_file), model_name(name, str(own_name))
     digest = hashlib.sha256(model).hexdigest()
     if (said := manifest.get("sha256", digest)) != digest:
         raise ConfigError(
@@ -117,6 +112,30 @@ def read_parcel(
     if not unsigned:
         wanted["signature"] = _read_signature(source, parcel.facts)
     return parcel
+
+
+def read_model(path: Path) -> bytes:
+    """Return the content of a .tflite file.
+
+    Raises:
+        ConfigError: It cannot be read, or is none.
+    """
+    model = _read(path)
+    if model[4:8] != b"TFL3":
+        raise ConfigError(f"{path}: is no TensorFlow Lite model")
+    return model
+
+
+def model_name(given: str | None, own: str) -> str:
+    """Return what a model is called: as the command line says, or what can be made of its own name.
+
+    Raises:
+        ConfigError: It cannot be called so.
+    """
+    name = given or re.sub(r"[^A-Za-z0-9_.-]", "-", own).strip("-._")[:64]
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+        raise ConfigError(f"--name {name!r}: use 1 to 64 letters, digits, '.', '_' or '-', beginning with one of both")
+    return name
 
 
 def _read_labels(path: Path) -> list[str]:

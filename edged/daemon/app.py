@@ -20,6 +20,7 @@ from edged.daemon import supervision
 from edged.daemon.announcements import Announcements
 from edged.daemon.commands import CommandWorker, Handlers
 from edged.daemon.deadline import StopDeadline
+from edged.daemon.detection import open_detections
 from edged.daemon.drift import DriftWatch
 from edged.daemon.frames import FrameCommands
 from edged.daemon.homeassistant import status_topic
@@ -109,13 +110,15 @@ class Daemon:
         self._claim = claim(settings.storage.state_dir)
         self.store = Store(settings.storage.state_dir)
         engine = open_first(settings, self.store)
+        self.detections = open_detections(settings, self.store.detectors)
         self.statistics = Statistics()
         self.sensors = open_sensors()
         notices = {status_topic(settings): self._greet} if settings.homeassistant.discovery else {}
         self.link = open_link(settings, on_command=self._accept, has_room=self._has_room, notices=notices)
         self.presentation = Presentation(settings, self.link)
-        looks = open_looks(settings.cameras)
-        self.cameras = Cameras(settings.cameras, engine.prepare, self._camera_changed, looks=looks)
+        self.cameras = Cameras(
+            settings.cameras, engine.prepare, self._camera_changed, looks=open_looks(settings.cameras)
+        )
         self.results = ResultFilter(
             settings.mqtt.results, settings.mqtt.heartbeat_s, settings.mqtt.smoothing, settings.model.unknown
         )
@@ -134,6 +137,7 @@ class Daemon:
             self._stepped,
             finish=self.publisher.finish,
             regions_max={name: camera.regions_max for name, camera in settings.cameras.items()},
+            detections=self.detections,
         )
         self.drift = DriftWatch(settings.telemetry.drift_s)
         for line in settings.unwatched():
@@ -224,6 +228,8 @@ class Daemon:
         for capture in self.cameras:
             setters[f"cameras.{capture.name}.fps"] = capture.set_fps
             setters[f"cameras.{capture.name}.roi"] = capture.set_roi
+        for name, detection in self.detections.items():
+            setters[f"cameras.{name}.score_threshold"] = partial(setattr, detection, "score_threshold")
         return setters
 
     def _handlers(self) -> Handlers:
@@ -253,6 +259,7 @@ class Daemon:
         handlers.add(contract.ModelsRemoveArgs, self.model_commands.remove)
         handlers.add(contract.ModelsChunkArgs, self.model_commands.receive)
         handlers.add(contract.ModelsAddArgs, self.model_commands.add)
+        handlers.add(contract.DetectorsAddArgs, self.model_commands.add_detector)
         handlers.add(contract.BottlenecksGetArgs, self.together.get)
         handlers.add(contract.BottlenecksPartArgs, self.together.part)
         handlers.add(contract.ModelsJudgeArgs, self.together.judge)

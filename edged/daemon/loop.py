@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from edged.regions import Turns, crop
 if TYPE_CHECKING:
     from edged.camera import Cameras
     from edged.daemon.engine import Engine
-    from edged.types import Frame, Region
+    from edged.types import Frame
     from edged.vision.network import Outputs
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ TAKE_TIMEOUT_S = 0.25
 """How long the loop waits for a frame before it looks at the stop flag and the watchdog again."""
 PROBATION_FRAMES = 10
 """A new model that fails within so many invocations is taken back."""
-_GIVE_UP_FRAMES = 100
+GIVE_UP_FRAMES = 100
 """So many failed invocations in a row without a model to go back to end the process."""
 
 
@@ -58,6 +58,7 @@ class FrameLoop:
         on_step: Called after each step, with whether a frame was classified.
         finish: Called after the last region of a frame that is classified by regions, with the whole frame.
         regions_max: Camera → how many regions of one frame are classified, where its frames have regions.
+        detections: Camera → what finds the regions of a frame that is taken, where a detector does.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class FrameLoop:
         *,
         finish: Callable[[Frame], None] = lambda _: None,
         regions_max: Mapping[str, int] = MappingProxyType({}),
+        detections: Mapping[str, Callable[[Frame], Frame]] = MappingProxyType({}),
     ) -> None:
         self.engine = engine
         self._cameras = cameras
@@ -76,6 +78,7 @@ class FrameLoop:
         self._on_step = on_step
         self._finish = finish
         self._regions_max = regions_max
+        self._detections = detections
         self._turns = Turns()
         self._lock = threading.Lock()
         self._pending: Swap | None = None
@@ -105,7 +108,7 @@ class FrameLoop:
         """Classify the next frame, if there is one in time.
 
         Raises:
-            ModelError: The network fails again and again and there is none to go back to.
+            ModelError: The network fails again and again and there is none to go back to; or a detector does.
         """
         frame = self._cameras.take(TAKE_TIMEOUT_S)
         if self._pending is not None:
@@ -113,11 +116,9 @@ class FrameLoop:
         if frame is None:
             self._on_step(False)
         else:
-            self._on_step(
-                self._classify(frame) if frame.regions is None else self._classify_regions(frame, frame.regions)
-            )
+            self._on_step(self._classify(frame) if frame.regions is None else self._classify_regions(frame))
 
-    def _classify_regions(self, frame: Frame, regions: Sequence[Region]) -> bool:
+    def _classify_regions(self, frame: Frame) -> bool:
         """Classify what a frame's time allows, at least one region; return whether the network has answered all.
 
         A frame in which nothing is to be classified is done with that.
@@ -125,7 +126,9 @@ class FrameLoop:
         interval_s = self._cameras.interval_s(frame.camera)
         end_s = math.inf if interval_s is None else time.monotonic() + interval_s
         answered = True
-        chosen = self._turns.order(frame.camera, regions)[: self._regions_max[frame.camera]]
+        if (detect := self._detections.get(frame.camera)) is not None:
+            frame = detect(frame)
+        chosen = self._turns.order(frame.camera, frame.regions or ())[: self._regions_max[frame.camera]]
         if not chosen and self._probation is not None:
             # A network on trial has to answer also where nothing moves: until it has, a power cut would take it back.
             answered = self._classify(frame, tell=False)
@@ -192,6 +195,6 @@ class FrameLoop:
         self._failures += 1
         if self._failures == 1:
             log.error("%s", error)
-        if self._failures >= _GIVE_UP_FRAMES:
+        if self._failures >= GIVE_UP_FRAMES:
             raise error
         return False

@@ -22,6 +22,7 @@ from edged.store import FAMILIARITY, Manifest
 if TYPE_CHECKING:
     from edged.contract.commands import (
         Command,
+        DetectorsAddArgs,
         ModelsAddArgs,
         ModelsChunkArgs,
         ModelsListArgs,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _INSTALLING = Kind("models_add", "installation", 2.0)
+_INSTALLING_DETECTOR = Kind("detectors_add", "installation", 2.0)
 
 
 class ModelCommands:
@@ -81,7 +83,21 @@ class ModelCommands:
                 }
                 for bundle, kind in rows
             ]
+            + [
+                {
+                    "name": detector.name,
+                    "id": detector.id,
+                    "kind": "detector",
+                    "current": False,
+                    "previous": False,
+                    "cameras": self._cameras_of(detector.name),
+                }
+                for detector in self._store.detectors.installed()
+            ]
         }
+
+    def _cameras_of(self, detector: str) -> list[str]:
+        return [name for name, camera in self._settings.cameras.items() if camera.detector == detector]
 
     def use(self, command: Command[ModelsUseArgs]) -> dict[str, Any]:
         """Let another model answer."""
@@ -95,6 +111,8 @@ class ModelCommands:
         running, versions = self._switch.running.path, self._settings.storage.state_dir / "versions"
         found = [path for path in folders if path.parent != versions and path.name == args.model]
         found = found or [path for path in folders if path.parent == versions and path.name.startswith(args.model)]
+        if not found and args.model in self._store.detectors.names():
+            return self._remove_detector(args.model)
         if not found:
             raise CommandError(f"no model or version {args.model}; `edgectl models list` shows those that there are")
         if len(found) > 1:
@@ -111,6 +129,13 @@ class ModelCommands:
             self._store.remove(path.name)
         log.info("model %s removed, %.1f MB", path.name, freed / 1e6)
         return {"removed": path.name, "kind": "version" if path.parent == versions else "installed", "bytes": freed}
+
+    def _remove_detector(self, name: str) -> dict[str, Any]:
+        if cameras := self._cameras_of(name):
+            raise CommandError(f"{name} is what cameras.{cameras[0]}.regions says and stays")
+        freed = self._store.detectors.remove(name)
+        log.info("detector %s removed, %.1f MB", name, freed / 1e6)
+        return {"removed": name, "kind": "detector", "bytes": freed}
 
     def rollback(self, _: Command[RollbackArgs]) -> dict[str, Any]:
         """Let the model before this one answer again."""
@@ -164,6 +189,28 @@ class ModelCommands:
                 self._uploads.forget(sha256)
         log.info("model %s (%s) installed", bundle.name, bundle.id)
         return describe(bundle)
+
+    def add_detector(self, command: Command[DetectorsAddArgs]) -> dict[str, Any]:
+        """Install the detector that was sent; cameras that want it use it from the next start on."""
+        from edged.zoo.detectors import install_detector
+
+        args, job = command.args, RunningJob(_INSTALLING_DETECTOR, command.id, State(stage="check"), self._tell)
+        with job.pulse():
+            model = self._uploads.take(args.sha256, "detector")
+            job.reach(State(stage="install", progress=0.5))
+            detector = install_detector(
+                self._store, model, name=args.name, origin=args.name, source=args.source, replace=args.replace
+            )
+            self._uploads.forget(args.sha256)
+        log.info("detector %s (%s) installed", detector.name, detector.id)
+        size = detector.manifest.input
+        return {
+            "name": detector.name,
+            "id": detector.id,
+            "width": size.width,
+            "height": size.height,
+            "most": detector.manifest.most,
+        }
 
     def _patched(self, args: ModelsAddArgs, sha256: str) -> bytes:
         """Return the model that a patch makes out of one that is here.

@@ -1,4 +1,8 @@
-"""Finds the regions of a camera's frames, as `[cameras.NAME] regions` says; on the camera's own thread."""
+"""Finds the regions of a camera's frames, as `[cameras.NAME] regions` says; on the camera's own thread.
+
+What a detector finds, `daemon.detection` finds on the main thread: it takes as long as a classifier, and looks only at
+frames that are classified.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,8 @@ def _open(settings: CameraSettings) -> Look:
     wanted = settings.regions
     if not isinstance(wanted, str):
         return _always(fixed(wanted))
+    if settings.detector is not None:
+        return _always(())  # `daemon.detection` finds them
     if settings.grid is not None:
         return _always(grid(*settings.grid))
     return _moving(Motion())

@@ -154,6 +154,7 @@ def make_result(
         top=[Score(label=best.label, score=round(best.score, 4)) for best in top],
         latency_ms=ResultLatency(
             capture=round(frame.capture_ms, 3),
+            detect=_rounded(frame.detect_ms),
             preprocess=round(frame.preprocess_ms, 3),
             invoke=round(inference.invoke_ms, 3),
             total=round((now_ns - frame.captured_ns) / 1e6, 3),
@@ -175,6 +176,7 @@ def make_end(last: Result, frame: Frame, *, seq: int, now_ns: int) -> Result:
     """
     latency = ResultLatency(
         capture=round(frame.capture_ms, 3),
+        detect=_rounded(frame.detect_ms),
         preprocess=round(frame.preprocess_ms, 3),
         invoke=0.0,
         total=round((now_ns - frame.captured_ns) / 1e6, 3),
@@ -182,3 +184,7 @@ def make_end(last: Result, frame: Frame, *, seq: int, now_ns: int) -> Result:
     return last.model_copy(
         update={"ts": timestamp(frame.captured_at), "seq": seq, "latency_ms": latency, "ended": True}
     )
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 3)

@@ -111,7 +111,8 @@ def _frames(snapshot: Snapshot) -> Iterator[Metric]:
     )
     latency = HistogramMetricFamily(
         "edged_frame_latency_seconds",
-        "Time that frames took: capture, preprocess and invoke, and total, from the camera to the broker's queue.",
+        "Time that frames took: capture, detect where a detector finds regions, preprocess and invoke, and total, from "
+        "the camera to the broker's queue.",
         labels=["camera", "stage"],
     )
     familiarity = HistogramMetricFamily(

@@ -30,7 +30,7 @@ class Counted:
     Attributes:
         frames: Classified ones.
         labels: Label → frames with this answer.
-        latency: Stage ("capture", "preprocess", "invoke", "total") → seconds.
+        latency: Stage ("capture", "preprocess", "invoke", "total"; with a detector "detect") → seconds.
         familiarity: Of the frames that have one; None: none has.
     """
 

@@ -99,6 +99,8 @@ class ResultTally:
             buckets["preprocess"].add(latency.preprocess / 1e3)
             buckets["invoke"].add(latency.invoke / 1e3)
             buckets["total"].add(latency.total / 1e3)
+            if latency.detect is not None:
+                buckets.setdefault("detect", _Buckets(LATENCY_BOUNDS_S)).add(latency.detect / 1e3)
             if result.familiarity is not None:
                 camera.familiarity.add(result.familiarity)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edged.ctl.commands import rollouts
+from edged.ctl.commands import detector_push, rollouts
 from edged.ctl.options import chosen, open_client
 from edged.terminal.program import FAILED
 from edged.terminal.registry import Commands
@@ -25,6 +25,9 @@ def register(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add("push", run)
     parser.add_argument("source", metavar="DIR|TFLITE", type=Path, help="what to send")
+    parser.add_argument(
+        "--detector", action="store_true", help="it finds boxes (SSD) for a camera's regions, and names nothing"
+    )
     parser.add_argument("--labels", metavar="FILE", type=Path, help="one label per line, in the outputs' order")
     parser.add_argument("--name", metavar="N", help="what to call it (else the file's name)")
     parser.add_argument(
@@ -56,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
     Where a device has a model that lies on this workstation too, as the backbone that the new one was retrained from,
     only the difference is sent: kilobytes. The device makes the same file of it, or refuses.
 
+    With --detector it is a .tflite file that finds boxes, for cameras with regions = "detector:NAME".
+
     With --canary or --waves it is a roll-out: some devices get the model, answer with it, and are watched for --hold.
     The next ones get it only if latency, frame rate and familiarity have held, and none has a new alert, has started
     again, is offline or went back by itself. A device with labeled images judges the model by those of its test side
@@ -65,12 +70,15 @@ def run(args: argparse.Namespace) -> int:
     Examples:
       edgectl models push ./my_model
       edgectl models push birds.tflite --labels birds.txt --name birds
+      edgectl models push ssd_mobilenet_v2.tflite --detector --name things
       edgectl --device 'line-*' models push ./my_model --canary 5% --hold 10m
       edgectl --device all models push ./my_model --canary 2 --waves 10%,50%,100% --hold 1h
     """
     from edged.ctl.fleet import addressed
     from edged.ctl.patches import keep
 
+    if args.detector:
+        return detector_push.run(args, rolled_out=rollouts.asked_for(args))
     if rollouts.asked_for(args):
         return rollouts.begin(args)
     parcel = _read(args)

@@ -1,0 +1,151 @@
+"""A detector finds what is classified, on a real daemon, a real broker and the real LiteRT."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edged.daemon.detection import Detection, open_detections
+from edged.daemon.loop import GIVE_UP_FRAMES
+from edged.errors import ConfigError, ModelError
+from edged.regions import overlap
+from edged.settings import load
+from edged.store import Store
+from edged.types import Box, Frame
+from edged.vision.detector import Detector
+from edged.zoo.detectors import install_detector
+from tests.daemon.running import PHOTOS, Running, Watcher
+from tests.detectors import TF2, Kind, crashing, make, wall
+from tests.mosquitto import Mosquitto
+from tests.waiting import PATIENCE_S, wait_until
+
+PLACES = {"Egyptian cat": ("cat", 40, 30), "espresso": ("coffee", 220, 90)}
+
+
+def image() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return wall(*((PHOTOS / f"{photo}.jpg", left, top) for photo, left, top in PLACES.values()))
+
+
+def truth(label: str) -> Box:
+    _, left, top = PLACES[label]
+    return left / 320, top / 180, 64 / 320, 64 / 180
+
+
+def still(folder: Path) -> str:
+    """Return the source of a camera before which two things hang on a wall: nothing in it ever moves."""
+    folder.mkdir()
+    cv2.imwrite(str(folder / "wall.png"), cv2.cvtColor(image(), cv2.COLOR_RGB2BGR))
+    return f"dir://{folder}"
+
+
+def test_what_a_detector_finds_is_classified(
+    broker: Mosquitto,
+    run: Callable[..., Running],
+    watch: Callable[..., Watcher],
+    edgectl: Callable[..., subprocess.Popen[str]],
+    tmp_path: Path,
+) -> None:
+    seen = watch(broker)
+    store = Store(tmp_path / "state")
+    install_detector(store, make(Kind(quantized=False, outputs=TF2)), name="bright", origin="here")
+    device = run(
+        broker.url,
+        cameras=f'[cameras.main]\nsource = "{still(tmp_path / "wall")}"\nfps = 10\nregions = "detector:bright"',
+        state_dir=tmp_path / "state",
+    )
+    wait_until(lambda: len({result["track"] for result in seen.decoded("result/main")}) == 2, what="both")
+    for result in seen.decoded("result/main")[:4]:
+        assert overlap(result["box"], truth(result["label"])) > 0.6
+        latency = result["latency_ms"]
+        assert 0 < latency["detect"] < latency["total"]
+    assert {region["label"] for region in seen.wait("label/main", 2)[-1]["regions"]} <= set(PLACES)
+
+    file = tmp_path / "other.tflite"
+    file.write_bytes(make())
+    pushed = edgectl("models", "push", str(file), "--detector")
+    out, err = pushed.communicate(timeout=PATIENCE_S)
+    assert (pushed.returncode, "other (" in out, "a detector, installed" in out) == (0, True, True), err
+    assert cameras_of_detectors(seen) == {"bright": ["main"], "other": []}
+    _, job, _ = seen.command("models_use", model="other")
+    assert job is not None
+    assert "other is a detector, which names nothing" in job["error"]
+    _, job, _ = seen.command("models_remove", model="bright")
+    assert job is not None
+    assert "bright is what cameras.main.regions says and stays" in job["error"]
+    _, job, _ = seen.command("models_remove", model="other")
+    assert job is not None
+    assert (job["report"]["removed"], job["report"]["kind"]) == ("other", "detector")
+
+    file.write_bytes(crashing())
+    pushed = edgectl("models", "push", str(file), "--detector")
+    out, err = pushed.communicate(timeout=PATIENCE_S)
+    assert (pushed.returncode, out) == (1, "")
+    assert "other: ends the process that runs it: the examination was killed by signal" in err
+    assert cameras_of_detectors(seen) == {"bright": ["main"]}
+    before = len(seen.of("result/main"))
+    seen.wait("result/main", before + 2)
+
+    device.config.write_text(device.config.read_text().replace("fps = 10", "fps = 10\nscore_threshold = 1.0"))
+    device.signal(signal.SIGHUP)
+    wait_until(lambda: len([r for r in seen.decoded("result/main") if r.get("ended")]) == 2, what="the end of both")
+    assert "from now on cameras.main.score_threshold = 1.0" in device.log
+    assert device.stop() == 0
+
+
+def cameras_of_detectors(seen: Watcher) -> dict[str, Any]:
+    _, job, _ = seen.command("models_list")
+    assert job is not None
+    return {row["name"]: row["cameras"] for row in job["report"]["models"] if row["kind"] == "detector"}
+
+
+def test_without_its_detector_edged_does_not_start(run: Callable[..., Running], tmp_path: Path) -> None:
+    device = run("mqtt://localhost:1", cameras='[cameras.main]\nsource = "pattern"\nregions = "detector:mobilenet_v2"')
+    assert device.wait() == 2
+    told = "edged: cameras.main.regions = 'detector:mobilenet_v2': mobilenet_v2 is a classifier, and no detector"
+    assert device.log.splitlines()[-1].startswith(told)
+    settings = load(None, {"cameras": {"door": {"regions": "detector:bright"}}})
+    with pytest.raises(ConfigError, match="no detector 'bright' is installed; installed: none") as caught:
+        open_detections(settings, Store(tmp_path).detectors)
+    assert caught.value.key == "cameras.door.regions"
+
+
+def frames(count: int) -> list[Frame]:
+    return [Frame("main", at, image(), at * 10**8, 0.0, 0.0, regions=()) for at in range(count)]
+
+
+def test_things_are_named_in_the_third_frame_and_keep_their_names() -> None:
+    detection = Detection(Detector(make()), 0.5)
+    found = [detection(frame) for frame in frames(5)]
+    assert [len(frame.regions or ()) for frame in found] == [0, 0, 2, 2, 2]
+    assert {region.track for frame in found for region in frame.regions or ()} == {"1", "2"}
+    assert all(frame.detect_ms is not None and frame.detect_ms > 0 for frame in found)
+
+
+def test_cameras_with_the_same_detector_share_it_and_nothing_else(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    install_detector(store, make(), name="bright", origin="here")
+    wanted = {"regions": "detector:bright"}
+    cameras = {"a": wanted, "b": {**wanted, "score_threshold": 1}, "c": {"regions": "motion"}, "d": {}}
+    settings = load(None, {"cameras": cameras, "model": {"runtime": "onnx"}, "storage": {"state_dir": tmp_path}})
+    detections = open_detections(settings, store.detectors)
+    assert set(detections) == {"a", "b"}
+    assert detections["a"]._detector is detections["b"]._detector
+    for frame in frames(3):
+        found = {name: detection(frame) for name, detection in detections.items()}
+    assert {name: len(frame.regions or ()) for name, frame in found.items()} == {"a": 2, "b": 0}
+
+
+def test_a_detector_that_fails_finds_nothing_and_is_given_up_in_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    detection = Detection(Detector(make(Kind(options=(("nms_iou_threshold", 2.0),)))), 0.5)
+    *most, last = frames(GIVE_UP_FRAMES)
+    assert {detection(frame).regions for frame in most} == {()}
+    assert caplog.text.count("camera 'main': the detector fails: invocation failed") == 1
+    with pytest.raises(ModelError, match="invocation failed"):
+        detection(last)
