@@ -49,6 +49,8 @@ class Kind:
         direct: Whether the outputs are those of the operator, or what a RESHAPE makes of them.
         normalization: Mean and std that the file's metadata tell.
         finite: False: what its boxes are made of is not a number; only where it is not quantized.
+        signed: int8 images in, which become real numbers at once; only where it is not quantized.
+        coarse: Scores are uint8; only where the outputs are not the operator's.
         enlarged: How many times larger its boxes are than what it finds.
         options: Other ones of the operator than usual.
     """
@@ -59,6 +61,8 @@ class Kind:
     direct: bool = True
     normalization: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     finite: bool = True
+    signed: bool = False
+    coarse: bool = False
     enlarged: float = 1.0
     options: tuple[tuple[str, Any], ...] = ()
 
@@ -81,7 +85,12 @@ class _Maker:
         width, height = (round(SIZE * share) for share in self._kind.thing)
         kernel = (height + 2 * _RING, width + 2 * _RING)
         rows, columns = ((SIZE - side) // _STRIDE + 1 for side in kernel)
-        image = self._activation("normalized_input_image_tensor", [1, SIZE, SIZE, 3], 1 / 128, 128)
+        image = given = self._activation("normalized_input_image_tensor", [1, SIZE, SIZE, 3], 1 / 128, 128)
+        if self._kind.signed:
+            given = self._real("signed", [1, SIZE, SIZE, 3])
+            self._graph.tensors[given].type = schema().TensorType.INT8
+            self._graph.tensors[given].quantization = _quantization(1 / 128, 0)
+            self._operator("DEQUANTIZE", [given], [image])
         weights = np.zeros((2, *kernel, 3), np.float32)
         weights[1] = -1 / (kernel[0] * kernel[1] - height * width)
         weights[1, _RING:-_RING, _RING:-_RING] = 1 / (height * width)
@@ -109,7 +118,7 @@ class _Maker:
         centres = (tops + height / 2, lefts + width / 2)
         anchors = np.stack([*centres, np.full_like(centres[0], height), np.full_like(centres[0], width)], axis=-1)
         made = self._postprocess([*flat, self._anchors(anchors.reshape(-1, 4) / SIZE)])
-        self._graph.inputs = [image]
+        self._graph.inputs = [given]
         self._graph.outputs = [made[role] for role, _ in self._kind.outputs]
         if self._kind.normalization is not None:
             self._describe(*self._kind.normalization)
@@ -132,7 +141,12 @@ class _Maker:
             return made
         passed = {role: self._real(names[role], shapes[role]) for role in ROLES}
         for role in ROLES:
-            self._reshape(made[role], passed[role], shapes[role])
+            if role == "scores" and self._kind.coarse:
+                tensor = self._graph.tensors[passed[role]]
+                tensor.type, tensor.quantization = schema().TensorType.UINT8, _quantization(1 / 256, 0)
+                self._operator("QUANTIZE", [made[role]], [passed[role]])
+            else:
+                self._reshape(made[role], passed[role], shapes[role])
         return passed
 
     def _describe(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:

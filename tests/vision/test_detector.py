@@ -28,7 +28,16 @@ def picture() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.parametrize("kind", [Kind(), Kind(quantized=False, outputs=TF2)], ids=["tf1", "tf2"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Kind(),
+        Kind(quantized=False, outputs=TF2),
+        Kind(quantized=False, signed=True),
+        Kind(outputs=NAMED, direct=False, coarse=True),
+    ],
+    ids=["tf1", "tf2", "signed", "coarse"],
+)
 def test_both_things_are_found_and_nothing_else(runtime: str, kind: Kind) -> None:
     detector = Detector(make(kind), runtime=runtime)
     assert (detector.runtime, detector.width, detector.height, detector.most) == (runtime, SIZE, SIZE, MOST)
