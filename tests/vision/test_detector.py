@@ -72,8 +72,9 @@ def test_boxes_end_at_the_edge_of_the_frame() -> None:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_values_that_are_not_finite_are_no_boxes(runtime: str) -> None:
-    detector = Detector(make(Kind(quantized=False, finite=False)), runtime=runtime)
+@pytest.mark.parametrize("kind", [Kind(quantized=False, finite=False), Kind(quantized=False, enlarged=1e300)])
+def test_values_that_are_not_finite_are_no_boxes(runtime: str, kind: Kind) -> None:
+    detector = Detector(make(kind), runtime=runtime)
     assert detector.detect(picture(), 0.0) == []
     assert not detector.is_finite()
 
