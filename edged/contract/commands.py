@@ -390,7 +390,8 @@ class DetectorsAddArgs(Args):
 
     A .tflite file of the SSD kind, whose outputs are boxes, classes, scores and their count. It finds the regions of
     cameras with `regions = "detector:NAME"` from the daemon's next start on. `replace`: take the place of an installed
-    detector of this name. Report: `name`, `id`, `width`, `height` (of its input) and `most` (boxes of one frame).
+    detector of this name, which no camera uses. Report: `name`, `id`, `width`, `height` (of its input) and `most`
+    (boxes of one frame).
     """
 
     command = "detectors_add"

@@ -195,6 +195,11 @@ class ModelCommands:
         from edged.zoo.detectors import install_detector
 
         args, job = command.args, RunningJob(_INSTALLING_DETECTOR, command.id, State(stage="check"), self._tell)
+        if cameras := self._cameras_of(args.name):
+            # What is sent cannot go to work before somebody on the device says so: the configuration names it.
+            raise CommandError(
+                f"{args.name} is what cameras.{cameras[0]}.regions says and stays; send this one under another name"
+            )
         with job.pulse():
             model = self._uploads.take(args.sha256, "detector")
             job.reach(State(stage="install", progress=0.5))

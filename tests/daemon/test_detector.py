@@ -83,6 +83,10 @@ def test_what_a_detector_finds_is_classified(
     assert job is not None
     assert (job["report"]["removed"], job["report"]["kind"]) == ("other", "detector")
 
+    _, job, _ = seen.command("detectors_add", sha256="0" * 64, name="bright", replace=True)
+    assert job is not None
+    assert "bright is what cameras.main.regions says and stays; send this one under another name" in job["error"]
+
     file.write_bytes(crashing())
     pushed = edgectl("models", "push", str(file), "--detector")
     out, err = pushed.communicate(timeout=PATIENCE_S)
