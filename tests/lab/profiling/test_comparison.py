@@ -269,10 +269,14 @@ def test_every_profile_names_what_the_machine_was_set_to(
 ) -> None:
     jetson = Path(__file__).parents[2] / "sensors" / "orin_nano_root"
     monkeypatch.setattr(performance.read_performance, "__defaults__", (jetson,))
+    monkeypatch.setattr("edged.sensors.open_sensors", lambda: TegraSensors(jetson.with_name("tx2_root")))
+    monkeypatch.setattr("edged.lab.energy._POWER_S", 0.05)
     profiled = ["profile", "--images", str(photos)]
     for command in (["--only", "online", "--online", "1"], ["--compare", "mobilenet_v2"]):
         assert main([*profiled, *command, "--json"]) == 0
-        machine = json.loads(capsys.readouterr().out)["machine"]
+        told = json.loads(capsys.readouterr().out)
+        assert all(row["energy_mj"] > 0 for row in told.get("compare", []))
+        machine = told["machine"]
         assert (machine["nvpmodel"], machine["jetson_clocks"], machine["governor"]) == ("MAXN_SUPER", True, "schedutil")
         assert (machine["clock_mhz"], machine["clock_range_mhz"]["gpu"]) == ({"cpu": 1728, "gpu": 1020}, [1020, 1020])
         assert main([*profiled, *command]) == 0
