@@ -7,12 +7,12 @@ stages: `dataset` (which images take part), `bottlenecks` (what the network belo
 `comparison` makes heads without the images that they judge, `incumbent` is the model that answers now, `gate` decides),
 `calibration` (the temperature that makes scores mean something, found by these heads), `export` (a quantized file and
 its bundle), `exemplars` (what frames will be compared with), `evaluation` (accuracy, recall of each class, confusions),
-`judging` (runs the exported file), `learning_curve` (what more images would bring), `step` (what of all that is taken over after a few more images), `review` with
-`doubtful` (labels that look wrong; `reviewer` is the child process of a review without a training), `sharing` with
-`privacy` (what leaves the device where a head is trained elsewhere), `pooled` (such a head, of many devices' images),
-`offer` (a model that was made elsewhere, judged by the device's own images), `side_by_side` (how well two files name
-these; `sharer`, `judge` and `comparer` are child processes), `report` (what is told of it), `tensorboard` (curves and
-graph).
+`judging` (runs the exported file), `learning_curve` (what more images would bring), `step` (what of all that is taken
+over after a few more images), `review` with `doubtful` (labels that look wrong; `reviewer` is the child process of a
+review without a training), `sharing` with `privacy` (what leaves the device where a head is trained elsewhere),
+`pooled` (such a head, of many devices' images), `offer` (a model that was made elsewhere, judged by the device's own
+images), `side_by_side` (how well two files name these; `sharer`, `judge` and `comparer` are child processes), `report`
+(what is told of it), `tensorboard` (curves and graph).
 Pure numpy, without files, clocks and threads: `softmax_regression`, `standardisation`, `many_heads`, `recipe`,
 `evaluation`, `calibration`, `comparison`, `gate`, `doubtful`, `exemplars` and `learning_curve`.
 

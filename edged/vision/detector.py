@@ -11,8 +11,8 @@ import numpy as np
 
 from edged.errors import ModelError
 from edged.vision.detector_file import ROLES, DetectorFile, Role, read_detector_file
+from edged.vision.formats import is_onnx
 from edged.vision.network import open_interpreter
-from edged.vision.onnx_file import is_onnx
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
