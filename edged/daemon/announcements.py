@@ -17,10 +17,11 @@ from edged.instance import BOOT
 from edged.sensors import performance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from edged.camera import Cameras, CameraState
     from edged.contract.commands import Command, StatusArgs, TelemetryArgs
+    from edged.daemon.detection import Detection
     from edged.daemon.drift import Strange
     from edged.daemon.loop import FrameLoop
     from edged.daemon.storage import Storage
@@ -57,6 +58,7 @@ class Announcements:
         link: Where messages go.
         storage: Whether the disk takes what is written.
         lr: Returns the learning rate of a training that is asked for without one.
+        detections: Camera → what finds its regions; whether that works.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Announcements:
         link: Link,
         storage: Storage,
         lr: Callable[[], float],
+        detections: Mapping[str, Detection],
     ) -> None:
         self._settings = settings
         self._store = store
@@ -81,11 +84,15 @@ class Announcements:
         self._link = link
         self._storage = storage
         self._lr = lr
-        self.troubles: list[Callable[[], str | None]] = []
+        self.troubles: list[Callable[[], str | None]] = [
+            functools.partial(getattr, detection, "trouble") for detection in detections.values()
+        ]
         """More that may not work as it should: each returns a line for `degraded`, or None."""
         self._told: dict[str, tuple[str, str | None]] = {}
         self._alerts: dict[str, float | None] = {}
         self._lock = threading.Lock()
+        for detection in detections.values():
+            detection.changed = self.info
 
     def camera_changed(self, name: str, state: CameraState) -> None:
         """Publish `info` where a camera came or went; on the camera's thread."""

@@ -168,6 +168,7 @@ class Daemon:
             link=self.link,
             storage=self.storage,
             lr=lambda: self.training.hyperparameters.lr,
+            detections=self.detections,
         )
         self.kept_frames = FrameWriter(self.images)
         # A premodel's networks give embeddings that cannot be compared with each other; a cascade's first sees all.

@@ -15,6 +15,8 @@ from edged.vision.detector import Detector
 from edged.vision.detector_file import DetectorFile, Normalization
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edged.settings import Settings
     from edged.store import Detectors
     from edged.types import Box, Frame
@@ -28,62 +30,87 @@ _MOST = 64
 class Detection:
     """One camera's. For the main thread.
 
+    Without a working detector the camera's frames are classified whole: a damaged file, or a network that fails, must
+    not take the device down.
+
     Args:
-        detector: Finds boxes; several cameras may share it.
+        camera: Its name.
+        detector: Finds boxes; several cameras may share it. Or why there is none.
         score_threshold: What is less sure is no region; may be changed at any time.
+
+    Attributes:
+        trouble: Why there is no working detector; None: there is one.
+        changed: Called when it is given up.
     """
 
-    def __init__(self, detector: Detector, score_threshold: float) -> None:
+    def __init__(self, camera: str, detector: Detector | ModelError, score_threshold: float) -> None:
         self.score_threshold = score_threshold
-        self._detector = detector
+        self.trouble: str | None = None
+        self.changed: Callable[[], object] = lambda: None
+        self._camera = camera
+        self._detector: Detector | None = None
         self._tracker = Tracker()
         self._failures = 0
+        if isinstance(detector, ModelError):
+            self._give_up(detector)
+        else:
+            self._detector = detector
 
     def __call__(self, frame: Frame) -> Frame:
-        """Return the frame with its regions, and with what finding them took.
-
-        Raises:
-            ModelError: The detector has failed for so many frames in a row that it is given up.
-        """
+        """Return the frame with its regions and with what finding them took; without a detector it has none."""
         begin_ns = time.monotonic_ns()
-        regions = self._tracker.update(self._boxes(frame), frame.captured_ns / 1e9)
+        boxes = self._boxes(frame)
+        if boxes is None:
+            return replace(frame, regions=None)
+        regions = self._tracker.update(boxes, frame.captured_ns / 1e9)
         end_ns = time.monotonic_ns()
         if (tracer := tracing.active) is not None:
             tracer.span("detect", "detect", begin_ns, end_ns, camera=frame.camera, seq=frame.seq)
         return replace(frame, regions=regions, detect_ms=(end_ns - begin_ns) / 1e6)
 
-    def _boxes(self, frame: Frame) -> list[Box]:
+    def _boxes(self, frame: Frame) -> list[Box] | None:
+        if self._detector is None:
+            return None
         try:
             found = self._detector.detect(frame.image, self.score_threshold)
         except ModelError as error:
             self._failures += 1
             if self._failures == 1:
                 log.error("camera %r: the detector fails: %s", frame.camera, error)
-            if self._failures >= GIVE_UP_FRAMES:
-                raise
-            return []
+            if self._failures < GIVE_UP_FRAMES:
+                return []
+            self._give_up(error)
+            self.changed()
+            return None
         self._failures = 0
         return [detection.box for detection in found[:_MOST]]
+
+    def _give_up(self, error: ModelError) -> None:
+        self._detector = None
+        self.trouble = f"camera {self._camera}: classified whole, there is no working detector: {error}"
+        log.error("%s", self.trouble)
 
 
 def open_detections(settings: Settings, detectors: Detectors) -> dict[str, Detection]:
     """Return for each camera whose regions a detector finds what does; cameras with the same one share it.
 
     Raises:
-        ConfigError: There is no such detector, it is a classifier, or it is damaged.
+        ConfigError: There is no such detector, or it is a classifier.
     """
-    opened: dict[str, Detector] = {}
+    opened: dict[str, Detector | ModelError] = {}
     found = {}
     for camera, wanted in settings.cameras.items():
         if (name := wanted.detector) is None:
             continue
-        key = f"cameras.{camera}.regions"
-        try:
-            if name not in opened:
+        if name not in opened:
+            try:
                 opened[name] = _open(name, settings, detectors)
-        except ModelError as error:
-            raise ConfigError(f"{key} = {wanted.regions!r}: {error}", key=key) from error
-        found[camera] = Detection(opened[name], wanted.score_threshold)
+            except ModelError as error:
+                if name not in detectors.names():
+                    key = f"cameras.{camera}.regions"
+                    raise ConfigError(f"{key} = {wanted.regions!r}: {error}", key=key) from error
+                opened[name] = error
+        found[camera] = Detection(camera, opened[name], wanted.score_threshold)
     return found
 
 

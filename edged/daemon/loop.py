@@ -58,7 +58,8 @@ class FrameLoop:
         on_step: Called after each step, with whether a frame was classified.
         finish: Called after the last region of a frame that is classified by regions, with the whole frame.
         regions_max: Camera → how many regions of one frame are classified, where its frames have regions.
-        detections: Camera → what finds the regions of a frame that is taken, where a detector does.
+        detections: Camera → what finds the regions of a frame that is taken, where a detector does; it gives a frame
+            none where that does not work.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class FrameLoop:
         """Classify the next frame, if there is one in time.
 
         Raises:
-            ModelError: The network fails again and again and there is none to go back to; or a detector does.
+            ModelError: The network fails again and again and there is none to go back to.
         """
         frame = self._cameras.take(TAKE_TIMEOUT_S)
         if self._pending is not None:
@@ -128,6 +129,8 @@ class FrameLoop:
         answered = True
         if (detect := self._detections.get(frame.camera)) is not None:
             frame = detect(frame)
+            if frame.regions is None:
+                return self._classify(frame)
         chosen = self._turns.order(frame.camera, frame.regions or ())[: self._regions_max[frame.camera]]
         if not chosen and self._probation is not None:
             # A network on trial has to answer also where nothing moves: until it has, a power cut would take it back.

@@ -14,7 +14,7 @@ import pytest
 
 from edged.daemon.detection import Detection, open_detections
 from edged.daemon.loop import GIVE_UP_FRAMES
-from edged.errors import ConfigError, ModelError
+from edged.errors import ConfigError
 from edged.regions import overlap
 from edged.settings import load
 from edged.store import Store
@@ -125,7 +125,7 @@ def frames(count: int) -> list[Frame]:
 
 
 def test_things_are_named_in_the_third_frame_and_keep_their_names() -> None:
-    detection = Detection(Detector(make()), 0.5)
+    detection = Detection("main", Detector(make()), 0.5)
     found = [detection(frame) for frame in frames(5)]
     assert [len(frame.regions or ()) for frame in found] == [0, 0, 2, 2, 2]
     assert {region.track for frame in found for region in frame.regions or ()} == {"1", "2"}
@@ -147,9 +147,44 @@ def test_cameras_with_the_same_detector_share_it_and_nothing_else(tmp_path: Path
 
 
 def test_a_detector_that_fails_finds_nothing_and_is_given_up_in_the_end(caplog: pytest.LogCaptureFixture) -> None:
-    detection = Detection(Detector(make(Kind(options=(("nms_iou_threshold", 2.0),)))), 0.5)
+    detection = Detection("main", Detector(make(Kind(options=(("nms_iou_threshold", 2.0),)))), 0.5)
+    told: list[str | None] = []
+    detection.changed = lambda: told.append(detection.trouble)
     *most, last = frames(GIVE_UP_FRAMES)
     assert {detection(frame).regions for frame in most} == {()}
     assert caplog.text.count("camera 'main': the detector fails: invocation failed") == 1
-    with pytest.raises(ModelError, match="invocation failed"):
-        detection(last)
+    assert told == []
+    assert {detection(frame).regions for frame in (last, *most)} == {None}
+    (trouble,) = told
+    assert trouble is not None
+    assert trouble.startswith("camera main: classified whole, there is no working detector: invocation failed")
+
+
+def test_failures_that_pass_are_forgotten() -> None:
+    sound, broken = Detector(make()), Detector(make(Kind(options=(("nms_iou_threshold", 2.0),))))
+    detection = Detection("main", sound, 0.5)
+    for detector, times in ((broken, GIVE_UP_FRAMES - 1), (sound, 1), (broken, GIVE_UP_FRAMES - 1)):
+        detection._detector = detector
+        for frame in frames(times):
+            assert detection(frame).regions is not None
+    assert detection.trouble is None
+
+
+def test_a_detector_that_is_damaged_leaves_the_device_at_work(
+    broker: Mosquitto, run: Callable[..., Running], watch: Callable[..., Watcher], tmp_path: Path
+) -> None:
+    seen = watch(broker)
+    installed = install_detector(Store(tmp_path / "state"), make(), name="bright", origin="here")
+    installed.file.write_bytes(installed.file.read_bytes()[:-1000])
+    device = run(
+        broker.url,
+        cameras=f'[cameras.main]\nsource = "{still(tmp_path / "wall")}"\nfps = 10\nregions = "detector:bright"',
+        state_dir=tmp_path / "state",
+    )
+    seen.wait("result/main", 3)
+    assert {"box", "track"}.isdisjoint(seen.decoded("result/main")[-1])
+    assert "box" not in seen.decoded("label/main")[-1]
+    (line,) = seen.decoded("info")[-1]["degraded"]
+    assert line.startswith("camera main: classified whole, there is no working detector: ")
+    assert "model.tflite: damaged" in line
+    assert device.stop() == 0
