@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import tracemalloc
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,8 @@ import pytest
 from edged.contract.hyperparameters import Hyperparameters
 from edged.errors import TrainingError
 from edged.learning import softmax_regression
-from edged.learning.softmax_regression import EpochReport, _Descent, _Spanned, _Standardised, fit
-from edged.learning.standardisation import Standardisation, smoothness
+from edged.learning.softmax_regression import EpochReport, _Descent, _Spanned, _Standardised, fit, learning_rates
+from edged.learning.standardisation import Standardisation, largest_eigenvalue, smoothness
 from edged.vision.quantization import Affine
 
 if TYPE_CHECKING:
@@ -165,6 +166,42 @@ def test_the_first_step_is_the_gradient_in_units_of_the_loss_s_smoothness() -> N
     step = 0.5 / (smoothness(1.0, inputs.largest_eigenvalue, 40) + 0.25)
     expected = step * pull.T @ scaling.apply(points) / 40 * scaling.gain
     np.testing.assert_allclose(training.snapshot().weights, expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(("images", "features"), [(30, 90), (50, 20)])  # as sums of examples, and as they are
+def test_training_is_gradient_descent_with_momentum_example_by_example(images: int, features: int) -> None:
+    """Written once more, in double precision and without any shortcut."""
+    points, labels = blobs(images, features=features)
+    how = Hyperparameters(lr=0.3, batch=16, l2=0.01, momentum=0.8, seed=3)
+    rates = learning_rates(how.lr, 6, (4,))
+    head = fit(points, labels, classes=4, hyperparameters=how, rates=rates)
+
+    scaling = Standardisation.of(points)
+    inputs = scaling.apply(points).astype(np.float64)
+    smooth = smoothness(1.0, largest_eigenvalue(inputs.astype(np.float32)), 16) + how.l2
+    counts = np.bincount(labels)
+    order, weights, bias = np.random.default_rng(3), np.zeros((4, features)), np.zeros(4)
+    speed, bias_speed = np.zeros_like(weights), np.zeros(4)
+    for rate, told in zip(rates, head.history, strict=True):
+        losses, hits = 0.0, 0
+        for batch in np.array_split(order.permutation(images), math.ceil(images / 16)):
+            slope, bias_slope = how.l2 * weights, np.zeros(4)
+            for number in batch:
+                logits = weights @ inputs[number] + bias
+                chances = np.exp(logits) / np.exp(logits).sum()
+                counted = images / (4 * counts[labels[number]])
+                losses -= counted * np.log(chances[labels[number]])
+                hits += int(logits.argmax() == labels[number])
+                error = (chances - np.eye(4)[labels[number]]) * counted / len(batch)
+                slope, bias_slope = slope + np.outer(error, inputs[number]), bias_slope + error
+            speed, bias_speed = (
+                how.momentum * speed - rate / smooth * slope,
+                how.momentum * bias_speed - rate * bias_slope,
+            )
+            weights, bias = weights + speed, bias + bias_speed
+        assert (told.lr, told.loss) == (rate, pytest.approx(losses / images, rel=1e-4))
+        assert told.accuracy == hits / images
+    np.testing.assert_allclose(head.logits(points), inputs @ weights.T + bias, atol=2e-3)
 
 
 def test_few_images_train_in_the_space_that_they_span_as_they_would_outside_of_it() -> None:

@@ -18,7 +18,7 @@ import pytest
 from edged.contract.hyperparameters import Hyperparameters
 from edged.errors import ChildError
 from edged.jobs.process import ChildProcess
-from edged.learning import TRAINER, Outcome, Progress, TrainingRequest
+from edged.learning import TRAINER, Needed, Outcome, Progress, TrainingRequest
 from edged.store import Store
 from tests.learning.conftest import SHIPPED, request_for
 from tests.waiting import PATIENCE_S
@@ -116,3 +116,33 @@ def test_a_full_disk_fails_the_training_and_nothing_else(request_: TrainingReque
     assert len(list((request_.state_dir / "images").glob("*/*.jpg"))) == 30
     _, outcome = train(request_)  # there is room again
     assert outcome.status == "succeeded", outcome.error
+
+
+_READY = """
+import json, sys
+from pydantic import BaseModel
+from edged.contract import reports
+from edged.learning.trainer import load
+from edged.store import read_bundle
+from edged.vision import graph
+from pathlib import Path
+
+load(sys.argv[1])
+model = read_bundle(Path(sys.argv[2])).read_model()
+deferred = [
+    one.__name__
+    for one in vars(reports).values()
+    if isinstance(one, type) and issubclass(one, BaseModel) and one is not BaseModel and not one.__pydantic_complete__
+]
+was_read = [content for content, _ in graph._RECENT._graphs] == [model]
+print(json.dumps([was_read, deferred]))
+"""
+
+
+def test_one_that_waits_has_read_the_networks_that_it_is_told_of(tmp_path: Path) -> None:
+    """And no others: what cannot be read is for the training to tell."""
+    text = Needed("auto", (tmp_path / "gone", SHIPPED)).encode()
+    assert Needed.decode(text) == Needed("auto", (tmp_path / "gone", SHIPPED))
+    arguments = [sys.executable, "-c", _READY, text, str(SHIPPED)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [True, []]
