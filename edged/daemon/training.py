@@ -116,7 +116,7 @@ class Training:
     def _carry_out(self, job: RunningJob, request: TrainingRequest) -> End | None:
         """Train and promote; None: cancelled, and nothing stays of it."""
         began = time.monotonic()
-        before = frozenset(version.id for version in self._store.versions())
+        before = frozenset(folder.name for folder in self._store.folders())
         end = self._train(job, request)
         if end is None or isinstance(end, End):
             ended = end if end is not None and job.decide() else None
@@ -172,7 +172,12 @@ class Training:
         return End("succeeded", outcome.report.model_copy(update={"seconds": seconds}).to_json())
 
     def _discard(self, job: RunningJob, before: frozenset[str]) -> None:
-        """Remove what a cancelled training has written already: it would count among the versions that stay."""
+        """Remove what a cancelled training has written already: it would count among the versions that stay.
+
+        Args:
+            job: Which training.
+            before: Names of the models' and versions' folders that were there when it began.
+        """
         for version in self._store.versions():
             if version.id not in before and (version.manifest.training or {}).get("run") == job.id:
                 try:

@@ -187,3 +187,24 @@ def test_a_model_that_cannot_be_loaded_changes_nothing(bench: Bench) -> None:
 def test_only_some_versions_stay(bench: Bench) -> None:
     ids = [bench.switch.use(bench.trained(f"v{number}")).id for number in range(3)]
     assert {version.id for version in bench.store.versions()} == set(ids[1:])
+
+
+def test_older_versions_go_while_live_answers_are_awaited(bench: Bench) -> None:
+    new, _, _ = (bench.trained(name) for name in ("new", "old", "older"))
+    bench.camera.left = PROBATION_FRAMES - 1
+    there: list[int] = []
+
+    def enough() -> bool:
+        there.append(len(bench.store.versions()))
+        return len(there) == 4
+
+    before = bench.switch.running.id
+    bench.switch.use(new, patience_s=PATIENCE_S, enough=enough)
+    assert there == [4, 2, 2, 2]  # with the installed one, which a rollback would take
+    assert {version.id for version in bench.store.versions()} == {before, new.id}
+
+
+def test_who_may_yet_go_back_loses_no_version(bench: Bench) -> None:
+    new, _, _ = (bench.trained(name) for name in ("new", "old", "older"))
+    bench.switch.use(new, enough=lambda: True)
+    assert len(bench.store.versions()) == 4
