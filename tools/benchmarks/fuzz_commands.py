@@ -303,6 +303,6 @@ def _slows_down(name: str, data: bytes) -> bool:
         return False
     try:
         fps = json.loads(data)["args"].get("fps")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
     return isinstance(fps, int | float | str) and not (isinstance(fps, int | float) and fps >= FPS)
