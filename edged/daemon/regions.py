@@ -13,7 +13,7 @@ from edged.regions import Motion, Tracker, fixed, grid
 
 if TYPE_CHECKING:
     from edged.settings import CameraSettings
-    from edged.types import Box, Image, Region
+    from edged.types import Image, Region
 
 _MOST = 64
 """Of what moves in a frame, only so many of the largest are followed: rain, or a flickering screen, may be hundreds."""
@@ -35,13 +35,13 @@ def _open(settings: CameraSettings) -> Look:
         return _always(())  # `daemon.detection` finds them
     if settings.grid is not None:
         return _always(grid(*settings.grid))
-    return _moving(Motion())
+    return _moving()
 
 
 def _always(regions: tuple[Region, ...]) -> Look:
     return lambda _image, _now_s: regions
 
 
-def _moving(propose: Callable[[Image, float], list[Box]]) -> Look:
-    tracker = Tracker()
-    return lambda image, now_s: tracker.update(propose(image, now_s)[:_MOST], now_s)
+def _moving() -> Look:
+    motion, tracker = Motion(), Tracker()
+    return lambda image, now_s: tracker.update(motion(image, now_s, tracker.expected(now_s))[:_MOST], now_s)

@@ -15,6 +15,11 @@ MARGIN = 8 / 7
 see `vision.preprocess`, so that it sees the box, and all of it."""
 
 
+def area(box: Box) -> float:
+    """Return the area of a box, as a fraction of the frame."""
+    return box[2] * box[3]
+
+
 def intersection(one: Box, other: Box) -> float:
     """Return the area that two boxes share, as a fraction of the frame."""
     width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])

@@ -2,7 +2,9 @@
 
 A model of the background keeps several colours for each pixel and learns all the time (Zivkovic 2004, "Improved
 Adaptive Gaussian Mixture Model for Background Subtraction", which OpenCV calls MOG2). What does not fit it is
-foreground; foreground that touches, or nearly, is one thing.
+foreground. Parts of a thing that resemble the background fit it; they are found by what they change: a pixel that
+differs from the frame before, and from the mean of the background, too, is foreground as well. The first of these alone
+would add what a thing has just left.
 """
 
 from __future__ import annotations
@@ -12,29 +14,33 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from edged.regions.boxes import around, intersection
+from edged.regions import apart
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+    from edged.regions.tracks import Expected
     from edged.types import Box, Image
 
-_LONGEST = 288
-"""Of the frame's longer side, so many pixels are looked at: a thing of 5 % of it is then 14 pixels wide."""
+_LONGEST = 160
+"""Of the frame's longer side, so many pixels are looked at: a thing of 5 % of it is then 8 pixels wide. The time that
+this takes grows with their number."""
 _MEMORY_S = 8.0
 """Time constant of the background's learning. What stops becomes background after a tenth of it: to MOG2, that is what
 was there for a tenth of the time."""
+_MEAN_S = 1.0
+"""Time constant of the background's mean, which does not learn what is foreground."""
 _THRESHOLD = 40.0
 """Squared distance from a background colour, in its variances, above which a pixel is foreground."""
 _COLOURS = 3
 """Of a pixel's background, at most."""
+_CHANGED, _UNLIKE = 12, 14
+"""Levels of a colour by which a pixel differs from the frame before, and from the background's mean."""
 _LEARNING_FRAMES = 12
 """Of a background that is new, nothing is told for so many frames."""
-_SMALLEST = 0.0007
-"""Of the frame, the least area of a thing."""
-_NEAR = 0.012
-"""Parts that are nearer than this share of the longer side are one thing."""
-_SAMPLED, _DARK, _FOLLOWED = 10, 8.0, 0.01
+_SAMPLED, _DARK, _FOLLOWED = 5, 8.0, 0.01
 """How bright a frame is, is seen from every so many pixels of every so many rows; so many levels are added to each. How
 bright it was follows by so much a frame."""
 _FLOOD = 0.6
@@ -49,30 +55,39 @@ class Motion:
         self._size = (0, 0)
         self._subtractor: Any = None
         self._reference: NDArray[np.float32] | None = None
+        self._before: Any = None
+        self._mean: Any = None
         self._frames = 0
         self._seen_s = 0.0
 
-    def __call__(self, image: Image, now_s: float) -> list[Box]:
+    def __call__(self, image: Image, now_s: float, expected: Sequence[Expected] = ()) -> list[Box]:
         """Take the next frame; return the boxes of what moves in it, the largest first.
 
         Args:
             image: RGB, (height, width, 3) uint8.
             now_s: When it was captured, monotonic clock, seconds.
+            expected: Where known things should be in it, so that two that touch stay two.
         """
         if image.shape != self._shape:
             self._begin(image.shape)
         self._frames += 1
         learning = self._frames <= _LEARNING_FRAMES
-        rate = 1 / self._frames if learning else min((now_s - self._seen_s) / _MEMORY_S, 0.5)
-        self._seen_s = now_s
-        lit = self._lit_as_before(cv2.blur(_small(image, self._size), (3, 3)))
+        passed_s, self._seen_s = now_s - self._seen_s, now_s
+        rate = 1 / self._frames if learning else min(passed_s / _MEMORY_S, 0.5)
+        lit = self._lit_as_before(_small(image, self._size))
         foreground = self._subtractor.apply(lit, learningRate=rate)
-        if learning:
-            return []
-        if cv2.countNonZero(foreground) > _FLOOD * foreground.size:
+        if not learning and cv2.countNonZero(foreground) > _FLOOD * foreground.size:
             self._begin(image.shape)
             return []
-        return self._boxes(foreground)
+        moves = cv2.bitwise_or(foreground, self._changed(lit))
+        self._before = lit
+        mean_rate = 1 / self._frames if learning else min(passed_s / _MEAN_S, 0.5)
+        cv2.accumulateWeighted(lit, self._mean, mean_rate, mask=None if learning else cv2.bitwise_not(foreground))
+        if learning:
+            return []
+        # The majority of nine fills a thing's holes and leaves out single pixels; what is thinner than three is none.
+        cleaned = cv2.morphologyEx(cv2.medianBlur(moves, 3), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        return apart.boxes(np.asarray(cleaned, np.uint8), expected)
 
     def _begin(self, shape: tuple[int, ...]) -> None:
         rows, columns = shape[:2]
@@ -83,6 +98,8 @@ class Motion:
         self._subtractor.setVarThresholdGen(_THRESHOLD)
         self._subtractor.setNMixtures(_COLOURS)
         self._reference = None
+        self._before = None
+        self._mean = np.zeros((self._size[1], self._size[0], 3), np.float32)
         self._frames = 0
 
     def _lit_as_before(self, small: Any) -> Any:
@@ -96,19 +113,15 @@ class Motion:
         self._reference += _FOLLOWED * (sample * gain - self._reference)
         return cv2.convertScaleAbs(small, alpha=gain, beta=_DARK * (gain - 1))
 
-    def _boxes(self, foreground: Any) -> list[Box]:
-        columns, rows = self._size
-        cleaned = cv2.morphologyEx(foreground, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-        reach = max(3, 2 * round(_NEAR * max(columns, rows)) + 1)
-        joined = cv2.morphologyEx(cleaned, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
-        outlines, _ = cv2.findContours(joined, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        placed = [cv2.boundingRect(outline) for outline in outlines]
-        found = [
-            (x / columns, y / rows, width / columns, height / rows)
-            for x, y, width, height in placed
-            if width * height >= _SMALLEST * columns * rows
-        ]
-        return merge(found)
+    def _changed(self, lit: Any) -> Any:
+        """Return where a frame differs from the one before it and from the background's mean."""
+        before = lit if self._before is None else self._before
+        return cv2.bitwise_and(_differ(lit, before, _CHANGED), _differ(lit, cv2.convertScaleAbs(self._mean), _UNLIKE))
+
+
+def _differ(one: Any, other: Any, levels: int) -> Any:
+    red, green, blue = cv2.split(cv2.absdiff(one, other))
+    return cv2.threshold(cv2.max(cv2.max(red, green), blue), levels, 255, cv2.THRESH_BINARY)[1]
 
 
 def _small(image: Image, size: tuple[int, int]) -> Image:
@@ -122,23 +135,3 @@ def _small(image: Image, size: tuple[int, int]) -> Image:
     if image.shape[:2] == (rows, columns):
         return image
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-
-
-def merge(boxes: list[Box]) -> list[Box]:
-    """Make one of boxes that lie mostly in each other, until none do; the largest first."""
-    left = sorted(boxes, key=_area, reverse=True)
-    merged: list[Box] = []
-    while left:
-        box = left.pop(0)
-        for at, other in enumerate(left):
-            if intersection(box, other) >= 0.5 * _area(other):
-                left[at] = around(box, other)
-                left.sort(key=_area, reverse=True)
-                break
-        else:
-            merged.append(box)
-    return merged
-
-
-def _area(box: Box) -> float:
-    return box[2] * box[3]

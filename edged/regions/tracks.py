@@ -31,6 +31,25 @@ _AGILITY = 0.5
 """Weight of the newest step in a thing's speed."""
 
 
+_LOST_FROM_SIGHT_S = 0.35
+"""Where a thing should be is guessed for so long after it was seen."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Where a known thing should be by now.
+
+    Attributes:
+        box: May reach over the frame's edge.
+        speed: Of its centre, fractions of the frame a second.
+        seen: In how many frames it was found.
+    """
+
+    box: Box
+    speed: tuple[float, float]
+    seen: int
+
+
 @dataclass
 class _Track:
     number: int
@@ -94,6 +113,14 @@ class Tracker:
                 track.number = self._named
         named = sorted((track for track in self._tracks if track.number), key=lambda track: -track.number)
         return tuple(Region(str(track.number), rounded(track.box), track.number, not track.missed) for track in named)
+
+    def expected(self, now_s: float) -> list[Expected]:
+        """Return where what was seen a moment ago should be in a frame that was captured now, monotonic seconds."""
+        return [
+            Expected(track.expected(now_s), track.speed, track.seen)
+            for track in self._tracks
+            if now_s - track.seen_s < _LOST_FROM_SIGHT_S
+        ]
 
     def _over(self, track: _Track, now_s: float) -> bool:
         return track.missed and (not track.number or now_s - track.seen_s > self._lost_s)

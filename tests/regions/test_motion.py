@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from edged.regions import Motion, overlap
-from edged.regions.motion import merge
+from edged.regions import Motion, Tracker, overlap
 from edged.types import Box
 from tests.regions.synthetic import FPS, Wall
 
@@ -80,9 +82,59 @@ def test_frames_of_any_size_do(size: tuple[int, int]) -> None:
         motion(np.full((*size, 3), 100 + at % 2, np.uint8), at / FPS)
 
 
-def test_boxes_that_lie_in_each_other_are_one() -> None:
-    outer, inner, apart = (0.1, 0.1, 0.4, 0.4), (0.2, 0.2, 0.1, 0.1), (0.7, 0.7, 0.1, 0.1)
-    leaning = (0.4, 0.2, 0.15, 0.1)  # two thirds of it
-    assert merge([inner, apart, outer]) == [outer, apart]
-    assert merge([leaning, outer]) == [pytest.approx((0.1, 0.1, 0.45, 0.4))]
-    assert merge([]) == []
+def shown(picture: NDArray[np.uint8], thing: NDArray[np.uint8], left: int, noise: np.random.Generator) -> Any:
+    """Paste a thing 60 pixels below the upper edge, and add noise."""
+    image = picture.astype(np.float32)
+    image[60 : 60 + thing.shape[0], left : left + thing.shape[1]] = thing
+    return np.clip(image + noise.normal(0, 2, image.shape), 0, 255).astype(np.uint8)
+
+
+def test_what_the_background_has_learned_of_a_thing_is_found_by_what_it_changes() -> None:
+    motion, noise, grey = Motion(), np.random.default_rng(5), np.full((180, 320, 3), 120, np.uint8)
+    stripes = (180 + 40 * np.sin(np.arange(200) * 2 * np.pi / 16)).astype(np.uint8)
+    thing = np.repeat(np.repeat(stripes[np.newaxis, :, np.newaxis], 60, 0), 3, 2)  # its colours pass again and again
+    for step in range(QUIET):
+        motion(shown(grey, grey[:1, :1], 0, noise), step / FPS)
+    for step in range(22):
+        found = motion(shown(grey, thing, 5 * step, noise), (QUIET + step) / FPS)
+        assert overlap(found[0], (5 * step / 320, 60 / 180, 200 / 320, 60 / 180)) > 0.7
+
+
+def test_where_a_thing_has_just_been_is_no_part_of_it() -> None:
+    motion, wall = Motion(), Wall()
+    looked(motion, wall, QUIET)
+    lefts = [0.1 + 0.01 * step for step in range(12)]
+    for step, left in enumerate([*lefts, lefts[-1] + 0.09]):  # slowly, and then nearly its own width at once
+        box = (left, 0.3, 0.1, 0.2)
+        found = motion(wall.frame([box]), (QUIET + step) / FPS)
+        assert len(found) == 1
+        assert overlap(found[0], box) > 0.7
+
+
+def test_a_thing_full_of_holes_is_one() -> None:
+    motion, noise, grey = Motion(), np.random.default_rng(5), np.full((180, 320, 3), 120, np.uint8)
+    thing = np.full((25, 25, 3), 220, np.uint8)
+    thing[noise.random((25, 25)) < 0.3] = 120
+    thing = thing.repeat(2, 0).repeat(2, 1)
+    for step in range(QUIET):
+        motion(shown(grey, grey[:1, :1], 0, noise), step / FPS)
+    for step in range(20):
+        found = motion(shown(grey, thing, 8 * step, noise), (QUIET + step) / FPS)
+        assert len(found) == 1
+        assert overlap(found[0], (8 * step / 320, 60 / 180, 50 / 320, 50 / 180)) > 0.7
+
+
+def test_two_that_pass_each_other_stay_two() -> None:
+    motion, wall, tracker = Motion(), Wall(), Tracker()
+    looked(motion, wall, QUIET)
+    tracks: list[set[str]] = [set(), set()]
+    for step in range(36):
+        now_s = (QUIET + step) / FPS
+        boxes: list[Box] = [(0.05 + 0.02 * step, 0.1, 0.16, 0.4), (0.75 - 0.02 * step, 0.48, 0.16, 0.4)]
+        regions = tracker.update(motion(wall.frame(boxes), now_s, tracker.expected(now_s)), now_s)
+        if step >= 6:
+            for box, names in zip(boxes, tracks, strict=True):
+                best = max(regions, key=lambda region: overlap(region.box, box))
+                assert overlap(best.box, box) > 0.6
+                names.add(best.track)
+    assert [len(names) for names in tracks] == [1, 1], "each kept its name"

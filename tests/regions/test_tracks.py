@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
+
 from edged.regions import Tracker
 from edged.types import Box, Region
 
@@ -53,6 +55,17 @@ def test_one_that_is_not_found_for_a_moment_is_waited_for() -> None:
     assert [[(region.track, region.visible) for region in regions] for regions in hidden] == [[("1", False)]] * 4
     back = shown(tracker, *moving(0.1 + 0.02 * 14, 0.5, 0.02, 2), begin_s=14 * STEP_S)
     assert [[(region.track, region.visible) for region in regions] for regions in back] == [[("1", True)]] * 2
+
+
+def test_where_a_thing_should_be_is_guessed_for_a_moment() -> None:
+    tracker = Tracker()
+    assert tracker.expected(0.0) == []
+    shown(tracker, *moving(0.1, 0.5, 0.02, 10))  # at 0.28 in the last frame, at 0.9 s
+    (one,) = tracker.expected(1.1)
+    assert one.box == pytest.approx((0.32, 0.5, 0.1, 0.1))
+    assert one.speed == pytest.approx((0.2, 0.0))
+    assert one.seen == 10
+    assert tracker.expected(1.3) == []
 
 
 def test_one_that_is_gone_has_ended_and_its_name_is_never_given_again() -> None:

@@ -75,6 +75,30 @@ def test_hits_false_regions_and_the_clips_own_are_told_apart() -> None:
     judge.take(view, [Region("9", (0.7, 0.5, 0.2, 0.2), 9)], None)
     assert (judge.found[0].frames, judge.found[0].found, judge.found[0].tracks) == (2, 1, {"0": 1})
     assert judge.counted == {"frames": 2, "regions": 4, "own": 1, "false": 2}
+    assert judge.misses == {"nothing": 1}
+
+
+def test_why_a_thing_was_missed() -> None:
+    from benchmarks import misses, moving, regions
+
+    own = np.zeros((90, 160), bool)
+    own[:, 112:] = True
+    thing, other = (0.4, 0.4, 0.2, 0.2), (0.1, 0.4, 0.2, 0.2)
+    truth = moving.Truth(0, thing, True)
+    view = moving.View(np.zeros((90, 160, 3), np.uint8), 0.0, [truth, moving.Truth(1, other, True)], own, warm=True)
+    proposed = {
+        "track": [thing],
+        "nothing": [other],
+        "other": [(0.1, 0.4, 0.5, 0.2)],
+        "own": [(0.4, 0.4, 0.5, 0.2)],
+        "large": [(0.4, 0.2, 0.2, 0.6)],
+        "split": [(0.4, 0.4, 0.08, 0.2), (0.52, 0.4, 0.08, 0.2)],
+        "part": [(0.4, 0.4, 0.08, 0.2)],
+    }
+    assert set(proposed) == set(misses.CAUSES)
+    assert {name: misses.cause(view, truth, boxes, regions.MATCH) for name, boxes in proposed.items()} == {
+        name: name for name in proposed
+    }
 
 
 def test_the_page_tells_the_numbers() -> None:
