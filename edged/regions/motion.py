@@ -36,7 +36,7 @@ _THRESHOLD = 40.0
 """Squared distance from a background colour, in its variances, above which a pixel is foreground."""
 _COLOURS = 3
 """Of a pixel's background, at most."""
-_CHANGED, _UNLIKE = 12, 14
+_CHANGED, _UNLIKE = 12, 10
 """Levels of a colour by which a pixel differs from the frame before, and from the background's mean."""
 _LEARNING_FRAMES = 12
 """Of a background that is new, nothing is told for so many frames."""
