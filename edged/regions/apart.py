@@ -34,7 +34,7 @@ _INSIDE = 0.6
 """So much of where a thing should be lies in a patch that it is part of."""
 _GROWN = 1.6
 """A patch so many times larger than the one thing in it is that thing and something else."""
-_REACH, _REACH_PIXELS = 0.03, 2
+_REACH, _REACH_PIXELS = 0.03, 1
 """A thing may reach over each side of where it should be by this share of itself, and at least so many pixels."""
 _SUPPORT = 0.3
 """Where the pixels of a thing fill less than this of where it should be, it is not seen."""
