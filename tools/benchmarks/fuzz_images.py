@@ -29,6 +29,7 @@ from typing import Any
 
 from benchmarks.fuzzed import FuzzedDevice, LostDeviceError
 from benchmarks.live import Broker
+from edged.contract.commands import COMMANDS
 
 SHARE = 0.01
 """Of the pictures, so many are pushed to a daemon, too."""
@@ -36,6 +37,8 @@ MEMORY = 1000 * 2**20
 """Address space of a fork beside what it begins with; a picture of 100 megapixels takes 600 MB."""
 LIMIT_S = 60.0
 """For one picture."""
+LARGEST = (COMMANDS["image"].max_bytes - 1000) * 3 // 4
+"""Bytes of a picture that a command can carry; the broker keeps larger ones from a device, and nobody answers."""
 _SIZES = (0, 1, 2, 255, 256, 10_000, 16_383, 32_768, 65_535)
 
 
@@ -291,7 +294,7 @@ def send(seed: int, count: int) -> dict[str, Any]:
         broker = Broker(Path(folder))
         try:
             device = FuzzedDevice(Path(folder) / "device", broker.port)
-            sent = 0
+            sent = too_large = 0
             try:
                 for number in range(count):
                     what, data = image(seed, number)
@@ -299,6 +302,9 @@ def send(seed: int, count: int) -> dict[str, Any]:
                         kind = sorted(BOMBS)[number // 100 % len(BOMBS)]
                         what, data = f"bomb: {kind}", BOMBS[kind](Random(f"{seed}/bomb/{number}"))
                     device.doing = f"{number}: {what}"
+                    if len(data) > LARGEST:
+                        too_large += 1
+                        continue
                     sha256, jpeg = hashlib.sha256(data).hexdigest(), base64.b64encode(data).decode()
                     device.ack("image", label=f"label {number % 7}", sha256=sha256, jpeg=jpeg)
                     sent += 1
@@ -310,4 +316,4 @@ def send(seed: int, count: int) -> dict[str, Any]:
             code = device.close()
         finally:
             broker.close()
-    return {"sent": sent, **device.acks, "lost": lost, "exit_code": code, **seen}
+    return {"sent": sent, "too_large": too_large, **device.acks, "lost": lost, "exit_code": code, **seen}
