@@ -46,6 +46,27 @@ def test_a_detector_is_installed_verified_and_removed(tmp_path: Path) -> None:
         store.detectors.remove("bright")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("outputs", ["boxes", "classes", "classes", "count"], "outputs: each of boxes, classes, scores and count"),
+        ("input", {"width": 96, "height": 96, "mean": [1, 2]}, "input.mean: one number, or three, are needed"),
+        ("input", {"width": 96, "height": 96, "std": [0]}, "input.std: no number may be 0"),
+    ],
+)
+def test_a_damaged_manifest_is_one_line(tmp_path: Path, key: str, value: object, told: str) -> None:
+    store = install(tmp_path)
+    file = tmp_path / "detectors/bright/manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_bytes()), key: value}))
+    with pytest.raises(ModelError, match=told):
+        store.detectors.find("bright")
+
+
+def test_metadata_with_what_is_no_number_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="one or three are needed"):
+        install(tmp_path, Kind(quantized=False, normalization=((float("nan"),), (1.0,))))
+
+
 def test_one_name_does_not_mean_two_networks(tmp_path: Path) -> None:
     store = install(tmp_path)
     with pytest.raises(

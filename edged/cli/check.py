@@ -177,7 +177,10 @@ def _check_detector(device: Device, camera: str) -> Iterator[Finding]:
     if _closed(device):
         yield Finding("note", key, f"not checked, this user may not read {device.settings.storage.state_dir}", label)
         return
-    yield Finding("info", key, detectors.check(camera, device.settings), label)
+    try:
+        yield Finding("info", key, detectors.check(camera, device.settings), label)
+    except ModelError as error:
+        yield Finding("warning", key, str(error), label)
 
 
 def _check_models(device: Device) -> Iterator[Finding]:

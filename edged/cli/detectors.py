@@ -21,6 +21,7 @@ def add(args: argparse.Namespace, model: bytes, store: Store) -> InstalledDetect
         ConfigError: An option belongs to a classifier, or the name is taken.
         ModelError: The file is no detector.
     """
+    from edged.terminal.text import file_name
     from edged.zoo.detectors import install_detector
     from edged.zoo.install import name_from_file
 
@@ -31,7 +32,7 @@ def add(args: argparse.Namespace, model: bytes, store: Store) -> InstalledDetect
         model,
         name=name_from_file(args.file) if args.name is None else args.name,
         origin=str(args.file),
-        source=f"added from {args.file.name}",
+        source=f"added from {file_name(args.file)}",
         replace=args.replace,
     )
 
@@ -79,7 +80,8 @@ def check(camera: str, configuration: Settings) -> str:
     """Say what finds the regions of a camera that a detector finds.
 
     Raises:
-        ConfigError: It is not installed, a classifier, or damaged.
+        ConfigError: It is not installed, or a classifier: edged does not start so.
+        ModelError: It is damaged: edged starts, and classifies the camera's frames whole.
     """
     from edged.store import Store
     from edged.zoo.detectors import verify_detector
@@ -90,6 +92,8 @@ def check(camera: str, configuration: Settings) -> str:
         detector = store.detectors.find(str(settings.detector))
         seen = verify_detector(detector, configuration.model.engine, configuration.model.threads)
     except ModelError as error:
+        if settings.detector in store.detectors.names():
+            raise ModelError(f"frames are classified whole: {error}") from error
         raise ConfigError(f"{key} = {settings.regions!r}: {error}", key=key) from error
     return (
         f"{detector.name} ({detector.id}), {seen.width}×{seen.height}, boxes with a score of "

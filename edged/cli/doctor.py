@@ -19,7 +19,7 @@ from edged.cli import detectors
 from edged.cli.options import add_config
 from edged.cli.sandbox import login_files
 from edged.database import is_full
-from edged.errors import EdgedError
+from edged.errors import EdgedError, ModelError
 from edged.terminal.registry import Commands
 
 if TYPE_CHECKING:
@@ -289,7 +289,11 @@ def _model(configuration: Settings) -> Finding:
 
 
 def _detector(camera: str, configuration: Settings) -> Finding:
-    return Finding(f"regions {camera}", "ok", detectors.check(camera, configuration))
+    try:
+        return Finding(f"regions {camera}", "ok", detectors.check(camera, configuration))
+    except ModelError as error:
+        advice = "install it anew: edged models add FILE.tflite --detector --replace"
+        return Finding(f"regions {camera}", "warning", str(error), advice)
 
 
 def _camera(name: str, camera: CameraSettings) -> Finding:

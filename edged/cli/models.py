@@ -256,6 +256,7 @@ def _add(args: argparse.Namespace) -> int:
       edged models add ssd_mobilenet_v2.tflite --detector --name things
     """
     from edged.store import read_labels
+    from edged.terminal.text import file_name
     from edged.zoo.install import install, name_from_file
 
     if args.detector:
@@ -274,7 +275,7 @@ def _add(args: argparse.Namespace) -> int:
         name=name_from_file(args.file) if args.name is None else args.name,
         origin=str(args.file),
         crop=args.crop,
-        source=f"added from {args.file.name}",
+        source=f"added from {file_name(args.file)}",
         lineage=lineage,
         replace=args.replace,
     )

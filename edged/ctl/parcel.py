@@ -14,6 +14,7 @@ from edged.contract.labels import check_output, shown
 from edged.contract.signed_bundle import SIGNATURE, BundleSignature, facts
 from edged.ctl.patches import Patches, bases
 from edged.errors import ConfigError
+from edged.terminal.text import file_name
 
 FAMILIARITY = "familiarity.npz"
 
@@ -102,7 +103,7 @@ def read_parcel(
         "labels": _read_labels(labels_file),
         "crop": crop,
         "licence": licence if isinstance(licence, str) else None,
-        "source": origin if isinstance(origin, str) else None if origin else f"pushed from {source.name}",
+        "source": origin if isinstance(origin, str) else None if origin else f"pushed from {file_name(source)}",
         "manifest": manifest or None,
         "replace": replace,
     }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edged import tracing
 from edged.daemon.loop import GIVE_UP_FRAMES
 from edged.errors import ConfigError, ModelError
-from edged.regions import Tracker
+from edged.regions import Tracker, overlap
 from edged.vision.detector import Detector
 from edged.vision.detector_file import DetectorFile, Normalization
 
@@ -25,6 +25,10 @@ log = logging.getLogger(__name__)
 
 _MOST = 64
 """Of what is found in a frame, only so many of the surest are followed."""
+_SAME = 0.7
+"""IoU from which two boxes are one thing: of a thing that may be of two classes there are two."""
+_GIVE_UP_NS = 5_000_000_000
+"""So long, too, it must have failed: a folder of photos may give a hundred frames in a moment."""
 
 
 class Detection:
@@ -51,6 +55,7 @@ class Detection:
         self._detector: Detector | None = None
         self._tracker = Tracker()
         self._failures = 0
+        self._failing_since_ns = 0
         if isinstance(detector, ModelError):
             self._give_up(detector)
         else:
@@ -58,32 +63,38 @@ class Detection:
 
     def __call__(self, frame: Frame) -> Frame:
         """Return the frame with its regions and with what finding them took; without a detector it has none."""
-        begin_ns = time.monotonic_ns()
-        boxes = self._boxes(frame)
-        if boxes is None:
+        if self._detector is None:
             return replace(frame, regions=None)
+        begin_ns = time.monotonic_ns()
+        boxes = self._boxes(frame, self._detector)
+        if self.trouble is not None:  # given up just now: with no region in this frame, all that was followed ends
+            return replace(frame, regions=())
         regions = self._tracker.update(boxes, frame.captured_ns / 1e9)
         end_ns = time.monotonic_ns()
         if (tracer := tracing.active) is not None:
             tracer.span("detect", "detect", begin_ns, end_ns, camera=frame.camera, seq=frame.seq)
         return replace(frame, regions=regions, detect_ms=(end_ns - begin_ns) / 1e6)
 
-    def _boxes(self, frame: Frame) -> list[Box] | None:
-        if self._detector is None:
-            return None
+    def _boxes(self, frame: Frame, detector: Detector) -> list[Box]:
         try:
-            found = self._detector.detect(frame.image, self.score_threshold)
+            found = detector.detect(frame.image, self.score_threshold)
         except ModelError as error:
             self._failures += 1
             if self._failures == 1:
+                self._failing_since_ns = frame.captured_ns
                 log.error("camera %r: the detector fails: %s", frame.camera, error)
-            if self._failures < GIVE_UP_FRAMES:
-                return []
-            self._give_up(error)
-            self.changed()
-            return None
+            if self._failures >= GIVE_UP_FRAMES and frame.captured_ns - self._failing_since_ns >= _GIVE_UP_NS:
+                self._give_up(error)
+                self.changed()
+            return []
         self._failures = 0
-        return [detection.box for detection in found[:_MOST]]
+        boxes: list[Box] = []
+        for detection in found:
+            if all(overlap(detection.box, surer) < _SAME for surer in boxes):
+                boxes.append(detection.box)
+            if len(boxes) == _MOST:
+                break
+        return boxes
 
     def _give_up(self, error: ModelError) -> None:
         self._detector = None

@@ -110,9 +110,9 @@ class ModelCommands:
         folders = self._store.folders()
         running, versions = self._switch.running.path, self._settings.storage.state_dir / "versions"
         found = [path for path in folders if path.parent != versions and path.name == args.model]
-        found = found or [path for path in folders if path.parent == versions and path.name.startswith(args.model)]
         if not found and args.model in self._store.detectors.names():
             return self._remove_detector(args.model)
+        found = found or [path for path in folders if path.parent == versions and path.name.startswith(args.model)]
         if not found:
             raise CommandError(f"no model or version {args.model}; `edgectl models list` shows those that there are")
         if len(found) > 1:
@@ -204,7 +204,14 @@ class ModelCommands:
             model = self._uploads.take(args.sha256, "detector")
             job.reach(State(stage="install", progress=0.5))
             detector = install_detector(
-                self._store, model, name=args.name, origin=args.name, source=args.source, replace=args.replace
+                self._store,
+                model,
+                name=args.name,
+                origin=args.name,
+                source=args.source,
+                replace=args.replace,
+                runtime=self._settings.model.engine,
+                threads=self._settings.model.threads,
             )
             self._uploads.forget(args.sha256)
         log.info("detector %s (%s) installed", detector.name, detector.id)

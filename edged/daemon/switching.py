@@ -124,9 +124,9 @@ class ModelSwitch:
             version = self._store.promote(bundle, name, answers=True)
             if version.path != bundle.path:
                 engine = replace(engine, bundle=replace(version, labels=engine.bundle.labels))
-            self._swap(
-                engine, lambda reason: self._back_to(before, version, reason), patience_s, answers, enough, self._prune
-            )
+            self._swap(engine, lambda reason: self._back_to(before, version, reason), patience_s, answers, enough)
+            if not enough():  # else the caller may yet go back, and an older version would be gone for nothing
+                self._prune()
         return version
 
     def rollback(self) -> Bundle:
@@ -184,14 +184,12 @@ class ModelSwitch:
         patience_s: float = PROBATION_S,
         answers: int = PROBATION_FRAMES,
         enough: Callable[[], bool] = lambda: False,
-        meanwhile: Callable[[], object] = lambda: None,
     ) -> None:
         """Hand the engine to the frame loop and wait a moment for it to prove itself on live frames too.
 
         Args:
             engine, patience_s, answers, enough: See `use`.
             undo: Called with the reason, where it fails later.
-            meanwhile: Called while live frames are waited for, unless the caller may yet go back.
         """
         failure: list[ModelError] = []
         decided = threading.Event()
@@ -212,8 +210,6 @@ class ModelSwitch:
             time.sleep(_TICK_S)
         self._publish_model()
         end = time.monotonic() + patience_s
-        if not enough():  # else an older version would be gone for nothing
-            meanwhile()
         while not decided.wait(_TICK_S) and not enough():
             answered = self._loop.engine is engine and self._loop.answered_on_probation >= answers
             if answered or time.monotonic() >= end:

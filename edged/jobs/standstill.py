@@ -29,10 +29,13 @@ class Standstill:
         """Look, where it is time to: whether nothing was done for so long."""
         if time.monotonic() < self._next:
             return False
-        used = processor_ticks(self._pid)
+        self._next = time.monotonic() + self._pause_s
+        try:
+            used = processor_ticks(self._pid)
+        except OSError:  # too many open files: this process has other troubles
+            return False
         self._unchanged = self._unchanged + 1 if used == self._used else 0
         self._used = used
-        self._next = time.monotonic() + self._pause_s
         return self._unchanged >= LOOKS
 
 

@@ -57,7 +57,8 @@ def fit_spanned(
         for rate in rates:
             descent.epoch(rate)
         for (number, one), weights, bias in zip(alike.items(), descent.weights, descent.bias, strict=True):
-            heads[number] = for_real(*one.for_stored(weights, bias[:, 0]), affine)
+            head = for_real(*one.for_stored(weights, bias[:, 0]), affine)
+            heads[number] = head if head.is_finite else None
     return heads
 
 

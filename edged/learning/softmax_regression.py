@@ -68,6 +68,11 @@ class Head:
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether its training has not diverged."""
+        return bool(np.isfinite(self.weights).all() and np.isfinite(self.bias).all())
+
     def logits(self, features: Features, affine: Affine = _REAL) -> Vector:
         """Return (n, classes) float32 for (n, features) bottlenecks; `affine` says what their bytes mean."""
         logits = np.empty((len(features), len(self.bias)), np.float32)
@@ -137,8 +142,8 @@ def fit(
         machine.
 
     Raises:
-        TrainingError: Shapes do not fit each other, a label is out of range, a feature is not finite, or fewer than
-            two classes have examples.
+        TrainingError: Shapes do not fit each other, a label is out of range, a feature is not finite, fewer than two
+            classes have examples, or the training diverges.
     """
     hyperparameters = hyperparameters or Hyperparameters()
     rows, targets = as_rows(features, labels, classes)
@@ -179,6 +184,8 @@ def fit(
             break
     linear = training.snapshot() if held_out is None else training.stored(best)
     head = for_real(linear.weights, linear.bias, affine)
+    if best_epoch == 0 or not head.is_finite:
+        raise TrainingError("the training diverged; a smaller learning rate or less decay (l2) helps")
     return Fitted(head.weights, head.bias, tuple(history), best_epoch, stopped)
 
 

@@ -41,8 +41,11 @@ _CHANGED, _UNLIKE = 12, 10
 _LEARNING_FRAMES = 12
 """Of a background that is new, nothing is told for so many frames."""
 _SAMPLED, _DARK, _FOLLOWED = 5, 8.0, 0.01
-"""How bright a frame is, is seen from every so many pixels of every so many rows; so many levels are added to each. How
-bright it was follows by so much a frame."""
+"""How bright a frame is, is seen from every so many pixels of every so many rows; so many levels are added to each.
+What is bright in it, and what dark, follows by so much a frame; how bright it is as a whole does not."""
+_LEAST_GAIN, _MOST_GAIN = 0.5, 2.0
+"""Light that makes a frame brighter or darker than this is not taken off, but learned anew: noise would be amplified,
+and a scene that was begun in the dark be pressed into a few levels for good."""
 _FLOOD = 0.6
 """If more of the frame than this is foreground, it is the camera or the light that has changed: learn anew."""
 
@@ -75,6 +78,9 @@ class Motion:
         passed_s, self._seen_s = now_s - self._seen_s, now_s
         rate = 1 / self._frames if learning else min(passed_s / _MEMORY_S, 0.5)
         lit = self._lit_as_before(_small(image, self._size))
+        if lit is None:
+            self._begin(image.shape)
+            return []
         foreground = self._subtractor.apply(lit, learningRate=rate)
         if not learning and cv2.countNonZero(foreground) > _FLOOD * foreground.size:
             self._begin(image.shape)
@@ -103,13 +109,18 @@ class Motion:
         self._frames = 0
 
     def _lit_as_before(self, small: Any) -> Any:
-        """Take off what the light alone does, which is alike everywhere: the median of how much brighter pixels are."""
+        """Take off what the light alone does, which is alike everywhere: the median of how much brighter pixels are.
+
+        None: it does too much for that.
+        """
         # Green is most of what is bright; and the noise of dark pixels, divided by nearly nothing, would be loud.
         sample = small[_SAMPLED // 2 :: _SAMPLED, _SAMPLED // 2 :: _SAMPLED, 1].astype(np.float32) + _DARK
         if self._reference is None or not sample.size:
             self._reference = sample
         # The one in the middle of them: numpy's own median takes three times as long.
         gain = float(np.sort(self._reference / sample, axis=None)[sample.size // 2]) if sample.size else 1.0
+        if not _LEAST_GAIN <= gain <= _MOST_GAIN:
+            return None
         self._reference += _FOLLOWED * (sample * gain - self._reference)
         return cv2.convertScaleAbs(small, alpha=gain, beta=_DARK * (gain - 1))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator
 
 from edged.contract.topics import TopicLevel
 from edged.errors import ConfigError, ModelError, first_mistake
@@ -33,8 +33,22 @@ class Pixels(_Strict):
 
     width: int = Field(ge=1)
     height: int = Field(ge=1)
-    mean: tuple[float, ...] = (127.5,)
-    std: tuple[float, ...] = (127.5,)
+    mean: tuple[FiniteFloat, ...] = (127.5,)
+    std: tuple[FiniteFloat, ...] = (127.5,)
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _one_or_three(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if len(values) not in (1, 3):
+            raise ValueError("one number, or three, are needed")
+        return values
+
+    @field_validator("std")
+    @classmethod
+    def _not_zero(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(values):
+            raise ValueError("no number may be 0")
+        return values
 
 
 class DetectorManifest(_Strict):
@@ -58,6 +72,13 @@ class DetectorManifest(_Strict):
     outputs: tuple[Literal["boxes", "classes", "scores", "count"], ...] = Field(min_length=4, max_length=4)
     most: int = Field(ge=1)
     source: str | None = None
+
+    @field_validator("outputs")
+    @classmethod
+    def _each_once(cls, outputs: tuple[str, ...]) -> tuple[str, ...]:
+        if len({*outputs}) != len(outputs):
+            raise ValueError("each of boxes, classes, scores and count is needed once")
+        return outputs
 
     def encode(self) -> bytes:
         """Return UTF-8 JSON for people to read too."""

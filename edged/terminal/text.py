@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 UNKNOWN = "–"
 """Stands for what nobody knows."""
@@ -24,6 +28,11 @@ def clean(text: str, limit: int = 1000) -> str:
     """
     spaced = "".join(" " if char in "\r\n\t" else char for char in text[:limit])
     return "".join(char for char in spaced if not unicodedata.category(char).startswith("C"))
+
+
+def file_name(path: Path) -> str:
+    """Return a file's name as text that can be sent and written: what is no UTF-8 in it becomes U+FFFD."""
+    return os.fsencode(path.name).decode(errors="replace")
 
 
 def harmless(value: Any) -> Any:

@@ -6,6 +6,7 @@ them in this order, but a file may list them in any other, as those do that Tens
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +18,8 @@ ROLES: tuple[Role, ...] = ("boxes", "classes", "scores", "count")
 POSTPROCESS = b"TFLite_Detection_PostProcess"
 """The operator that makes detections of an SSD's anchors, class predictions and box encodings."""
 _METADATA = b"TFLITE_METADATA"
+_MOST_NUMBERS = 4
+"""Of a list of one or three, so many are read: a damaged one may be said to have any number."""
 _NORMALIZATION_OPTIONS = 1
 """Place in the union ProcessUnitOptions of TensorFlow Lite's metadata_schema.fbs."""
 _WORDS: dict[str, tuple[str, ...]] = {
@@ -139,14 +142,14 @@ def _read_metadata(content: bytes) -> Normalization | None:
         if not offset:
             return []
         start = table.Vector(offset)
-        places = [start + 4 * at for at in range(table.VectorLen(offset))]
+        places = [start + 4 * at for at in range(min(table.VectorLen(offset), len(content) // 4))]
         return [Table(content, table.Indirect(place)) for place in places]
 
     def floats(table: Table, field: int) -> tuple[float, ...]:
         offset = table.Offset(4 + 2 * field)
         if not offset:
             return ()
-        start, count = table.Vector(offset), table.VectorLen(offset)
+        start, count = table.Vector(offset), min(table.VectorLen(offset), _MOST_NUMBERS)
         return tuple(float(table.Get(number_types.Float32Flags, start + 4 * at)) for at in range(count))
 
     model = Table(content, encode.Get(number_types.UOffsetTFlags.packer_type, content, 0))
@@ -164,6 +167,7 @@ def _read_metadata(content: bytes) -> Normalization | None:
 
 
 def _checked(said: Normalization) -> Normalization:
-    if not all(len(values) in (1, 3) for values in said) or not all(said.std):
+    sound = all(len(values) in (1, 3) and all(map(math.isfinite, values)) for values in said)
+    if not sound or not all(said.std):
         raise ModelError(f"its metadata says mean {list(said.mean)} and std {list(said.std)}; one or three are needed")
     return said

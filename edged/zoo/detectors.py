@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
 
 def install_detector(
-    store: Store, model: bytes, *, name: str, origin: str, source: str | None = None, replace: bool = False
+    store: Store,
+    model: bytes,
+    *,
+    name: str,
+    origin: str,
+    source: str | None = None,
+    replace: bool = False,
+    runtime: Runtime = "auto",
+    threads: int = 1,
 ) -> InstalledDetector:
     """Install a detector after it has looked at images in a child process.
 
@@ -25,6 +33,7 @@ def install_detector(
         origin: What messages call the file.
         source: Where it comes from.
         replace: Take the place of an installed detector of this name.
+        runtime, threads: See `vision.detector.Detector`: what will run it has to take it.
 
     Raises:
         ConfigError: The name cannot be used, or is taken.
@@ -32,7 +41,7 @@ def install_detector(
     """
     name = checked_name(name)
     try:
-        examined = examine_detector(model)
+        examined = examine_detector(model, runtime=runtime, threads=threads)
     except ModelError as error:
         raise ModelError(f"{origin}: {error}") from error
     manifest = {

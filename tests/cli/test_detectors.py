@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -56,10 +57,27 @@ def test_a_detector_from_its_file_to_its_removal(config: Path, file: Path, capsy
     assert [(one["part"], one["status"]) for one in found if one["part"].startswith("regions")] == [
         ("regions door", "ok")
     ]
+    # A damaged one stops neither edged nor an upgrade of it.
+    model = Path(shown["path"]) / "model.tflite"
+    model.write_bytes(model.read_bytes()[:-100])
+    assert edged(config, "check") == 0
+    assert "frames are classified whole: " in capsys.readouterr().out
+    edged(config, "doctor", "--here", "--json")
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["status"] for one in found if one["part"].startswith("regions")] == ["warning"]
     assert edged(config, "models remove", "bright") == 0
     told = capsys.readouterr()
     assert told.out == "bright removed\n"
     assert told.err == 'edged: cameras.door.regions = "detector:bright" is configured, but not installed any more\n'
+
+
+def test_the_name_of_its_file_may_be_no_text(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.tflite"))
+    odd.write_bytes(make())
+    assert edged(config, "models add", odd, "--detector", "--name", "bright") == 0
+    capsys.readouterr()
+    assert edged(config, "models show", "bright", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["source"] == "added from caf\ufffd.tflite"
 
 
 def test_what_is_missing_is_told(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,10 +155,31 @@ def test_a_detector_that_fails_finds_nothing_and_is_given_up_in_the_end(caplog: 
     assert {detection(frame).regions for frame in most} == {()}
     assert caplog.text.count("camera 'main': the detector fails: invocation failed") == 1
     assert told == []
-    assert {detection(frame).regions for frame in (last, *most)} == {None}
+    assert detection(last).regions == (), "what was followed ends with it"
+    assert {detection(frame).regions for frame in most} == {None}
     (trouble,) = told
     assert trouble is not None
     assert trouble.startswith("camera main: classified whole, there is no working detector: invocation failed")
+
+
+def test_a_hundred_failures_in_a_moment_are_a_hiccup() -> None:
+    detection = Detection("main", Detector(make(Kind(options=(("nms_iou_threshold", 2.0),)))), 0.5)
+    for frame in frames(GIVE_UP_FRAMES + 5):
+        assert detection(replace(frame, captured_ns=frame.captured_ns // 100)).regions == ()
+    assert detection.trouble is None
+
+
+def test_boxes_of_one_thing_are_one_region() -> None:
+    """A detector may tell a thing twice: once for each class that it might be."""
+    detector = Detector(make(Kind(options=(("nms_iou_threshold", 0.99),))))
+    told = [one.box for one in detector.detect(image(), 0.5)]
+    assert [one for at, one in enumerate(told) if any(overlap(one, other) > 0.8 for other in told[:at])]
+    detection = Detection("main", detector, 0.5)
+    for frame in frames(4):
+        regions = detection(frame).regions or ()
+    boxes = [region.box for region in regions]
+    assert boxes
+    assert all(overlap(one, other) < 0.8 for at, one in enumerate(boxes) for other in boxes[:at])
 
 
 def test_failures_that_pass_are_forgotten() -> None:

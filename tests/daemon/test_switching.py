@@ -189,19 +189,19 @@ def test_only_some_versions_stay(bench: Bench) -> None:
     assert {version.id for version in bench.store.versions()} == set(ids[1:])
 
 
-def test_older_versions_go_while_live_answers_are_awaited(bench: Bench) -> None:
+def test_who_goes_back_while_live_answers_are_awaited_loses_no_version(bench: Bench) -> None:
+    """Where they were removed meanwhile, the model that answers again had nothing left to roll back to."""
     new, _, _ = (bench.trained(name) for name in ("new", "old", "older"))
     bench.camera.left = PROBATION_FRAMES - 1
-    there: list[int] = []
+    asked: list[int] = []
 
     def enough() -> bool:
-        there.append(len(bench.store.versions()))
-        return len(there) == 4
+        asked.append(len(bench.store.versions()))
+        return len(asked) >= 4
 
-    before = bench.switch.running.id
     bench.switch.use(new, patience_s=PATIENCE_S, enough=enough)
-    assert there == [4, 2, 2, 2]  # with the installed one, which a rollback would take
-    assert {version.id for version in bench.store.versions()} == {before, new.id}
+    assert set(asked) == {4}
+    assert len(bench.store.versions()) == 4
 
 
 def test_who_may_yet_go_back_loses_no_version(bench: Bench) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edged.contract.hyperparameters import Hyperparameters
+from edged.errors import TrainingError
 from edged.learning.many_heads import fit_spanned
 from edged.learning.softmax_regression import fit, learning_rates
 from edged.vision.quantization import Affine
@@ -72,3 +73,13 @@ def test_a_set_that_allows_no_training_has_no_head_and_the_others_have() -> None
     sets = [(same, good[1]), good, (good[0], np.zeros(30, np.intp))]
     heads = fit_spanned(sets, classes=CLASSES, affine=Affine(1.0, 0), hyperparameters=Hyperparameters(), rates=RATES)
     assert [head is None for head in heads] == [True, False, True]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, of numbers that have become too large
+def test_what_diverges_is_no_head() -> None:
+    features, labels = bottlenecks(60, 1, np.uint8)
+    affine, how, rates = Affine(1.0, 0), Hyperparameters(lr=100, l2=1.0, epochs=100), learning_rates(100, 100, ())
+    heads = fit_spanned([(features, labels)], classes=CLASSES, affine=affine, hyperparameters=how, rates=rates)
+    assert heads == [None]
+    with pytest.raises(TrainingError, match="the training diverged; a smaller learning rate"):
+        fit(features, labels, classes=CLASSES, hyperparameters=how, rates=rates)

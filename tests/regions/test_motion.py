@@ -55,6 +55,25 @@ def test_light_that_changes_is_nothing_that_moves() -> None:
     assert at_once == [[]] * 20
 
 
+@pytest.mark.parametrize("light", [0.0, 0.1])
+def test_a_camera_that_begins_in_the_dark_sees_by_day(light: float) -> None:
+    motion, wall = Motion(), Wall()
+    moments = iter(range(1000))
+    for level in (*[light] * 3, *[1.0] * 20):
+        motion(wall.frame(light=level), next(moments) / FPS)
+    for left in np.arange(0.1, 0.5, 0.02):
+        truth = (float(left), 0.3, 0.2, 0.3)
+        found = motion(wall.frame([truth]), next(moments) / FPS)
+        assert max(overlap(box, truth) for box in found) > 0.5
+
+
+def test_dusk_makes_nothing_move() -> None:
+    """Amplified to the light of noon, noise would be as strong as things are."""
+    motion, wall = Motion(), Wall(width=160, height=120)
+    for at, light in enumerate((*[1.0] * 20, *np.linspace(1, 0.1, 100), *[0.1] * 40)):
+        assert motion(wall.frame(light=float(light)), at / FPS) == []
+
+
 def test_another_picture_is_learned_anew() -> None:
     motion, wall = Motion(), Wall()
     looked(motion, wall, QUIET)

@@ -31,6 +31,7 @@ def run(args: argparse.Namespace, *, rolled_out: bool) -> int:
     from edged.ctl.fleet import addressed
     from edged.ctl.jobs import unanswered_is_told
     from edged.ctl.parcel import model_name, read_model
+    from edged.terminal.text import file_name
 
     if given := [name for name in _OF_A_CLASSIFIER if getattr(args, name)]:
         raise ConfigError(f"--{given[0].replace('_', '-')} belongs to a classifier; a detector names nothing")
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace, *, rolled_out: bool) -> int:
     model = read_model(args.source)
     wanted = {
         "name": model_name(args.name, args.source.stem),
-        "source": f"pushed from {args.source.name}",
+        "source": f"pushed from {file_name(args.source)}",
         "replace": args.replace,
     }
     with open_client(args) as client:

@@ -40,6 +40,25 @@ def test_the_energy_of_a_run_is_power_times_its_time(tmp_path):
     assert found == pytest.approx(np.mean(samples[:20]) * 0.04, rel=0.02)  # mW · s
 
 
+def test_the_power_of_what_ran_before_does_not_count():
+    """jtop's service tells what it has read once a second."""
+    now = [0.0]
+
+    class Late:
+        name = "jtop"
+
+        def read(self):
+            return Reading(power_mw={"VDD_IN": 15_000 if int(now[0]) < 1 else 5000})
+
+        def close(self):
+            pass
+
+    def run():
+        now[0] += 0.02
+
+    assert energy_of_run_mj(run, Late(), clock=lambda: now[0]) == pytest.approx(5000 * 0.02, rel=0.02)
+
+
 def test_without_power_there_is_no_energy():
     class Blind:
         name = "host"
