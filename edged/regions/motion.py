@@ -43,7 +43,7 @@ _LEARNING_FRAMES = 12
 _SAMPLED, _DARK, _FOLLOWED = 5, 8.0, 0.01
 """How bright a frame is, is seen from every so many pixels of every so many rows; so many levels are added to each.
 What is bright in it, and what dark, follows by so much a frame; how bright it is as a whole does not."""
-_LEAST_GAIN, _MOST_GAIN = 0.5, 2.0
+_LEAST_GAIN, _MOST_GAIN = 0.25, 3.0
 """Light that makes a frame brighter or darker than this is not taken off, but learned anew: noise would be amplified,
 and a scene that was begun in the dark be pressed into a few levels for good."""
 _FLOOD = 0.6
@@ -77,15 +77,17 @@ class Motion:
         learning = self._frames <= _LEARNING_FRAMES
         passed_s, self._seen_s = now_s - self._seen_s, now_s
         rate = 1 / self._frames if learning else min(passed_s / _MEMORY_S, 0.5)
-        lit = self._lit_as_before(_small(image, self._size))
-        if lit is None:
+        small = _small(image, self._size)
+        gain = self._gain(small)
+        if not _LEAST_GAIN <= gain <= _MOST_GAIN:
             self._begin(image.shape)
             return []
+        lit = cv2.convertScaleAbs(small, alpha=gain, beta=_DARK * (gain - 1))
         foreground = self._subtractor.apply(lit, learningRate=rate)
         if not learning and cv2.countNonZero(foreground) > _FLOOD * foreground.size:
             self._begin(image.shape)
             return []
-        moves = cv2.bitwise_or(foreground, self._changed(lit))
+        moves = cv2.bitwise_or(foreground, self._changed(lit, max(1.0, gain)))
         self._before = lit
         mean_rate = 1 / self._frames if learning else min(passed_s / _MEAN_S, 0.5)
         cv2.accumulateWeighted(lit, self._mean, mean_rate, mask=None if learning else cv2.bitwise_not(foreground))
@@ -108,29 +110,30 @@ class Motion:
         self._mean = np.zeros((self._size[1], self._size[0], 3), np.float32)
         self._frames = 0
 
-    def _lit_as_before(self, small: Any) -> Any:
-        """Take off what the light alone does, which is alike everywhere: the median of how much brighter pixels are.
-
-        None: it does too much for that.
-        """
+    def _gain(self, small: Any) -> float:
+        """Return by how much a frame is to be brightened to be lit as before: the median of how much darker it is."""
         # Green is most of what is bright; and the noise of dark pixels, divided by nearly nothing, would be loud.
         sample = small[_SAMPLED // 2 :: _SAMPLED, _SAMPLED // 2 :: _SAMPLED, 1].astype(np.float32) + _DARK
         if self._reference is None or not sample.size:
             self._reference = sample
         # The one in the middle of them: numpy's own median takes three times as long.
         gain = float(np.sort(self._reference / sample, axis=None)[sample.size // 2]) if sample.size else 1.0
-        if not _LEAST_GAIN <= gain <= _MOST_GAIN:
-            return None
         self._reference += _FOLLOWED * (sample * gain - self._reference)
-        return cv2.convertScaleAbs(small, alpha=gain, beta=_DARK * (gain - 1))
+        return gain
 
-    def _changed(self, lit: Any) -> Any:
-        """Return where a frame differs from the one before it and from the background's mean."""
+    def _changed(self, lit: Any, noisier: float) -> Any:
+        """Return where a frame differs from the one before it and from the background's mean.
+
+        Args:
+            lit: The frame.
+            noisier: So many times, since noise is amplified with it.
+        """
         before = lit if self._before is None else self._before
-        return cv2.bitwise_and(_differ(lit, before, _CHANGED), _differ(lit, cv2.convertScaleAbs(self._mean), _UNLIKE))
+        mean = cv2.convertScaleAbs(self._mean)
+        return cv2.bitwise_and(_differ(lit, before, noisier * _CHANGED), _differ(lit, mean, noisier * _UNLIKE))
 
 
-def _differ(one: Any, other: Any, levels: int) -> Any:
+def _differ(one: Any, other: Any, levels: float) -> Any:
     red, green, blue = cv2.split(cv2.absdiff(one, other))
     return cv2.threshold(cv2.max(cv2.max(red, green), blue), levels, 255, cv2.THRESH_BINARY)[1]
 
