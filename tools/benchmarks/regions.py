@@ -477,7 +477,7 @@ def times(numbers: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         "Means of the processor's time on one thread, and of the clock's the median"
-        + (", taken beside other work." if numbers["cost"][0]["idle_priority"] else ".")
+        + (", taken at idle priority beside other work." if numbers["cost"][0]["idle_priority"] else ".")
         + " The largest size is the second clip, enlarged."
     )
 
