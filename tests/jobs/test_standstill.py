@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+import psutil
 import pytest
 
 from edged.jobs.standstill import LOOKS, Standstill, processor_ticks
@@ -24,7 +25,9 @@ def running(code: str) -> Iterator[int]:
         try:
             yield process.pid
         finally:
-            subprocess.run(["pkill", "-KILL", "-P", str(process.pid)], check=False)
+            with suppress(psutil.Error):  # it has ended
+                for other in psutil.Process(process.pid).children(recursive=True):
+                    other.kill()
             process.kill()
 
 
