@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -45,6 +46,13 @@ def _own_cache(
 ) -> None:
     """Give each test a cache of its own: what one has pushed to a device is no base for another's patches."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache" / f"{id(request.node):x}"))
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder for sockets: a Unix socket's path has at most 107 bytes, and `tmp_path` alone may have 100."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

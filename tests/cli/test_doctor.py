@@ -81,10 +81,10 @@ def test_what_is_broken_says_what_to_do(doctor: Any, tmp_path: Path, monkeypatch
 
 
 def test_the_library_that_fits_jtop_s_service_is_named(
-    doctor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    doctor: Any, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A Jetson whose service is version 4.2.7: its library is not there, then it is a newer one."""
-    root = Path(shutil.copytree(TREES / "orin_root", tmp_path / "orin"))
+    root = Path(shutil.copytree(TREES / "orin_root", short_path / "orin"))
     (root / "usr/local/lib/python3.8/dist-packages/jetson_stats-4.2.7.dist-info").mkdir(parents=True)
     (root / "run").mkdir()
     monkeypatch.setattr("edged.sensors.open_sensors", lambda: open_sensors(root))

@@ -82,7 +82,7 @@ def watch() -> Iterator[Callable[..., Watcher]]:
 
 
 @pytest.fixture
-def systemd(tmp_path: Path) -> Iterator[Systemd]:
-    one = Systemd(tmp_path / "notify")
+def systemd(short_path: Path) -> Iterator[Systemd]:
+    one = Systemd(short_path / "notify")
     yield one
     one.close()

@@ -11,9 +11,9 @@ from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture(params=["path", "abstract"])
-def systemd(request, tmp_path, monkeypatch):
+def systemd(request, short_path, monkeypatch):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
-        name = str(tmp_path / "notify") if request.param == "path" else f"@edged-test-{os.getpid()}"
+        name = str(short_path / "notify") if request.param == "path" else f"@edged-test-{os.getpid()}"
         receiver.bind(name if name[0] == "/" else "\0" + name[1:])
         receiver.settimeout(PATIENCE_S)
         monkeypatch.setenv("NOTIFY_SOCKET", name)

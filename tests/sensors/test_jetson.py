@@ -142,22 +142,22 @@ def test_without_a_socket_there_is_no_jtop(tmp_path):
     assert find_jtop(tmp_path) is None
 
 
-def test_a_dead_socket_is_no_service(tmp_path):
-    (tmp_path / "run").mkdir()
+def test_a_dead_socket_is_no_service(short_path):
+    (short_path / "run").mkdir()
     with socket.socket(socket.AF_UNIX) as service:
-        service.bind(str(tmp_path / "run/jtop.sock"))
-    told = find_jtop(tmp_path)
+        service.bind(str(short_path / "run/jtop.sock"))
+    told = find_jtop(short_path)
     assert isinstance(told, str)
     assert told.endswith("run/jtop.sock: the jtop service does not answer (Connection refused)")
 
 
 @pytest.fixture
-def service(tmp_path):
-    (tmp_path / "run").mkdir()
+def service(short_path):
+    (short_path / "run").mkdir()
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(tmp_path / "run/jtop.sock"))
+        listening.bind(str(short_path / "run/jtop.sock"))
         listening.listen()
-        yield tmp_path
+        yield short_path
 
 
 def test_a_service_without_its_library_says_what_to_install(service, monkeypatch, caplog):

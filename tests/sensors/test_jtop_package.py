@@ -66,13 +66,13 @@ def test_the_client_tells_a_mismatch_in_the_words_that_are_looked_for(tmp_path: 
 
 
 @needs_jtop
-def test_a_socket_that_is_not_jtop_s_ends_at_the_host_s_sensors(tmp_path: Path) -> None:
+def test_a_socket_that_is_not_jtop_s_ends_at_the_host_s_sensors(short_path: Path) -> None:
     """Somebody listens where the service would; the real client finds no service behind it."""
-    (tmp_path / "run").mkdir()
+    (short_path / "run").mkdir()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as somebody:
-        somebody.bind(str(tmp_path / "run" / "jtop.sock"))
+        somebody.bind(str(short_path / "run" / "jtop.sock"))
         somebody.listen()
-        done = optional.run("jtop", "-c", OPEN, str(tmp_path))
+        done = optional.run("jtop", "-c", OPEN, str(short_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("host ")
     assert "Traceback" not in done.stderr
