@@ -1,0 +1,108 @@
+"""What a training and a profile report: typed models, written by the device and read by both command lines.
+
+A report travels as JSON in `job.report`. What was not measured is absent. Readers ignore fields that they do not know.
+"""
+
+from edged.contract.reports.finetuning import FineTuning, FineTuningEpoch, FineTuningReport
+from edged.contract.reports.part import PerformanceState, ReportPart
+from edged.contract.reports.profiling import (
+    BatchTiming,
+    ComparedModel,
+    EndToEnd,
+    GpuTimes,
+    Layer,
+    LayersSum,
+    Machine,
+    NoGpu,
+    NotMeasured,
+    OperatorCost,
+    ProfiledModel,
+    ProfileReport,
+    Times,
+    Timing,
+)
+from edged.contract.reports.sharing import Bottlenecks, Judgement, SideBySide
+from edged.contract.reports.sources import BackboneChoice, RankedSource
+from edged.contract.reports.training import (
+    Accuracy,
+    Calibration,
+    ClassAccuracy,
+    ClassCurve,
+    ConfusedPair,
+    ConfusionMatrix,
+    CurvePoint,
+    Decision,
+    DoubtfulImage,
+    DoubtfulLabels,
+    HeadTraining,
+    LearningCurve,
+    NearDuplicate,
+    ReliabilityBin,
+    ScoreQuality,
+    SkippedImage,
+    TakenOver,
+    TaughtExamples,
+    TrainingHistory,
+    TrainingReport,
+    WorstImage,
+)
+
+__all__ = [
+    "REPORTS",
+    "Accuracy",
+    "BackboneChoice",
+    "BatchTiming",
+    "Bottlenecks",
+    "Calibration",
+    "ClassAccuracy",
+    "ClassCurve",
+    "ComparedModel",
+    "ConfusedPair",
+    "ConfusionMatrix",
+    "CurvePoint",
+    "Decision",
+    "DoubtfulImage",
+    "DoubtfulLabels",
+    "EndToEnd",
+    "FineTuning",
+    "FineTuningEpoch",
+    "FineTuningReport",
+    "GpuTimes",
+    "HeadTraining",
+    "Judgement",
+    "Layer",
+    "LayersSum",
+    "LearningCurve",
+    "Machine",
+    "NearDuplicate",
+    "NoGpu",
+    "NotMeasured",
+    "OperatorCost",
+    "PerformanceState",
+    "ProfileReport",
+    "ProfiledModel",
+    "RankedSource",
+    "ReliabilityBin",
+    "ReportPart",
+    "ScoreQuality",
+    "SideBySide",
+    "SkippedImage",
+    "TakenOver",
+    "TaughtExamples",
+    "Times",
+    "Timing",
+    "TrainingHistory",
+    "TrainingReport",
+    "WorstImage",
+]
+
+REPORTS: dict[str, type[ReportPart]] = {
+    "retrain": TrainingReport,
+    "profile": ProfileReport,
+    "images_doubtful": DoubtfulLabels,
+    "bottlenecks_get": Bottlenecks,
+    "models_judge": Judgement,
+    "finetune": FineTuningReport,
+    "sources_rank": BackboneChoice,
+}
+"""What reports, a command or a command line of `edged` → the model of its report at the end of the job."""
