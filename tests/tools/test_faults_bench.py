@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -162,6 +164,14 @@ def test_the_faults_that_were_measured_are_those_of_the_table() -> None:
     assert [name for name in names if name != "soak"] == [fault.name for fault in FAULTS]
     assert not [one["title"] for one in rows if one.get("out_of_order")]
     assert not [one["title"] for one in rows if one.get("lost") and not one["name"].startswith("daemon-killed")]
+
+
+def test_a_fault_that_is_not_known_is_one_line() -> None:
+    """It was a traceback: the table of no fault at all has no least load."""
+    command = [sys.executable, "-m", "benchmarks", "faults", "--only", "broker-killed", "no such"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=REPOSITORY / "tools")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].endswith("--only no such: no fault has this name, or one that begins so")
 
 
 @pytest.mark.timeout(1800)

@@ -14,6 +14,7 @@ from benchmarks import (
     at_once,
     calibration,
     doubtful,
+    fault_table,
     faults,
     fuzz,
     gate,
@@ -148,6 +149,10 @@ def parsed() -> argparse.Namespace:
     for given in (getattr(args, name, None) for name in ("clip", "images", "data", "weights")):
         if given is not None and not given.exists():
             parser.error(f"{given}: does not exist")
+    if args.command == "faults":
+        for name in args.only:
+            if not fault_table.chosen([name], quick=args.quick, soak_minutes=args.soak):
+                parser.error(f"--only {name}: no fault has this name, or one that begins so")
     return args
 
 
