@@ -58,6 +58,28 @@ def test_readme_s_tables_are_made_of_their_json(tmp_path: Path) -> None:
     assert readme.count("<!-- end of ") == 11
 
 
+def test_readme_says_where_each_report_is_made_and_none_is_left_out() -> None:
+    """Every bench and every page of tools/reports stands in the table, and what stands there exists."""
+    from benchmarks.__main__ import RUN
+
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("## What is measured, and where")[2].partition("**Not measured**")[0]
+    rows = [row.split(" | ") for row in table.splitlines() if row.startswith("| ")][1:]
+    commands = " ".join(row[-1] for row in rows)
+    assert {name for name in RUN if f"bench {name}`" not in commands and f"`{name}`" not in commands} == set()
+    pages = set(re.findall(r"\]\((tools/reports/\S+\.md)\)", table))
+    reports = REPOSITORY / "tools" / "reports"
+    assert pages == {f"tools/reports/{page.name}" for page in reports.glob("*.md") if ".template" not in page.name}
+    for name in re.findall(r"`(\w+\.json)`", table):
+        assert (reports / name).is_file(), name
+    headings = {
+        re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
+        for line in readme.splitlines()
+        if line.startswith("#")
+    }
+    assert set(re.findall(r"\]\(#([\w-]+)\)", readme)) <= headings
+
+
 def test_another_number_in_the_json_is_another_page(tmp_path: Path) -> None:
     """What the comparison above rests on: numbers come from the JSON, not from the template."""
     raw = json.loads((REPORTS / "profiling.json").read_text(encoding="utf-8"))
