@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # this module is imported before all others
+    from collections.abc import Sequence
     from typing import Any
 
     from pydantic import ValidationError
@@ -19,11 +20,13 @@ class ConfigError(EdgedError):
 
     Attributes:
         key: The key, with dots, where one file or one variable has it wrong; empty: the text tells.
+        others: (key, one line) of each further mistake that was found; the text tells the first one.
     """
 
-    def __init__(self, text: str, *, key: str = "") -> None:
+    def __init__(self, text: str, *, key: str = "", others: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(text)
         self.key = key
+        self.others = tuple(others)
 
 
 class CameraError(EdgedError):
@@ -96,6 +99,17 @@ class Mistake(NamedTuple):
 
 def first_mistake(error: ValidationError) -> Mistake:
     """Return what a person is told of a value that does not fit its model."""
-    first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"] if part != "[key]")
-    return Mistake(key, first.get("input"), first["type"], first["msg"].removeprefix("Value error, "))
+    return mistakes(error)[0]
+
+
+def mistakes(error: ValidationError) -> list[Mistake]:
+    """Return all that does not fit, in the order of the model's fields; one at least."""
+    return [
+        Mistake(
+            ".".join(str(part) for part in one["loc"] if part != "[key]"),
+            one.get("input"),
+            one["type"],
+            one["msg"].removeprefix("Value error, "),
+        )
+        for one in error.errors(include_url=False)
+    ]

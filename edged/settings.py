@@ -34,7 +34,7 @@ from edged.contract.discovery import DEFAULT_PREFIX
 from edged.contract.hyperparameters import Hyperparameters
 from edged.contract.signature import ALGORITHM, MAX_KEYS, PublicKey
 from edged.contract.topics import TopicLevel, check_topic_level
-from edged.errors import ConfigError, first_mistake
+from edged.errors import ConfigError, Mistake, mistakes
 from edged.types import Box
 
 SYSTEM_CONFIG = Path("/etc/edged/edged.toml")
@@ -423,7 +423,13 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
     try:
         return _Loaded(**dict(flags or {}))
     except ValidationError as error:
-        raise ConfigError(_first_line(origin, error), key=first_mistake(error).key) from error
+        first, *others = mistakes(error)
+        more = f" (and {len(others)} more)" if others else ""
+        raise ConfigError(
+            f"{_line(origin, first)}{more}",
+            key=first.key,
+            others=[(other.key, _line(origin, other)) for other in others],
+        ) from error
     except SettingsError as error:  # a whole section in one variable, which has to be JSON
         variable = next(
             (name for name in os.environ if f'"{name[len(_PREFIX) :].lower()}"' in str(error)), "environment"
@@ -461,20 +467,19 @@ def _check_environment() -> None:
             raise ConfigError(f"{name}: no such section; sections: {', '.join(sorted(Settings.model_fields))}")
 
 
-def _first_line(origin: str, error: ValidationError) -> str:
-    """Tell a person the first mistake: where it stands, key, value, what is allowed."""
-    key, given, kind, text = first_mistake(error)
+def _line(origin: str, mistake: Mistake) -> str:
+    """Tell a person of a mistake: where it stands, key, value, what is allowed."""
+    key, given, kind, text = mistake
     path = key.split(".")
     variable = f"{_PREFIX}{'__'.join(path)}".upper()
     if (name := next((name for name in os.environ if name.upper() == variable), None)) is not None:
         origin = name
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if kind == "extra_forbidden":
-        return f"{origin}: {key}: unknown key; allowed here: {', '.join(_allowed(path[:-1]))}{more}"
+        return f"{origin}: {key}: unknown key; allowed here: {', '.join(_allowed(path[:-1]))}"
     value = repr(given)
     value = re.sub(r"(://[^/@:\s]*):[^/\s]*@", r"\1:***@", value)  # a password in a URL stays out of the log
     shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
-    return f"{origin}: {key} = {shown}: {text}{more}"
+    return f"{origin}: {key} = {shown}: {text}"
 
 
 def _allowed(path: list[str]) -> list[str]:

@@ -87,6 +87,8 @@ def _run_json(config: Path | None) -> int:
         nonlocal code
         code = code or exit_code(error)
         found.append(Finding("error", _key_of(error) or key, clean(str(error)), ""))
+        if isinstance(error, ConfigError):
+            found.extend(Finding("error", other, clean(line), "") for other, line in error.others)
 
     try:
         device = _device(config)

@@ -17,6 +17,11 @@ def discovery_levels(device: str) -> str:
     return f"device/{safe_name(device)}/config"
 
 
+def is_description(topic: str, payload: bytes) -> bool:
+    """Whether this is a device's description: by the end of its topic, and as an object of JSON."""
+    return payload.startswith(b"{") and re.search(r"(?:^|/)device/[A-Za-z0-9_-]+/config$", topic) is not None
+
+
 def identifier(prefix: str, device: str) -> str:
     """Return what Home Assistant knows a device by; `prefix`: the first level of edged's own topics."""
     return f"{prefix}_{device}"

@@ -109,7 +109,7 @@ def start_daemon(stop: ExitStack, folder: Path, port: int, *, source: str | None
         stdin=subprocess.DEVNULL,
         stderr=log,
         start_new_session=True,
-        env={key: value for key, value in os.environ.items() if not key.startswith("EDGED_")},  # not the user's own
+        env=_without("EDGED_"),
     )
     stop.callback(_end, daemon)
     return daemon
@@ -127,12 +127,18 @@ def start_console(stop: ExitStack, port: int) -> str:
         process = subprocess.Popen(
             [*command, "console", "--listen", listen],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            env=_without("EDGECTL_"),
         )  # fmt: skip
         stop.callback(_end, process)
         if process.stdout is not None and (line := process.stdout.readline()):
             return str(json.loads(line)["url"])
         complaint = process.stderr.read().decode(errors="replace").strip() if process.stderr is not None else ""
     raise EdgedError(complaint.removeprefix("edgectl: ") or "edgectl console did not start")
+
+
+def _without(prefix: str) -> dict[str, str]:
+    """Return the environment without what the user has set for their own devices."""
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith(prefix)}
 
 
 def _last_line(folder: Path) -> str:

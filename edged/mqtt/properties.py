@@ -1,6 +1,7 @@
 """What MQTT 5 tells of a message besides its topic and payload, as paho takes it. MQTT 3.1.1 has none of it.
 
-* whatever is published below a device's topics: content type, and payload format indicator 1 where it is text
+* whatever is published below a device's topics, and its description for Home Assistant: content type, and payload
+  format indicator 1 where it is text
 * what the broker keeps: the user properties `edged`, the version of edged, and `v`, that of the wire contract, so that
   whoever finds it knows what has written it. What is published often has none: they are `info`'s business.
 * an ack on a response topic: the correlation data of the command
@@ -17,6 +18,7 @@ from paho.mqtt.properties import Properties
 
 from edged import __version__
 from edged.contract.channels import JSON, TEXT, content_type, is_text
+from edged.contract.discovery import is_description
 from edged.contract.messages import Message
 
 
@@ -24,12 +26,12 @@ def of_message(topic: str, payload: bytes, *, retain: bool) -> Properties | None
     """Return the properties of what a device publishes; None: it has none.
 
     Args:
-        topic: The whole of it, `<prefix>/<device>/…`.
+        topic: The whole of it, `<prefix>/<device>/…`, or where Home Assistant looks for devices.
         payload: What is published.
         retain: Whether the broker keeps it.
     """
     _, _, below = topic.partition("/")[2].partition("/")
-    content = content_type(below, payload)
+    content = JSON if is_description(topic, payload) else content_type(below, payload)
     return None if content is None else _packed(content, retain)
 
 

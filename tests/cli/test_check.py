@@ -214,6 +214,10 @@ def test_json_tells_all_that_the_lines_tell(tmp_path: Path, capsys: pytest.Captu
     ("text", "keys"),
     [
         ("[model]\nnmae = 'x'", ["model.nmae"]),
+        (
+            "[metrics]\nlisten = '127.0.0.1:99999'\n[mqtt]\nresults = 3\n[cameras.main]\nfsp = 1",
+            ["cameras.main.fsp", "mqtt.results", "metrics.listen"],
+        ),
         ("[storage", [""]),
         ("[model]\nname = 'missing'", ["model.name"]),
         (

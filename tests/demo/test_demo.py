@@ -147,7 +147,9 @@ def test_a_signal_ends_all_of_it(demo: Callable[..., Demo], tmp_path: Path, numb
     assert shown.processes() == []
 
 
-def test_the_console_is_served_too(mosquitto: Callable[..., Mosquitto]) -> None:
+def test_the_console_is_served_too(mosquitto: Callable[..., Mosquitto], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also to whoever has set which of their own devices edgectl speaks to."""
+    monkeypatch.setenv("EDGECTL_CONTEXT", "gone")
     broker = mosquitto()
     with ExitStack() as stop:
         if web._MISSING is not None:

@@ -60,6 +60,7 @@ def publish_all(link: Link) -> None:
     link.image("a2", PNG)
     link.publish("bottlenecks/a3", b"\x00\x01")
     link.retained("alert/camera", b"")
+    link.retained("homeassistant/device/d1/config", b'{"device":{}}', whole=True)
     link.publish("ack/a4", Ack(id="a4", status="accepted").encode())
 
 
@@ -74,6 +75,7 @@ def test_a_subscriber_is_told_the_kind_of_each_message(
     text = {**KEPT, "ContentType": "text/plain"}
     assert seen.told("edged/d1/state") == text
     assert seen.told("edged/d1/info") == KEPT
+    assert seen.told("homeassistant/device/d1/config") == KEPT
     assert seen.told("edged/d1/alert/drift") == KEPT
     for topic in ("result/main", "telemetry", "ack/a4"):
         assert seen.told(f"edged/d1/{topic}") == JSON, "without user properties, which cost bytes with each"
@@ -117,7 +119,8 @@ def test_in_mqtt_3_1_1_there_is_none_of_it(mosquitto: MakeBroker, link: MakeLink
     assert json.loads(seen.all("edged/d1/ack/c1")[0].payload)["status"] == "accepted"
     running.publish("result/end", b"{}")
     seen.all("edged/d1/result/end")
-    assert {message.topic for message in seen.seen if not message.topic.startswith("edged/d1/")} == set()
+    elsewhere = {message.topic for message in seen.seen if not message.topic.startswith("edged/d1/")}
+    assert elsewhere == {"homeassistant/device/d1/config"}
     assert all(seen.told(topic) == {} for topic in {one.topic for one in seen.seen} if "/cmd/" not in topic)
 
 
