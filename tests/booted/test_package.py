@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,9 +14,8 @@ import pytest
 from edged import __version__
 from edged.demo import PHOTOS
 from edged.demo.crops import write_crops
-from tests.booted.machine import Machine, NotPossibleError, check_possible, last_words
+from tests.booted.machine import Machine, NotPossibleError
 from tests.booted.service import CONFIG, CONFIG_FILE, Service
-from tests.conftest import REPOSITORY
 from tests.waiting import wait_until
 
 ONE, OTHER, BROKEN = "1.0.0-1", "2.0.0-1", "3.0.0-1"
@@ -57,19 +55,6 @@ def without_a_runtime(root: Path) -> None:
         shutil.rmtree(root / "opt/edged/package" / SITE / name)
 
 
-def build(folder: Path) -> Path:
-    """Build the package of this checkout for this machine; return it unpacked."""
-    architecture = subprocess.run(["dpkg", "--print-architecture"], check=True, capture_output=True, text=True).stdout
-    command = [sys.executable, str(REPOSITORY / "tools/package.py"), "--arch", architecture.strip(), "--fast"]
-    done = subprocess.run([*command, "--into", str(folder)], capture_output=True, text=True, check=False)
-    if done.returncode and "packing" not in done.stderr:
-        raise NotPossibleError(f"the pinned wheels cannot be had: {last_words(done.stderr)}")
-    assert done.returncode == 0, done.stderr
-    (package,) = folder.glob("edged_*.deb")
-    subprocess.run(["dpkg-deb", "-R", package, folder / "root"], check=True)
-    return folder / "root"
-
-
 def variant(built: Path, version: str, change: Change, package: Path) -> None:
     """Make a package of another version, changed by `change`."""
     root = built.with_name(version)
@@ -83,16 +68,14 @@ def variant(built: Path, version: str, change: Change, package: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def machine() -> Iterator[Machine]:
+def machine(built: Path) -> Iterator[Machine]:
     """A booted Debian without any edged, and packages of it in /srv."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "edged-matrix")
     folder = Path(tempfile.mkdtemp(prefix="edged-package-"))
     one = Machine(folder, "package")
     try:
         try:
-            check_possible()
             one.make(cache)
-            built = build(folder / "built")
             for version, change in ((ONE, as_built), (OTHER, other), (BROKEN, without_a_runtime)):
                 variant(built, version, change, one.root / f"srv/{version}.deb")
             one.boot()
