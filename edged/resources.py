@@ -1,4 +1,4 @@
-"""Where the shipped models and configuration lie: inside an installed package, or beside it in a checkout."""
+"""Where the shipped models, configuration and photos lie: in an installed package, or beside it in a checkout."""
 
 from pathlib import Path
 
@@ -16,3 +16,8 @@ def shipped(kind: str) -> Path:
     """
     installed = _PACKAGE / "shipped" / kind
     return installed if installed.is_dir() else _PACKAGE.parent / kind
+
+
+def shipped_photos() -> Path:
+    """Return the folder of the photos that come with edged."""
+    return _PACKAGE / "demo" / "photos"

@@ -209,7 +209,7 @@ def test_a_person_adds_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         ((), 2, "birds.onnx: the file does not say how pixels become its input; say it: --mean"),
         (("--mean", mean), 2, "--mean and --std belong together"),
         (("--bgr",), 2, "--bgr belongs to --mean and --std"),
-        (("--mean", "0,1", "--std", "1"), 2, "mean 0.0,1.0: use one number or three"),
+        (("--mean", "0,1", "--std", "1"), 2, "argument --mean: '0,1': use one number or three"),
         (("--mean", "x", "--std", "1"), 2, "argument --mean: 'x': use one number or three"),
         (("--size", "224"), 2, "argument --size: '224': use width and height in pixels"),
         (("--mean", mean, "--std", std, "--photos", tmp_path / "none"), 2, "no photo can be read there"),

@@ -140,8 +140,9 @@ def _request(wanted: str | None, args: argparse.Namespace, configuration: Settin
 
 
 def _compare(args: argparse.Namespace, configuration: Settings) -> int:
-    from edged.lab.photos import labeled_photos, shipped_photos, spread
+    from edged.lab.photos import labeled_photos, spread
     from edged.lab.profiling import compare, describe_machine
+    from edged.resources import shipped_photos
     from edged.sensors import open_sensors
     from edged.terminal.progress import progress
     from edged.terminal.text import note

@@ -11,6 +11,7 @@
 * `signed_bundle`: the same of a bundle's
 * `topics`: what a level of a topic may be
 * `discovery`: where Home Assistant finds the description of a device
+* `model_file`: which kind of file a model is, and what it is called in a bundle
 * `patch`: a model as its difference from another one
 
 Who carries a command out is written in `edged.daemon.app`; how bytes travel, in `edged.mqtt`.
@@ -23,6 +24,7 @@ __all__ = [
     "hyperparameters",
     "labels",
     "messages",
+    "model_file",
     "parsing",
     "patch",
     "replies",

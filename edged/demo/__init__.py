@@ -15,10 +15,11 @@ from pathlib import Path
 from edged.demo.retraining import retrain_and_look
 from edged.demo.viewer import Viewer
 from edged.errors import EdgedError
+from edged.resources import shipped_photos
 
 __all__ = ["PHOTOS", "demonstrate"]
 
-PHOTOS = Path(__file__).resolve().parent / "photos"
+PHOTOS = shipped_photos()
 DEVICE = "demo"
 _PHOTOS_PER_SECOND = 1.5
 _LOG = "daemon.log"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import edged
 from edged.codec import READABLE, read_image
 from edged.errors import ConfigError, ImageError
+from edged.resources import shipped_photos
 from edged.vision.preprocess import fit
 
 if TYPE_CHECKING:
@@ -39,11 +39,6 @@ class LabeledPhoto:
     label: str | None = None
     class_index: int | None = None
     source: str = ""
-
-
-def shipped_photos() -> Path:
-    """Return the folder of the photos that come with edged."""
-    return Path(edged.__file__).parent / "demo" / "photos"
 
 
 def photo_files(folder: Path) -> list[Path]:

@@ -4,12 +4,12 @@
 a power cut leaves the old or the new. Labeled images are in `edged.images`; where models can be had, in `edged.zoo`.
 """
 
+from edged.contract.model_file import MODEL
 from edged.store import durable
 from edged.store.bundle import (
     FAMILIARITY,
     LABELS,
     MANIFEST,
-    MODEL,
     Bundle,
     InputSize,
     Manifest,

@@ -19,12 +19,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edged.contract.labels import shown, unprintable
+from edged.contract.model_file import MODEL, file_in, file_name
 from edged.contract.signed_bundle import SIGNATURE
 from edged.contract.topics import TopicLevel
 from edged.errors import ModelError, first_mistake
 
-MODEL, LABELS, MANIFEST, TAUGHT = "model.tflite", "labels.txt", "manifest.json", "taught.json"
-ONNX_MODEL = "model.onnx"
+LABELS, MANIFEST, TAUGHT = "labels.txt", "manifest.json", "taught.json"
 FAMILIARITY = "familiarity.npz"
 LEFT_OUT = "left_out.json"
 
@@ -100,7 +100,7 @@ class Bundle:
     @property
     def file(self) -> Path:
         """Where its network lies."""
-        return _model_file(self.path)
+        return file_in(self.path)
 
     @property
     def name(self) -> str:
@@ -194,16 +194,6 @@ def bundle_id(sha256: str) -> str:
     return sha256[:12]
 
 
-def file_name(model: bytes) -> str:
-    """Return what the file of a network is called, by its content."""
-    return ONNX_MODEL if model[:1] == b"\x08" and model[4:8] != b"TFL3" else MODEL
-
-
-def _model_file(folder: Path) -> Path:
-    onnx = folder / ONNX_MODEL
-    return onnx if onnx.is_file() else folder / MODEL
-
-
 def read_bundle(path: Path) -> Bundle:
     """Read a bundle's manifest and labels; the model itself is only read by `Bundle.read_model`.
 
@@ -214,7 +204,7 @@ def read_bundle(path: Path) -> Bundle:
         raise ModelError(f"{path}: no such model folder")
     manifest = _read_manifest(path / MANIFEST)
     labels = read_labels(path / LABELS)
-    if not _model_file(path).is_file():
+    if not file_in(path).is_file():
         raise ModelError(f"{path / MODEL}: no such file")
     return Bundle(path=path, id=bundle_id(manifest.sha256), manifest=manifest, labels=labels)
 

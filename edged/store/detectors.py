@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator
 
+from edged.contract.model_file import MODEL
 from edged.contract.topics import TopicLevel
 from edged.errors import ConfigError, ModelError, first_mistake
 from edged.store import durable
-from edged.store.bundle import MANIFEST, MODEL, Sha256, bundle_id
+from edged.store.bundle import MANIFEST, Sha256, bundle_id
 from edged.store.lock import Lock, aside
 
 log = logging.getLogger(__name__)

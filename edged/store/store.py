@@ -22,18 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from edged import resources
+from edged.contract.model_file import MODEL, ONNX_MODEL
 from edged.contract.signed_bundle import SIGNATURE
 from edged.errors import ConfigError, ModelError
 from edged.store import durable
-from edged.store.bundle import (
-    MODEL,
-    ONNX_MODEL,
-    Bundle,
-    Manifest,
-    bundle_files,
-    bundle_id,
-    read_bundle,
-)
+from edged.store.bundle import Bundle, Manifest, bundle_files, bundle_id, read_bundle
 from edged.store.detectors import Detectors
 from edged.store.history import History
 from edged.store.library import Library

@@ -4,6 +4,7 @@
 * `program`: what is done around a command: standard streams, errors as one line, exit codes
 * `completion`: the script by which a shell completes a command line
 * `options`: options that both programs have: a training's hyperparameters, what a profile measures
+* `onnx_options`: what both ask about an .onnx file
 * `progress`: the one progress bar; lines where there is no terminal
 * `text`: text from the wire made harmless, numbers made short, lines and JSON lines; imports no library
 * `tables`: consoles and tables, with rich
@@ -14,6 +15,7 @@ What a single command does is in `edged.cli` (edged) and `edged.ctl` (edgectl).
 
 __all__ = [
     "completion",
+    "onnx_options",
     "options",
     "performance",
     "profile",

@@ -1,7 +1,6 @@
 """Networks: reading and changing their graph, preparing their input, running them.
 
 * `network`: one interpreter, ready to run; `preprocess`, `scores`, `quantization`: the arithmetic around it
-* `formats`: which of the two kinds of file a model is
 * `graph`, `surgery`, `flatbuffer`: the .tflite file: where its classifier begins, and a new one in its place
 * `onnx_graph`, `onnx_file`, `protobuf`: the same of an .onnx file; `onnx_conversion` makes one of a .tflite file;
   `onnx_adoption` takes those that PyTorch exports; `onnx_runtime` runs them, and alone knows that library
@@ -18,7 +17,6 @@ __all__ = [
     "detector_file",
     "familiarity",
     "flatbuffer",
-    "formats",
     "graph",
     "native_log",
     "network",

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 
+from edged.contract.model_file import is_onnx
 from edged.errors import ModelError
 from edged.vision.detector_file import ROLES, DetectorFile, Role, read_detector_file
-from edged.vision.formats import is_onnx
 from edged.vision.network import open_interpreter
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from edged.contract.model_file import is_onnx
 from edged.errors import ModelError
 from edged.vision.flatbuffer import affine_of, copy_of, damage_as_model_error, dtype_name, operator_name, pack, unpack
-from edged.vision.formats import is_onnx
 from edged.vision.head import Head, Input, check_head
 from edged.vision.surgery import HeadWriter, cut_tail
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
+from edged.contract.model_file import is_onnx
 from edged.errors import ModelError
 from edged.types import Inference
-from edged.vision.formats import is_onnx
 from edged.vision.graph import parse_graph, read_graph
 from edged.vision.native_log import without_chatter
 from edged.vision.preprocess import IMAGENET_CROP, fit

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edged.errors import ModelError, NotInstalledError
+from edged.codec import read_image
+from edged.errors import EdgedError, ModelError, NotInstalledError
+from edged.resources import shipped_photos
 from edged.vision.graph import parse_graph
 from edged.vision.onnx_adoption import Pixels, look_at
 from edged.vision.onnx_file import read
 from edged.vision.onnx_graph import OnnxGraph
-from edged.zoo.bottleneck_range import measure
+from edged.zoo.bottleneck_range import Range, measure
 
 if TYPE_CHECKING:
     from edged.types import Image
+
+_MOST_PHOTOS = 64
 
 
 def adopt(
@@ -24,6 +28,7 @@ def adopt(
     pixels: Pixels | None = None,
     size: tuple[int, int] | None = None,
     folder: Path | None = None,
+    measure: Callable[[bytes, Sequence[Image]], Range] = measure,
 ) -> bytes:
     """Return the content of an .onnx file that edged runs; the same bytes where it is one already.
 
@@ -33,6 +38,7 @@ def adopt(
         pixels: How RGB becomes the file's input; None: as its metadata says.
         size: Width and height of the input, where the file leaves them open.
         folder: Where weights may lie in a file of their own.
+        measure: Runs the network; in this process, if it is a child process already.
 
     Raises:
         ConfigError: The file does not say how RGB becomes its input, or how large that is; ONNX Runtime is not there.
@@ -63,3 +69,17 @@ def is_ready(model: bytes) -> bool:
     except ModelError:
         return False
     return True
+
+
+def read_photos(folder: Path | None = None) -> list[Image]:
+    """Return photos by which a range can be measured: those that can be read in a folder; None: those of edged."""
+    found: list[Image] = []
+    folder = folder or shipped_photos()
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
+        if len(found) == _MOST_PHOTOS:
+            break
+        try:
+            found.append(read_image(path))
+        except (EdgedError, OSError):
+            continue  # a licence beside the photos, say
+    return found

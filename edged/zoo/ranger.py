@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,28 +16,48 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from edged.types import Image
+
 _LONGEST = 200
 """Characters of a text that quotes what the library says."""
 
 
 def measure(request: RangeRequest, _: Callable[[dict[str, str]], None]) -> Range:
-    """Run the network on each image alone, and on the first two at once; see `bottleneck_range.measure`."""
+    """Do as `measured`, under a limit of memory; see `bottleneck_range.measure`."""
     process.keep_frame_memory()
     import numpy as np  # after the process has stepped back
 
     from edged.vision import onnx_runtime
-    from edged.vision.preprocess import fit
 
     onnx_runtime.load()
     model = Path(request.model).read_bytes()
     process.limit_memory(request.memory_bytes)
+    images = [
+        np.frombuffer(base64.b64decode(pixels), np.uint8).reshape(rows, columns, 3)
+        for rows, columns, pixels in request.images
+    ]
+    return measured(model, images)
+
+
+def measured(model: bytes, photos: Sequence[Image]) -> Range:
+    """Run the network on each image alone, and on the first and the last at once, in this process.
+
+    Args:
+        model: Content of an .onnx file, see `bottleneck_range.RangeRequest`.
+        photos: RGB, at least one, of any size.
+
+    Raises:
+        ModelError: The runtime refuses the file, or its values are not finite.
+    """
+    import numpy as np
+
+    from edged.vision import onnx_runtime
+    from edged.vision.preprocess import fit
+
     try:
         interpreter = onnx_runtime.Interpreter(model, 1)
         height, width = map(int, interpreter.get_input_details()[0]["shape"][1:3])
-        images = []
-        for rows, columns, pixels in request.images:
-            image = np.frombuffer(base64.b64decode(pixels), np.uint8).reshape(rows, columns, 3)
-            images.append(fit(image, width, height)[np.newaxis])
+        images = [fit(photo, width, height)[np.newaxis] for photo in photos]
 
         def run(batch: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
             interpreter.set_tensor(0, batch)

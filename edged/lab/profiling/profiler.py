@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edged import __version__
+from edged.contract.model_file import is_onnx
 from edged.contract.reports import (
     BatchTiming,
     EndToEnd,
@@ -26,16 +27,16 @@ from edged.contract.reports import (
 )
 from edged.errors import EdgedError, ModelError
 from edged.jobs.requests import ProfileRequest
-from edged.lab.photos import photo_files, read_prepared, shipped_photos
+from edged.lab.photos import photo_files, read_prepared
 from edged.lab.profiling import runtimes
 from edged.lab.profiling.costs import arena_bytes, costs
 from edged.lab.profiling.endtoend import profile_end_to_end
 from edged.lab.profiling.layers import profile_layers
 from edged.lab.profiling.worker import run_task
 from edged.memory import available_bytes
+from edged.resources import shipped_photos
 from edged.sensors import performance
 from edged.vision.flatbuffer import unpack
-from edged.vision.formats import is_onnx
 from edged.vision.graph import Graph
 from edged.vision.network import Network
 
