@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 
 from edged.cli import main
-from edged.errors import ConfigError, ModelError
+from edged.codec import read_image
+from edged.errors import ConfigError, ModelError, NotInstalledError
+from edged.resources import shipped_photos
 from edged.store import read_bundle
 from edged.vision.network import HeadNetwork, Network
 from edged.vision.onnx_adoption import Pixels
 from edged.vision.onnx_file import Node, Value, read, write
 from edged.vision.onnx_graph import OnnxGraph
 from edged.zoo.adoption import adopt
+from edged.zoo.sent_onnx import adopt_sent
 from tests.exported import CHANNELS, CLASSES, MEAN, SIZE, STD, Exported, exported, quantized
 from tests.photos import picture
 
@@ -238,3 +241,24 @@ def test_a_person_adds_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     file.write_bytes(write(replace(exported().model, nodes=without, outputs=[flat])))
     code, told = add("--mean", mean, "--std", std)
     assert (code, "no classifier head: the output comes from GlobalAveragePool" in told) == (1, True)
+
+
+def test_one_that_was_sent_is_read_by_a_child_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, said = exported(batch=1).data, {"mean": MEAN, "std": STD}
+    photos = [read_image(path) for path in sorted(shipped_photos().glob("*.jpg"))]
+    made = adopt_sent(data, **said, origin="birds")
+    assert made == adopt(data, photos, pixels=PIXELS)
+    assert adopt_sent(made, origin="birds") == made
+    for model, more, reason in (
+        (data, {}, "the file does not say how pixels become its input; say it: --mean"),
+        (data, {**said, "size": (8, 8)}, "--size 8x8: the file's input has shape 1×3×32×32"),
+        (made, said, "is in the form that edged runs and says it all itself; --mean would do nothing"),
+        (data[:500], said, "truncated or damaged ONNX model"),
+    ):
+        with pytest.raises((ConfigError, ModelError)) as caught:
+            adopt_sent(model, **more, origin="birds")
+        assert str(caught.value).startswith(f"birds: {reason}")
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('libcudart.so.12: no such file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(NotInstalledError, match=r"^onnxruntime does not load: libcudart.so.12: no such file$"):
+        adopt_sent(data, **said, origin="birds")

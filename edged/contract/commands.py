@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, model_validator
 
 from edged.contract.hyperparameters import Hyperparameters
 from edged.contract.labels import Label, OutputNames
@@ -29,6 +29,7 @@ ImageId = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{1,64}$")]
 """The first digits of an image's sha256: as many as are needed to tell it from the others; lists show 16."""
 JobId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 """A job's id, or the first characters of it: as many as are needed to tell it from the others."""
+_Deviation = Annotated[FiniteFloat, Field(gt=0)]
 ProfilePart = Literal["layers", "end_to_end", "online", "batch", "threads", "runtimes", "gpu"]
 
 
@@ -345,7 +346,8 @@ class ModelsChunkArgs(Args):
     """`cmd/models_chunk`: a part of a file for `models_add`, in base64; written when the ack says accepted. Any order.
 
     Rejected where the whole file would take more than a quarter of the memory that is available, or half of the free
-    disk. Two files are kept, and go on after a restart; a third one takes the place of the older.
+    disk, and where it begins as an .onnx file and the device has no ONNX Runtime. Two files are kept, and go on after a
+    restart; a third one takes the place of the older.
     """
 
     command = "models_chunk"
@@ -358,6 +360,19 @@ class ModelsChunkArgs(Args):
     data: str
 
 
+class Normalisation(BaseModel):
+    """How RGB becomes a network's input: (value / 255 − mean) / std, for each of the three channels.
+
+    `mean`, `std`: shares of full scale, in the order R, G, B. `bgr`: the network wants blue first.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+    std: tuple[_Deviation, _Deviation, _Deviation]
+    bgr: bool = False
+
+
 class ModelsAddArgs(Args):
     """`cmd/models_add`: install the model whose parts were sent, after it has classified images in a child process.
 
@@ -367,6 +382,11 @@ class ModelsAddArgs(Args):
     instead of the model's, see `contract.patch`: kilobytes that make the model, whose sha256 is given all the same, out
     of one that the device has. Rejected where it has none that the patch is for. `signature`: what the bundle's file of
     that name says (`contract.signed_bundle`); a device with trusted keys verifies it.
+
+    The model is a .tflite file, or an .onnx file as training libraries export it, for a device that has ONNX Runtime.
+    `normalisation`: how RGB becomes such a file's input, where its metadata does not tell. `size`: width and height of
+    its input, pixels, where the file leaves them open. Unless it is in edged's form already, the device makes another
+    file of it, and the report's `id` is that one's; it may differ between devices.
     """
 
     command = "models_add"
@@ -383,6 +403,8 @@ class ModelsAddArgs(Args):
     familiarity: Sha256 | None = None
     patch: Sha256 | None = None
     signature: str | None = Field(default=None, max_length=MAX_CHARACTERS)
+    normalisation: Normalisation | None = None
+    size: tuple[PositiveInt, PositiveInt] | None = None
 
 
 class DetectorsAddArgs(Args):

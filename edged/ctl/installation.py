@@ -67,6 +67,8 @@ def install(client: Client, device: str, parcel: Parcel, *, quiet: bool) -> Inst
             note("edgectl", str(error))
             if "args.familiarity: unknown field" in str(error):
                 note("edgectl", f"{device} runs an edged that takes no {FAMILIARITY}; --without-familiarity sends none")
+            if re.search(r"args\.(normalisation|size): unknown field", str(error)):
+                note("edgectl", f"{device} runs an edged that takes no .onnx file as it was exported")
             return None
     if job is None or finish(job, device) != DONE:
         return None

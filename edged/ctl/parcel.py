@@ -11,6 +11,7 @@ from typing import Any
 
 from edged.contract.commands import ModelsAddArgs
 from edged.contract.labels import check_output, shown
+from edged.contract.model_file import file_in, is_onnx, is_tflite
 from edged.contract.signed_bundle import SIGNATURE, BundleSignature, facts
 from edged.ctl.patches import Patches, bases
 from edged.errors import ConfigError
@@ -24,7 +25,7 @@ class Parcel:
     """What is sent of a model.
 
     Attributes:
-        model: Content of the .tflite file.
+        model: Content of the .tflite or .onnx file.
         familiarity: Content of familiarity.npz; None: there is none.
         wanted: What else `models_add` says; its "name" is the model's.
         patches: What makes the model out of others; with none the whole model is sent.
@@ -64,25 +65,30 @@ def read_parcel(
     base: Path | None = None,
     whole: bool = False,
     unsigned: bool = False,
+    crop: float | None = None,
+    normalisation: dict[str, Any] | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Parcel:
     """Read what shall be sent.
 
     Args:
-        source: A bundle's folder, or a .tflite file.
-        labels: A file of labels, one a line; needed for a .tflite file.
+        source: A bundle's folder, or a .tflite or .onnx file.
+        labels: A file of labels, one a line; needed for a model's file.
         name: What to call the model; None: as its manifest, or its file.
         replace: Take the place of a model of this name.
         without_familiarity: Leave familiarity.npz out.
         base: A model that the devices have, see `patches.bases`.
         whole: Make no patches.
         unsigned: Leave out what the file `signature` of a bundle says.
+        crop: Part of the shorter side that is looked at; None: as the manifest says.
+        normalisation, size: Of an .onnx file, see `ModelsAddArgs`.
 
     Raises:
         ConfigError: A file is missing or is not what it should be; names it.
     """
     manifest: dict[str, Any] = {}
     if source.is_dir():
-        model_file, labels_file = source / "model.tflite", labels or source / "labels.txt"
+        model_file, labels_file = file_in(source), labels or source / "labels.txt"
         if (source / "manifest.json").is_file():
             manifest = _read_manifest(source / "manifest.json")
         own_name = manifest.get("name") or source.resolve().name
@@ -90,13 +96,19 @@ def read_parcel(
         if labels is None:
             raise ConfigError(f"{source}: --labels FILE is needed for a model's file")
         model_file, labels_file, own_name = source, labels, source.stem
-    model, name = read_model(model_file), model_name(name, str(own_name))
+    model, name = read_model(model_file, onnx=True), model_name(name, str(own_name))
+    of_onnx: dict[str, Any] = {"normalisation": normalisation, "size": size}
+    of_onnx = {key: value for key, value in of_onnx.items() if value is not None}  # an older edged knows none of them
+    if of_onnx and not is_onnx(model):
+        option = "mean" if normalisation is not None else "size"
+        raise ConfigError(f"--{option} belongs to an .onnx file; a .tflite file says it itself")
     digest = hashlib.sha256(model).hexdigest()
     if (said := manifest.get("sha256", digest)) != digest:
         raise ConfigError(
             f"{source / 'manifest.json'}: sha256 starts with {str(said)[:12]}, that of {model_file} with {digest[:12]}"
         )
-    crop = manifest.get("input", {}).get("crop") if isinstance(manifest.get("input"), dict) else None
+    if crop is None and isinstance(manifest.get("input"), dict):
+        crop = manifest["input"].get("crop")
     licence, origin = manifest.get("licence"), manifest.get("source")
     wanted = {
         "name": name,
@@ -106,6 +118,7 @@ def read_parcel(
         "source": origin if isinstance(origin, str) else None if origin else f"pushed from {file_name(source)}",
         "manifest": manifest or None,
         "replace": replace,
+        **of_onnx,
     }
     familiarity = None if without_familiarity else _read_familiarity(source)
     found = {} if whole else bases(source, base)
@@ -115,15 +128,19 @@ def read_parcel(
     return parcel
 
 
-def read_model(path: Path) -> bytes:
+def read_model(path: Path, *, onnx: bool = False) -> bytes:
     """Return the content of a .tflite file.
+
+    Args:
+        path: The file.
+        onnx: Whether an .onnx file will do too.
 
     Raises:
         ConfigError: It cannot be read, or is none.
     """
     model = _read(path)
-    if model[4:8] != b"TFL3":
-        raise ConfigError(f"{path}: is no TensorFlow Lite model")
+    if not (is_tflite(model) or (onnx and is_onnx(model))):
+        raise ConfigError(f"{path}: is no TensorFlow Lite model{', and no ONNX model' if onnx else ''}")
     return model
 
 

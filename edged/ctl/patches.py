@@ -11,9 +11,9 @@ from pathlib import Path
 
 from edged import resources
 from edged.contract import patch
+from edged.contract.model_file import MODEL, ONNX_MODEL, file_in, file_name
 from edged.errors import ConfigError
 
-_MODEL = "model.tflite"
 _KEPT = 8
 """So many of the models that were pushed last are kept here: the next head is smallest as a change of the last one."""
 _WORTH = 2
@@ -24,7 +24,7 @@ class Patches:
     """What makes one model out of others.
 
     Args:
-        model: Content of the .tflite file that devices shall get.
+        model: Content of the file that devices shall get.
         bases: Models that this workstation has: the first 12 hexadecimal digits of the sha256 → file.
         named: Whether the user has named the base.
     """
@@ -67,13 +67,13 @@ def bases(source: Path, named: Path | None = None) -> dict[str, Path]:
 
     Args:
         source: The folder or file that is pushed; models beside it are looked at.
-        named: A bundle's folder or a .tflite file where it lies elsewhere.
+        named: A bundle's folder or a model's file where it lies elsewhere.
 
     Raises:
         ConfigError: What was named cannot be read.
     """
     if named is not None:
-        file = named / _MODEL if named.is_dir() else named
+        file = file_in(named) if named.is_dir() else named
         try:
             return {_id(file): file}
         except OSError as error:
@@ -88,7 +88,7 @@ def bases(source: Path, named: Path | None = None) -> dict[str, Path]:
 def keep(model: bytes) -> None:
     """Keep a model that was pushed, so that the next one can be sent as a patch; a full disk is no reason to fail."""
     folder = _kept()
-    file = folder / f"{hashlib.sha256(model).hexdigest()}.tflite"
+    file = folder / f"{hashlib.sha256(model).hexdigest()}{Path(file_name(model)).suffix}"
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         if file.exists():
@@ -97,16 +97,22 @@ def keep(model: bytes) -> None:
             draft = folder / f"{file.stem}.{os.getpid()}.new"
             draft.write_bytes(model)
             draft.replace(file)
-        by_age = sorted(folder.glob("*.tflite"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        by_age = sorted(_in_cache(folder), key=lambda path: path.stat().st_mtime_ns, reverse=True)
         for old in by_age[_KEPT:]:
             old.unlink(missing_ok=True)
 
 
 def _files(source: Path) -> Iterator[Path]:
-    yield from sorted(resources.shipped("models").glob(f"*/{_MODEL}"))
+    yield from sorted(resources.shipped("models").glob(f"*/{MODEL}"))
     with suppress(OSError):
-        yield from sorted(source.resolve().parent.glob(f"*/{_MODEL}"))
-    yield from sorted(_kept().glob("*.tflite"))
+        for name in (MODEL, ONNX_MODEL):
+            yield from sorted(source.resolve().parent.glob(f"*/{name}"))
+    yield from sorted(_in_cache(_kept()))
+
+
+def _in_cache(folder: Path) -> Iterator[Path]:
+    for name in (MODEL, ONNX_MODEL):
+        yield from folder.glob(f"*{Path(name).suffix}")
 
 
 def _kept() -> Path:

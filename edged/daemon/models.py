@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from edged.contract import patch
 from edged.contract.commands import MAX_CHUNK_BYTES
+from edged.contract.model_file import is_onnx
 from edged.contract.signed_bundle import facts
 from edged.daemon.uploads import Uploads, check_memory
 from edged.errors import CommandError, ModelError, first_mistake
@@ -146,7 +147,8 @@ class ModelCommands:
         """Write a part of a file; it is there when this returns.
 
         Raises:
-            CommandError: Not base64, beyond the file's size, more than fits this device, or the disk fails.
+            CommandError: Not base64, beyond the file's size, more than fits this device, of a kind that no library here
+                runs, or the disk fails.
         """
         args = command.args
         try:
@@ -155,6 +157,11 @@ class ModelCommands:
             raise CommandError("data is not base64") from error
         if len(data) > MAX_CHUNK_BYTES:
             raise CommandError(f"{len(data)} bytes; a part has at most {MAX_CHUNK_BYTES}")
+        if args.offset == 0 and is_onnx(data):
+            from edged.vision import onnx_runtime
+
+            if not onnx_runtime.is_installed():  # told before 100 MB are sent
+                raise CommandError(f"this device runs no .onnx file: {onnx_runtime.NOT_INSTALLED}")
         self._uploads.receive(args.sha256, args.size, args.offset, data)
 
     def add(self, command: Command[ModelsAddArgs]) -> dict[str, Any]:
@@ -169,6 +176,8 @@ class ModelCommands:
         self._check_signature(args)
         model = self._uploads.take(args.sha256, "model") if args.patch is None else self._patched(args, args.patch)
         familiarity = None if args.familiarity is None else self._uploads.take(args.familiarity, FAMILIARITY)
+        lineage = _lineage(args)
+        model, told = self._adopted(model, args, job)
         job.reach(State(stage="install", progress=0.5))
         bundle = install(
             self._store,
@@ -179,7 +188,7 @@ class ModelCommands:
             crop=args.crop,
             source=args.source,
             licence=args.licence,
-            lineage=_lineage(args),
+            lineage={**lineage, **told},
             familiarity=familiarity,
             signature=args.signature,
             replace=args.replace,
@@ -189,6 +198,31 @@ class ModelCommands:
                 self._uploads.forget(sha256)
         log.info("model %s (%s) installed", bundle.name, bundle.id)
         return describe(bundle)
+
+    def _adopted(self, model: bytes, args: ModelsAddArgs, job: RunningJob) -> tuple[bytes, dict[str, Any]]:
+        """Return the network that is installed, and what its manifest tells of how it came to be.
+
+        Raises:
+            CommandError: What was said does not belong to such a file, or it was signed and would be another one.
+            ConfigError, ModelError: It cannot become a network that edged runs.
+        """
+        pixels = args.normalisation
+        if not is_onnx(model):
+            given = [name for name in ("normalisation", "size") if getattr(args, name) is not None]
+            if given:
+                raise CommandError(f"{given[0]} belongs to an .onnx file; a .tflite file says it itself")
+            return model, {}
+        from edged.zoo.sent_onnx import adopt_sent  # a daemon seldom needs it
+
+        job.reach(State(stage="convert", progress=0.2))
+        told = {} if pixels is None else pixels.model_dump(mode="json")
+        made = adopt_sent(model, **told, size=args.size, origin=args.name)
+        if made != model and args.signature is not None:
+            raise CommandError(
+                f"{args.name}: is signed, but not in the form that edged runs, and would become another file here; "
+                "`edged models add` makes that form, sign its bundle"
+            )
+        return made, {"normalisation": told} if told else {}
 
     def add_detector(self, command: Command[DetectorsAddArgs]) -> dict[str, Any]:
         """Install the detector that was sent; cameras that want it use it from the next start on."""
@@ -285,6 +319,7 @@ def _lineage(args: ModelsAddArgs) -> dict[str, Any]:
     lineage = manifest.model_dump(exclude_none=True, exclude={"name", "sha256", "input"})
     if manifest.backbone_sha256 == args.sha256:
         lineage.pop("backbone")
+        lineage.pop("backbone_sha256")  # an .onnx file that is changed here is its own backbone too
     return lineage
 
 

@@ -28,6 +28,17 @@ def positive(text: str) -> float:
     return value
 
 
+def fraction(text: str) -> float:
+    """Parse a fraction above 0 and at most 1 (an argparse type)."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (0 < value <= 1):
+        raise argparse.ArgumentTypeError(f"{text!r}: use a fraction above 0 and at most 1, e.g. 0.875")
+    return value
+
+
 def count(text: str) -> int:
     """Parse a whole number from 1 (an argparse type)."""
     if not text.isdecimal() or int(text) < 1:

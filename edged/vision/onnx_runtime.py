@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _SUFFIX = "ExecutionProvider"
 _ERRORS_ONLY = 3
+NOT_INSTALLED = "onnxruntime is not installed; pip install 'edged[onnx]'"
 ACCELERATED_BATCH = 32
 """Images that an accelerator gets at once where many wait: one alone keeps few of its cores at work."""
 
@@ -40,9 +42,14 @@ def load() -> Any:
     except ModuleNotFoundError as error:
         if error.name != "onnxruntime":
             raise NotInstalledError(f"onnxruntime does not load: {error}") from error
-        raise NotInstalledError("onnxruntime is not installed; pip install 'edged[onnx]'") from error
+        raise NotInstalledError(NOT_INSTALLED) from error
     except (ImportError, OSError) as error:
         raise NotInstalledError(f"onnxruntime does not load: {' '.join(str(error).split())}") from error
+
+
+def is_installed() -> bool:
+    """Whether ONNX Runtime is there, without importing it; whether it loads, only `load` knows."""
+    return find_spec("onnxruntime") is not None
 
 
 def providers_built_in() -> list[str]:

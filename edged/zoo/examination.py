@@ -138,6 +138,8 @@ def in_child(
     model: bytes | Path,
     ask: Callable[[str, int], Request],
     undone: str,
+    *,
+    descriptors: Sequence[int] = (),
 ) -> Outcome:
     """Let a child process open a model.
 
@@ -146,15 +148,16 @@ def in_child(
         model: Content of the file, or its path.
         ask: Makes the request, of the path at which the child finds the model and of the memory that it may take.
         undone: What is said of a model that takes too long, e.g. "has not classified 2 images".
+        descriptors: More open files that the child gets.
 
     Raises:
         ModelError: What the child says, or it takes too much memory or time, or ends the process that runs it.
     """
     memory_bytes = max(LEAST_BYTES, round(available_bytes() * SHARE))
     try:
-        with _readable(model) as (path, descriptors):
+        with _readable(model) as (path, opened):
             request = ask(path, memory_bytes)
-            with ChildProcess(child, request, timeout_s=TIMEOUT_S, descriptors=descriptors) as started:
+            with ChildProcess(child, request, timeout_s=TIMEOUT_S, descriptors=[*opened, *descriptors]) as started:
                 return started.wait()
     except OSError as error:
         raise ModelError(f"cannot be tried: {error.strerror or error}") from error

@@ -17,9 +17,11 @@ import pytest
 from edged.contract import patch
 from edged.contract.commands import CommandMessage
 from edged.contract.messages import Ack
+from edged.ctl import main as ctl_main
 from edged.ctl import patches, presence, upload
 from edged.ctl.client import Client
 from edged.ctl.errors import NoAnswerError, RejectedError
+from edged.ctl.parcel import read_parcel
 from edged.ctl.presence import Presence
 from edged.ctl.upload import Upload
 from edged.mqtt.broker import brokers
@@ -41,7 +43,7 @@ class Taker(ScriptedDevice):
         self.files: dict[str, bytearray] = {}
         self.parts = 0
         self.added: dict[str, Any] = {}
-        self.knows_familiarity = self.takes_patches = True
+        self.knows_familiarity = self.takes_patches = self.knows_onnx = True
         self.breaks_patches = False
         self.installed: tuple[str, ...] = ()
         self._answers = answers
@@ -68,6 +70,10 @@ class Taker(ScriptedDevice):
                 return
             if "familiarity" in args and not self.knows_familiarity:
                 error = "models_add: args.familiarity: unknown field; allowed: sha256, name, labels"
+                self._answer("ack", command, Ack(id=command.id, status="rejected", error=error))
+                return
+            if "normalisation" in args and not self.knows_onnx:
+                error = "models_add: args.normalisation: unknown field; allowed: sha256, name, labels"
                 self._answer("ack", command, Ack(id=command.id, status="rejected", error=error))
                 return
             self.added = args
@@ -268,6 +274,55 @@ def test_models_that_were_pushed_are_kept_as_bases_but_not_all_of_them(
     found = patches.bases(tmp_path / "elsewhere" / "new.tflite")
     assert {hashlib.sha256(model).hexdigest()[:12] for model in models[4:]} < set(found)
     assert not {hashlib.sha256(model).hexdigest()[:12] for model in models[:4]} & set(found)
+
+
+def test_an_onnx_file_goes_with_what_was_said_of_its_pixels(edgectl: Edgectl, broker_port: int, tmp_path: Path) -> None:
+    file, labels = tmp_path / "net.onnx", tmp_path / "labels.txt"
+    file.write_bytes(b"\x08\x08 what the device makes of it")
+    labels.write_text("a\nb\n")
+    push = ("models", "push", str(file), "--labels", str(labels), "--std", "0.5", "--mean", "0.4,0.5,0.6", "--bgr")
+    with Taker(broker_port) as device:
+        done = edgectl(*push, "--size", "96x64", "--crop", "0.5")
+        assert done.returncode == 0, done.stderr
+        assert bytes(device.files[device.added["sha256"]]) == file.read_bytes()
+        normalisation = {"mean": [0.4, 0.5, 0.6], "std": [0.5] * 3, "bgr": True}
+        assert [device.added[key] for key in ("normalisation", "size", "crop")] == [normalisation, [96, 64], 0.5]
+        device.knows_onnx = False
+        done = edgectl(*push)
+        assert (done.returncode, "takes no .onnx file as it was exported" in done.stderr) == (1, True), done.stderr
+
+
+def test_what_is_said_of_an_onnx_file_must_be_whole_and_of_such_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "net"
+    folder.mkdir()
+    (folder / "labels.txt").write_text("a\nb\n")
+    (folder / "model.onnx").write_bytes(b"\x08\x08 a model")
+    assert read_parcel(folder).model == b"\x08\x08 a model"
+    patches.keep(b"\x08\x08 a model")
+    assert hashlib.sha256(b"\x08\x08 a model").hexdigest()[:12] in patches.bases(tmp_path / "new.onnx")
+    pixels = ("--mean", "0", "--std", "1")
+    shipped, told = str(SHIPPED), "belongs to an .onnx file; a .tflite file says it itself"
+    everywhere = "each device makes a file of its own by it"
+    for words, reason in (
+        ((shipped, *pixels), f"--mean {told}"),
+        ((shipped, "--size", "8x8"), f"--size {told}"),
+        ((shipped, "--mean", "0"), "--mean and --std belong together"),
+        ((shipped, "--mean", "0", "--std", "1,0,1"), "argument --std: '1,0,1': use numbers above 0"),
+        ((shipped, "--mean", "nan", "--std", "1"), "argument --mean: 'nan': use one number or three"),
+        ((shipped, "--crop", "1.5"), "argument --crop: '1.5': use a fraction above 0 and at most 1"),
+        ((str(folder / "labels.txt"), "--labels", str(folder / "labels.txt")), "is no TensorFlow Lite model, and no"),
+        ((str(folder), *pixels, "--canary", "1", "--device", "all"), everywhere),
+        ((shipped, "--detector", "--mean", "0", "--std", "1"), "--mean belongs to a classifier"),
+    ):
+        try:
+            code = ctl_main(["models", "push", *words])
+        except SystemExit as ended:
+            code = int(str(ended.code))
+        err = capsys.readouterr().err
+        assert (code, reason in err, err.count("\n")) == (2, True, 1), err
 
 
 def test_labels_that_cannot_be_are_refused_here(edgectl: Edgectl, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # imported when the command runs
     from edged.contract.messages import Job
     from edged.ctl.client import Client
 
-_OF_A_CLASSIFIER = ("labels", "without_familiarity", "use", "base", "whole")
+_OF_A_CLASSIFIER = ("labels", "without_familiarity", "use", "base", "whole", "crop", "mean", "std", "bgr", "size")
 
 
 def run(args: argparse.Namespace, *, rolled_out: bool) -> int:

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 from edged.ctl.commands import detector_push, rollouts
 from edged.ctl.options import chosen, open_client
+from edged.errors import ConfigError
+from edged.terminal import onnx_options
+from edged.terminal.options import fraction
 from edged.terminal.program import FAILED
 from edged.terminal.registry import Commands
 
@@ -21,15 +24,27 @@ if TYPE_CHECKING:  # imported when the command runs
     from edged.ctl.parcel import Parcel
 
 
+_ONE_ID = (
+    "a roll-out is of one model that is the same everywhere; let `edged models add` make it on one device, and push "
+    "the bundle's folder"
+)
+
+
 def register(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add("push", run)
-    parser.add_argument("source", metavar="DIR|TFLITE", type=Path, help="what to send")
+    parser.add_argument("source", metavar="DIR|FILE", type=Path, help="what to send")
     parser.add_argument(
         "--detector", action="store_true", help="it finds boxes (SSD) for a camera's regions, and names nothing"
     )
     parser.add_argument("--labels", metavar="FILE", type=Path, help="one label per line, in the outputs' order")
     parser.add_argument("--name", metavar="N", help="what to call it (else the file's name)")
+    parser.add_argument(
+        "--crop",
+        type=fraction,
+        metavar="F",
+        help="part of the shorter side that is looked at (as its manifest says, else 0.875)",
+    )
     parser.add_argument(
         "--without-familiarity",
         action="store_true",
@@ -40,12 +55,13 @@ def register(commands: Commands) -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--base",
-        metavar="DIR|TFLITE",
+        metavar="DIR|FILE",
         type=Path,
         help="a model that the devices have; what differs from it is sent (else what lies beside, came with edged, or "
         "was pushed from here before)",
     )
     how.add_argument("--whole", action="store_true", help="send the whole model in any case")
+    onnx_options.add_arguments(parser)
     rollouts.add_options(parser)
 
 
@@ -53,8 +69,14 @@ def run(args: argparse.Namespace) -> int:
     """Send a model to devices and install it.
 
     A bundle's folder (model.tflite, labels.txt, manifest.json, and familiarity.npz, by which it knows what it was not
-    taught), or a quantized .tflite classifier and its labels. It does not answer before `edgectl models use NAME`, or
-    with --use. A slow device is waited for as long as it is there.
+    taught), or a classifier's file and its labels: a quantized .tflite file, or an .onnx file as PyTorch exports it,
+    for devices with ONNX Runtime. It does not answer before `edgectl models use NAME`, or with --use. A slow device is
+    waited for as long as it is there.
+
+    An .onnx file may hold real numbers or be quantized (QDQ). How pixels become its input is read from its metadata, or
+    said by --mean and --std, as shares of full scale. The device makes of it a file that takes RGB bytes, by the photos
+    that come with edged, and gives that one an id of its own. For one id on all devices, let `edged models add` make it
+    on one, and push the bundle's folder.
 
     Where a device has a model that lies on this workstation too, as the backbone that the new one was retrained from,
     only the difference is sent: kilobytes. The device makes the same file of it, or refuses.
@@ -70,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
     Examples:
       edgectl models push ./my_model
       edgectl models push birds.tflite --labels birds.txt --name birds
+      edgectl models push birds.onnx --labels birds.txt --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
       edgectl models push ssd_mobilenet_v2.tflite --detector --name things
       edgectl --device 'line-*' models push ./my_model --canary 5% --hold 10m
       edgectl --device all models push ./my_model --canary 2 --waves 10%,50%,100% --hold 1h
@@ -138,15 +161,22 @@ def prepare(args: argparse.Namespace) -> Prepared:
     """
     from edged.ctl.installation import install
     from edged.ctl.patches import keep
+    from edged.terminal.text import note
 
+    if args.mean or args.size:
+        raise ConfigError(f"--{'mean' if args.mean else 'size'}: each device makes a file of its own by it; {_ONE_ID}")
     parcel = _read(args)
     keep(parcel.model)
+    id_ = hashlib.sha256(parcel.model).hexdigest()[:12]
 
     def send(client: Client, device: str) -> Job | None:
         installed = install(client, device, parcel, quiet=True)
-        return None if installed is None else installed.job
+        if installed is None or (there := (installed.job.report or {}).get("id")) == id_:
+            return None if installed is None else installed.job
+        note("edgectl", f"{device} has made {there} out of {args.source}: {_ONE_ID}")
+        return None
 
-    return Prepared(hashlib.sha256(parcel.model).hexdigest()[:12], parcel.name, send)
+    return Prepared(id_, parcel.name, send)
 
 
 def _use(client: Client, device: str, installed: Installed) -> bool:
@@ -181,4 +211,7 @@ def _read(args: argparse.Namespace) -> Parcel:
         without_familiarity=args.without_familiarity,
         base=args.base,
         whole=args.whole,
+        crop=args.crop,
+        normalisation=onnx_options.normalisation(args),
+        size=args.size,
     )

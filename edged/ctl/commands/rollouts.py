@@ -28,7 +28,10 @@ if TYPE_CHECKING:  # imported when the command runs
 
 _FILES = ("password_file", "ca_file", "cert_file", "key_file", "signing_key")
 _CONNECTION = ("broker", "prefix", "username", "max_bytes", *_FILES)
-_PUSH = ("source", "labels", "name", "without_familiarity", "replace", "base", "whole")
+_PUSH = (
+    *("source", "labels", "name", "without_familiarity", "replace", "base", "whole"),
+    *("crop", "mean", "std", "bgr", "size"),
+)
 _BASELINE_S = 120.0
 
 
@@ -202,7 +205,7 @@ def _go_on(args: argparse.Namespace, *, abort: bool) -> int:
         paths = {
             name: Path(value) for name, value in record.push.items() if name in ("source", "labels", "base") and value
         }
-        push = {**record.push, **paths}
+        push = {**dict.fromkeys(_PUSH), **record.push, **paths}  # one that began with an older edgectl knows fewer
         prepared = prepare(argparse.Namespace(**{**vars(settings), **push}))
         if prepared.id != record.model:
             raise ConfigError(f"{push['source']} is {prepared.id} by now, the roll-out's model was {record.model}")
