@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edged.vision import protobuf as wire
 from edged.vision.onnx_file import Model, Node, Value, write
 
 SIZE, CLASSES, CHANNELS = 32, 4, 16
@@ -124,3 +125,21 @@ def quantized() -> Exported:
     nodes[-1].outputs[0] = "output"
     assert last == "logits/dq"
     return Exported(replace(plain.model, nodes=nodes, constants=constants), plain.constants)
+
+
+def in_two_files(name: str) -> tuple[bytes, bytes]:
+    """Return `exported()` as exporters write large networks: some weights are in a file of this name beside it."""
+    source = exported()
+    values = source.constants["fc.weight"]
+    entries = (("location", name), ("offset", "16"), ("length", str(values.nbytes)))
+    pairs = [bytes([10, len(key), *key.encode(), 18, len(value), *value.encode()]) for key, value in entries]
+    tensor = bytes([10, 2, CLASSES, CHANNELS, 16, 1, 66, 9, *b"fc.weight"])
+    tensor += b"".join(bytes([106, len(pair)]) + pair for pair in pairs) + bytes([112, 1])
+    rest = {key: value for key, value in source.constants.items() if key != "fc.weight"}
+    parts = []
+    for number, value in wire.fields(memoryview(write(replace(source.model, constants=rest)))):
+        if isinstance(value, int):
+            parts.append(wire.put_integer(number, value))
+        else:
+            parts.append(wire.put_bytes(number, bytes(value) + (wire.put_bytes(5, tensor) if number == 7 else b"")))
+    return b"".join(parts), bytes(16) + values.tobytes()

@@ -11,6 +11,7 @@ import pytest
 
 from edged.cli import main
 from edged.codec import read_image
+from edged.contract.model_file import weight_files
 from edged.errors import ConfigError, ModelError, NotInstalledError
 from edged.resources import shipped_photos
 from edged.store import read_bundle
@@ -20,7 +21,7 @@ from edged.vision.onnx_file import Node, Value, read, write
 from edged.vision.onnx_graph import OnnxGraph
 from edged.zoo.adoption import adopt
 from edged.zoo.sent_onnx import adopt_sent
-from tests.exported import CHANNELS, CLASSES, MEAN, SIZE, STD, Exported, exported, quantized
+from tests.exported import CHANNELS, CLASSES, MEAN, SIZE, STD, Exported, exported, in_two_files, quantized
 from tests.photos import picture
 
 pytestmark = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="needs onnxruntime, the extra edged[onnx]")
@@ -171,23 +172,16 @@ def test_an_input_left_open_gets_its_size_from_whoever_knows() -> None:
 
 def test_weights_in_a_file_of_their_own_are_read_where_they_may_be(tmp_path: Path) -> None:
     """As torch.onnx.export writes them for large networks."""
-    source = exported()
-    values = source.constants["fc.weight"]
-    (tmp_path / "net.onnx.data").write_bytes(b"\0" * 16 + values.tobytes())
-    entries = (("location", "net.onnx.data"), ("offset", "16"), ("length", str(values.nbytes)))
-    pairs = [bytes([10, len(key), *key.encode(), 18, len(value), *value.encode()]) for key, value in entries]
-    name = b"fc.weight"
-    tensor = bytes([10, 2, CLASSES, CHANNELS, 16, 1, 66, len(name), *name])
-    tensor += b"".join(bytes([106, len(pair)]) + pair for pair in pairs) + bytes([112, 1])
-    rest = {key: value for key, value in source.constants.items() if key != "fc.weight"}
-    data = write(replace(source.model, constants=rest))
-    graph = bytes([42, len(tensor)]) + tensor  # field 5 of the graph; two parts of one message are one message
-    data += bytes([58, len(graph)]) + graph
+    values = exported().constants["fc.weight"]
+    data, beside = in_two_files("net.onnx.data")
+    (tmp_path / "net.onnx.data").write_bytes(beside)
+    assert (weight_files(data), weight_files(exported().data)) == ({"net.onnx.data"}, set())
     with pytest.raises(ModelError, match="its weights in another file"):
         read(data)
     with pytest.raises(ModelError, match="cannot be read"):
         read(data, tmp_path / "elsewhere")
-    assert np.array_equal(read(data, tmp_path).constants["fc.weight"], values)
+    for where in (tmp_path, tmp_path / "net.onnx.data"):
+        assert np.array_equal(read(data, where).constants["fc.weight"], values)
 
 
 def test_a_person_adds_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -249,6 +243,8 @@ def test_one_that_was_sent_is_read_by_a_child_alone(tmp_path: Path, monkeypatch:
     made = adopt_sent(data, **said, origin="birds")
     assert made == adopt(data, photos, pixels=PIXELS)
     assert adopt_sent(made, origin="birds") == made
+    in_one = adopt_sent(*in_two_files("any name"), **said, origin="birds")
+    assert np.array_equal(OnnxGraph(in_one).head_weights(), OnnxGraph(made).head_weights())
     for model, more, reason in (
         (data, {}, "the file does not say how pixels become its input; say it: --mean"),
         (data, {**said, "size": (8, 8)}, "--size 8x8: the file's input has shape 1×3×32×32"),

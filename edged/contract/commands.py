@@ -385,7 +385,8 @@ class ModelsAddArgs(Args):
 
     The model is a .tflite file, or an .onnx file as training libraries export it, for a device that has ONNX Runtime.
     `normalisation`: how RGB becomes such a file's input, where its metadata does not tell. `size`: width and height of
-    its input, pixels, where the file leaves them open. Unless it is in edged's form already, the device makes another
+    its input, pixels, where the file leaves them open. `weights`: sha256 of another file that was sent, in which all
+    weights lie that the .onnx file says are elsewhere. Unless it is in edged's form already, the device makes another
     file of it, and the report's `id` is that one's; it may differ between devices.
     """
 
@@ -405,6 +406,7 @@ class ModelsAddArgs(Args):
     signature: str | None = Field(default=None, max_length=MAX_CHARACTERS)
     normalisation: Normalisation | None = None
     size: tuple[PositiveInt, PositiveInt] | None = None
+    weights: Sha256 | None = None
 
 
 class DetectorsAddArgs(Args):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 MODEL, ONNX_MODEL = "model.tflite", "model.onnx"
+_LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])", re.DOTALL)
+"""How an .onnx file begins to say that a tensor lies in another file; the byte is the length of that file's name."""
 
 
 def is_tflite(data: bytes) -> bool:
@@ -26,3 +29,13 @@ def file_in(folder: Path) -> Path:
     """Return where the network of a bundle's folder lies, or would lie."""
     onnx = folder / ONNX_MODEL
     return onnx if onnx.is_file() else folder / MODEL
+
+
+def weight_files(model: bytes) -> set[str]:
+    """Return the names of the files beside an .onnx file in which its weights lie, as its exporter may have put them.
+
+    They are found without a reader of such files, which a light edgectl has not: a text of the same bytes among the
+    weights would be one more name, of a file that is not there.
+    """
+    found = {model[match.end() : match.end() + match[1][0]] for match in _LOCATION.finditer(model)}
+    return {name.decode("utf-8", "replace") for name in found}

@@ -67,7 +67,7 @@ def install(client: Client, device: str, parcel: Parcel, *, quiet: bool) -> Inst
             note("edgectl", str(error))
             if "args.familiarity: unknown field" in str(error):
                 note("edgectl", f"{device} runs an edged that takes no {FAMILIARITY}; --without-familiarity sends none")
-            if re.search(r"args\.(normalisation|size): unknown field", str(error)):
+            if re.search(r"args\.(normalisation|size|weights): unknown field", str(error)):
                 note("edgectl", f"{device} runs an edged that takes no .onnx file as it was exported")
             return None
     if job is None or finish(job, device) != DONE:
@@ -125,6 +125,9 @@ def _add(
         wanted["familiarity"] = upload.run(presence, quiet=quiet)
     if patch is None:
         Upload(client, device, parcel.model, parcel.name).run(presence, quiet=quiet)
+        if parcel.weights is not None:  # last: a device that takes no .onnx file has said so
+            upload = Upload(client, device, parcel.weights, f"{parcel.name} (weights)")
+            wanted["weights"] = upload.run(presence, quiet=quiet)
     else:
         wanted["patch"] = Upload(client, device, patch, f"{parcel.name} (patch)").run(presence, quiet=quiet)
     try:

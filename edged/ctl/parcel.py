@@ -11,7 +11,7 @@ from typing import Any
 
 from edged.contract.commands import ModelsAddArgs
 from edged.contract.labels import check_output, shown
-from edged.contract.model_file import file_in, is_onnx, is_tflite
+from edged.contract.model_file import file_in, is_onnx, is_tflite, weight_files
 from edged.contract.signed_bundle import SIGNATURE, BundleSignature, facts
 from edged.ctl.patches import Patches, bases
 from edged.errors import ConfigError
@@ -27,12 +27,14 @@ class Parcel:
     Attributes:
         model: Content of the .tflite or .onnx file.
         familiarity: Content of familiarity.npz; None: there is none.
+        weights: Content of the file beside an .onnx file in which its weights lie; None: there is none.
         wanted: What else `models_add` says; its "name" is the model's.
         patches: What makes the model out of others; with none the whole model is sent.
     """
 
     model: bytes
     familiarity: bytes | None
+    weights: bytes | None
     wanted: dict[str, Any]
     patches: Patches
 
@@ -122,7 +124,8 @@ def read_parcel(
     }
     familiarity = None if without_familiarity else _read_familiarity(source)
     found = {} if whole else bases(source, base)
-    parcel = Parcel(model, familiarity, wanted, Patches(model, found, named=base is not None))
+    weights = None if source.is_dir() or not is_onnx(model) else _read_weights(source, model)
+    parcel = Parcel(model, familiarity, weights, wanted, Patches(model, found, named=base is not None))
     if not unsigned:
         wanted["signature"] = _read_signature(source, parcel.facts)
     return parcel
@@ -174,6 +177,20 @@ def _read_labels(path: Path) -> list[str]:
 def _read_familiarity(source: Path) -> bytes | None:
     path = source / FAMILIARITY
     return _read(path) if source.is_dir() and path.exists() else None
+
+
+def _read_weights(source: Path, model: bytes) -> bytes | None:
+    """Return what lies in the file beside an .onnx file that it says its weights are in; None: it has them itself.
+
+    Raises:
+        ConfigError: They are in more than one, elsewhere, or cannot be read.
+    """
+    names = sorted(weight_files(model))
+    if not names:
+        return None
+    if len(names) > 1 or Path(names[0]).name != names[0]:
+        raise ConfigError(f"{source}: has its weights in {', '.join(names[:3])}; export them into one file beside it")
+    return _read(source.parent / names[0])
 
 
 def _read_signature(source: Path, told: dict[str, str]) -> str | None:

@@ -193,7 +193,7 @@ class ModelCommands:
             signature=args.signature,
             replace=args.replace,
         )
-        for sha256 in (args.patch or args.sha256, args.familiarity):
+        for sha256 in (args.patch or args.sha256, args.familiarity, args.weights):
             if sha256 is not None:
                 self._uploads.forget(sha256)
         log.info("model %s (%s) installed", bundle.name, bundle.id)
@@ -208,7 +208,7 @@ class ModelCommands:
         """
         pixels = args.normalisation
         if not is_onnx(model):
-            given = [name for name in ("normalisation", "size") if getattr(args, name) is not None]
+            given = [name for name in ("normalisation", "size", "weights") if getattr(args, name) is not None]
             if given:
                 raise CommandError(f"{given[0]} belongs to an .onnx file; a .tflite file says it itself")
             return model, {}
@@ -216,7 +216,8 @@ class ModelCommands:
 
         job.reach(State(stage="convert", progress=0.2))
         told = {} if pixels is None else pixels.model_dump(mode="json")
-        made = adopt_sent(model, **told, size=args.size, origin=args.name)
+        weights = None if args.weights is None else self._uploads.take(args.weights, "weights")
+        made = adopt_sent(model, weights, **told, size=args.size, origin=args.name)
         if made != model and args.signature is not None:
             raise CommandError(
                 f"{args.name}: is signed, but not in the form that edged runs, and would become another file here; "

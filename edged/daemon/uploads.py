@@ -24,7 +24,8 @@ MEMORY_SHARE = 4
 DISK_SHARE = 2
 """And this part of the free disk: it is installed from here, and stands in both places for a while."""
 FILES = 2
-"""So many are kept, a model's and its familiarity.npz; the older ones were given up and must not fill the disk."""
+"""So many are kept, a model's and its familiarity.npz or weights; the older ones were given up and must not fill the
+disk."""
 MOST_GAPS = 1000
 """Parts may come in any order, but what is told of them must stay small."""
 _BLOCK_BYTES = 1 << 20

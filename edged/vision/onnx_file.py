@@ -107,7 +107,7 @@ def read(data: bytes, folder: Path | None = None) -> Model:
 
     Args:
         data: The content.
-        folder: Where large weights may lie in a file of their own; None: nowhere.
+        folder: Where large weights may lie in a file of their own; a file: that one; None: nowhere.
 
     Raises:
         ModelError: Not ONNX, damaged, with subgraphs or functions, or weights lie elsewhere.
@@ -242,7 +242,7 @@ def _read_elsewhere(folder: Path | None, where: dict[str, str], size: int) -> by
         raise ModelError(f"has its weights in another file ({location}); export them into one")
     begin, size = int(where.get("offset", "0")), int(where.get("length", str(size)))
     try:
-        with (folder / location).open("rb") as file:
+        with (folder / location if folder.is_dir() else folder).open("rb") as file:
             file.seek(begin)
             return file.read(min(size, _MOST_BYTES))
     except OSError as error:

@@ -25,6 +25,7 @@ def adopt(request: AdoptionRequest, _: Callable[[dict[str, str]], None]) -> Adop
     process.limit_memory(request.memory_bytes)
     with reading():
         model = Path(request.model).read_bytes()
+        beside = None if request.weights is None else Path(request.weights)
         pixels = None
         if request.mean is not None and request.std is not None:
             pixels = Pixels.of(request.mean, request.std, bgr=request.bgr)
@@ -33,7 +34,7 @@ def adopt(request: AdoptionRequest, _: Callable[[dict[str, str]], None]) -> Adop
             raise ConfigError(
                 f"is in the form that edged runs and says it all itself; --{said[0]} would do nothing: leave it out"
             )
-        made = adoption.adopt(model, photos, pixels=pixels, size=request.size, measure=measured)
+        made = adoption.adopt(model, photos, pixels=pixels, size=request.size, folder=beside, measure=measured)
         if made == model:
             return Adopted(changed=False)
         Path(request.made).write_bytes(made)

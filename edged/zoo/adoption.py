@@ -37,7 +37,7 @@ def adopt(
         images: By which the range of the bottleneck is measured: RGB, at least one, of any size.
         pixels: How RGB becomes the file's input; None: as its metadata says.
         size: Width and height of the input, where the file leaves them open.
-        folder: Where weights may lie in a file of their own.
+        folder: Where weights may lie in a file of their own; a file: that one.
         measure: Runs the network; in this process, if it is a child process already.
 
     Raises:

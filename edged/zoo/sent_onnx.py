@@ -20,6 +20,7 @@ class AdoptionRequest:
 
     Attributes:
         model: Path of the file that was sent.
+        weights: Path of the file in which weights lie that are not in the model's; None: all are.
         made: Path of the open file that it writes.
         mean, std, bgr: How RGB becomes the network's input; no mean: as the file's metadata says.
         size: Width and height of the input, where the file leaves them open.
@@ -27,6 +28,7 @@ class AdoptionRequest:
     """
 
     model: str
+    weights: str | None
     made: str
     mean: Sequence[float] | None
     std: Sequence[float] | None
@@ -59,6 +61,7 @@ ADOPTER: Child[AdoptionRequest, dict[str, str], Adopted] = Child(
 
 def adopt_sent(
     model: bytes,
+    weights: bytes | None = None,
     *,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -72,6 +75,7 @@ def adopt_sent(
 
     Args:
         model: Content of the file.
+        weights: Content of the file in which weights lie that are not in the model's.
         mean, std, bgr, size: See `AdoptionRequest`.
         origin: What messages call the file.
 
@@ -81,12 +85,15 @@ def adopt_sent(
         ModelError: It is no image classifier, does not run, or takes too much memory or time.
     """
     try:
-        with process.file_in_memory("adopted") as made:
+        with process.file_in_memory("adopted") as made, process.file_in_memory("weights") as beside:
+            beside.write(weights or b"")
+            beside.flush()
             outcome = in_child(
                 ADOPTER,
                 model,
                 lambda path, memory_bytes: AdoptionRequest(
                     model=path,
+                    weights=None if weights is None else f"/proc/self/fd/{beside.fileno()}",
                     made=f"/proc/self/fd/{made.fileno()}",
                     mean=mean,
                     std=std,
@@ -95,7 +102,7 @@ def adopt_sent(
                     memory_bytes=memory_bytes,
                 ),
                 "is not made into a network that edged runs",
-                descriptors=[made.fileno()],
+                descriptors=[made.fileno(), beside.fileno()],
             )
             return made.read() if outcome.changed else model
     except NotInstalledError:

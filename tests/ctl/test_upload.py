@@ -303,6 +303,9 @@ def test_what_is_said_of_an_onnx_file_must_be_whole_and_of_such_a_file(
     assert read_parcel(folder).model == b"\x08\x08 a model"
     patches.keep(b"\x08\x08 a model")
     assert hashlib.sha256(b"\x08\x08 a model").hexdigest()[:12] in patches.bases(tmp_path / "new.onnx")
+    apart = tmp_path / "apart.onnx"
+    apart.write_bytes(b"\x08\x08" + b"".join(b"\x0a\x08location\x12\x01" + name for name in (b"a", b"b", b"a")))
+    labels = ("--labels", str(folder / "labels.txt"))
     pixels = ("--mean", "0", "--std", "1")
     shipped, told = str(SHIPPED), "belongs to an .onnx file; a .tflite file says it itself"
     everywhere = "each device makes a file of its own by it"
@@ -313,7 +316,8 @@ def test_what_is_said_of_an_onnx_file_must_be_whole_and_of_such_a_file(
         ((shipped, "--mean", "0", "--std", "1,0,1"), "argument --std: '1,0,1': use numbers above 0"),
         ((shipped, "--mean", "nan", "--std", "1"), "argument --mean: 'nan': use one number or three"),
         ((shipped, "--crop", "1.5"), "argument --crop: '1.5': use a fraction above 0 and at most 1"),
-        ((str(folder / "labels.txt"), "--labels", str(folder / "labels.txt")), "is no TensorFlow Lite model, and no"),
+        ((str(folder / "labels.txt"), *labels), "is no TensorFlow Lite model, and no ONNX model"),
+        ((str(apart), *labels), "apart.onnx: has its weights in a, b; export them into one file beside it"),
         ((str(folder), *pixels, "--canary", "1", "--device", "all"), everywhere),
         ((shipped, "--detector", "--mean", "0", "--std", "1"), "--mean belongs to a classifier"),
     ):

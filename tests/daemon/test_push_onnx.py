@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,10 +21,9 @@ from edged.errors import CommandError
 from edged.settings import load
 from edged.store import Store
 from edged.vision.graph import parse_graph
-from edged.vision.onnx_file import write
 from tests.albums import put
 from tests.daemon.running import Running, Watcher
-from tests.exported import CLASSES, MEAN, STD, exported
+from tests.exported import CLASSES, MEAN, STD, exported, in_two_files
 from tests.mosquitto import Mosquitto
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -57,12 +55,12 @@ def push(
     return call
 
 
-def net(folder: Path, *, filler: int = 0) -> tuple[Path, Path]:
-    """Write a classifier and its labels; `filler`: so many bytes more, which no operator reads."""
-    source = exported()
-    more = {"filler": np.random.default_rng(1).integers(0, 256, filler, np.uint8)} if filler else {}
+def net(folder: Path) -> tuple[Path, Path]:
+    """Write a classifier in two files, the second with more than one part, and its labels."""
+    model, weights = in_two_files("net.onnx.data")
     file, labels = folder / "net.onnx", folder / "labels.txt"
-    file.write_bytes(write(replace(source.model, constants={**source.constants, **more})))
+    file.write_bytes(model)
+    (folder / "net.onnx.data").write_bytes(weights + bytes(2**19))
     labels.write_text("".join(f"class {number}\n" for number in range(CLASSES)))
     return file, labels
 
@@ -97,13 +95,13 @@ def test_it_is_sent_answers_is_retrained_and_taken_back(
     push: Callable[..., Done],
     tmp_path: Path,
 ) -> None:
-    file, labels = net(tmp_path, filler=2**19)
+    file, labels = net(tmp_path)
     whole = file.read_bytes()
     album(tmp_path / "device" / "state" / "images")
     seen = watch(broker)
     device = run(broker.url, environment=RETRAIN)
     seen.wait("result/main")
-    file.write_bytes(whole[: len(whole) // 2])
+    file.write_bytes(whole[: len(whole) - 100])
     told = "edgectl: dut: models_add failed: net: truncated or damaged ONNX model\n"
     assert push(file, "--labels", labels, *PIXELS, "--json")[::2] == (1, told)
     file.write_bytes(whole)
@@ -126,6 +124,9 @@ def test_it_is_sent_answers_is_retrained_and_taken_back(
     assert job(seen, "rollback")["id"] == bundle.id
     answers(seen, bundle.id)
     assert not list((device.state_dir / "uploads").glob(f"*{hashlib.sha256(whole).hexdigest()}*"))
+    (tmp_path / "net.onnx.data").unlink()
+    told = f"edgectl: {tmp_path / 'net.onnx.data'}: cannot be read: no such file or directory\n"
+    assert push(file, "--labels", labels, *PIXELS)[::2] == (2, told)
     assert device.stop() == 0
 
 
