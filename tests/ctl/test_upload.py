@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import base64
 import hashlib
 import json
@@ -20,6 +21,7 @@ from edged.contract.messages import Ack
 from edged.ctl import main as ctl_main
 from edged.ctl import patches, presence, upload
 from edged.ctl.client import Client
+from edged.ctl.commands.model_push import prepare
 from edged.ctl.errors import NoAnswerError, RejectedError
 from edged.ctl.parcel import read_parcel
 from edged.ctl.presence import Presence
@@ -290,6 +292,26 @@ def test_an_onnx_file_goes_with_what_was_said_of_its_pixels(edgectl: Edgectl, br
         device.knows_onnx = False
         done = edgectl(*push)
         assert (done.returncode, "takes no .onnx file as it was exported" in done.stderr) == (1, True), done.stderr
+
+
+def test_a_roll_out_ends_where_a_device_makes_another_model_of_the_file(
+    client: Client,
+    broker_port: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is rolled out is known by one id, and the file's own metadata may have told how it becomes another one."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file, labels = tmp_path / "net.onnx", tmp_path / "labels.txt"
+    file.write_bytes(b"\x08\x08 what the device makes of it")
+    labels.write_text("a\nb\n")
+    args = dict.fromkeys(("name", "without_familiarity", "replace", "base", "crop", "mean", "std", "bgr", "size"))
+    prepared = prepare(argparse.Namespace(**args, source=file, labels=labels, whole=True))
+    with Taker(broker_port):
+        assert prepared.send(client, "tx2-01") is None
+    told = capsys.readouterr().err
+    assert f"tx2-01 has made abc out of {file}: a roll-out is of one model that is the same everywhere" in told
 
 
 def test_what_is_said_of_an_onnx_file_must_be_whole_and_of_such_a_file(
