@@ -109,7 +109,7 @@ def judge_each(
     points = _on_sphere(affine.dequantize(features))
     ids = np.unique(np.array(groups, object), return_inverse=True)[1]
     parts = -(-len(labels) // at_once)
-    part = np.minimum(np.floor(places(groups, 1) * parts).astype(np.intp), parts - 1) if parts > 1 else 0 * ids
+    part = (places(groups, 1) * parts).astype(np.intp)
     scores = np.zeros((len(labels), classes), np.float32)
     for number in range(parts):
         own = np.flatnonzero(part == number)
@@ -132,7 +132,7 @@ def _judge_part(
     np.clip(2 - 2 * matrix, 0, None, out=matrix)  # squared distances
     typical = _typical(matrix) if count > 1 else 0.0
     np.exp(matrix * (-1 / (_WIDTH * typical if typical > 0 else 1.0)), out=matrix)
-    of_label = np.bincount(labels, minlength=classes)
+    of_label = np.bincount(labels)
     weights = np.minimum(count / (np.count_nonzero(of_label) * np.maximum(of_label, 1)), _GREATEST_WEIGHT)[labels]
     matrix[np.diag_indices(count)] += (_RIDGE / weights).astype(np.float32)
     targets = np.eye(classes, dtype=np.float32)[labels]

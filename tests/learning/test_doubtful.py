@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edged.learning.doubtful import contradictions, doubt, judge_each
+from edged.learning.comparison import places
+from edged.learning.doubtful import Doubts, contradictions, doubt, judge_each, likely_wrong
 from edged.vision.quantization import Affine
 
 AFFINE = Affine(0.02, 3)
@@ -66,23 +67,53 @@ def test_no_image_judges_itself() -> None:
     assert (scores.argmax(axis=1) == labels).mean() < 0.4
 
 
-def test_every_score_is_that_of_a_classifier_made_without_the_image_and_its_near_duplicates() -> None:
-    """Beside the closed form: the same classifier made anew without the group, for each group."""
-    features, labels, groups = photos(each=8)
-    groups[3] = groups[2]
-    groups[9] = groups[30]
-    scores = judge_each(features, labels, groups, classes=CLASSES, affine=AFFINE)
-    points = np.sqrt(AFFINE.dequantize(features).astype(np.float64))
+def by_hand(features: NDArray[np.uint8], labels: Labels, groups: list[str], classes: int) -> NDArray[np.float64]:
+    """Make the classifier of `judge_each` anew for each group, of all images but those of the group."""
+    real = AFFINE.dequantize(features).astype(np.float64)
+    points = np.sign(real) * np.sqrt(np.abs(real))
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     distances = np.square(points[:, np.newaxis] - points).sum(axis=2)
     kernel = np.exp(-distances / (0.7 * np.median(distances[~np.eye(len(points), dtype=bool)])))
-    targets = np.eye(CLASSES)[labels]
+    targets = np.eye(classes)[labels]
+    frequent = np.bincount(labels)
+    weights = np.minimum(len(labels) / (np.count_nonzero(frequent) * frequent[labels]), 20)
+    mean = weights @ targets / weights.sum()
+    scores = np.zeros((len(labels), classes))
     for group in set(groups):
-        left_out = np.array([one == group for one in groups])
-        own = kernel[~left_out][:, ~left_out] + 0.6 * np.eye(int((~left_out).sum()))
-        alpha = np.linalg.solve(own, targets[~left_out] - targets.mean(axis=0))
-        expected = kernel[left_out][:, ~left_out] @ alpha + targets.mean(axis=0)
-        assert scores[left_out] == pytest.approx(expected, abs=1e-3)
+        out = np.array([one == group for one in groups])
+        own = kernel[~out][:, ~out] + np.diag(0.6 / weights[~out])
+        scores[out] = kernel[out][:, ~out] @ np.linalg.solve(own, targets[~out] - mean) + mean
+    return scores
+
+
+@pytest.mark.parametrize(
+    "of_each", [(8, 8, 8, 8), (70, 20, 1, 0), (97, 1, 0, 0), (1, 1, 0, 0)], ids=lambda one: " ".join(map(str, one))
+)
+def test_every_score_is_that_of_a_classifier_made_without_the_image_and_its_near_duplicates(
+    of_each: tuple[int, ...],
+) -> None:
+    """Beside the closed form: the same classifier made anew without the group, for each group."""
+    features, labels, groups = photos(each=100)
+    some = np.concatenate([np.flatnonzero(labels == label)[:count] for label, count in enumerate(of_each)])
+    features, labels, groups = features[some], labels[some], [groups[number] for number in some]
+    features[:, 0] = 0  # below the zero point: a network without a rectifier has negative numbers too
+    if len(some) > 30:
+        groups[3] = groups[2]
+        groups[9] = groups[30]
+    scores = judge_each(features, labels, groups, classes=CLASSES, affine=AFFINE)
+    assert scores == pytest.approx(by_hand(features, labels, groups, CLASSES), abs=2e-4)
+
+
+def test_of_images_in_two_parts_each_part_is_judged_by_itself() -> None:
+    features, labels, groups = photos()
+    first = places(groups, 1) < 0.5
+    parts = judge_each(features, labels, groups, classes=CLASSES, affine=AFFINE, at_once=len(labels) - 1)
+    for part in (first, ~first):
+        own = [group for group, inside in zip(groups, part, strict=True) if inside]
+        alone = judge_each(features[part], labels[part], own, classes=CLASSES, affine=AFFINE)
+        assert parts[part] == pytest.approx(alone, abs=1e-5)
+    single = judge_each(features[:20], labels[:20], groups[:20], classes=CLASSES, affine=AFFINE, at_once=1)
+    assert np.isfinite(single).all(), "some of twenty parts are empty, some have one image"
 
 
 def test_near_duplicates_do_not_vouch_for_each_other() -> None:
@@ -98,6 +129,48 @@ def test_near_duplicates_do_not_vouch_for_each_other() -> None:
     assert set(together.ranked()[: len(burst)]) == set(burst)
     assert (together.looks_like[burst] == 0).all()
     assert not set(apart.ranked()[: len(burst)]) & set(burst)
+
+
+def most_likely(scores: NDArray[np.float32], labels: Labels) -> tuple[float, NDArray[np.float64], float]:
+    """Try all scales and 400 shares; return the greatest likelihood, the odds and the share that it has."""
+    count, classes = scores.shape
+    shares = np.linspace(1e-3, 0.3, 400)
+    best = (-np.inf, np.zeros(0), 0.0)
+    for scale in np.geomspace(0.1, 100, 61):
+        odds = np.exp(scale * (scores.astype(np.float64) - scores.max()))
+        odds /= odds.sum(axis=1, keepdims=True)
+        own = odds[np.arange(count), labels][:, np.newaxis]
+        told = np.log((1 - shares) * own + shares * (1 - own) / (classes - 1)).sum(axis=0)
+        told += 0.5 * np.log(shares * (1 - shares))  # half an image of either kind was seen before any
+        place = int(told.argmax())
+        best = max(best, (float(told[place]), odds, float(shares[place])), key=lambda one: one[0])
+    return best
+
+
+# From labels that are sure to labels that say nothing; the best scales are at both ends and beside those tried first.
+@pytest.mark.parametrize(
+    ("apart", "wrong", "seed"),
+    [(1.0, 0.05, 0), (2.0, 0, 1), (1.0, 0.05, 1), (0.5, 0, 2), (0.5, 0, 3), (0.3, 0.1, 2), (0.3, 0.1, 3), (0.0, 0, 1)],
+)
+def test_scale_and_share_are_the_most_likely_ones(apart: float, wrong: float, seed: int) -> None:
+    features, labels, groups = photos(seed, apart=apart, each=20)
+    given = spoiled(labels, wrong)[0]
+    scores = judge_each(features, given, groups, classes=CLASSES, affine=AFFINE)
+    _, odds, share = most_likely(scores, given)
+    doubts = doubt(scores, given)
+    assert doubts.odds == pytest.approx(odds, abs=1e-6)
+    assert doubts.share == pytest.approx(share, abs=1e-3 if apart else 0.02)  # any will do where labels say nothing
+    own = odds[np.arange(len(given)), given]
+    otherwise = doubts.share * (1 - own) / (CLASSES - 1)
+    assert doubts.wrong == pytest.approx(otherwise / (otherwise + (1 - doubts.share) * own), abs=1e-6)
+    assert likely_wrong(doubts.odds, given, doubts.share) == pytest.approx(doubts.wrong)
+
+
+def test_labels_are_named_that_are_more_likely_wrong_than_right_the_most_doubtful_first() -> None:
+    wrong = np.array([0.1, 0.9, 0.5, 0.51] * 30)
+    doubts = Doubts(wrong, np.zeros(120, np.intp), np.zeros((120, 2)), 0.1)
+    assert doubts.named == 60
+    assert doubts.ranked().tolist() == [number for place in (1, 3, 2, 0) for number in range(place, 120, 4)]
 
 
 def test_what_a_person_found_right_is_not_doubtful_and_the_others_still_are() -> None:
