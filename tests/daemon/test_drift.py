@@ -74,9 +74,9 @@ def test_the_numbers_of_four_frames_are_those_that_one_calculates_by_hand() -> N
     assert found.p == pytest.approx(0.14157, abs=2e-5)
 
 
-def feed(watch: DriftWatch, values: Iterable[float], begin: float, every: float = 5.0) -> float:
+def feed(watch: DriftWatch, values: Iterable[float], begin: float, every: float = 5.0, camera: str = "main") -> float:
     for value in values:
-        watch.add("main", "model", value, begin)
+        watch.add(camera, "model", value, begin)
         begin += every
     return begin
 
@@ -113,14 +113,49 @@ def test_an_alert_begins_at_seven_tenths_and_stays_until_six() -> None:
     now, kept = alert_after(0.35, now)
     now, over = alert_after(0.45, now)
     assert (before, begun, kept, over) == (False, True, True, False)
+    for mean, expected in ((0.3005, False), (0.3, True), (0.4, True), (0.4005, False)):
+        now, found = alert_after(mean, now)
+        assert found is expected, f"{1 - mean:.2%} of taught images are more familiar"
 
 
 def test_a_stranger_that_walks_by_is_no_drift() -> None:
+    for begin in (60, 225):  # a while ago, and in front of the camera as somebody looks
+        watch = DriftWatch(HOUR)
+        values = even(240)
+        values[begin : begin + 20] = [0.003] * 20  # 100 s in front of the camera
+        now = feed(watch, values[:240], 0.0)
+        assert watch.state(now, 0.0)[1] is None
+
+
+def test_a_picture_that_stands_still_is_one_frame_and_raises_the_alert_where_that_one_is_rare() -> None:
+    for familiarity, expected in ((0.08, False), (0.01, True)):  # p is 0.07 and 0.045
+        watch = DriftWatch(HOUR)
+        now = feed(watch, [familiarity] * 240, 0.0)
+        assert (watch.state(now, 0.0)[1] is not None) is expected
+
+
+def test_each_camera_is_judged_by_itself_and_the_alert_began_with_the_first() -> None:
     watch = DriftWatch(HOUR)
-    values = even(240)
-    values[60:80] = [0.003] * 20  # 100 s in front of the camera
-    now = feed(watch, values, 0.0)
-    assert watch.state(now, 0.0)[1] is None
+    feed(watch, even(100), 0.0, camera="gone")
+    feed(watch, even(240), 600.0, camera="yard")
+    now = feed(watch, [0.001] * 120, 1800.0, camera="yard")
+    known, alert = watch.state(now, 2400.0)
+    assert sorted(known) == ["gone", "yard"], "an hour is remembered of each"
+    assert alert is not None
+    assert alert.since == 2400.0
+    assert alert.reason.startswith("camera yard: ")
+    feed(watch, [0.001] * 240, now, camera="yard")
+    now = feed(watch, [0.001] * 240, now, camera="door")
+    _, alert = watch.state(now, 3600.0)
+    assert alert is not None
+    assert alert.since == 2400.0
+    assert [part for part in alert.reason.split() if part in {"gone:", "yard:", "door:"}] == ["yard:", "door:"]
+
+
+def test_no_more_frames_are_kept_than_the_window_has_room_for() -> None:
+    watch = DriftWatch(HOUR)
+    now = feed(watch, even(2000), 0.0)
+    assert watch.state(now - 5.0, 0.0)[0]["main"].frames == 720
 
 
 def test_frames_between_two_looks_are_passed_over_and_old_ones_forgotten() -> None:
