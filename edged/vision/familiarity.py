@@ -214,7 +214,7 @@ class Familiarity:
     def encode(self) -> bytes:
         """Return the content of a bundle's familiarity.npz."""
         spreads = [self.similarity, *([] if self.head is None else [self.head.energy])]
-        arrays: dict[str, NDArray[Any]] = {
+        arrays: dict[str, Any] = {
             "version": np.array(_VERSION),
             "exemplars": self.exemplars,
             "affine": np.array([self.affine.scale, self.affine.zero_point], np.float64),
@@ -225,7 +225,7 @@ class Familiarity:
         if self.head is not None:
             arrays["weights"], arrays["bias"] = self.head.weights.astype(np.float16), self.head.bias
         file = io.BytesIO()
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, **arrays)  # numpy 1 would take any other keyword for the name of an array
         return file.getvalue()
 
     @classmethod
