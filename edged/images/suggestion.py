@@ -71,7 +71,7 @@ def suggest(
         `count` of them or fewer, strangers first, otherwise the most helpful first. Near duplicates of taught images
         and of each other are left out: their labels would tell nothing new.
     """
-    if len(pool) == 0 or count < 1:
+    if len(pool) == 0:
         return []
     known = pool[:0] if taught is None else taught
     margins = np.zeros(len(pool), np.float32) if scores is None else _margins(scores)

@@ -21,18 +21,27 @@ def sure_of(labels: np.ndarray, classes: int, *, margin: float = 0.98) -> np.nda
     return scores
 
 
-def by_hand(pool: np.ndarray, taught: np.ndarray, doubt: np.ndarray, count: int) -> list[int]:
-    """Choose one after another, each time the frame that covers most of the doubt that is left: all gains anew."""
-    origin = np.concatenate([pool, taught]).mean(axis=0)
-    pointing = [(rows - origin) / np.linalg.norm(rows - origin, axis=1, keepdims=True) for rows in (pool, taught)]
-    covering = np.maximum(pointing[0] @ pointing[0].T, 0) ** 2
-    covered = (np.maximum(pointing[1] @ pointing[0].T, 0) ** 2).max(axis=0)
-    chosen: list[int] = []
-    for _ in range(count):
-        gains = [-1 if row in chosen else doubt @ np.maximum(covering[row] - covered, 0) for row in range(len(pool))]
-        chosen.append(int(np.argmax(gains)))
-        covered = np.maximum(covered, covering[chosen[-1]])
-    return chosen
+class ByHand:
+    """Chooses one frame after another, each time the one that covers most of the doubt that is left: all gains anew."""
+
+    def __init__(self, pool: np.ndarray, taught: np.ndarray) -> None:
+        origin = np.concatenate([pool, taught]).mean(axis=0)
+        pointing = [(rows - origin) / np.linalg.norm(rows - origin, axis=1, keepdims=True) for rows in (pool, taught)]
+        self.covering = np.maximum(pointing[0] @ pointing[0].T, 0) ** 2
+        self.covered = (np.maximum(pointing[1] @ pointing[0].T, 0) ** 2).max(axis=0)
+        self.chosen: list[int] = []
+
+    def choose(self, candidates: np.ndarray, doubt: np.ndarray, count: int) -> None:
+        for _ in range(count):
+            left = [row for row in candidates if row not in self.chosen]
+            best = max(left, key=lambda row: doubt @ np.maximum(self.covering[row] - self.covered, 0))
+            self.chosen.append(int(best))
+            self.covered = np.maximum(self.covered, self.covering[best])
+
+
+def doubts(scores: np.ndarray) -> np.ndarray:
+    best = np.sort(scores, axis=1)
+    return np.asarray(1 - (best[:, -1] - best[:, -2]))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -40,10 +49,32 @@ def test_each_is_the_one_that_covers_most_of_the_doubt_that_is_left(seed: int) -
     random = np.random.default_rng(seed)
     pool, _ = kinds(6, 12, seed=seed, noise=1.2)
     taught, _ = kinds(6, 1, seed=seed + 50, noise=1.2)
+    scores = random.dirichlet(np.full(12, 0.2), len(pool)).astype(np.float32)
+    expected = ByHand(pool, taught)
+    expected.choose(np.arange(len(pool)), doubts(scores), 25)
+    assert rows(suggest(pool, 25, taught=taught, scores=scores)) == expected.chosen
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_strangers_cover_strangers_and_the_others_the_doubt_of_the_others(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    pool, truth = kinds(6, 12, seed=seed, noise=1.2)
+    taught, _ = kinds(6, 1, seed=seed + 50, noise=1.2)
     scores = random.dirichlet([0.5, 0.5, 0.5], len(pool)).astype(np.float32)
-    best = np.sort(scores, axis=1)
-    expected = by_hand(pool, taught, 1 - (best[:, -1] - best[:, -2]), 25)
-    assert rows(suggest(pool, 25, taught=taught, scores=scores)) == expected
+    strange = (truth < 3) & (random.random(len(pool)) < 0.8)  # among others that are like them
+    expected = ByHand(pool, taught)
+    expected.choose(np.flatnonzero(strange), strange, 8)
+    expected.choose(np.flatnonzero(~strange), np.where(strange, 0, doubts(scores)), 7)
+    assert rows(suggest(pool, 15, taught=taught, scores=scores, strange=strange)) == expected.chosen
+    (single,) = suggest(pool, 1, taught=taught, scores=scores, strange=strange)
+    assert single.why == "stranger"
+
+
+def test_a_frame_is_uncertain_where_its_best_scores_are_nearer_than_a_half() -> None:
+    pool, _ = kinds(3, 1, noise=0.0)
+    scores = np.array([[0.7, 0.3], [0.25, 0.75], [0.8, 0.2]], np.float32)
+    found = {one.row: one.why for one in suggest(pool, 3, scores=scores)}
+    assert found == {0: "uncertain", 1: "typical", 2: "typical"}
 
 
 def test_of_frames_that_are_alike_the_doubtful_ones_come_first() -> None:
