@@ -88,7 +88,7 @@ def average_linkage(similarity: Vector, least: float) -> list[NDArray[np.intp]]:
         merged = (sizes[one] * between[one] + sizes[other] * between[other]) / (sizes[one] + sizes[other])
         merged[[one, other]] = -np.inf
         between[one], between[:, one] = merged, merged
-        between[other], between[:, other] = -np.inf, -np.inf
+        between[:, other] = -np.inf
         sizes[one] += sizes[other]
         members[one] += members[other]
         members[other] = []

@@ -45,6 +45,35 @@ def test_average_linkage_is_the_textbook_s(least: float) -> None:
     assert all((np.diff(rows) > 0).all() for rows in found)
 
 
+def test_clusters_are_merged_that_are_just_alike_enough() -> None:
+    similarity = np.array([[1, 0.5, 0], [0.5, 1, 0], [0, 0, 1]], np.float32)
+    assert [rows.tolist() for rows in average_linkage(similarity, 0.5)] == [[0, 1], [2]]
+    assert [rows.tolist() for rows in average_linkage(similarity, 0.0)] == [[0, 1, 2]]
+
+
+def pointing_by_hand(bottlenecks: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Directions from the mean of all of them and others."""
+    away = bottlenecks - np.concatenate([bottlenecks, others]).mean(axis=0)
+    return np.asarray(away / np.sqrt(np.square(away).sum(axis=1))[:, np.newaxis])
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_strangers_are_divided_where_pairs_of_taught_labels_are(count: int, seed: int) -> None:
+    strangers, _ = kinds(4, 8, seed=seed, noise=1.0, first=5)
+    taught, labels = kinds(max(count, 1), 6, seed=seed, noise=1.0)
+    taught, labels = (taught, labels) if count else (taught[:0], labels[:0])
+    least = 0.2  # where pairs of different labels do not tell it
+    if count > 1:
+        known = pointing_by_hand(taught, strangers)
+        pairs = [(i, j) for i in range(len(known)) for j in range(i) if labels[i] != labels[j]]
+        least = float(np.quantile([known[i] @ known[j] for i, j in pairs], 0.95))
+    pointing = pointing_by_hand(strangers, taught)
+    found = group_alike(strangers, taught, labels)
+    assert {frozenset(rows.tolist()) for rows in found} == by_hand(pointing @ pointing.T, least)
+    assert 1 < len(found) < len(strangers)
+
+
 def test_one_kind_each_is_one_group_each() -> None:
     taught, labels = kinds(3, 20)
     strangers, truth = kinds(2, 12, seed=1, first=3)
