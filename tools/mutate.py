@@ -4,7 +4,7 @@
 
 `mutants.py` says which mistakes. The tests (`--tests`, else those of the file's room) run once on the sources as they
 are; from then on each mutant gets the tests that ran its line, the fastest first, until one fails. They work on a copy
-of the checkout, in a fork of a process that has imported all libraries.
+of the checkout, in a fork of a process that has imported all libraries, and all sources that do not import the file.
 
 A reason that was written into the report for a survivor is kept; `--survivors` tries the report's survivors only.
 """
@@ -12,6 +12,7 @@ A reason that was written into the report for a survivor is kept; `--survivors` 
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import dataclasses
 import gc
@@ -110,11 +111,11 @@ def _watched(files: list[str], tests: list[str], note: Path) -> list[Watched]:
         watch = _Watch(files)
         code = pytest.main([*(option for option in _OPTIONS if option != "-x"), *tests], plugins=[watch])
         here = str(Path.cwd())
-        libraries = [
-            name for name, module in list(sys.modules.items())
-            if not str(getattr(module, "__file__", None) or here).startswith(here)
-        ]  # fmt: skip
-        note.write_bytes(pickle.dumps((list(watch.tests.values()), libraries)))
+        places = {name: str(getattr(module, "__file__", None) or here) for name, module in list(sys.modules.items())}
+        libraries = [name for name, place in places.items() if not place.startswith(here)]
+        packages = {Path(file).parts[0] for file in files}
+        own = {name: Path(place) for name, place in places.items() if name.split(".")[0] in packages and place != here}
+        note.write_bytes(pickle.dumps((list(watch.tests.values()), [*libraries, *_apart(own, files)])))
         return 0 if code in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED} else 1
 
     if _in_a_fork(work, 3600) != 0:
@@ -129,6 +130,26 @@ def _watched(files: list[str], tests: list[str], note: Path) -> list[Watched]:
         if not one.passed:
             print(f"fails without a mutant, and judges none: {one.test}")
     return sorted((one for one in done if one.passed), key=lambda one: one.seconds)
+
+
+def _apart(sources: dict[str, Path], files: list[str]) -> list[str]:
+    """Return the modules, name → source, that import none of the files, however indirectly: no mutant changes them."""
+    needs = {name: _needs(name, path) for name, path in sources.items()}
+    reached = {name for name, path in sources.items() if str(path.relative_to(Path.cwd())) in files}
+    while more := {name for name, needed in needs.items() if name not in reached and needed & reached}:
+        reached |= more
+    return [name for name in sources if name not in reached]
+
+
+def _needs(name: str, path: Path) -> set[str]:
+    """Return the names of all that a module may import anywhere, and of the packages that they are in."""
+    found = {name}
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {".".join(parts[:end]) for parts in (one.split(".") for one in found) for end in range(1, len(parts) + 1)}
 
 
 def _chosen(mutant: Mutant, file: str, watched: list[Watched], seconds: float) -> list[Watched]:

@@ -92,6 +92,11 @@ def test_what_no_test_notices_is_reported_and_a_reason_stays(tmp_path: Path) -> 
         "from edged.room.sums import seen, unseen\n\n\n"
         "def test_seen():\n    assert seen(2) == 3\n\n\ndef test_unseen():\n    unseen(2)\n"
     )
+    (checkout / "edged/room/most.py").write_text("MOST = 12\n")
+    (checkout / "edged/room/using.py").write_text("from edged.room import most\n\nTWICE = 2 * most.MOST\n")
+    (checkout / "tests/room/test_using.py").write_text(
+        "def test_twice():\n    from edged.room.using import TWICE\n\n    assert TWICE == 24\n"
+    )
     subprocess.run(["git", "init", "-q", str(checkout)], check=True)
     report = tmp_path / "report.json"
     command = [sys.executable, "tools/mutate.py", "edged/room/sums.py", "--into", str(report)]
@@ -105,3 +110,7 @@ def test_what_no_test_notices_is_reported_and_a_reason_stays(tmp_path: Path) -> 
     subprocess.run([*command, "--survivors"], cwd=checkout, env=environment, check=True, capture_output=True)
     assert json.loads(report.read_text())["edged/room/sums.py"] == found
     assert (checkout / "edged/room/sums.py").read_text() == source
+    command[2] = "edged/room/most.py"
+    subprocess.run(command, cwd=checkout, env=environment, check=True, capture_output=True)
+    found = json.loads(report.read_text())["edged/room/most.py"]
+    assert (found["mutants"], found["killed"]) == (2, 2), "noticed by way of another module that imports it"
