@@ -12,11 +12,10 @@ import numpy as np
 
 from edged.codec import decode, read_file
 from edged.errors import ImageError, RefusedError
-from edged.lab.sources import footprint
+from edged.lab.sources import footprint, remarks
 from edged.lab.sources.cross_validation import CrossValidation, cross_validate
 from edged.lab.sources.known_sources import IMAGENET, KnownSource, read_known_sources
-from edged.lab.sources.race import FEW, Place, Race, race
-from edged.lab.sources.racing import is_surely_worse
+from edged.lab.sources.race import FEW, Place, race
 from edged.lab.sources.ranking import Ranking, Standing, Way, accuracy_of, best_first
 from edged.lab.sources.transferability import divergence, log_evidence, p2l, profile
 from edged.learning.bottlenecks import Backbone, complete
@@ -113,9 +112,9 @@ class Ranker:
         runners = [_Runner(self, bundle) for bundle in self._bundles]
         groups = [image.group_id for image in self._images]
         run = race(runners, self._labels(self._images), groups, clock=time.monotonic, seed=seed, progress=progress)
-        standings = [self._raced(place, run) for place in run.places]
+        standings = [self._raced(place, run.places[0]) for place in run.places]
         images = len(self._images) - len(run.unreadable)
-        return self._ranking("race", standings, images, _why(standings, run), began, rounds=run.rounds)
+        return self._ranking("race", standings, images, remarks.why_first(standings, run), began, rounds=run.rounds)
 
     def estimate(self) -> Ranking:
         """Rank by `transferability.p2l`: one pass of the images through the reference network.
@@ -141,7 +140,7 @@ class Ranker:
         first = standings[0]
         if first.source is None or first.score is None:
             raise RefusedError("what the installed networks were trained on is not known; a race measures them")
-        standings = self._warn_of_lower_scores(standings)
+        standings = remarks.warn_of_lower_scores(standings, self._current)
         reason = (
             f"estimated, without a look at labels: published top-1 of its architecture on ImageNet "
             f"{first.source.accuracy:.1%}, trained on {counted(first.source.images, 'image')} of "
@@ -166,7 +165,7 @@ class Ranker:
             score = log_evidence(affine.dequantize(features), self._labels(images))
             source = read_known_sources().of(bundle)
             standings.append(Standing(bundle, source, score=score, seconds=time.monotonic() - started))
-        standings = self._warn_of_lower_scores(standings)
+        standings = remarks.warn_of_lower_scores(standings, self._current)
         standings.sort(key=lambda one: (-(one.score or 0.0), one.bundle.name))
         reason = (
             f"its bottlenecks of {counted(len(self._images), 'image')} explain the labels best: log evidence "
@@ -197,7 +196,7 @@ class Ranker:
             standings.append(Standing(bundle, source, measured=measured, seconds=time.monotonic() - started))
             progress(len(standings) / len(self._bundles))
         baseline = self._no_transfer(seed)
-        standings = best_first([self._warned(one, baseline, standings) for one in standings])
+        standings = best_first(remarks.warn_of_less_accurate(standings, baseline, self._current))
         first, second = standings[0], standings[1]
         reason = (
             f"{counted(len(self._images), 'image')}: all networks saw all of them; {accuracy_of(first):.1%} right by "
@@ -250,23 +249,15 @@ class Ranker:
         standing = Standing(bundle, read_known_sources().of(bundle))
         return self._ranking("limits", [standing], 0, "the only one within the limits", began)
 
-    def _raced(self, place: Place, run: Race) -> Standing:
+    def _raced(self, place: Place, winner: Place) -> Standing:
         bundle = self._bundles[place.runner]
-        winner = run.places[0]
-        warning = None
-        if place.left == "worse":
-            warning = f"surely worse after {counted(place.rounds, 'round')}"
-        elif place.left == "time":
-            warning = f"left for time after {counted(place.rounds, 'round')}"
-        elif place is not winner and is_surely_worse(place.measured.correct, winner.measured.correct):
-            warning = "surely worse"
         return Standing(
             bundle,
             read_known_sources().of(bundle),
             score=place.merit,
             measured=place.measured,
             seconds=place.seconds,
-            warning=warning,
+            warning=remarks.of_place(place, winner),
         )
 
     def _pass(self, backbone: Backbone, images: Sequence[LabeledImage], idle: list[Network] | None = None) -> set[str]:
@@ -317,26 +308,6 @@ class Ranker:
         away = divergence(target, profile(source.mean[np.newaxis]))
         return Standing(bundle, source, away, p2l(away, source.images, source.accuracy))
 
-    def _warn_of_lower_scores(self, standings: list[Standing]) -> list[Standing]:
-        running = next((one for one in standings if one.bundle.manifest.backbone_sha256 == self._current), None)
-        if running is None or running.score is None:
-            return standings
-        limit = running.score
-        text = f"likely worse than the current {running.bundle.name}"
-        return [replace(one, warning=text) if one.score is not None and one.score < limit else one for one in standings]
-
-    def _warned(self, one: Standing, baseline: float, standings: list[Standing]) -> Standing:
-        running = next((each for each in standings if each.bundle.manifest.backbone_sha256 == self._current), None)
-        if accuracy_of(one) <= baseline:
-            return replace(one, warning=f"negative transfer: no better than no transfer at all ({baseline:.1%})")
-        if one.measured is None or running is None or running.measured is None or one is running:
-            return one
-        if len(one.measured.correct) != len(running.measured.correct):
-            return one
-        if not is_surely_worse(one.measured.correct, running.measured.correct):
-            return one
-        return replace(one, warning=f"worse than the current {running.bundle.name} by more than the noise")
-
 
 class _Runner:
     """A network of a `Ranker` in a race: its bottlenecks are kept in the image store, for the training that follows."""
@@ -371,20 +342,6 @@ class _Runner:
         """Return the bottlenecks of images: (n, d)."""
         kept = KeptBottlenecks(self._ranker._store, self._backbone)
         return kept.array([self._ranker._images[image] for image in images])
-
-
-def _why(standings: Sequence[Standing], run: Race) -> str:
-    winner, second = run.places[0], run.places[1]
-    worse = sum(place.left == "worse" for place in run.places)
-    slow = sum(place.left == "time" for place in run.places)
-    told = (
-        f"race over {counted(run.rounds, 'round')}: {accuracy_of(standings[0]):.1%} right by cross-validation on "
-        f"{counted(len(winner.measured.correct), 'image')}, score {winner.merit:.3f}"
-    )
-    if second.left is None:
-        told += f" against {accuracy_of(standings[1]):.1%}, {second.merit:.3f} of {standings[1].bundle.name}"
-    gone = [f"{worse} surely worse"] * (worse > 0) + [f"{slow} left for time"] * (slow > 0)
-    return "; ".join([told, *gone])
 
 
 def _pixels(image: LabeledImage) -> NDArray[np.uint8]:
