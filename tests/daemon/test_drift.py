@@ -165,6 +165,9 @@ def test_frames_between_two_looks_are_passed_over_and_old_ones_forgotten() -> No
     assert known["main"].frames == 100
     known, _ = watch.state(HOUR + 600.0, 0.0)
     assert known == {}
+    now = feed(watch, even(40), 10_000.0, every=200.0)
+    known, _ = watch.state(now - 100.0, 0.0)
+    assert known["main"].frames == 18, "those of the last hour"
 
 
 def test_a_slow_camera_is_judged_by_its_newest_dozen_and_a_camera_that_is_gone_by_none() -> None:
@@ -176,7 +179,9 @@ def test_a_slow_camera_is_judged_by_its_newest_dozen_and_a_camera_that_is_gone_b
     now = feed(few, [0.001] * 11, 0.0, every=200.0)
     assert few.state(now, 0.0) == ({}, None)
     now = feed(few, [0.001], now, every=200.0)
-    assert few.state(now, 0.0)[1] is not None
+    known, alert = few.state(now, 0.0)
+    assert known["main"].frames == 12
+    assert alert is not None
 
 
 def test_a_window_that_is_too_short_for_a_camera_is_told_in_a_line() -> None:
