@@ -143,6 +143,7 @@ def test_limits_leave_out_what_the_device_cannot_afford(
     assert main([*command, "--within", "0.0001"]) == 2
     told = capsys.readouterr().err.splitlines()[-1]
     assert told.startswith("edged: none of the 3 installed networks is within the limits: small, the fastest, takes ")
+    assert " ms a frame; small, the smallest, takes " in told
     assert told.endswith(" MB")
 
 

@@ -21,17 +21,17 @@ def why_first(standings: Sequence[Standing], run: Race) -> str:
     winner, second = run.places[0], run.places[1]
     worse = sum(place.left == "worse" for place in run.places)
     slow = sum(place.left == "time" for place in run.places)
-    told = [
+    told = (
         f"race over {counted(run.rounds, 'round')}: {accuracy_of(standings[0]):.1%} right by cross-validation on "
         f"{counted(len(winner.measured.correct), 'image')}, score {winner.merit:.3f}"
-    ]
+    )
     if second.left is None:
-        told[0] += f" against {accuracy_of(standings[1]):.1%}, {second.merit:.3f} of {standings[1].bundle.name}"
+        told += f" against {accuracy_of(standings[1]):.1%}, {second.merit:.3f} of {standings[1].bundle.name}"
     if worse:
-        told.append(f"{worse} surely worse")
+        told += f"; {worse} surely worse"
     if slow:
-        told.append(f"{slow} left for time")
-    return "; ".join(told)
+        told += f"; {slow} left for time"
+    return told
 
 
 def of_place(place: Place, winner: Place) -> str | None:

@@ -22,7 +22,7 @@ from edged.learning.dataset import select
 from edged.learning.pipeline import train
 from edged.store import Store, read_bundle, read_labels
 from edged.zoo.install import install
-from tests.albums import make_album
+from tests.albums import LABELS, make_album
 from tests.networks import KINDS, make
 
 SHIPPED = resources.shipped("models") / "mobilenet_v2"
@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> Store:
 
 
 @contextmanager
-def ranker(store: Store, album: Path, bundles=None, limits: Limits | None = None) -> Iterator[Ranker]:
+def ranker(store: Store, album: Path, bundles=None, limits: Limits | None = None, **more) -> Iterator[Ranker]:
     with closing(open_images(store.path, album, 100.0)) as images:
         images.scan(settle_s=0)
         yield Ranker(
@@ -49,6 +49,7 @@ def ranker(store: Store, album: Path, bundles=None, limits: Limits | None = None
             runtime="auto",
             workers=1,
             limits=limits,
+            **more,
         )
 
 
@@ -239,6 +240,24 @@ def test_measured_and_evident_are_told_in_their_order(two, tmp_path):
     first, second = (f"{standing.score:.3f}" for standing in evident.standings)
     assert float(first) > float(second)
     assert evident.reason.endswith(f"log evidence {first} per image, then a_shallow {second}")
+
+
+def test_labels_that_nobody_can_tell_are_named_no_better_than_by_the_most_frequent_one(two, tmp_path):
+    store, bundles = two
+    drawn, album, told = make_album(tmp_path / "drawn", 32, LABELS[:1]), tmp_path / "album", []
+    for number, picture in enumerate(sorted(drawn.rglob("*.jpg"))):
+        label = album / ("often" if number % 4 else "rarely")
+        label.mkdir(parents=True, exist_ok=True)
+        picture.rename(label / picture.name)
+    with ranker(store, album, bundles, tell=lambda *progress: told.append(progress)) as one:
+        ranking = one.measure()
+        judged = [image.label for image in one._images]
+    assert ranking.baseline == judged.count("often") / len(judged) > 0.5
+    useless = [one for one in ranking.standings if one.measured.accuracy <= ranking.baseline]
+    assert useless
+    assert all("negative transfer" in one.warning for one in useless)
+    assert {name for name, _, _ in told} == {"a_shallow", "deep"}
+    assert all(0 <= done <= of == len(judged) for _, done, of in told)
 
 
 def test_the_seed_is_the_folds_and_0_where_none_is_given(two, tmp_path, monkeypatch):
