@@ -93,13 +93,11 @@ def average_linkage(similarity: Vector, least: float) -> list[NDArray[np.intp]]:
         members[one] += members[other]
         members[other] = []
         best[other] = -np.inf
-        # Only of these may the nearest have changed.
-        for row in np.flatnonzero(np.isin(nearest, (one, other)) | (merged > best)):
+        # Only of these has the nearest changed: a mean of two likenesses is not above both.
+        for row in np.flatnonzero(np.isin(nearest, (one, other))):
             if members[row]:
                 nearest[row] = between[row].argmax()
                 best[row] = between[row, nearest[row]]
-        nearest[one] = merged.argmax()
-        best[one] = merged[nearest[one]]
     return [np.array(sorted(rows), np.intp) for rows in members if rows]
 
 

@@ -60,13 +60,13 @@ def pointing_by_hand(bottlenecks: np.ndarray, others: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
 def test_strangers_are_divided_where_pairs_of_taught_labels_are(count: int, seed: int) -> None:
-    strangers, _ = kinds(4, 8, seed=seed, noise=1.0, first=5)
-    taught, labels = kinds(max(count, 1), 6, seed=seed, noise=1.0)
+    strangers, _ = kinds(4, 8, seed=seed, noise=1.5, first=5)
+    taught, labels = kinds(max(count, 1), 6, seed=seed, noise=1.5)
     taught, labels = (taught, labels) if count else (taught[:0], labels[:0])
     least = 0.2  # where pairs of different labels do not tell it
     if count > 1:
         known = pointing_by_hand(taught, strangers)
-        pairs = [(i, j) for i in range(len(known)) for j in range(i) if labels[i] != labels[j]]
+        pairs = [(i, j) for i in range(len(known)) for j in range(len(known)) if labels[i] != labels[j]]
         least = float(np.quantile([known[i] @ known[j] for i, j in pairs], 0.95))
     pointing = pointing_by_hand(strangers, taught)
     found = group_alike(strangers, taught, labels)

@@ -61,7 +61,7 @@ def test_strangers_cover_strangers_and_the_others_the_doubt_of_the_others(seed: 
     pool, truth = kinds(6, 12, seed=seed, noise=1.2)
     taught, _ = kinds(6, 1, seed=seed + 50, noise=1.2)
     scores = random.dirichlet([0.5, 0.5, 0.5], len(pool)).astype(np.float32)
-    strange = (truth < 3) & (random.random(len(pool)) < 0.8)  # among others that are like them
+    strange = (truth < 3) & (random.random(len(pool)) < 0.5)  # among others that are like them
     expected = ByHand(pool, taught)
     expected.choose(np.flatnonzero(strange), strange, 8)
     expected.choose(np.flatnonzero(~strange), np.where(strange, 0, doubts(scores)), 7)
