@@ -98,7 +98,7 @@ def test_a_near_duplicate_does_not_vouch_for_an_image() -> None:
 
 def test_the_energy_is_that_of_heads_which_have_not_seen_the_image() -> None:
     real = cloud(100, 1, 0)
-    weights, bias = np.stack([real[0], real[1]]), np.zeros(2, np.float32)
+    weights, bias = np.stack([real[0], real[1]]), np.array([0.5, -0.5], np.float32)
     left_out = np.full((2, 100, 2), np.nan, np.float32)
     left_out[0, :50] = 1.0
     left_out[1, :40] = 3.0
@@ -107,6 +107,8 @@ def test_the_energy_is_that_of_heads_which_have_not_seen_the_image() -> None:
     )
     assert known is not None
     assert known.head is not None
+    assert np.array_equal(known.head.weights, weights)
+    assert np.array_equal(known.head.bias, bias)
     assert len(known.held_out) == 50, "an image that no head has judged says nothing"
     energies = np.array([2.0] * 40 + [1.0] * 10) + np.log(2)  # the mean of both divisions, where there are two
     assert known.head.energy.mean == pytest.approx(energies.mean(), abs=1e-4)
