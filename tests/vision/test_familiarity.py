@@ -202,12 +202,16 @@ def _change(name: str, to: Callable[[np.ndarray], np.ndarray]) -> Callable[[byte
         pytest.param(_change("bias", lambda old: old * np.nan), id="a bias that is no number"),
         pytest.param(_change("weights", lambda old: old * np.nan), id="weights that are no numbers"),
         pytest.param(_change("weights", lambda old: old[:, :-1]), id="weights too narrow"),
-        pytest.param(_change("weights", lambda old: old * 1j), id="weights that are not real"),
+        pytest.param(_change("weights", lambda old: old.astype("U8")), id="weights that are text"),
+        pytest.param(_change("common", lambda old: np.append(old[1:], np.nan)), id="a direction with one gap"),
+        pytest.param(_change("affine", lambda old: old * [np.nan, 1]), id="a scale that is no number"),
+        pytest.param(_change("spreads", lambda old: old * [np.nan, 1]), id="a mean that is no number"),
         pytest.param(_change("weights", lambda old: old[:1]), id="weights without a bias"),
         pytest.param(_change("affine", lambda old: old[:1]), id="half a scale"),
         pytest.param(_change("affine", lambda old: old * [np.inf, 1]), id="a scale without end"),
         pytest.param(_change("spreads", lambda old: old * np.nan), id="spreads that are no numbers"),
         pytest.param(_change("spreads", lambda old: old * [1, 0]), id="images that do not differ"),
+        pytest.param(_change("spreads", lambda old: old * [[1, 1], [1, 0]]), id="energies that do not differ"),
     ],
 )
 def test_a_damaged_file_is_one_error(damage: Callable[[bytes], bytes]) -> None:
