@@ -19,8 +19,8 @@ HEAD = """# Do the tests notice mistakes?
 turned round or moved by one, another sum, a number doubled or one more, an argument left out, a branch always taken)
 and runs the tests that execute the line. A mutant that no test notices survives; below each file stands why it may.
 Files are those that compute a number, a verdict or a guarantee that README or a report states. Not done yet:
-what joins the ways to rank networks (`lab/sources/ranker.py`), profiles of layers and operators, fine-tuning, and what
-only joins others.
+what runs networks to rank them (`lab/sources/ranker.py`; what is told of a ranking is), profiles of layers and
+operators, fine-tuning, and what only joins others.
 """
 
 
