@@ -39,6 +39,10 @@ class Engine:
         """Make the network's input from an RGB frame of any size."""
         return self.network.prepare(image)
 
+    def prepare_region(self, image: Image) -> Image:
+        """Make the network's input from what is cut out of a frame: there may be many, and they shall take no time."""
+        return self.network.prepare(image, quick=True)
+
     def invoke(self, prepared: Image, image: Image | None = None) -> Outputs:  # noqa: ARG002 - for engines of several networks
         """Run the network; ModelError when the runtime fails. `image` is what `prepared` was made from."""
         return self.network.invoke(prepared)

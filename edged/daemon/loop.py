@@ -151,7 +151,7 @@ class FrameLoop:
         prepared = frame.prepared
         if prepared is None or frame.prepared_by != engine.prepare:
             begin = time.perf_counter_ns()
-            prepared = engine.prepare(frame.image)
+            prepared = engine.prepare(frame.image) if frame.region is None else engine.prepare_region(frame.image)
             preprocess_ms = (time.perf_counter_ns() - begin) / 1e6
             if frame.region is not None:
                 preprocess_ms += frame.preprocess_ms  # finding the regions took that

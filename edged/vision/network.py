@@ -149,9 +149,9 @@ class Network:
         self._bottleneck, self.bottleneck_affine = int(bottleneck["index"]), Affine(*bottleneck["quantization"])
         self.bottleneck_dtype: type[np.uint8] | type[np.int8] = bottleneck["dtype"]
 
-    def prepare(self, image: Image) -> Image:
-        """Make the input of `infer` from an RGB frame of any size: (height, width, 3) uint8."""
-        return fit(image, self.width, self.height, self._crop)
+    def prepare(self, image: Image, *, quick: bool = False) -> Image:
+        """Make the input of `infer` from an RGB frame of any size: (height, width, 3) uint8; `quick`: see `fit`."""
+        return fit(image, self.width, self.height, self._crop, quick=quick)
 
     def infer(self, prepared: Image) -> Inference:
         """Run the network on one prepared image.

@@ -66,6 +66,9 @@ class FakeEngine:
     def prepare(self, image: Any) -> str:
         return f"prepared by {self.bundle.id}"
 
+    def prepare_region(self, image: Any) -> str:
+        return self.prepare(image)
+
     def invoke(self, prepared: str, image: Any = None) -> str:
         self.invoked.append(prepared)
         if self.fails(len(self.invoked)):

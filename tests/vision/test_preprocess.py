@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -33,3 +34,20 @@ def test_shrinking_averages() -> None:
     stripes = np.zeros((256, 256, 3), np.uint8)
     stripes[:, ::2] = 255
     assert abs(fit(stripes, 64, 64, 1.0).astype(int) - 128).max() <= 1
+
+
+@pytest.mark.parametrize("side", [100, 256, 300, 500, 600])
+def test_quick_is_nearly_the_same_picture(side: int) -> None:
+    coarse = np.random.default_rng(1).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    image = np.asarray(cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC), np.uint8)
+    exact, quick = fit(image, 224, 224).astype(int), fit(image, 224, 224, quick=True)
+    assert quick.shape == (224, 224, 3)
+    assert quick.flags.c_contiguous
+    assert abs(exact - quick).max() <= 10
+    assert abs(exact - quick).mean() < 2
+
+
+def test_quick_averages_what_is_twice_as_large() -> None:
+    stripes = np.zeros((512, 512, 3), np.uint8)
+    stripes[:, ::2] = 255
+    assert abs(fit(stripes, 224, 224, 1.0, quick=True).astype(int) - 128).max() <= 1
