@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edged import tracing
 from edged.daemon.loop import GIVE_UP_FRAMES
 from edged.errors import ConfigError, ModelError
-from edged.regions import Tracker, overlap
+from edged.regions import MOST_TRACKS, Tracker, overlap
 from edged.vision.detector import Detector
 from edged.vision.detector_file import DetectorFile, Normalization
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MOST = 64
-"""Of what is found in a frame, only so many of the surest are followed."""
+_MISSES = 1
+"""In so many frames in a row a detector may miss a thing that has no name yet: what is barely sure comes and goes."""
 _SAME = 0.7
 """IoU from which two boxes are one thing: of a thing that may be of two classes there are two."""
 _GIVE_UP_NS = 5_000_000_000
@@ -53,7 +53,7 @@ class Detection:
         self.changed: Callable[[], object] = lambda: None
         self._camera = camera
         self._detector: Detector | None = None
-        self._tracker = Tracker()
+        self._tracker = Tracker(misses=_MISSES)
         self._failures = 0
         self._failing_since_ns = 0
         if isinstance(detector, ModelError):
@@ -92,7 +92,7 @@ class Detection:
         for detection in found:
             if all(overlap(detection.box, surer) < _SAME for surer in boxes):
                 boxes.append(detection.box)
-            if len(boxes) == _MOST:
+            if len(boxes) == MOST_TRACKS:
                 break
         return boxes
 

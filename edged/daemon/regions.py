@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from edged.settings import CameraSettings
     from edged.types import Image, Region
 
-_MOST = 64
-"""Of what moves in a frame, only so many of the largest are followed: rain, or a flickering screen, may be hundreds."""
-
 Look = Callable[["Image", float], "tuple[Region, ...]"]
 """Takes a frame, RGB, and when it was captured, monotonic seconds; returns its regions."""
 
@@ -44,4 +41,4 @@ def _always(regions: tuple[Region, ...]) -> Look:
 
 def _moving() -> Look:
     motion, tracker = Motion(), Tracker()
-    return lambda image, now_s: tracker.update(motion(image, now_s, tracker.expected(now_s))[:_MOST], now_s)
+    return lambda image, now_s: tracker.update(motion(image, now_s, tracker.expected(now_s)), now_s)

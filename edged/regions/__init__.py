@@ -9,7 +9,7 @@ The thread that reads a camera finds its regions; `edged.daemon.regions` puts th
 from edged.regions.boxes import crop, overlap
 from edged.regions.fixed import fixed, grid
 from edged.regions.motion import Motion
-from edged.regions.tracks import Expected, Tracker
+from edged.regions.tracks import MOST_TRACKS, Expected, Tracker
 from edged.regions.turns import Turns
 
-__all__ = ["Expected", "Motion", "Tracker", "Turns", "crop", "fixed", "grid", "overlap"]
+__all__ = ["MOST_TRACKS", "Expected", "Motion", "Tracker", "Turns", "crop", "fixed", "grid", "overlap"]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from edged.regions.boxes import area, around, intersection
+from edged.regions.boxes import area, around, intersection, meet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 SMALLEST = 0.0007
 """Of the frame, the least area of a thing."""
+MOST = 64
+"""Of a mask's patches, only so many of the largest are looked at: rain, or a flickering screen, may be hundreds."""
+_MOST_KNOWN = 16
+"""So many known things are kept apart in one patch: those that were seen most often."""
 _KNOWN = 5
 """For so many frames a thing was seen before it is kept apart from what it touches."""
 _INSIDE = 0.6
@@ -59,15 +63,13 @@ def boxes(mask: Mask, expected: Sequence[Expected]) -> list[Box]:
     rows, columns = mask.shape
     whole: list[Box] = []
     parts: list[Box] = []
-    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    for outline in outlines:
-        x, y, width, height = cv2.boundingRect(outline)
-        if width * height < SMALLEST * columns * rows:
-            continue
+    steady = [(one, area(one.box)) for one in expected if one.seen >= _KNOWN]
+    for outline, (x, y, width, height) in _patches(mask):
         box = x / columns, y / rows, width / columns, height / rows
-        known = _distinct(
-            [one for one in expected if one.seen >= _KNOWN and intersection(one.box, box) >= _INSIDE * area(one.box)]
-        )
+        known = [one for one, size in steady if meet(one.box, box) and intersection(one.box, box) >= _INSIDE * size]
+        if len(known) > _MOST_KNOWN:
+            known = sorted(known, key=lambda one: -one.seen)[:_MOST_KNOWN]
+        known = _distinct(known)
         if _is_more_than(known, box):
             patch = np.zeros((height, width), np.uint8)
             cv2.drawContours(patch, [outline], -1, (255,), -1, offset=(-x, -y))
@@ -83,6 +85,16 @@ def boxes(mask: Mask, expected: Sequence[Expected]) -> list[Box]:
         else:
             whole.append(box)
     return sorted(merge(whole) + parts, key=area, reverse=True)
+
+
+def _patches(mask: Mask) -> list[tuple[Any, Sequence[int]]]:
+    """Return the outlines of a mask's patches, and x, y, width, height of each; without the smallest of them."""
+    least = SMALLEST * mask.size
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    found = [(outline, box) for outline in outlines if (box := cv2.boundingRect(outline))[2] * box[3] >= least]
+    if len(found) > MOST:
+        found.sort(key=lambda one: -one[1][2] * one[1][3])
+    return found[:MOST]
 
 
 def _is_more_than(known: Sequence[Expected], box: Box) -> bool:
@@ -154,7 +166,7 @@ def merge(boxes: list[Box]) -> list[Box]:
     while left:
         box = left.pop(0)
         for at, other in enumerate(left):
-            if intersection(box, other) >= _SWALLOWED * area(other):
+            if meet(box, other) and intersection(box, other) >= _SWALLOWED * area(other):
                 left[at] = around(box, other)
                 left.sort(key=area, reverse=True)
                 break

@@ -27,6 +27,16 @@ def intersection(one: Box, other: Box) -> float:
     return max(0.0, width) * max(0.0, height)
 
 
+def meet(one: Box, other: Box) -> bool:
+    """Tell whether two boxes share anything: most do not, and this takes less time than their intersection."""
+    return (
+        one[0] < other[0] + other[2]
+        and other[0] < one[0] + one[2]
+        and one[1] < other[1] + other[3]
+        and other[1] < one[1] + one[3]
+    )
+
+
 def overlap(one: Box, other: Box) -> float:
     """Return the intersection over union of two boxes, 0..1 (Jaccard 1912)."""
     shared = intersection(one, other)
@@ -43,8 +53,13 @@ def around(one: Box, other: Box) -> Box:
 
 def rounded(box: Box) -> Box:
     """Return a box as it is told: four digits are half a pixel of a frame 5,000 wide."""
-    x, y, width, height = (round(min(max(part, 0.0), 1.0), 4) for part in box)
-    return x, y, width, height
+    x, y, width, height = box
+    return (
+        round(min(max(x, 0.0), 1.0), 4),
+        round(min(max(y, 0.0), 1.0), 4),
+        round(min(max(width, 0.0), 1.0), 4),
+        round(min(max(height, 0.0), 1.0), 4),
+    )
 
 
 def crop(image: Image, box: Box) -> Image:

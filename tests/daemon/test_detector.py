@@ -133,6 +133,29 @@ def test_things_are_named_in_the_third_frame_and_keep_their_names() -> None:
     assert all(frame.detect_ms is not None and frame.detect_ms > 0 for frame in found)
 
 
+def test_what_is_missed_in_each_third_frame_is_named_and_followed() -> None:
+    detection = Detection("main", Detector(make()), 0.5)
+    nothing = np.zeros_like(image())
+    found = [
+        detection(replace(frame, image=nothing) if at % 3 == 2 else frame).regions or ()
+        for at, frame in enumerate(frames(12))
+    ]
+    assert [len(regions) for regions in found] == [0] * 3 + [2] * 9
+    assert {region.track for regions in found for region in regions} == {"1", "2"}
+    assert [all(region.visible for region in regions) for regions in found[3:]] == [at % 3 != 2 for at in range(3, 12)]
+
+
+def test_a_detector_that_looks_once_in_two_seconds_names_what_it_finds() -> None:
+    detection = Detection("main", Detector(make()), 0.5)
+    slow = [replace(frame, captured_ns=at * 2 * 10**9) for at, frame in enumerate(frames(6))]
+    nothing = np.zeros_like(image())
+    found = [
+        detection(replace(frame, image=nothing) if at in (0, 3) else frame).regions or ()
+        for at, frame in enumerate(slow)
+    ]
+    assert [[region.track for region in regions] for regions in found] == [[]] + [["2", "1"]] * 5
+
+
 def test_cameras_with_the_same_detector_share_it_and_nothing_else(tmp_path: Path) -> None:
     store = Store(tmp_path)
     install_detector(store, make(), name="bright", origin="here")

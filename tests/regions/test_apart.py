@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edged.regions import Expected
+from edged.regions import Expected, apart
 from edged.regions.apart import boxes, merge
 from edged.types import Box
 
@@ -85,3 +87,41 @@ def test_boxes_that_lie_in_each_other_are_one() -> None:
     assert merge([inner, apart, outer]) == [outer, apart]
     assert merge([leaning, outer]) == [pytest.approx((0.1, 0.1, 0.45, 0.4))]
     assert merge([]) == []
+
+
+def test_hundreds_of_patches_are_bounded_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = 0
+    meet = apart.meet
+
+    def counting(*args: Any) -> bool:
+        nonlocal compared
+        compared += 1
+        return meet(*args)
+
+    monkeypatch.setattr(apart, "meet", counting)
+    small: list[Box] = [(0.05 * (at % 20), 0.1 * (at // 20), 0.025, 0.05) for at in range(200)]
+    large: Box = (0.05, 0.067, 0.9, 0.022)  # between the first two rows of them
+    found = boxes(mask(*small, large), [known(box, seen=10 + at) for at, box in enumerate(small[:64])])
+    assert len(found) == apart.MOST
+    assert compared <= 64 * apart.MOST + apart.MOST**2 / 2
+    assert found[0][2] == pytest.approx(0.9), "the largest are kept"
+
+
+def test_a_patch_of_many_known_things_is_taken_apart_into_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = 0
+    window = apart._window
+
+    def counting(*args: Any) -> Any:
+        nonlocal windows
+        windows += 1
+        return window(*args)
+
+    monkeypatch.setattr(apart, "_window", counting)
+    random = np.random.default_rng(3)
+    many = [
+        known((0.1 * (at % 10), 0.15 * (at // 10), 0.09, 0.14), (float(random.uniform(-1, 1)), 0.0), seen=10 + at)
+        for at in range(60)
+    ]
+    found = boxes(mask((0.0, 0.0, 1.0, 1.0)), many)
+    assert 1 < len(found) <= 20
+    assert windows <= 17 * 17

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
+import numpy as np
 import pytest
 
-from edged.regions import Tracker
+from edged.regions import MOST_TRACKS, Tracker, tracks
 from edged.types import Box, Region
 
 STEP_S = 0.1
 
 
-def shown(tracker: Tracker, *frames: list[Box], begin_s: float = 0.0) -> list[tuple[Region, ...]]:
-    return [tracker.update(boxes, begin_s + number * STEP_S) for number, boxes in enumerate(frames)]
+def shown(
+    tracker: Tracker, *frames: list[Box], begin_s: float = 0.0, step_s: float = STEP_S
+) -> list[tuple[Region, ...]]:
+    return [tracker.update(boxes, begin_s + number * step_s) for number, boxes in enumerate(frames)]
+
+
+def names(seen: list[tuple[Region, ...]]) -> list[list[str]]:
+    return [[region.track for region in regions] for regions in seen]
 
 
 def moving(x: float, y: float, step: float, count: int, *, size: float = 0.1) -> list[list[Box]]:
@@ -93,3 +101,92 @@ def test_something_else_in_its_place_is_something_else() -> None:
 def test_boxes_are_told_inside_the_frame_and_in_four_digits() -> None:
     (region,) = shown(Tracker(), *[[(0.123456, -0.1, 0.9, 1.2)]] * 3)[-1]
     assert region.box == (0.1235, 0.0, 0.9, 1.0)
+
+
+@pytest.mark.parametrize(("step_s", "unnamed"), [(1.0, 0), (5.0, 0), (0.4, 1), (0.25, 2), (0.03, 2)])
+def test_before_a_slow_camera_a_name_comes_sooner(step_s: float, unnamed: int) -> None:
+    """Within five seconds a thing may have come and gone: it is in one frame alone, and shall be classified."""
+    tracker = Tracker()
+    shown(tracker, *[[]] * 4, step_s=step_s)
+    seen = shown(tracker, *moving(0.1, 0.5, 0.1, 5), begin_s=4 * step_s, step_s=step_s)
+    assert names(seen) == [[]] * unnamed + [["1"]] * (5 - unnamed)
+
+
+def test_before_a_slow_camera_a_thing_goes_further_between_two_frames() -> None:
+    tracker = Tracker()
+    shown(tracker, *[[]] * 4, step_s=1.0)
+    assert names(shown(tracker, *moving(0.05, 0.5, 0.2, 4, size=0.08), begin_s=4.0, step_s=1.0)) == [["1"]] * 4
+
+
+def test_a_slow_camera_waits_for_what_it_has_not_found_once() -> None:
+    tracker = Tracker()
+    shown(tracker, *[[]] * 4, step_s=1.0)
+    one, missed = [(0.5, 0.5, 0.1, 0.1)], list[Box]()
+    seen = shown(tracker, one, one, missed, one, missed, missed, missed, one, begin_s=4.0, step_s=1.0)
+    assert [[(region.track, region.visible) for region in regions] for regions in seen] == [
+        *[[("1", True)]] * 2,
+        [("1", False)],
+        [("1", True)],
+        *[[("1", False)]] * 2,
+        [],
+        [("2", True)],
+    ]
+
+
+def test_where_a_thing_should_be_is_guessed_before_a_slow_camera_too() -> None:
+    tracker = Tracker()
+    shown(tracker, *moving(0.1, 0.5, 0.1, 5), step_s=0.5)  # at 0.5 in the last frame, at 2.0 s
+    (one,) = tracker.expected(2.5)
+    assert one.box == pytest.approx((0.6, 0.5, 0.1, 0.1))
+
+
+def test_a_pause_makes_no_slow_camera() -> None:
+    tracker = Tracker()
+    shown(tracker, *[[]] * 10)
+    box = (0.5, 0.5, 0.1, 0.1)
+    flicker: list[list[Box]] = [[box], [], [box], [box], []]
+    assert not any(itertools.chain(*shown(tracker, *flicker, begin_s=30.0)))
+
+
+def test_what_a_detector_misses_in_each_third_frame_gets_a_name_and_keeps_it() -> None:
+    frames = [boxes if at % 3 != 2 else [] for at, boxes in enumerate(moving(0.1, 0.5, 0.01, 30))]
+    seen = shown(Tracker(misses=1), *frames)
+    assert names(seen) == [[]] * 3 + [["1"]] * 27
+    assert [regions[0].visible for regions in seen[3:]] == [at % 3 != 2 for at in range(3, 30)]
+    box = (0.5, 0.5, 0.1, 0.1)
+    twice: list[list[Box]] = [[box], [], [], [box], [], []] * 4
+    assert not any(itertools.chain(*shown(Tracker(misses=1), *twice))), "two misses in a row are too many"
+
+
+@pytest.mark.parametrize(
+    ("within", "most"), [(0.95, MOST_TRACKS**2 / 4), (0.05, 2 * MOST_TRACKS**2)], ids=["apart", "in one place"]
+)
+def test_hundreds_of_things_that_jump_about_are_bounded_work(
+    monkeypatch: pytest.MonkeyPatch, within: float, most: float
+) -> None:
+    compared = 0
+    fit = tracks._fit
+
+    def counting(*args: Any) -> float:
+        nonlocal compared
+        compared += 1
+        return fit(*args)
+
+    monkeypatch.setattr(tracks, "_fit", counting)
+    tracker, random = Tracker(), np.random.default_rng(4)
+    for at in range(30):
+        boxes: list[Box] = [(x, y, 0.03, 0.05) for x, y in random.uniform(0, within, (300, 2)).tolist()]
+        compared = 0
+        regions = tracker.update(boxes, at * STEP_S)
+        assert len(regions) <= MOST_TRACKS
+        assert len(tracker.expected(at * STEP_S)) <= MOST_TRACKS
+        assert compared <= most, "most pairs are not near each other; where they are, two are compared twice at most"
+
+
+def test_of_too_many_those_that_were_seen_last_are_followed() -> None:
+    tracker = Tracker()
+    lanes: list[Box] = [(0.1 * (at % 10), 0.1 * (at // 10), 0.02, 0.02) for at in range(80)]
+    shown(tracker, *[lanes[:40]] * 3)
+    seen = shown(tracker, *[lanes[40:]] * 3, begin_s=3 * STEP_S)
+    assert len(seen[-1]) == MOST_TRACKS
+    assert sum(region.visible for region in seen[-1]) == 40, "what is there is followed"
