@@ -42,6 +42,8 @@ _REACH, _REACH_PIXELS = 0.03, 1
 """A thing may reach over each side of where it should be by this share of itself, and at least so many pixels."""
 _SUPPORT = 0.3
 """Where the pixels of a thing fill less than this of where it should be, it is not seen."""
+_THINNEST = 3
+"""Pixels; what is left over of a patch and thinner than that is no thing."""
 _ALIKE = 0.3
 """Two that differ in speed by less than this share of it move alike; they are one if they also fill a box..."""
 _FILLED = 0.75
@@ -147,7 +149,8 @@ def _take_apart(patch: Mask, things: Sequence[Corners], smallest: float) -> list
     outlines, _ = cv2.findContours(rest, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     for outline in outlines:
         x, y, width, height = cv2.boundingRect(outline)
-        if width * height >= 2 * smallest:  # a rim of the things is none
+        # A rim of the things is none, nor is what the patch's own edge has kept from being opened.
+        if width * height >= 2 * smallest and min(width, height) >= _THINNEST:
             found.append((x, y, width, height))
     return found
 

@@ -74,6 +74,11 @@ def test_a_known_thing_does_not_grow_into_what_it_touches() -> None:
     assert len(grown) == 1, "it is only nearer"
 
 
+def test_what_is_left_over_and_thin_is_no_thing() -> None:
+    for bar, count in (((0.375, 0.5778, 0.25, 0.0223), 1), ((0.375, 0.5223, 0.25, 0.0778), 2)):  # 2 and 7 pixels high
+        assert len(boxes(mask(LEFT, bar), [known(LEFT)])) == count
+
+
 def test_what_is_expected_where_nothing_is_is_not_seen() -> None:
     gone = known((0.42, 0.2, 0.1, 0.1), OPPOSITE[1])  # in the corner that the two boxes leave empty
     found = boxes(mask(LEFT, RIGHT), [known(LEFT, OPPOSITE[0]), known(RIGHT, OPPOSITE[1]), gone])
