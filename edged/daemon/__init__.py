@@ -2,7 +2,7 @@
 
 * `app`: makes all parts, starts and stops them, and names the handler of every command
 * `loop`, `publisher`, `results`, `statistics`, `telemetry`: the way of a frame, from the slot to the broker
-* `engine`, `selection`, `switching`, `rehearsal`: what answers frames, and how that is changed
+* `engine`, `selection`, `switching`, `rehearsal`, `proof`: what answers frames, and how that is changed
 * `commands`: the thread that carries commands out; what they do: `frames`, `images`, `models`, `training`, `profiling`,
   `jobs`, `together`; `uploads`: the files that are sent in parts
 * `kept_frames`: frames that wait for a label; `announcements`: what the device says of itself

@@ -338,8 +338,7 @@ class Daemon:
         self.jobs.request_stop()
 
     def _end_trial(self) -> None:
-        if self._in_order:
-            self.switch.end()
+        self.switch.end(in_order=self._in_order)
 
     def _stop_link(self) -> None:
         self.link.stop(max(1.0, min(DRAIN_S, self._deadline.left_for_link() - CLOSING_S)))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from edged.daemon.engine import Engine, load_engine
 from edged.daemon.loop import PROBATION_FRAMES, FrameLoop, Swap
+from edged.daemon.proof import Proof, keep_trial
 from edged.daemon.rehearsal import KEPT
 from edged.errors import ConfigError, EdgedError, ModelError, RefusedError
 
@@ -32,9 +33,8 @@ HAND_OVER_S = 5.0
 PROBATION_S = 0.5
 """How long a change waits for the end of the new engine's probation on live frames. It has classified the newest ones
 before; where live ones are rare, one that fails later is still taken back, and the log and `model` say so."""
-SETTLED_S = 60.0
-"""How long a version that has proved itself must have answered to be believed in whatever happens to the daemon."""
 _TICK_S = 0.01
+_CURRENT = "the current model"
 
 
 class ModelSwitch:
@@ -65,17 +65,27 @@ class ModelSwitch:
         self._rehearsal = rehearsal
         self._publish_model = publish_model
         self._lock = threading.Lock()
-        self._settling: threading.Timer | None = None
+        self._proof: Proof | None = None
+        self._changing = threading.Lock()
+        """Held while the store makes another version current, a moment of what `_lock` is held for, and by `end`."""
+        self._ended = False
 
     def begin(self) -> None:
         """Watch the first frames of the engine that the daemon has started with, in case its version is on trial."""
         self._loop.watch(lambda: self._proved(self.running.id))
 
-    def end(self) -> None:
-        """Note that the daemon ends in order, for the sake of a version that is on trial."""
-        if self._settling is not None:
-            self._settling.cancel()
-        self._keep_trial(self._store.paused)
+    def end(self, *, in_order: bool) -> None:
+        """Let nothing be promoted any more: it would be on trial, and blamed for the end that has begun already.
+
+        Args:
+            in_order: The daemon ends as it should, so that nothing is held against a version that is on trial.
+        """
+        if self._proof is not None:
+            self._proof.cancel()
+        with self._changing:
+            self._ended = True
+            if in_order:
+                keep_trial(_CURRENT, self._store.paused)
 
     @property
     def running(self) -> Bundle:
@@ -109,8 +119,8 @@ class ModelSwitch:
 
         Raises:
             RefusedError: Another one answers by now than `instead_of`, and goes on.
-            ModelError: It cannot be loaded or written, or fails on the newest frames, and the old one goes on; or it
-                has failed on live ones, and the old one is back.
+            ModelError: It cannot be loaded or written, or fails on the newest frames, or the daemon stops, and the old
+                one goes on; or it has failed on live ones, and the old one is back.
         """
         name = self._settings.model.name
         with self._lock:
@@ -121,7 +131,10 @@ class ModelSwitch:
             if not made_here:
                 self._examine(bundle)
             engine = self._load(bundle, KEPT if made_here else PROBATION_FRAMES)
-            version = self._store.promote(bundle, name, answers=True)
+            with self._changing:
+                if self._ended:
+                    raise ModelError(f"model {bundle.id} is not tried, for the daemon stops")
+                version = self._store.promote(bundle, name, answers=True)
             if version.path != bundle.path:
                 engine = replace(engine, bundle=replace(version, labels=engine.bundle.labels))
             self._swap(engine, lambda reason: self._back_to(before, version, reason), patience_s, answers, enough)
@@ -142,7 +155,8 @@ class ModelSwitch:
             if previous is None:
                 raise ModelError(f"nothing to roll back to: {failing.name} ({failing.id}) has no version before it")
             engine = self._load(previous)
-            self._store.rollback(name, answers=True)
+            with self._changing:
+                self._store.rollback(name, answers=not self._ended)
             self._swap(engine, lambda reason: self._back_to(failing, previous, reason))
         return previous
 
@@ -220,20 +234,9 @@ class ModelSwitch:
 
     def _proved(self, version: str) -> None:
         """Begin to trust a version that has classified live frames; called on the main thread, and returns at once."""
-        threading.Thread(
-            target=self._keep_trial, args=(lambda: self._store.proved(version),), name="model-proof"
-        ).start()
-        if self._settling is not None:
-            self._settling.cancel()
-        self._settling = threading.Timer(SETTLED_S, self._keep_trial, [lambda: self._store.settled(version)])
-        self._settling.daemon = True
-        self._settling.start()
-
-    def _keep_trial(self, keep: Callable[[], None]) -> None:
-        try:
-            keep()
-        except ModelError as error:
-            log.warning("what is known of the trial of the current model cannot be kept: %s", error)
+        if self._proof is not None:
+            self._proof.cancel()
+        self._proof = Proof(_CURRENT, lambda: self._store.proved(version), lambda: self._store.settled(version))
 
     def _undo(self, undo: Callable[[str], None], reason: str) -> None:
         with self._lock:

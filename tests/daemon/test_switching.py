@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -182,6 +183,63 @@ def test_a_model_that_cannot_be_loaded_changes_nothing(bench: Bench) -> None:
         bench.switch.use(replace(new))
     assert bench.published == 0
     assert bench.store.previous("mobilenet_v2") is None
+
+
+def test_after_the_end_nothing_is_promoted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop does not wait for a command for ever; what it promoted later was blamed for an end in order."""
+    before, new = bench.switch.running.id, bench.trained("new")
+    opened = switching.open_engine
+
+    def overtaken(*args: Any) -> Engine:
+        bench.switch.end(in_order=True)
+        return opened(*args)
+
+    monkeypatch.setattr(switching, "open_engine", overtaken)
+    with pytest.raises(ModelError, match=f"model {new.id} is not tried, for the daemon stops"):
+        bench.switch.use(new)
+    assert bench.switch.running.id == bench.store.current("mobilenet_v2").id == before
+    assert not (bench.store.path / "trial.json").exists()
+
+
+def test_after_the_end_a_rollback_blames_nobody(bench: Bench) -> None:
+    """A training that is cancelled by the stop goes back, late as that may be."""
+    before = bench.switch.running.id
+    bench.switch.use(bench.trained("new"))
+    bench.switch.end(in_order=True)
+    assert bench.switch.rollback().id == before
+    assert json.loads((bench.store.path / "trial.json").read_bytes())["starts"] == 0
+
+
+def test_the_end_waits_for_a_promotion_at_hand(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    new, lock, came = bench.trained("new"), threading.Lock(), threading.Event()
+    promote, paused = bench.store.promote, bench.store.paused
+    ending = threading.Thread(target=bench.switch.end, kwargs={"in_order": True})
+
+    class Watched:
+        def __enter__(self) -> None:
+            if not lock.acquire(blocking=False):
+                came.set()
+                lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            lock.release()
+
+    def overtaken(*args: Any, **options: Any) -> Any:
+        ending.start()
+        assert came.wait(PATIENCE_S), "the end neither waits nor goes past"
+        return promote(*args, **options)
+
+    def going_past() -> None:
+        paused()
+        came.set()
+
+    monkeypatch.setattr(bench.switch, "_changing", Watched())
+    monkeypatch.setattr(bench.store, "promote", overtaken)
+    monkeypatch.setattr(bench.store, "paused", going_past)
+    bench.switch.use(new)
+    ending.join(PATIENCE_S)
+    told = json.loads((bench.store.path / "trial.json").read_bytes())
+    assert (told["id"], told["starts"]) == (new.id, 0)
 
 
 def test_only_some_versions_stay(bench: Bench) -> None:

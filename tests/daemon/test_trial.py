@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,45 @@ def test_an_end_in_order_is_no_failure_of_a_model_on_trial(broker: Mosquitto, ru
     assert wait_for_model(seen, new)
     wait_for_results(seen)
     assert device.stop() == 0
+
+
+OVERTAKEN = """
+import sys, threading
+from edged.cli import main
+from edged.daemon.app import Daemon
+from edged.daemon.switching import ModelSwitch
+
+ended, stop_link = threading.Event(), Daemon._stop_link
+
+def late(daemon):
+    ended.set()
+    daemon.commands._thread.join()
+    stop_link(daemon)
+
+Daemon._stop_link = late
+ModelSwitch._examine = lambda *_: ended.wait()
+sys.exit(main(sys.argv[4:]))
+"""
+"""`edged run`, where `models_use` is overtaken by a stop: it goes on when all but the link has ended."""
+
+
+def test_a_stop_that_overtakes_a_change_of_model_strikes_no_model(
+    broker: Mosquitto, watch: Watch, tmp_path: Path
+) -> None:
+    seen = watch(broker)
+    device = Running(tmp_path / "device", broker.url)
+    device.start(sys.executable, "-c", OVERTAKEN)
+    try:
+        seen.wait("result/main")
+        new = add_another(device.state_dir)
+        id_ = seen.send("models_use", model="other")
+        device.wait_for_log("command models_use")
+        assert device.stop() == 0
+    finally:
+        device.kill()
+    assert trial(device.state_dir) is None
+    assert Store(device.state_dir).current("mobilenet_v2").id != new
+    assert seen.wait(f"job/{id_}")[-1]["error"] == f"model {new} is not tried, for the daemon stops"
 
 
 def test_an_operator_goes_back_without_a_daemon(
