@@ -69,13 +69,18 @@ CRAFTED = {
 """Most of these end a process that runs them by a signal, with LiteRT 2.3.0 on x86."""
 
 
-def hungry(number: int) -> bytes:
-    """Return the model with a part that takes so many bytes for an image with a pixel of 255, and none for a dark one.
+def hungry(number: int, network: bytes | None = None, *, white: bool = False) -> bytes:
+    """Return a model with a part that takes so many bytes for an image with a pixel of 255, and none for a dark one.
 
     A branch beside the network makes a square of `number` · (max(0, brightest − 200) / 55)² bytes.
+
+    Args:
+        number: So many.
+        network: The model; None: the shipped one.
+        white: Only where all pixels are bright: neither grey nor noise, which every examination begins with, tells it.
     """
     tflite = schema()
-    model = unpack(shipped_model())
+    model = unpack(shipped_model() if network is None else network)
     graph = model.subgraphs[0]
 
     def buffer(data: bytes) -> int:
@@ -114,7 +119,7 @@ def hungry(number: int) -> bytes:
     size, side = tensor(types.INT32, [2]), round(number**0.5 / 55)
     graph.tensors[brightest].type = graph.tensors[image].type
     graph.tensors[brightest].quantization = graph.tensors[image].quantization
-    operator("REDUCE_MAX", [image, constant(1, 2, 3)], brightest, tflite.ReducerOptionsT())
+    operator("REDUCE_MIN" if white else "REDUCE_MAX", [image, constant(1, 2, 3)], brightest, tflite.ReducerOptionsT())
     cast = tflite.CastOptionsT()
     cast.inDataType, cast.outDataType = graph.tensors[image].type, types.INT32
     operator("CAST", [brightest], wide, cast)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edged.errors import ConfigError, EdgedError, ModelError
-from edged.store import Store
+from edged.store import InstalledDetector, Store, durable
 from edged.zoo.detectors import install_detector, verify_detector
-from tests.detectors import MOST, SIZE, TF2, Kind, crashing, make
+from tests.crafted import hungry
+from tests.detectors import MOST, ROLES, SIZE, TF2, Kind, crashing, make
 
 
 def install(state: Path, kind: Kind | None = None, *, name: str = "bright", replace: bool = False) -> Store:
@@ -103,6 +106,91 @@ def test_what_harms_a_process_is_refused_in_one_line_and_not_installed(tmp_path:
         install_detector(store, model, name="bad", origin="sent")
     assert "\n" not in str(caught.value)
     assert store.detectors.names() == []
+
+
+def test_it_has_to_look_at_the_frames_of_the_device(tmp_path: Path) -> None:
+    store, dark, white = Store(tmp_path), *(np.full((120, 160, 3), value, np.uint8) for value in (20, 255))
+    with pytest.raises(ModelError, match=r"^sent: (invocation failed: .*FILL|takes more than the)"):
+        install_detector(
+            store, hungry(10**12, make(), white=True), name="bad", origin="sent", frames=[dark, dark, white]
+        )
+    assert store.detectors.names() == []
+
+
+class TestTrial:
+    """`begin` is called when a daemon starts; one that ends in order says `paused`."""
+
+    @staticmethod
+    def lost(store: Store) -> str | None:
+        """Begin; return why it is not to be used."""
+        try:
+            store.detectors.begin("bright")
+        except ModelError as error:
+            return str(error)
+        return None
+
+    def test_one_that_ends_the_device_is_left_out_until_it_is_installed_anew(self, store: Store) -> None:
+        id_ = store.detectors.begin("bright").id
+        for _ in range(3):
+            assert self.lost(store) == (
+                f"detector bright ({id_}) was given up: the daemon ended while it was on trial; install another one, "
+                "or this one anew"
+            )
+        again = add(store, replace=True)
+        assert again.id == id_
+        assert [self.lost(store) is None for _ in range(2)] == [True, False]
+
+    def test_an_end_in_order_is_held_against_nobody(self, store: Store) -> None:
+        for _ in range(3):
+            store.detectors.paused(store.detectors.begin("bright"))
+        assert self.lost(store) is None
+
+    def test_one_that_is_proven_may_fail_twice_and_not_thrice(self, store: Store) -> None:
+        store.detectors.proved(store.detectors.begin("bright"))
+        assert [self.lost(store) is None for _ in range(3)] == [True, True, False]
+
+    def test_one_that_has_settled_is_never_blamed(self, store: Store) -> None:
+        store.detectors.settled(store.detectors.begin("bright"))
+        assert {self.lost(store) for _ in range(10)} == {None}
+
+    def test_what_has_taken_its_place_has_a_trial_of_its_own(self, store: Store) -> None:
+        before = store.detectors.begin("bright")
+        add(store, b"another", replace=True)
+        store.detectors.settled(before)
+        store.detectors.begin("bright")
+        store.detectors.paused(before)
+        assert self.lost(store) is not None
+
+    @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"id": 3}'])
+    def test_a_damaged_trial_blames_nobody(self, store: Store, content: bytes) -> None:
+        found = store.detectors.begin("bright")
+        (found.path / "trial.json").write_bytes(content)
+        store.detectors.proved(found)
+        assert self.lost(store) is None
+
+    def test_a_disk_that_takes_nothing_keeps_no_daemon_from_starting(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(durable, "write_file", full)
+        assert self.lost(store) is None
+        assert "is on trial, which cannot be kept" in caplog.text
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """One with a detector that no daemon has used yet."""
+    made = Store(tmp_path)
+    add(made)
+    return made
+
+
+def add(store: Store, content: bytes = b"one", *, replace: bool = False) -> InstalledDetector:
+    """Install what nobody opens, without an examination."""
+    said = {"name": "bright", "input": {"width": 1, "height": 1}, "outputs": ROLES, "most": 1}
+    return store.detectors.add(content, said, replace=replace)
 
 
 def test_a_damaged_one_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -81,7 +81,7 @@ def check(camera: str, configuration: Settings) -> str:
 
     Raises:
         ConfigError: It is not installed, or a classifier: edged does not start so.
-        ModelError: It is damaged: edged starts, and classifies the camera's frames whole.
+        ModelError: It is damaged, or was given up: edged starts, and classifies the camera's frames whole.
     """
     from edged.store import Store
     from edged.zoo.detectors import verify_detector
@@ -90,6 +90,7 @@ def check(camera: str, configuration: Settings) -> str:
     key, store = f"cameras.{camera}.regions", Store(configuration.storage.state_dir)
     try:
         detector = store.detectors.find(str(settings.detector))
+        detector.check_trial()
         seen = verify_detector(detector, configuration.model.engine, configuration.model.threads)
     except ModelError as error:
         if settings.detector in store.detectors.names():

@@ -34,7 +34,7 @@ from edged.daemon.presentation import Presentation
 from edged.daemon.profiling import Profiling
 from edged.daemon.publisher import Publisher
 from edged.daemon.regions import open_looks
-from edged.daemon.rehearsal import Rehearsal
+from edged.daemon.rehearsal import Rehearsal, small
 from edged.daemon.reload import Reload
 from edged.daemon.results import ResultFilter
 from edged.daemon.reviewing import Reviewing
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from edged.contract.messages import Drift
     from edged.daemon.engine import Engine
     from edged.settings import Settings
-    from edged.types import Frame, Inference, Reading
+    from edged.types import Frame, Image, Inference, Reading
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +185,9 @@ class Daemon:
         self.profiling = Profiling(settings, self.store, lambda: switch.running, self.jobs)
         self.together = Together(settings, self.store, switch, self.jobs, self.link)
         self.job_commands = JobCommands(self.jobs, self.link)
-        self.model_commands = ModelCommands(settings, self.store, switch, self.link.job, self.link.trust)
+        self.model_commands = ModelCommands(
+            settings, self.store, switch, self.link.job, self.link.trust, self._whole_frames
+        )
         self.frame_commands = FrameCommands(self.cameras, self.publisher, self.link, set_lr=self._set_lr)
         self.commands = CommandWorker(self.link, self._handlers())
         self.metrics = self._open_metrics()
@@ -339,6 +341,9 @@ class Daemon:
 
     def _end_trial(self) -> None:
         self.switch.end(in_order=self._in_order)
+        if self._in_order:
+            for detection in self.detections.values():
+                detection.end()
 
     def _stop_link(self) -> None:
         self.link.stop(max(1.0, min(DRAIN_S, self._deadline.left_for_link() - CLOSING_S)))
@@ -399,6 +404,10 @@ class Daemon:
 
     def _has_room(self, args: type[contract.Args]) -> bool:
         return self.commands.has_room(args)
+
+    def _whole_frames(self) -> list[Image]:
+        """Return the newest frame of each camera, small: what a detector sees, also where regions are classified."""
+        return [small(scene.frame.image) for scene in list(self.publisher.latest.values())]
 
     def _greet(self, payload: bytes) -> None:
         self.presentation.discovery.greet(payload)

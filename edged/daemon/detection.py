@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edged import tracing
-from edged.daemon.loop import GIVE_UP_FRAMES
+from edged.daemon.loop import GIVE_UP_FRAMES, PROBATION_FRAMES
+from edged.daemon.proof import Proof, keep_trial
 from edged.errors import ConfigError, ModelError
 from edged.regions import MOST_TRACKS, Tracker, overlap
 from edged.vision.detector import Detector
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edged.settings import Settings
-    from edged.store import Detectors
+    from edged.store import Detectors, InstalledDetector
     from edged.types import Box, Frame
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,38 @@ _GIVE_UP_NS = 5_000_000_000
 """So long, too, it must have failed: a folder of photos may give a hundred frames in a moment."""
 
 
+class OnTrial:
+    """Follows what an installed detector does since the daemon has begun to use it. For the main thread.
+
+    Args:
+        detectors: Keep its trial.
+        installed: The detector.
+    """
+
+    def __init__(self, detectors: Detectors, installed: InstalledDetector) -> None:
+        self._detectors = detectors
+        self._installed = installed
+        self._what = f"detector {installed.name} ({installed.id})"
+        self._left = PROBATION_FRAMES
+        self._proof: Proof | None = None
+
+    def looked(self) -> None:
+        """Count a live frame."""
+        self._left -= 1
+        if self._left == 0:
+            self._proof = Proof(
+                self._what,
+                lambda: self._detectors.proved(self._installed),
+                lambda: self._detectors.settled(self._installed),
+            )
+
+    def end(self) -> None:
+        """Note that nothing is to be held against it."""
+        if self._proof is not None:
+            self._proof.cancel()
+        keep_trial(self._what, lambda: self._detectors.paused(self._installed))
+
+
 class Detection:
     """One camera's. For the main thread.
 
@@ -41,17 +74,21 @@ class Detection:
         camera: Its name.
         detector: Finds boxes; several cameras may share it. Or why there is none.
         score_threshold: What is less sure is no region; may be changed at any time.
+        trial: Is told of each frame that the detector has looked at; shared as the detector is.
 
     Attributes:
         trouble: Why there is no working detector; None: there is one.
         changed: Called when it is given up.
     """
 
-    def __init__(self, camera: str, detector: Detector | ModelError, score_threshold: float) -> None:
+    def __init__(
+        self, camera: str, detector: Detector | ModelError, score_threshold: float, trial: OnTrial | None = None
+    ) -> None:
         self.score_threshold = score_threshold
         self.trouble: str | None = None
         self.changed: Callable[[], object] = lambda: None
         self._camera = camera
+        self._trial = trial
         self._detector: Detector | None = None
         self._tracker = Tracker(misses=_MISSES)
         self._failures = 0
@@ -75,6 +112,11 @@ class Detection:
             tracer.span("detect", "detect", begin_ns, end_ns, camera=frame.camera, seq=frame.seq)
         return replace(frame, regions=regions, detect_ms=(end_ns - begin_ns) / 1e6)
 
+    def end(self) -> None:
+        """Say that the daemon ends in order, for the sake of a detector that is on trial."""
+        if self._trial is not None:
+            self._trial.end()
+
     def _boxes(self, frame: Frame, detector: Detector) -> list[Box]:
         try:
             found = detector.detect(frame.image, self.score_threshold)
@@ -88,6 +130,8 @@ class Detection:
                 self.changed()
             return []
         self._failures = 0
+        if self._trial is not None:
+            self._trial.looked()
         boxes: list[Box] = []
         for detection in found:
             if all(overlap(detection.box, surer) < _SAME for surer in boxes):
@@ -108,8 +152,8 @@ def open_detections(settings: Settings, detectors: Detectors) -> dict[str, Detec
     Raises:
         ConfigError: There is no such detector, or it is a classifier.
     """
-    opened: dict[str, Detector | ModelError] = {}
-    found = {}
+    opened: dict[str, tuple[Detector | ModelError, OnTrial | None]] = {}
+    found: dict[str, Detection] = {}
     for camera, wanted in settings.cameras.items():
         if (name := wanted.detector) is None:
             continue
@@ -118,16 +162,19 @@ def open_detections(settings: Settings, detectors: Detectors) -> dict[str, Detec
                 opened[name] = _open(name, settings, detectors)
             except ModelError as error:
                 if name not in detectors.names():
+                    for detection in found.values():
+                        detection.end()  # the configuration is wrong, and no detector
                     key = f"cameras.{camera}.regions"
                     raise ConfigError(f"{key} = {wanted.regions!r}: {error}", key=key) from error
-                opened[name] = error
-        found[camera] = Detection(camera, opened[name], wanted.score_threshold)
+                opened[name] = error, None
+        detector, trial = opened[name]
+        found[camera] = Detection(camera, detector, wanted.score_threshold, trial)
     return found
 
 
-def _open(name: str, settings: Settings, detectors: Detectors) -> Detector:
-    installed = detectors.find(name)
-    said = installed.manifest
+def _open(name: str, settings: Settings, detectors: Detectors) -> tuple[Detector, OnTrial]:
+    installed = detectors.begin(name)  # before it is opened: what it does to this process may be the last
+    said, trial = installed.manifest, OnTrial(detectors, installed)
     try:
         detector = Detector(
             installed.read_model(),
@@ -136,6 +183,7 @@ def _open(name: str, settings: Settings, detectors: Detectors) -> Detector:
             said=DetectorFile(said.outputs, Normalization(said.input.mean, said.input.std)),
         )
     except ModelError as error:
+        trial.end()  # it is told so: that is no end of the daemon
         raise ModelError(f"{installed.path}: {error}") from error
     log.info("detector %s (%s): %d×%d, on %s", name, installed.id, detector.width, detector.height, detector.runtime)
-    return detector
+    return detector, trial

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from edged.daemon.switching import ModelSwitch
     from edged.settings import Settings
     from edged.store import Bundle, Store
+    from edged.types import Image
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class ModelCommands:
         switch: Lets another one answer.
         tell: Takes states of a job.
         trust: Who may have signed a bundle; None: no matter.
+        frames: Returns whole frames of the cameras, for a detector that was sent.
     """
 
     def __init__(
@@ -60,12 +62,14 @@ class ModelCommands:
         switch: ModelSwitch,
         tell: Callable[[Job], None],
         trust: Trust | None = None,
+        frames: Callable[[], list[Image]] = list,
     ) -> None:
         self._settings = settings
         self._store = store
         self._switch = switch
         self._tell = tell
         self._trust = trust or Trust()
+        self._frames = frames
         self._uploads = Uploads(settings.storage.state_dir / "uploads")
 
     def list_(self, _: Command[ModelsListArgs]) -> dict[str, Any]:
@@ -247,6 +251,7 @@ class ModelCommands:
                 replace=args.replace,
                 runtime=self._settings.model.engine,
                 threads=self._settings.model.threads,
+                frames=self._frames(),
             )
             self._uploads.forget(args.sha256)
         log.info("detector %s (%s) installed", detector.name, detector.id)

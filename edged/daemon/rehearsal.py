@@ -42,7 +42,7 @@ class Rehearsal:
         frames = self._frames.setdefault(frame.camera, deque())
         # Into the oldest one's memory: arrays that come and go would leave holes among the frames. A rehearsal that
         # reads it just now sees parts of two pictures, which will do.
-        frames.append(_small(frame.image, into=frames.popleft() if len(frames) == KEPT else None))
+        frames.append(small(frame.image, into=frames.popleft() if len(frames) == KEPT else None))
 
     def frames(self) -> list[Image]:
         """Return the kept frames, RGB; empty where no camera has delivered one yet."""
@@ -67,8 +67,8 @@ class Rehearsal:
             engine.invoke(engine.prepare(image), image)
 
 
-def _small(image: Image, into: Image | None) -> Image:
-    """Return a smaller copy; in the memory of `into` where that has its size."""
+def small(image: Image, into: Image | None = None) -> Image:
+    """Return a smaller copy of a frame, as is kept of it; in the memory of `into` where that has its size."""
     height, width = image.shape[:2]
     scale = min(1.0, _SIDE / min(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

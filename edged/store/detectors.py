@@ -1,6 +1,9 @@
 """Detectors on disk: networks that find regions of a frame, and name nothing. None of them is a version, or answers.
 
-<state_dir>/detectors/<name>/    `model.tflite` and `manifest.json`
+<state_dir>/detectors/<name>/    `model.tflite`, `manifest.json`, and `trial.json` until it has proved itself
+
+A detector is on trial as a promoted version is (see `trial`), from the first start of a daemon that uses it. One whose
+trial is lost stays out of use until it is installed anew: there is no other one before it to go back to.
 """
 
 from __future__ import annotations
@@ -21,8 +24,11 @@ from edged.errors import ConfigError, ModelError, first_mistake
 from edged.store import durable
 from edged.store.bundle import MANIFEST, Sha256, bundle_id
 from edged.store.lock import Lock, aside
+from edged.store.trial import Trial
 
 log = logging.getLogger(__name__)
+
+_TRIAL = "trial.json"
 
 
 class _Strict(BaseModel):
@@ -108,6 +114,26 @@ class InstalledDetector:
         """Where its network lies."""
         return self.path / MODEL
 
+    @property
+    def trial(self) -> Trial | None:
+        """How its trial stands; None: it has proved itself, or what was kept of that is damaged."""
+        try:
+            trial = Trial.model_validate_json((self.path / _TRIAL).read_bytes())
+        except (OSError, ValueError):
+            return None
+        return trial if trial.id == self.id else None  # another one has taken its place, with a trial of its own
+
+    def check_trial(self) -> None:
+        """Make sure that a daemon that starts may use it.
+
+        Raises:
+            ModelError: Its trial is lost.
+        """
+        if (trial := self.trial) is not None and trial.lost:
+            raise ModelError(
+                f"detector {self.name} ({self.id}) was given up: {trial.verdict}; install another one, or this one anew"
+            )
+
     def read_model(self) -> bytes:
         """Read the network's file and compare it with its hash.
 
@@ -174,7 +200,7 @@ class Detectors:
         )
 
     def add(self, model: bytes, manifest: Mapping[str, Any], *, replace: bool = False) -> InstalledDetector:
-        """Install a detector: wholly or not at all.
+        """Install a detector: wholly or not at all. It is on trial, whatever was there before.
 
         Args:
             model: Content of the .tflite file.
@@ -194,7 +220,9 @@ class Detectors:
                 raise ConfigError(
                     f"a detector named {said.name} is installed already; choose another name, or replace it"
                 )
-            durable.write_folder(path, {MODEL: model, MANIFEST: said.encode()}, aside=aside(path))
+            trial = Trial(id=bundle_id(said.sha256))
+            files = {MODEL: model, MANIFEST: said.encode(), _TRIAL: trial.encode()}
+            durable.write_folder(path, files, aside=aside(path))
         return _read(path)
 
     def remove(self, name: str) -> int:
@@ -210,6 +238,61 @@ class Detectors:
             freed = sum(file.stat().st_size for file in path.iterdir())
             durable.remove_folder(path)
         return freed
+
+    # -- the trial of a detector ---------------------------------------------------------------------------------------
+
+    def begin(self, name: str) -> InstalledDetector:
+        """Return the one of this name to a daemon that starts, and count this start where it is on trial.
+
+        A disk that cannot be written keeps nobody from starting: then nothing is counted.
+
+        Raises:
+            ModelError: As `find`; or its trial is lost.
+        """
+        found = self.find(name)
+        found.check_trial()
+        if (trial := found.trial) is not None:
+            try:
+                self._change_trial(found, {"starts": trial.starts + 1})
+            except ModelError as error:
+                log.warning("detector %s (%s) is on trial, which cannot be kept: %s", name, found.id, error)
+        return found
+
+    def proved(self, detector: InstalledDetector) -> None:
+        """Note that a detector on trial has looked at live frames.
+
+        Raises:
+            ModelError: It cannot be written.
+        """
+        self._change_trial(detector, {"proven": True})
+
+    def paused(self, detector: InstalledDetector) -> None:
+        """Note that the daemon ends in order, or could not open it: nothing can be held against a detector on trial.
+
+        Raises:
+            ModelError: It cannot be written.
+        """
+        self._change_trial(detector, {"starts": 0})
+
+    def settled(self, detector: InstalledDetector) -> None:
+        """End the trial of a detector that has worked for long.
+
+        Raises:
+            ModelError: It cannot be written.
+        """
+        self._change_trial(detector, None)
+
+    def _change_trial(self, detector: InstalledDetector, values: Mapping[str, Any] | None) -> None:
+        """Change what is kept of the trial, if it is on trial; with no values, end that."""
+        if not (detector.path / _TRIAL).exists():
+            return
+        with self._lock.writing():
+            if (trial := detector.trial) is None:
+                return
+            if values is None:
+                (detector.path / _TRIAL).unlink(missing_ok=True)
+            else:
+                durable.write_file(detector.path / _TRIAL, trial.model_copy(update=dict(values)).encode())
 
 
 def _read(path: Path) -> InstalledDetector:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edged.jobs.process import Child
-from edged.zoo.examination import in_child
+from edged.zoo.examination import EncodedFrame, encoded, in_child
 
 if TYPE_CHECKING:
+    from edged.types import Image
     from edged.vision.network import Runtime
 
 
@@ -20,6 +22,7 @@ class DetectorRequest:
     Attributes:
         model: Path of the .tflite file.
         runtime, threads: See `vision.detector.Detector`.
+        frames: Images to look at.
         count: So many images in all.
         memory_bytes: What the model may take.
     """
@@ -27,6 +30,7 @@ class DetectorRequest:
     model: str
     runtime: str
     threads: int
+    frames: list[EncodedFrame]
     count: int
     memory_bytes: int
 
@@ -65,22 +69,24 @@ DETECTOR_EXAMINER: Child[DetectorRequest, dict[str, str], ExaminedDetector] = Ch
 
 
 def examine_detector(
-    model: bytes | Path, *, runtime: Runtime = "auto", threads: int = 1, count: int = 3
+    model: bytes | Path, *, runtime: Runtime = "auto", threads: int = 1, frames: Sequence[Image] = (), count: int = 3
 ) -> ExaminedDetector:
-    """Let a child process open a detector and look with it at a grey image and one of noise.
+    """Let a child process open a detector and look with it at a grey image, one of noise, and the given ones.
 
     Args:
         model: Content of a .tflite file, or its path.
         runtime, threads: See `vision.detector.Detector`.
-        count: So many images in all; more than two come again in turn.
+        frames: RGB images of any size; each is looked at.
+        count: So many images at least; where that is more than there are, they come again in turn.
 
     Raises:
         ModelError: It is no detector, the runtime refuses it, it takes too much memory or time, its answers are not
             finite, or it ends the process that runs it.
     """
+    count = max(count, 2 + len(frames))
     return in_child(
         DETECTOR_EXAMINER,
         model,
-        lambda path, memory_bytes: DetectorRequest(path, runtime, threads, count, memory_bytes),
+        lambda path, memory_bytes: DetectorRequest(path, runtime, threads, encoded(frames), count, memory_bytes),
         f"has not looked at {count} images",
     )

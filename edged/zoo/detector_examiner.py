@@ -13,7 +13,7 @@ from edged.errors import ModelError
 from edged.jobs.process import serve
 from edged.zoo.detector_examination import DETECTOR_EXAMINER, DetectorRequest, ExaminedDetector
 from edged.zoo.examination import FRAME_S, OPEN_S
-from edged.zoo.examiner import reading
+from edged.zoo.examiner import decoded, reading
 
 if TYPE_CHECKING:
     from edged.types import Image
@@ -38,7 +38,8 @@ def examine(request: DetectorRequest, _: Callable[[dict[str, str]], None]) -> Ex
             raise ModelError(f"takes {seconds:.1f} s of a processor core to open; at most {OPEN_S:g} s are allowed")
         noise = np.random.default_rng(0).integers(0, 256, (detector.height, detector.width, 3), np.uint8)
         grey = np.full((detector.height, detector.width, 3), 127, np.uint8)
-        times_ms = [_look(detector, image) for image in islice(cycle([grey, noise]), request.count)]
+        images = [grey, noise, *map(decoded, request.frames)]
+        times_ms = [_look(detector, image) for image in islice(cycle(images), request.count)]
     return ExaminedDetector(
         runtime=detector.runtime,
         width=detector.width,

@@ -9,7 +9,10 @@ from edged.zoo.detector_examination import ExaminedDetector, examine_detector
 from edged.zoo.install import checked_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edged.store import InstalledDetector, Store
+    from edged.types import Image
     from edged.vision.network import Runtime
 
 
@@ -23,6 +26,7 @@ def install_detector(
     replace: bool = False,
     runtime: Runtime = "auto",
     threads: int = 1,
+    frames: Sequence[Image] = (),
 ) -> InstalledDetector:
     """Install a detector after it has looked at images in a child process.
 
@@ -34,6 +38,7 @@ def install_detector(
         source: Where it comes from.
         replace: Take the place of an installed detector of this name.
         runtime, threads: See `vision.detector.Detector`: what will run it has to take it.
+        frames: RGB images that it has to look at: of the device's cameras, where there are some.
 
     Raises:
         ConfigError: The name cannot be used, or is taken.
@@ -41,7 +46,7 @@ def install_detector(
     """
     name = checked_name(name)
     try:
-        examined = examine_detector(model, runtime=runtime, threads=threads)
+        examined = examine_detector(model, runtime=runtime, threads=threads, frames=frames)
     except ModelError as error:
         raise ModelError(f"{origin}: {error}") from error
     manifest = {

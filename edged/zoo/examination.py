@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Request = TypeVar("Request")
 Outcome = TypeVar("Outcome")
+EncodedFrame = tuple[int, int, str]
+"""Height, width, and base64 of RGB bytes."""
 
 TIMEOUT_S = 60.0
 """For the whole examination, wall seconds: on a busy machine the child waits for others."""
@@ -46,7 +48,7 @@ class ExaminationRequest:
     Attributes:
         model: Path of the .tflite file; /proc/self/fd/N is an open file that the child was given.
         runtime, threads, crop, outputs: See `vision.network.Network`.
-        frames: (height, width, base64 of RGB bytes) of images to classify.
+        frames: Images to classify.
         count: So many images in all.
         memory_bytes: What the model may take.
     """
@@ -56,7 +58,7 @@ class ExaminationRequest:
     threads: int
     crop: float
     outputs: tuple[str, str] | None
-    frames: list[tuple[int, int, str]]
+    frames: list[EncodedFrame]
     count: int
     memory_bytes: int
 
@@ -125,12 +127,17 @@ def examine(
             threads=threads,
             crop=crop,
             outputs=outputs,
-            frames=[(len(frame), frame.shape[1], base64.b64encode(frame.tobytes()).decode()) for frame in frames],
+            frames=encoded(frames),
             count=count,
             memory_bytes=memory_bytes,
         ),
         f"has not classified {count} images",
     )
+
+
+def encoded(frames: Sequence[Image]) -> list[EncodedFrame]:
+    """Return RGB images as a request carries them."""
+    return [(len(frame), frame.shape[1], base64.b64encode(frame.tobytes()).decode()) for frame in frames]
 
 
 def in_child(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from edged import process
 from edged.errors import ModelError
 from edged.jobs.process import serve
-from edged.zoo.examination import EXAMINER, FRAME_S, OPEN_S, ExaminationRequest, Examined
+from edged.zoo.examination import EXAMINER, FRAME_S, OPEN_S, EncodedFrame, ExaminationRequest, Examined
 
 if TYPE_CHECKING:
     from edged.types import Image
@@ -40,7 +40,7 @@ def examine(request: ExaminationRequest, _: Callable[[dict[str, str]], None]) ->
         network, outputs = _open(model, request, runtime)
         noise = np.random.default_rng(0).integers(0, 256, (network.height, network.width, 3), np.uint8)
         grey = np.full((network.height, network.width, 3), 127, np.uint8)
-        images = [grey, noise, *map(_decoded, request.frames)]
+        images = [grey, noise, *map(decoded, request.frames)]
         times_ms = [_classify(network, image) for image in islice(cycle(images), request.count)]
     return Examined(
         runtime=network.runtime,
@@ -87,7 +87,8 @@ def _open(model: bytes, request: ExaminationRequest, runtime: str) -> tuple[Netw
     return network, outputs
 
 
-def _decoded(frame: tuple[int, int, str]) -> Image:
+def decoded(frame: EncodedFrame) -> Image:
+    """Return an RGB image of a request."""
     import numpy as np
 
     height, width, pixels = frame

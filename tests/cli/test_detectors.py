@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edged.cli import main
+from edged.store import Store
 from tests.detectors import TF1, Kind, make
 
 
@@ -65,6 +66,10 @@ def test_a_detector_from_its_file_to_its_removal(config: Path, file: Path, capsy
     edged(config, "doctor", "--here", "--json")
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [one["status"] for one in found if one["part"].startswith("regions")] == ["warning"]
+    # Neither does one that was given up.
+    Store(Path(shown["path"]).parents[1]).detectors.begin("bright")
+    assert edged(config, "check") == 0
+    assert f"frames are classified whole: detector bright ({shown['id']}) was given up: " in capsys.readouterr().out
     assert edged(config, "models remove", "bright") == 0
     told = capsys.readouterr()
     assert told.out == "bright removed\n"

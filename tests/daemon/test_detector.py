@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -22,8 +25,9 @@ from edged.store import Store
 from edged.types import Box, Frame
 from edged.vision.detector import Detector
 from edged.zoo.detectors import install_detector
+from tests.crafted import hungry
 from tests.daemon.running import PHOTOS, Running, Watcher
-from tests.detectors import TF2, Kind, crashing, make, wall
+from tests.detectors import ROLES, TF2, Kind, crashing, make, wall
 from tests.mosquitto import Mosquitto
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -67,6 +71,7 @@ def test_what_a_detector_finds_is_classified(
         latency = result["latency_ms"]
         assert 0 < latency["detect"] < latency["total"]
     assert {region["label"] for region in seen.wait("label/main", 2)[-1]["regions"]} <= set(PLACES)
+    wait_until(lambda: stands(store) == (1, True), what="the proof")
 
     file = tmp_path / "other.tflite"
     file.write_bytes(make())
@@ -102,6 +107,14 @@ def test_what_a_detector_finds_is_classified(
     wait_until(lambda: len([r for r in seen.decoded("result/main") if r.get("ended")]) == 2, what="the end of both")
     assert "from now on cameras.main.score_threshold = 1.0" in device.log
     assert device.stop() == 0
+    assert stands(store) == (0, True), "an end in order is held against nobody"
+
+
+def stands(store: Store) -> tuple[int, bool]:
+    """How the trial of the detector stands: starts, and whether it is proven."""
+    trial = store.detectors.find("bright").trial
+    assert trial is not None
+    return trial.starts, trial.proven
 
 
 def cameras_of_detectors(seen: Watcher) -> dict[str, Any]:
@@ -213,6 +226,58 @@ def test_failures_that_pass_are_forgotten() -> None:
         for frame in frames(times):
             assert detection(frame).regions is not None
     assert detection.trouble is None
+
+
+def test_a_detector_that_takes_the_device_down_is_left_out_at_the_next_start(
+    broker: Mosquitto, run: Callable[..., Running], watch: Callable[..., Watcher], tmp_path: Path
+) -> None:
+    """As one does that no examination has seen fail. And what is sent then has to look at this camera's frames."""
+    seen, store = watch(broker), Store(tmp_path / "state")
+    said = {"name": "bright", "input": {"width": 224, "height": 224}, "outputs": ROLES, "most": 2}
+    bad = store.detectors.add(crashing(), said)
+    (tmp_path / "white").mkdir()
+    cv2.imwrite(str(tmp_path / "white" / "white.png"), np.full((180, 320, 3), 255, np.uint8))
+    device = run(
+        broker.url,
+        cameras=f'[cameras.main]\nsource = "dir://{tmp_path}/white"\nfps = 10\nregions = "detector:bright"',
+        state_dir=tmp_path / "state",
+    )
+    assert device.process is not None
+    assert device.process.wait(PATIENCE_S) < 0
+    device.start()
+    seen.wait("result/main", 3)
+    assert "box" not in seen.decoded("result/main")[-1]
+    line = (
+        f"camera main: classified whole, there is no working detector: detector bright ({bad.id}) was given up: the "
+        "daemon ended while it was on trial; install another one, or this one anew"
+    )
+    assert seen.decoded("info")[-1]["degraded"] == [line]
+    assert device.log.count(line) == 1
+
+    model = hungry(10**12, make(), white=True)
+    sha256, data = hashlib.sha256(model).hexdigest(), base64.b64encode(model).decode()
+    seen.ack("models_chunk", sha256=sha256, size=len(model), offset=0, data=data)
+    _, job, _ = seen.command("detectors_add", sha256=sha256, name="other")
+    assert job is not None
+    assert re.match(r"other: (invocation failed: .*FILL|takes more than the)", job["error"])
+    assert device.stop() == 0
+    assert stands(store) == (1, False), "it is still left out"
+
+
+def test_one_that_cannot_be_opened_is_not_blamed_for_an_end(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    install_detector(store, make(), name="bright", origin="here").file.write_bytes(b"short")
+    cameras = {"door": {"regions": "detector:bright"}}
+    settings = load(None, {"cameras": cameras, "storage": {"state_dir": tmp_path}})
+    assert open_detections(settings, store.detectors)["door"].trouble is not None
+    assert stands(store) == (0, False)
+    store.detectors.remove("bright")
+    install_detector(store, make(), name="bright", origin="here")
+    cameras["yard"] = {"regions": "detector:missing"}
+    settings = load(None, {"cameras": cameras, "storage": {"state_dir": tmp_path}})
+    with pytest.raises(ConfigError, match="no detector 'missing' is installed"):
+        open_detections(settings, store.detectors)
+    assert stands(store) == (0, False)
 
 
 def test_a_detector_that_is_damaged_leaves_the_device_at_work(
