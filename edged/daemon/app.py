@@ -32,6 +32,7 @@ from edged.daemon.metrics import Metrics
 from edged.daemon.models import ModelCommands
 from edged.daemon.presentation import Presentation
 from edged.daemon.profiling import Profiling
+from edged.daemon.proof import keep_trial
 from edged.daemon.publisher import Publisher
 from edged.daemon.regions import open_looks
 from edged.daemon.rehearsal import Rehearsal, small
@@ -46,6 +47,7 @@ from edged.daemon.switching import ModelSwitch, open_first
 from edged.daemon.telemetry import TelemetryThread
 from edged.daemon.together import Together
 from edged.daemon.training import Training
+from edged.errors import EdgedError
 from edged.images import FrameKeeper, ImageStore
 from edged.instance import claim
 from edged.jobs.runner import JobRunner
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from edged.camera import CameraState
     from edged.contract.commands import Command
     from edged.contract.messages import Drift
+    from edged.daemon.detection import Detection
     from edged.daemon.engine import Engine
     from edged.settings import Settings
     from edged.types import Frame, Image, Inference, Reading
@@ -109,6 +112,16 @@ class Daemon:
             check_library()
         self._claim = claim(settings.storage.state_dir)
         self.store = Store(settings.storage.state_dir)
+        self.detections: dict[str, Detection] = {}
+        try:
+            self._make(settings, read)
+        except EdgedError:  # a wrong configuration, say, which is no fault of what is on trial
+            keep_trial("the current model", self.store.paused)
+            self._end_detections()
+            raise
+
+    def _make(self, settings: Settings, read: Callable[[], Settings]) -> None:
+        """Make all parts, the model and the detectors first: from here on an end is held against those on trial."""
         engine = open_first(settings, self.store)
         self.detections = open_detections(settings, self.store.detectors)
         self.statistics = Statistics()
@@ -342,8 +355,11 @@ class Daemon:
     def _end_trial(self) -> None:
         self.switch.end(in_order=self._in_order)
         if self._in_order:
-            for detection in self.detections.values():
-                detection.end()
+            self._end_detections()
+
+    def _end_detections(self) -> None:
+        for detection in self.detections.values():
+            detection.end()
 
     def _stop_link(self) -> None:
         self.link.stop(max(1.0, min(DRAIN_S, self._deadline.left_for_link() - CLOSING_S)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import signal
 import subprocess
@@ -124,8 +125,14 @@ def cameras_of_detectors(seen: Watcher) -> dict[str, Any]:
 
 
 def test_without_its_detector_edged_does_not_start(run: Callable[..., Running], tmp_path: Path) -> None:
+    state = tmp_path / "device" / "state"
+    store = Store(state)
+    shipped = store.find("mobilenet_v2")
+    other = store.add(shipped.read_model() + b"x", shipped.labels, name="other", width=224, height=224)
+    store.promote(other, "mobilenet_v2")
     device = run("mqtt://localhost:1", cameras='[cameras.main]\nsource = "pattern"\nregions = "detector:mobilenet_v2"')
     assert device.wait() == 2
+    assert json.loads((state / "trial.json").read_bytes())["starts"] == 0, "that is no fault of the model"
     told = "edged: cameras.main.regions = 'detector:mobilenet_v2': mobilenet_v2 is a classifier, and no detector"
     assert device.log.splitlines()[-1].startswith(told)
     settings = load(None, {"cameras": {"door": {"regions": "detector:bright"}}})
