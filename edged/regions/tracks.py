@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 BIRTH_FRAMES = 3
 """A thing gets its name in the frame in which it is seen for this many times in a row..."""
 BIRTH_S = 0.6
-"""...or, before a slow camera, as often as goes into so long: within a second a thing may have come and gone."""
+"""...or, before a slow camera, as often as goes into so long, but twice at least: what is seen once alone is often
+nothing..."""
+ALONE_S = 2.0
+"""...unless frames are further apart than this: then a thing may well be in one of them alone."""
 LOST_S = 0.8
 """A thing that was not seen for so long has ended..."""
 LOST_FRAMES = 2.5
@@ -132,7 +135,8 @@ class Tracker:
             self._tracks = sorted(self._tracks, key=lambda track: -track.seen_s)[:MOST_TRACKS]
         birth_frames = self._birth_frames
         if self._period_s > 0:
-            birth_frames = min(birth_frames, 1 + int(BIRTH_S / self._period_s))
+            often = 1 + int(BIRTH_S / self._period_s)
+            birth_frames = min(birth_frames, often if self._period_s > ALONE_S else max(2, often))
         for track in self._tracks:
             if not track.number and track.seen >= birth_frames:
                 self._named += 1

@@ -103,7 +103,7 @@ def test_boxes_are_told_inside_the_frame_and_in_four_digits() -> None:
     assert region.box == (0.1235, 0.0, 0.9, 1.0)
 
 
-@pytest.mark.parametrize(("step_s", "unnamed"), [(1.0, 0), (5.0, 0), (0.4, 1), (0.25, 2), (0.03, 2)])
+@pytest.mark.parametrize(("step_s", "unnamed"), [(5.0, 0), (2.0, 1), (1.0, 1), (0.4, 1), (0.25, 2), (0.03, 2)])
 def test_before_a_slow_camera_a_name_comes_sooner(step_s: float, unnamed: int) -> None:
     """Within five seconds a thing may have come and gone: it is in one frame alone, and shall be classified."""
     tracker = Tracker()
@@ -115,7 +115,7 @@ def test_before_a_slow_camera_a_name_comes_sooner(step_s: float, unnamed: int) -
 def test_before_a_slow_camera_a_thing_goes_further_between_two_frames() -> None:
     tracker = Tracker()
     shown(tracker, *[[]] * 4, step_s=1.0)
-    assert names(shown(tracker, *moving(0.05, 0.5, 0.2, 4, size=0.08), begin_s=4.0, step_s=1.0)) == [["1"]] * 4
+    assert names(shown(tracker, *moving(0.05, 0.5, 0.2, 4, size=0.08), begin_s=4.0, step_s=1.0)) == [[]] + [["1"]] * 3
 
 
 def test_a_slow_camera_waits_for_what_it_has_not_found_once() -> None:
@@ -124,12 +124,13 @@ def test_a_slow_camera_waits_for_what_it_has_not_found_once() -> None:
     one, missed = [(0.5, 0.5, 0.1, 0.1)], list[Box]()
     seen = shown(tracker, one, one, missed, one, missed, missed, missed, one, begin_s=4.0, step_s=1.0)
     assert [[(region.track, region.visible) for region in regions] for regions in seen] == [
-        *[[("1", True)]] * 2,
+        [],
+        [("1", True)],
         [("1", False)],
         [("1", True)],
         *[[("1", False)]] * 2,
         [],
-        [("2", True)],
+        [],
     ]
 
 
