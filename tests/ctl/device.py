@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -35,16 +36,28 @@ class ScriptedDevice:
         port: Where the broker listens on 127.0.0.1.
         device: Its id.
         silent: Whether it leaves commands unanswered.
+        cameras: Names of its cameras.
     """
 
-    def __init__(self, port: int, device: str = "tx2-01", *, silent: bool = False, prefix: str = "edged") -> None:
+    def __init__(
+        self,
+        port: int,
+        device: str = "tx2-01",
+        *,
+        silent: bool = False,
+        prefix: str = "edged",
+        cameras: Sequence[str] = ("main",),
+    ) -> None:
         self.id = device
         self.commands: list[tuple[str, CommandMessage]] = []
         self.info = Info(
             device=device,
             state="running",
             versions={"edged": "0.1.0"},
-            cameras={"main": CameraInfo(source="0", state="running", width=640, height=480)},
+            cameras={
+                name: CameraInfo(source=str(at), state="running", width=640, height=480)
+                for at, name in enumerate(cameras)
+            },
             runtime="litert 2.3.0",
             sensors="jtop 4.3",
             commands=["set", "snapshot", "status", "telemetry"],
@@ -120,8 +133,9 @@ class ScriptedDevice:
         self.commands.append((name, command))
         if self._silent:
             return
-        if name == "snapshot" and command.args.get("camera") not in (None, "main"):
-            self._answer("ack", command, Ack(id=command.id, status="rejected", error="camera 'x': unknown; main"))
+        if name == "snapshot" and command.args.get("camera") not in (None, *self.info.cameras):
+            known = ", ".join(self.info.cameras)
+            self._answer("ack", command, Ack(id=command.id, status="rejected", error=f"camera 'x': unknown; {known}"))
             return
         self._answer("ack", command, Ack(id=command.id, status="accepted"))
         getattr(self, f"_do_{name}")(command)

@@ -175,7 +175,7 @@ class Console:
                 continue
             if picture.number != last:
                 last = picture.number
-                yield _event("frame", {"number": picture.number, "result": picture.result})
+                yield _event("frame", {"number": picture.number, "camera": camera or "", "result": picture.result})
             await asyncio.sleep(max(0.05, _FRAME_S - (asyncio.get_running_loop().time() - begun)))
 
     async def picture(self, request: Request) -> Response:

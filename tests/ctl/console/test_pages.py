@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,19 +11,13 @@ import pytest
 from edged.codec import encode_jpeg
 from edged.contract.commands import CommandMessage
 from edged.contract.messages import Alert, Job, Seen, timestamp
-from tests.ctl.console.browser import chromium, faults, needs_chromium, overflows, page_of
+from tests.ctl.console.browser import faults, needs_chromium, overflows, page_of
 from tests.ctl.console.serving import Serving
 from tests.ctl.device import ScriptedDevice
 from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = needs_chromium
 STRANGE = "<img src=x onerror=\"document.title='caught'\">"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
 
 
 def sees(label: str, score: float = 0.9) -> dict[str, Any]:

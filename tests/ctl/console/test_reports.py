@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 
 from edged.contract.messages import Job
 from tests.contract.test_reports import GOLDEN
-from tests.ctl.console.browser import chromium, faults, needs_chromium, overflows, page_of
+from tests.ctl.console.browser import faults, needs_chromium, overflows, page_of
 from tests.ctl.console.serving import Serving
 from tests.ctl.device import ScriptedDevice
 from tests.waiting import wait_until
@@ -22,12 +21,6 @@ from tests.waiting import wait_until
 pytestmark = needs_chromium
 PICTURES = os.environ.get("CONSOLE_PICTURES")
 """A folder for screenshots, where somebody wants to look."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
 
 
 def report_of(labels: int, epochs: int) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.albums import make_album, picture, put
-from tests.ctl.console.browser import chromium, faults, needs_chromium, overflows, page_of
+from tests.ctl.console.browser import faults, needs_chromium, overflows, page_of
 from tests.ctl.console.serving import Serving
 from tests.daemon.process import Daemon
 from tests.daemon.test_suggestions import KNOWN, RETRAIN, STRANGER, keep_frames
@@ -33,11 +34,13 @@ def device(mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> tuple[Daemon,
     return Daemon(tmp_path, broker.url, RETRAIN, fps=2, source=f"dir://{tmp_path / 'seen'}"), broker
 
 
-def test_a_stranger_gets_a_name_and_the_live_label_changes(device: tuple[Daemon, Mosquitto], tmp_path: Path) -> None:
+def test_a_stranger_gets_a_name_and_the_live_label_changes(
+    browser: Any, device: tuple[Daemon, Mosquitto], tmp_path: Path
+) -> None:
     daemon, broker = device
     try:
         daemon.start()
-        with Serving(broker.port) as server, chromium() as browser, page_of(browser) as page:
+        with Serving(broker.port) as server, page_of(browser) as page:
             page.goto(f"{server.url}device/dut")
             live = page.locator(".seen .big")
             wait_until(lambda: live.inner_text() not in ("–", ""), what="a live label")

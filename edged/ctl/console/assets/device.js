@@ -229,13 +229,15 @@ function cameraCard(device) {
   });
 
   // The picture and what stands below it change at the same moment.
-  async function frame({ number, result }) {
-    if (busy || over) return;
+  // One of the camera that was shown before may still come.
+  async function frame({ number, camera, result }) {
+    if (busy || over || camera !== card.camera) return;
     busy = true;
     const next = new Image();
-    next.src = of(device, `frames/${number}?${new URLSearchParams({ camera: card.camera })}`);
+    next.src = of(device, `frames/${number}?${new URLSearchParams({ camera })}`);
     try {
       await next.decode();
+      if (camera !== card.camera) throw new Error("another camera was chosen meanwhile");
       img.src = next.src;
       img.hidden = false;
       wait.hidden = true;
@@ -280,10 +282,16 @@ function cameraCard(device) {
 
   function describe(told) {
     const cameras = Object.keys(told.info?.cameras ?? {});
-    if (cameras.length > 1 && choose.childElementCount !== cameras.length) {
+    if (told.info && choose.dataset.names !== cameras.join("\n")) {
+      choose.dataset.names = cameras.join("\n");
       choose.replaceChildren(...cameras.map((name) => h("option", {}, name)));
-      choose.hidden = false;
-      card.camera ||= cameras[0];
+      choose.hidden = cameras.length < 2;
+      const shown = cameras.length < 2 ? "" : cameras.includes(card.camera) ? card.camera : cameras[0];
+      choose.value = shown;
+      if (shown !== card.camera) {
+        card.camera = shown;
+        card.onchange();
+      }
     }
     pause.hidden = told.state === "offline";
   }

@@ -1,0 +1,41 @@
+"""The page of one device in a real Chromium: several cameras, what it was told, a device that nobody knows."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from edged.codec import encode_jpeg
+from edged.contract.commands import CommandMessage
+from tests.ctl.console.browser import needs_chromium, page_of
+from tests.ctl.console.serving import Serving
+from tests.ctl.device import ScriptedDevice
+
+pytestmark = needs_chromium
+CAMERAS = ("north", "door")
+"""In the order in which the device names them, which is not the alphabet's."""
+
+
+class TwoCameras(ScriptedDevice):
+    """One whose cameras see something different each."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port, cameras=CAMERAS)
+
+    def _do_snapshot(self, command: CommandMessage) -> None:
+        camera = command.args.get("camera") or CAMERAS[0]
+        seen = json.loads(self.result(f"seen by {camera}", camera=camera).encode())
+        self._answer("image", command, encode_jpeg(np.full((90, 160, 3), 80, np.uint8)))
+        self._job(command, "succeeded", "snapshot", progress=1, report=seen)
+
+
+def test_of_several_cameras_each_is_shown(browser: Any, broker_port: int) -> None:
+    with TwoCameras(broker_port), Serving(broker_port) as server, page_of(browser) as page:
+        page.goto(f"{server.url}device/tx2-01")
+        page.get_by_role("img", name="Newest frame: seen by north").wait_for()
+        choose = page.get_by_role("combobox", name="Camera")
+        assert choose.input_value() == "north"
+        choose.select_option("door")
+        page.get_by_role("img", name="Newest frame: seen by door").wait_for()
