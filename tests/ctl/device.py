@@ -133,12 +133,16 @@ class ScriptedDevice:
         self.commands.append((name, command))
         if self._silent:
             return
+        if self._accepts(name, command):
+            self._answer("ack", command, Ack(id=command.id, status="accepted"))
+            getattr(self, f"_do_{name}")(command)
+
+    def _accepts(self, name: str, command: CommandMessage) -> bool:
         if name == "snapshot" and command.args.get("camera") not in (None, *self.info.cameras):
             known = ", ".join(self.info.cameras)
             self._answer("ack", command, Ack(id=command.id, status="rejected", error=f"camera 'x': unknown; {known}"))
-            return
-        self._answer("ack", command, Ack(id=command.id, status="accepted"))
-        getattr(self, f"_do_{name}")(command)
+            return False
+        return True
 
     def _answer(self, kind: str, command: CommandMessage, message: Message | bytes) -> None:
         data = message if isinstance(message, bytes) else message.encode()

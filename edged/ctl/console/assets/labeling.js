@@ -224,6 +224,7 @@ export function mount(root, device) {
   }
 
   function keys(event) {
+    if (document.querySelector("dialog[open]")) return; // keys are the dialog's, Escape above all
     if (event.ctrlKey || event.metaKey || event.altKey) {
       if (event.key === "z" && !typing(event)) {
         event.preventDefault();

@@ -1,0 +1,50 @@
+"""The labeling page in a real Chromium: what keys do, where the focus goes, what can be taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.ctl.console.album import UNLABELED, Album
+from tests.ctl.console.browser import needs_chromium, page_of
+from tests.ctl.console.serving import Serving
+from tests.waiting import wait_until
+
+pytestmark = needs_chromium
+LASTING = "{ const real = setTimeout; window.setTimeout = (act, ms) => real(act, ms >= 7000 ? 1e9 : ms); }"
+"""Lines that go by themselves after some seconds stay: a slow machine must not miss them."""
+
+
+@contextmanager
+def labeling(browser: Any, broker_port: int, **more: Any) -> Iterator[tuple[Album, Any]]:
+    """Open the labeling page of a device whose photos have been listed."""
+    with Album(broker_port) as device, Serving(broker_port) as server, page_of(browser, **more) as page:
+        page.add_init_script(LASTING)
+        page.goto(f"{server.url}device/door/labeling")
+        wait_until(lambda: page.locator(".tile-photo").count() == UNLABELED, what="the photos")
+        page.get_by_role("button", name="cat, 3 photos").wait_for()
+        yield device, page
+
+
+def in_focus(page: Any) -> str:
+    """Return the id of the photo that has the focus, else the name of the element."""
+    found: str = page.evaluate("document.activeElement.dataset.id ?? document.activeElement.nodeName")
+    return found
+
+
+def test_keys_are_the_open_dialogs_alone(browser: Any, broker_port: int) -> None:
+    with labeling(browser, broker_port) as (device, page):
+        page.locator(".tile-photo").first.focus()
+        page.keyboard.press("Delete")
+        page.get_by_role("dialog", name="Delete 1 photo?").wait_for()
+        for key in ("1", "u", "a", "y", "Delete"):
+            page.keyboard.press(key)
+        page.keyboard.press("Escape")
+        page.get_by_role("dialog").wait_for(state="detached")
+        assert in_focus(page) == device.unlabeled()[0]
+        assert page.get_by_text("8 photos").is_visible(), "nothing was selected"
+        page.keyboard.press("2")
+        page.get_by_role("button", name="dog, 3 photos").wait_for()
+        assert [args["label"] for args in device.told("images_label")] == ["dog"]
+        assert device.told("images_remove") == []
