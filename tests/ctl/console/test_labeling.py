@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.ctl.console.album import UNLABELED, Album
-from tests.ctl.console.browser import needs_chromium, page_of
+from tests.ctl.console.browser import faults, needs_chromium, page_of
 from tests.ctl.console.serving import Serving
 from tests.waiting import wait_until
 
@@ -48,3 +48,22 @@ def test_keys_are_the_open_dialogs_alone(browser: Any, broker_port: int) -> None
         page.get_by_role("button", name="dog, 3 photos").wait_for()
         assert [args["label"] for args in device.told("images_label")] == ["dog"]
         assert device.told("images_remove") == []
+
+
+def test_each_view_is_for_everybody(browser: Any, broker_port: int) -> None:
+    with labeling(browser, broker_port) as (_, page):
+        page.get_by_role("button", name="Strangers in groups").click()
+        page.get_by_role("button", name="no label photo 1 of 8").wait_for()
+        for width in (1600, 390):
+            page.set_viewport_size({"width": width, "height": 844})
+            page.get_by_role("button", name="Strangers in groups").click()
+            page.get_by_role("button", name="Select all").wait_for()
+            assert faults(page) == [], width
+            page.locator(".tile-photo").first.focus()
+            page.keyboard.press("Delete")
+            page.get_by_role("dialog").wait_for()
+            assert faults(page) == [], width
+            page.get_by_role("button", name="Cancel").click()
+            page.get_by_role("button", name="Doubtful labels").click()
+            page.get_by_text("90\u00a0% likely wrong").first.wait_for()
+            assert faults(page) == [], width

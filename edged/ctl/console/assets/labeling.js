@@ -30,7 +30,7 @@ const VIEWS = {
         group: group.id,
         title: `${counted(group.size, "frame")} of one kind`,
         likely: group.likely?.[0],
-        tiles: group.images.map((id) => ({ id, label: null, note: "" })),
+        tiles: group.images.map((id, at) => ({ id, label: null, note: `photo ${count(at + 1)} of ${count(group.images.length)}` })),
       }));
     },
   },
