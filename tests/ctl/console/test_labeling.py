@@ -67,3 +67,19 @@ def test_each_view_is_for_everybody(browser: Any, broker_port: int) -> None:
             page.get_by_role("button", name="Doubtful labels").click()
             page.get_by_text("90\u00a0% likely wrong").first.wait_for()
             assert faults(page) == [], width
+
+
+def test_the_focus_stays_with_the_photos_and_each_action_is_taken_back(browser: Any, broker_port: int) -> None:
+    with labeling(browser, broker_port) as (device, page):
+        _, second, third, fourth, *_ = device.unlabeled()
+        page.locator(".tile-photo").first.focus()
+        page.keyboard.press("Delete")
+        page.get_by_role("dialog").get_by_role("button", name="Delete").press("Enter")
+        wait_until(lambda: in_focus(page) == second, what="the focus on the next photo")
+        page.keyboard.press("1")
+        wait_until(lambda: in_focus(page) == third, what="the focus on the next photo")
+        page.keyboard.press("2")
+        wait_until(lambda: in_focus(page) == fourth, what="the focus on the next photo")
+        page.keyboard.press("u")
+        wait_until(lambda: in_focus(page) == third, what="the focus on the photo that came back")
+        assert device.photos[third] is None

@@ -53,7 +53,7 @@ export function say(text) {
   document.getElementById("says").textContent = text;
 }
 
-/** Show a line for a few seconds; `undo` adds a button. */
+/** Show a line for a few seconds; `undo` adds a button. Returns what ends it sooner. */
 export function toast(text, { bad = false, undo = null } = {}) {
   const line = h("div", { class: bad ? "toast bad" : "toast" }, h("span", {}, text));
   const place = document.getElementById("toasts");
@@ -65,6 +65,7 @@ export function toast(text, { bad = false, undo = null } = {}) {
   place.append(line);
   while (place.childElementCount > 3) place.firstElementChild.remove();
   setTimeout(end, bad ? 12000 : 7000);
+  return end;
 }
 
 /** Ask before something that others will notice; resolves to whether it was agreed to. */

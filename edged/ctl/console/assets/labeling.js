@@ -64,7 +64,7 @@ export function mount(root, device) {
 
   const views = Object.entries(VIEWS).map(([key, { name }]) =>
     h("button", { type: "button", "aria-pressed": String(kept.view === key), "data-view": key, onclick: () => choose(key) }, name));
-  const grid = h("div", { class: "groups", onclick: pick, onkeydown: steer });
+  const grid = h("div", { class: "groups", tabindex: "-1", onclick: pick, onkeydown: steer });
   const empty = h("p", { class: "empty" }, "Asking the device …");
   const status = h("p", { class: "picked", role: "status" });
   const list = h("ul", { class: "labels" });
@@ -72,7 +72,7 @@ export function mount(root, device) {
   const undo = h("button", { type: "button", class: "small", disabled: true, onclick: undoLast }, "Undo");
   const remove = h("button", { type: "button", class: "small", disabled: true, onclick: removeSelected }, "Delete");
   const promise = h("p", { class: "note" });
-  const zone = dropZone(device, () => refresh());
+  const zone = dropZone(device, () => refresh({ stay: true }));
   const form = h("form", { class: "fresh", onsubmit: (event) => { event.preventDefault(); applyNew(); } }, fresh, h("button", { class: "small" }, "Give"));
   root.append(
     h("h1", { class: "unseen" }, `Labeling, ${device}`),
@@ -111,25 +111,44 @@ export function mount(root, device) {
     await show();
   }
 
-  async function show() {
+  /** Draw the view; with `stay` what is there stays until the device has answered. The focus goes to the first of `then`. */
+  async function show({ stay = false, then = [] } = {}) {
     const turn = (asking += 1);
-    selected.clear();
-    tiles.clear();
-    grid.replaceChildren();
-    empty.hidden = false;
+    if (!stay) clear();
+    empty.hidden = tiles.size > 0;
     setText(empty, kept.view === "doubtful" ? "The device compares each label with all others …" : "Asking the device …");
     let groups = [];
     try {
       groups = await VIEWS[kept.view].ask(device);
     } catch (error) {
       if (turn === asking) setText(empty, error.message);
+      if (turn === asking && tiles.size) toast(error.message, { bad: true });
       return;
     }
     if (turn !== asking || over) return;
+    const focused = document.activeElement;
+    const idle = grid.contains(focused) || (then.length > 0 && (focused === document.body || focused.disabled));
+    const chosen = [...selected];
+    clear();
     grid.replaceChildren(...groups.filter((group) => group.tiles.length).map(section));
     empty.hidden = grid.childElementCount > 0;
     setText(empty, VIEWS[kept.view].empty);
+    for (const id of chosen) if (tiles.has(id)) mark(id, true);
+    if (stay && idle) focusOn([...then, focused.dataset.id]);
     tell();
+  }
+
+  function clear() {
+    selected.clear();
+    tiles.clear();
+    grid.replaceChildren();
+  }
+
+  /** Move the focus to the first of these photos that is there, else to any photo, else to where photos would be. */
+  function focusOn(ids) {
+    const id = ids.find((one) => tiles.has(one));
+    const target = tiles.get(id)?.element ?? grid.querySelector(".tile-photo") ?? grid;
+    target.focus();
   }
 
   function section(group) {
@@ -281,7 +300,7 @@ export function mount(root, device) {
       say(`${counted(done.length, "photo")} labeled ${label}`);
     }
     if (faults.size) toast([...faults.values()][0], { bad: true });
-    next?.focus();
+    if (done.length) focusOn([next]);
     tell();
     await counts();
   }
@@ -301,8 +320,10 @@ export function mount(root, device) {
     const ids = meant();
     if (!ids.length) return;
     if (!(await confirm(`Delete ${counted(ids.length, "photo")}?`, "They are deleted on the device. This cannot be undone.", "Delete"))) return;
+    const next = neighbour(ids);
     const faults = await each(ids, (id) => command(device, "images_remove", { id }));
     for (const id of ids) if (!faults.has(id)) gone(id, null);
+    if (faults.size < ids.length) focusOn([next]);
     if (faults.size) toast([...faults.values()][0], { bad: true });
     tell();
     await counts();
@@ -317,15 +338,15 @@ export function mount(root, device) {
       return label ? command(device, "images_label", { id, label }) : command(device, "images_unlabel", { id });
     });
     toast(faults.size ? [...faults.values()][0] : `Taken back: ${counted(last.length, "photo")}`, { bad: faults.size > 0 });
-    await refresh();
+    await refresh({ stay: true, then: last.map(({ id }) => id) });
   }
 
-  /** The tile to go on with: the first after those that go. */
+  /** The photo to go on with: the first after those that go. */
   function neighbour(ids) {
     const all = [...grid.querySelectorAll(".tile-photo")];
     const last = Math.max(...ids.map((id) => all.findIndex((one) => one.dataset.id === id)));
     const stays = (one) => one && !ids.includes(one.dataset.id);
-    return all.slice(last + 1).find(stays) ?? all.slice(0, last).reverse().find(stays);
+    return (all.slice(last + 1).find(stays) ?? all.slice(0, last).reverse().find(stays))?.dataset.id;
   }
 
   function gone(id, label) {
@@ -400,13 +421,13 @@ export function mount(root, device) {
     }
   }
 
-  async function refresh() {
+  async function refresh(how = {}) {
     try {
       await counts();
     } catch (error) {
       toast(error.message, { bad: true });
     }
-    await show();
+    await show(how);
   }
 
   document.addEventListener("keydown", keys);
