@@ -83,3 +83,19 @@ def test_the_focus_stays_with_the_photos_and_each_action_is_taken_back(browser: 
         page.keyboard.press("u")
         wait_until(lambda: in_focus(page) == third, what="the focus on the photo that came back")
         assert device.photos[third] is None
+
+        page.keyboard.press("2")
+        wait_until(lambda: device.photos[third] == "dog", what="another label")
+        page.locator(".toast", has_text="1 photo: cat").get_by_role("button", name="Undo").click()
+        wait_until(lambda: in_focus(page) == second, what="the photo whose action was taken back")
+        assert (device.photos[second], device.photos[third]) == (None, "dog")
+
+        page.get_by_role("button", name="Labeled", exact=True).click()
+        page.locator(f"[data-id='{third}']").first.focus()
+        for key, number in (("1", 4), ("2", 3)):
+            page.keyboard.press(key)
+            page.get_by_role("button", name=f"cat, {number} photos").wait_for()
+            page.locator(f"[data-id='{third}']").first.focus()
+        page.locator(".toast", has_text="1 photo: cat").get_by_role("button", name="Undo").click()
+        page.get_by_text("given another label since").wait_for()
+        assert device.photos[third] == "dog", "what was done later stays"

@@ -56,7 +56,7 @@ export function mount(root, device) {
   const photos = new Photos(device);
   const tiles = new Map(); // id → {tile, element, group}
   const selected = new Set();
-  const undone = []; // what can be undone, newest last
+  const actions = []; // what can be taken back, newest last: {changes: [{id, label}], end}, labels as they were before
   let labels = [];
   let anchor = null;
   let asking = 0;
@@ -217,7 +217,7 @@ export function mount(root, device) {
     const number = selected.size;
     setText(status, number ? `${count(number)} selected` : tiles.size ? counted(tiles.size, "photo") : "");
     remove.disabled = number === 0;
-    undo.disabled = undone.length === 0;
+    undo.disabled = actions.length === 0;
   }
 
   function steer(event) {
@@ -294,9 +294,10 @@ export function mount(root, device) {
     const faults = await each(ids, (id) => command(device, "images_label", { id, label, ...(confirmed === null ? {} : { confirmed }) }));
     const done = before.filter(({ id }) => !faults.has(id));
     if (done.length) {
-      undone.push(done);
+      const action = { changes: done };
+      actions.push(action);
       for (const { id } of done) gone(id, label);
-      toast(`${counted(done.length, "photo")}: ${label}`, { undo: undoLast });
+      action.end = toast(`${counted(done.length, "photo")}: ${label}`, { undo: () => takeBack(action) });
       say(`${counted(done.length, "photo")} labeled ${label}`);
     }
     if (faults.size) toast([...faults.values()][0], { bad: true });
@@ -329,16 +330,37 @@ export function mount(root, device) {
     await counts();
   }
 
-  async function undoLast() {
-    const last = undone.pop();
-    if (!last) return;
+  function undoLast() {
+    if (actions.length) takeBack(actions.at(-1));
+  }
+
+  /** Give photos the labels that they had before an action. One that was given another label since keeps that. */
+  async function takeBack(action) {
+    const at = actions.indexOf(action);
+    if (at < 0) return;
+    actions.splice(at, 1);
+    action.end();
     tell();
-    const faults = await each(last.map(({ id }) => id), (id) => {
-      const { label } = last.find((one) => one.id === id);
+    const before = new Map(action.changes.map(({ id, label }) => [id, label]));
+    for (const { changes } of actions.slice(at)) {
+      for (const change of changes.filter(({ id }) => before.has(id))) {
+        change.label = before.get(change.id); // taking that back, too, leads to where it was before both
+        before.delete(change.id);
+      }
+    }
+    const ids = [...before.keys()];
+    const faults = await each(ids, (id) => {
+      const label = before.get(id);
       return label ? command(device, "images_label", { id, label }) : command(device, "images_unlabel", { id });
     });
-    toast(faults.size ? [...faults.values()][0] : `Taken back: ${counted(last.length, "photo")}`, { bad: faults.size > 0 });
-    await refresh({ stay: true, then: last.map(({ id }) => id) });
+    if (faults.size) {
+      action.changes = action.changes.filter(({ id }) => faults.has(id));
+      actions.splice(at, 0, action);
+    }
+    const others = action.changes.length - before.size;
+    const rest = !faults.size && others ? `; ${counted(others, "photo")} given another label since` : "";
+    toast(faults.size ? [...faults.values()][0] : `Taken back: ${counted(ids.length, "photo")}${rest}`, { bad: faults.size > 0 });
+    await refresh({ stay: true, then: ids });
   }
 
   /** The photo to go on with: the first after those that go. */
