@@ -38,8 +38,18 @@ def chromium() -> Iterator[Any]:
 
 
 @contextmanager
-def page_of(browser: Any, *, width: int = 1600, height: int = 1000, scheme: str = "light") -> Iterator[Any]:
-    """Open an empty page; what its scripts complain of fails the test."""
+def page_of(
+    browser: Any, *, width: int = 1600, height: int = 1000, scheme: str = "light", tolerated: str | None = None
+) -> Iterator[Any]:
+    """Open an empty page; what its scripts complain of fails the test.
+
+    Args:
+        browser: Where.
+        width: Of the page, CSS pixels.
+        height: Likewise.
+        scheme: Of colours.
+        tolerated: What the browser itself may complain of: a part of the line. Never what a script has left unhandled.
+    """
     from tests.waiting import PATIENCE_S
 
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
@@ -47,7 +57,12 @@ def page_of(browser: Any, *, width: int = 1600, height: int = 1000, scheme: str 
     page = context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+
+    def listen(message: Any) -> None:
+        if message.type == "error" and not (tolerated and tolerated in message.text):
+            complaints.append(message.text)
+
+    page.on("console", listen)
     try:
         yield page
         assert not complaints, complaints

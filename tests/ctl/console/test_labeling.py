@@ -99,3 +99,38 @@ def test_the_focus_stays_with_the_photos_and_each_action_is_taken_back(browser: 
         page.locator(".toast", has_text="1 photo: cat").get_by_role("button", name="Undo").click()
         page.get_by_text("given another label since").wait_for()
         assert device.photos[third] == "dog", "what was done later stays"
+
+
+def test_a_device_that_goes_away_or_refuses_loses_nothing(browser: Any, broker_port: int) -> None:
+    with labeling(browser, broker_port, tolerated="status of 409") as (device, page):
+        first, second, *_ = device.unlabeled()
+        page.locator(".tile-photo").first.focus()
+        device.refused = {"images_list"}
+        page.keyboard.press("1")
+        page.locator(".toast.bad").get_by_text("the disk is full").wait_for()
+        assert (device.photos[first], in_focus(page)) == ("cat", second)
+        device.refused = {"images_label", "images_unlabel"}
+        page.keyboard.press("u")
+        wait_until(lambda: page.locator(".toast.bad").count() == 2, what="why it was not taken back")
+        device.refused = set()
+
+        sent = len(device.told("images_label"))
+        device.say("state", b"offline", retain=True)
+        page.get_by_text("door is offline. Labels can be given when it is back").wait_for()
+        said = page.get_by_text("door is offline: nothing was changed.")
+        page.locator(".tile-photo").first.press("Space")
+        page.keyboard.press("n")
+        page.keyboard.type("bird")
+        page.keyboard.press("Enter")
+        wait_until(lambda: said.count() == 1, what="why no label was given")
+        page.locator(".tile-photo").first.press("u")
+        wait_until(lambda: said.count() == 2, what="why nothing was taken back")
+        assert page.get_by_label("New label").input_value() == "bird", "what was typed is still there"
+        assert page.locator(".tile-photo").count() == UNLABELED - 1
+        assert len(device.told("images_label")) == sent
+        assert len(device.told("images_unlabel")) == 1
+
+        device.say("state", b"online", retain=True)
+        page.get_by_text("door is offline. Labels").wait_for(state="detached")
+        page.locator(".tile-photo").first.press("u")
+        wait_until(lambda: device.photos[first] is None, what="the label taken back at last")

@@ -58,9 +58,7 @@ export function toast(text, { bad = false, undo = null } = {}) {
   const line = h("div", { class: bad ? "toast bad" : "toast" }, h("span", {}, text));
   const place = document.getElementById("toasts");
   const end = () => line.remove();
-  if (undo) {
-    line.append(h("button", { class: "quiet", type: "button", onclick: () => { end(); undo(); } }, "Undo"));
-  }
+  if (undo) line.append(h("button", { class: "quiet", type: "button", onclick: undo }, "Undo"));
   line.append(h("button", { class: "quiet close", type: "button", "aria-label": "Dismiss", onclick: end }, "×"));
   place.append(line);
   while (place.childElementCount > 3) place.firstElementChild.remove();

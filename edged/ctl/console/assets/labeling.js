@@ -60,12 +60,14 @@ export function mount(root, device) {
   let labels = [];
   let anchor = null;
   let asking = 0;
+  let offline = null; // unknown until the device's state has been heard
   let over = false;
 
   const views = Object.entries(VIEWS).map(([key, { name }]) =>
     h("button", { type: "button", "aria-pressed": String(kept.view === key), "data-view": key, onclick: () => choose(key) }, name));
   const grid = h("div", { class: "groups", tabindex: "-1", onclick: pick, onkeydown: steer });
   const empty = h("p", { class: "empty" }, "Asking the device …");
+  const away = h("div", { class: "away", role: "status" });
   const status = h("p", { class: "picked", role: "status" });
   const list = h("ul", { class: "labels" });
   const fresh = h("input", { type: "text", maxlength: "100", placeholder: "New label", "aria-label": "New label", autocomplete: "off" });
@@ -83,6 +85,7 @@ export function mount(root, device) {
         "section",
         { "aria-label": "Photos" },
         h("div", { class: "tools" }, h("div", { class: "chips", role: "group", "aria-label": "Which photos" }, views), status),
+        away,
         grid,
         empty,
       ),
@@ -115,6 +118,12 @@ export function mount(root, device) {
   async function show({ stay = false, then = [] } = {}) {
     const turn = (asking += 1);
     if (!stay) clear();
+    if (offline) {
+      setText(empty, "These photos are on the device.");
+      empty.hidden = tiles.size > 0;
+      tell();
+      return;
+    }
     empty.hidden = tiles.size > 0;
     setText(empty, kept.view === "doubtful" ? "The device compares each label with all others …" : "Asking the device …");
     let groups = [];
@@ -278,17 +287,23 @@ export function mount(root, device) {
 
   async function applyNew() {
     const name = fresh.value.trim();
-    if (!name) return;
-    fresh.value = "";
-    await give(name);
+    if (name && (await give(name))) fresh.value = "";
   }
 
+  /** Whether the device is away; then nothing is sent, and a line says so. */
+  function isAway() {
+    if (offline) toast(`${device} is offline: nothing was changed.`, { bad: true });
+    return offline;
+  }
+
+  /** Give the photos a label; returns whether any of them has it now. */
   async function give(label, { confirmed = null } = {}) {
     const ids = meant();
     if (!ids.length) {
       toast("Select photos first, or move to one with the arrow keys.");
-      return;
+      return false;
     }
+    if (isAway()) return false;
     const before = ids.map((id) => ({ id, label: tiles.get(id)?.tile.label ?? null }));
     const next = neighbour(ids);
     const faults = await each(ids, (id) => command(device, "images_label", { id, label, ...(confirmed === null ? {} : { confirmed }) }));
@@ -303,7 +318,8 @@ export function mount(root, device) {
     if (faults.size) toast([...faults.values()][0], { bad: true });
     if (done.length) focusOn([next]);
     tell();
-    await counts();
+    await recount();
+    return done.length > 0;
   }
 
   /** Somebody has looked at doubtful labels and found them right. */
@@ -319,7 +335,7 @@ export function mount(root, device) {
 
   async function removeSelected() {
     const ids = meant();
-    if (!ids.length) return;
+    if (!ids.length || isAway()) return;
     if (!(await confirm(`Delete ${counted(ids.length, "photo")}?`, "They are deleted on the device. This cannot be undone.", "Delete"))) return;
     const next = neighbour(ids);
     const faults = await each(ids, (id) => command(device, "images_remove", { id }));
@@ -327,7 +343,7 @@ export function mount(root, device) {
     if (faults.size < ids.length) focusOn([next]);
     if (faults.size) toast([...faults.values()][0], { bad: true });
     tell();
-    await counts();
+    await recount();
   }
 
   function undoLast() {
@@ -337,7 +353,7 @@ export function mount(root, device) {
   /** Give photos the labels that they had before an action. One that was given another label since keeps that. */
   async function takeBack(action) {
     const at = actions.indexOf(action);
-    if (at < 0) return;
+    if (at < 0 || isAway()) return;
     actions.splice(at, 1);
     action.end();
     tell();
@@ -443,19 +459,32 @@ export function mount(root, device) {
     }
   }
 
-  async function refresh(how = {}) {
+  /** Ask for the labels' numbers again; what the page shows stays where the device does not tell them. */
+  async function recount() {
     try {
       await counts();
     } catch (error) {
       toast(error.message, { bad: true });
     }
+  }
+
+  async function refresh(how = {}) {
+    if (!offline) await recount();
     await show(how);
   }
 
+  function hear(told) {
+    connection(told.connected ? "on" : "broker", told.broker);
+    const before = offline;
+    offline = told.state === "offline";
+    if (offline === before) return;
+    away.replaceChildren(...(offline ? [h("p", { class: "alert" }, `${device} is offline. Labels can be given when it is back; those that were given are kept on the device.`)] : []));
+    refresh({ stay: before !== null });
+    if (!offline) promised();
+  }
+
   document.addEventListener("keydown", keys);
-  const end = listen(() => of(device, "events"), { device: (told) => connection(told.connected ? "on" : "broker", told.broker), lost: () => connection("server") });
-  refresh();
-  promised();
+  const end = listen(() => of(device, "events"), { device: hear, lost: () => connection("server") });
   return () => {
     over = true;
     end();

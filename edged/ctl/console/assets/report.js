@@ -130,8 +130,8 @@ function correct(device, image, labels) {
     dialog.close();
     try {
       await command(device, "images_label", { id: image.id, label, ...(label === image.label ? { confirmed: true } : {}) });
-      const back = () => command(device, "images_label", { id: image.id, label: image.label }).then(() => toast("Taken back"), (error) => toast(error.message, { bad: true }));
-      toast(label === image.label ? `${label} is right` : `It is ${label} now; the next training learns it`, { undo: label === image.label ? null : back });
+      const back = () => { end(); command(device, "images_label", { id: image.id, label: image.label }).then(() => toast("Taken back"), (error) => toast(error.message, { bad: true })); };
+      const end = toast(label === image.label ? `${label} is right` : `It is ${label} now; the next training learns it`, { undo: label === image.label ? null : back });
     } catch (error) {
       toast(error.message, { bad: true });
     }
