@@ -72,6 +72,10 @@ class Album(ScriptedDevice):
         del self.photos[command.args["id"]]
         self._done(command, "images_remove")
 
+    def _do_image(self, command: CommandMessage) -> None:
+        self.photos[command.args["sha256"][:16]] = command.args["label"]
+        self._done(command, "image")
+
     def _do_images_get(self, command: CommandMessage) -> None:
         shade = int(command.args["id"], 16) * 20 % 255
         self._answer("image", command, encode_jpeg(np.full((60, 80, 3), shade, np.uint8)))

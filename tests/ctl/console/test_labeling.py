@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from tests.albums import picture, put
 from tests.ctl.console.album import UNLABELED, Album
-from tests.ctl.console.browser import faults, needs_chromium, page_of
+from tests.ctl.console.browser import faults, needs_chromium, overflows, page_of
 from tests.ctl.console.serving import Serving
 from tests.waiting import wait_until
 
@@ -50,14 +52,16 @@ def test_keys_are_the_open_dialogs_alone(browser: Any, broker_port: int) -> None
         assert device.told("images_remove") == []
 
 
-def test_each_view_is_for_everybody(browser: Any, broker_port: int) -> None:
-    with labeling(browser, broker_port) as (_, page):
+def test_each_view_is_for_everybody(browser: Any, broker_port: int, tmp_path: Path) -> None:
+    with labeling(browser, broker_port) as (device, page):
         page.get_by_role("button", name="Strangers in groups").click()
         page.get_by_role("button", name="no label photo 1 of 8").wait_for()
         for width in (1600, 390):
             page.set_viewport_size({"width": width, "height": 844})
             page.get_by_role("button", name="Strangers in groups").click()
             page.get_by_role("button", name="Select all").wait_for()
+            assert page.get_by_text("give a label").is_visible(), width
+            assert not overflows(page), width
             assert faults(page) == [], width
             page.locator(".tile-photo").first.focus()
             page.keyboard.press("Delete")
@@ -67,6 +71,12 @@ def test_each_view_is_for_everybody(browser: Any, broker_port: int) -> None:
             page.get_by_role("button", name="Doubtful labels").click()
             page.get_by_text("90\u00a0% likely wrong").first.wait_for()
             assert faults(page) == [], width
+        photo = put(tmp_path / "photos" / "bird" / "1.jpg", picture("discs", 1))
+        with page.expect_file_chooser() as asked:
+            page.get_by_role("button", name="Choose a folder").click()
+        asked.value.set_files(photo.parents[1])
+        page.get_by_text("1 photo sent").wait_for()
+        wait_until(lambda: [args["label"] for args in device.told("image")] == ["bird"], what="the photo")
 
 
 def test_the_focus_stays_with_the_photos_and_each_action_is_taken_back(browser: Any, broker_port: int) -> None:
