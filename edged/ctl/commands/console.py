@@ -24,6 +24,11 @@ def register(commands: Commands) -> None:
         default=f"{HOST}:{PORT}",
         help=f"where to serve the page ({HOST}:{PORT}); port 0: any that is free",
     )
+    parser.add_argument(
+        "--public-url",
+        metavar="URL",
+        help="where a reverse proxy serves the page, such as https://edged.example:8443; a token is asked for then",
+    )
     parser.add_argument("--open", action="store_true", help="open it in this machine's browser")
 
 
@@ -32,31 +37,35 @@ def run(args: argparse.Namespace) -> int:
 
     It speaks to devices through the broker; no port is opened on a device. On another address than this machine's own
     (--listen) whoever opens the page must have the token that is printed; put TLS in front of it on a network that is
-    not yours alone. Ctrl-C ends. Needs Starlette and uvicorn: pip install 'edged[console]'.
+    not yours alone, and tell its address by --public-url. Ctrl-C ends. Needs Starlette and uvicorn: pip install
+    'edged[console]'.
 
     Examples:
       edgectl console
       edgectl --broker mqtt://10.0.0.5 console --open
       edgectl console --listen 0.0.0.0:8251
+      edgectl console --public-url https://edged.example:8443
     """
     from edged.ctl.choice import EVERY
     from edged.ctl.console import web
+    from edged.ctl.console.guard import PublicAddress
     from edged.ctl.console.station import Station
 
     web.require()
     host, port = address(args.listen)
+    public = PublicAddress.of(args.public_url) if args.public_url is not None else None
     choice = chosen(args) or EVERY
-    token = None if _is_own(host) else secrets.token_urlsafe(24)
+    token = None if _is_own(host) and public is None else secrets.token_urlsafe(24)
     with web.listen(host, port) as opened, open_client(args) as client, Station(client, choice) as station:
         named = f"[{host}]" if ":" in host else host
-        url = f"http://{named}:{opened.getsockname()[1]}/"
+        url = f"http://{named}:{opened.getsockname()[1]}/" if public is None else f"{public.origin}/"
         _tell(url, token, as_json=args.json)
         if args.open:
             import webbrowser
 
             webbrowser.open(url if token is None else f"{url}?token={token}")
         with contextlib.suppress(KeyboardInterrupt):
-            web.serve(station, opened, host=host, token=token)
+            web.serve(station, opened, host=host, token=token, public=public)
     return DONE
 
 

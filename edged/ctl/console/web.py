@@ -19,7 +19,7 @@ from edged.contract.commands import COMMANDS, MAX_IMAGE_BYTES
 from edged.contract.hyperparameters import Hyperparameters
 from edged.contract.labels import check_label
 from edged.contract.topics import check_topic_level
-from edged.ctl.console.guard import Guard
+from edged.ctl.console.guard import Guard, PublicAddress
 from edged.ctl.console.pictures import Picture, Pictures
 from edged.ctl.console.station import Station
 from edged.ctl.errors import NoAnswerError
@@ -322,7 +322,9 @@ def _finite(value: Any) -> Any:
 
 
 def _stream(events: AsyncIterator[str]) -> StreamingResponse:
-    return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
+    # The second is for nginx, which would keep events back until it has many.
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
 
 async def _merged(*sources: AsyncIterator[str]) -> AsyncIterator[str]:
@@ -356,7 +358,9 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigError(f"--listen {host}:{port}: {(error.strerror or str(error)).lower()}") from error
 
 
-def serve(station: Station, opened: socket.socket, *, host: str, token: str | None) -> None:
+def serve(
+    station: Station, opened: socket.socket, *, host: str, token: str | None, public: PublicAddress | None = None
+) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Args:
@@ -364,10 +368,11 @@ def serve(station: Station, opened: socket.socket, *, host: str, token: str | No
         opened: A socket that listens.
         host: The address as the user wrote it.
         token: See `Guard`.
+        public: Likewise.
     """
     console = Console(station)
     port = opened.getsockname()[1]
-    guard: Any = Guard(console.application(), host=host, port=port, token=token)
+    guard: Any = Guard(console.application(), host=host, port=port, token=token, public=public)
     config = uvicorn.Config(
         guard, log_level="critical", access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1,
         server_header=False, date_header=False,

@@ -22,11 +22,15 @@ class Serving:
         port: The broker's.
         listen: `--listen`.
         device: `--device`.
+        public: `--public-url`; None: none.
     """
 
-    def __init__(self, port: int, *, listen: str = "127.0.0.1:0", device: str = "all") -> None:
+    def __init__(
+        self, port: int, *, listen: str = "127.0.0.1:0", device: str = "all", public: str | None = None
+    ) -> None:
         self._command = [sys.executable, "-m", "edged.ctl", "--device", device, "--timeout", f"{PATIENCE_S:g}"]
         self._command += ["console", "--listen", listen, "--json"]
+        self._command += ["--public-url", public] if public is not None else []
         self._environment = environment(port)
 
     def __enter__(self) -> Serving:

@@ -12,6 +12,7 @@ from edged.ctl.board import Board
 from edged.ctl.commands.console import address
 from edged.ctl.console.command_log import CommandLog
 from edged.ctl.console.feed import Feed
+from edged.ctl.console.guard import PublicAddress
 from edged.ctl.console.history import STEP_S, History
 from edged.ctl.console.pictures import Pictures
 from edged.ctl.errors import NoAnswerError, RejectedError
@@ -132,6 +133,28 @@ def test_who_asks_meanwhile_gets_the_same_picture() -> None:
             with pytest.raises((RejectedError, NoAnswerError)):
                 pictures.newest(device, None, 60.0)
         assert len(asked) == times, "one that refuses is left alone, one that was away may be back"
+
+
+def test_where_a_proxy_is() -> None:
+    for text, origin in (
+        ("https://edged.example:8443/", "https://edged.example:8443"),
+        ("https://Edged.Example:443", "https://edged.example"),
+        ("http://[::1]:80", "http://[::1]"),
+    ):
+        assert PublicAddress.of(text).origin == origin
+    for text in (
+        "edged.example",
+        "ftp://a",
+        "https://",
+        "https://a/b",
+        "https://a:b",
+        "https://u@a",
+        "https://a?b",
+        "https://a:0",
+        "",
+    ):
+        with pytest.raises(ConfigError, match="--public-url"):
+            PublicAddress.of(text)
 
 
 def test_where_to_listen() -> None:

@@ -15,6 +15,7 @@ from edged.ctl.console import web
 from tests.ctl.conftest import environment
 from tests.ctl.console.serving import Serving
 from tests.ctl.device import JPEG, ScriptedDevice
+from tests.mosquitto import free_port
 from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.skipif(web._MISSING is not None, reason="needs Starlette and uvicorn: edged[console]")
@@ -79,6 +80,32 @@ def test_on_another_address_a_token_is_asked_for(broker_port: int) -> None:
         assert server.ask("/", Cookie=shown)[0] == 200
         assert server.ask("/", Cookie=shown, host=f"10.1.2.3:{server.port}")[0] == 200
         assert server.ask("/", Cookie=f"{shown}x")[0] == 401
+
+
+def test_behind_a_proxy_it_has_another_name(broker_port: int) -> None:
+    port = free_port()
+    listen, public = f"127.0.0.1:{port}", "https://edged.example:8443"
+    with ScriptedDevice(broker_port) as device, Serving(broker_port, listen=listen, public=f"{public}/") as server:
+        server.port = port
+        assert server.url.startswith(f"{public}/?token=")
+        query = server.url.removeprefix(public)
+        for host in ("edged.example:8443", "edged.example", f"127.0.0.1:{port}"):  # as proxies hand it on
+            assert server.ask("/", host=host)[0] == 401, "it asks for the token"
+            status, headers, _ = server.ask(query, host=host)
+            assert (status, headers["location"]) == (303, "/")
+            assert "Secure" in headers["set-cookie"]
+            shown = {"Cookie": headers["set-cookie"].split(";")[0], "Sec_Fetch_Site": "same-origin"}
+            assert server.ask("/", host=host, **shown)[0] == 200
+            wait_until(lambda: server.ask("/api/devices/tx2-01/picture", host=host, **shown)[0] == 200, what="it")  # noqa: B023  # called at once
+            changing = {"method": "POST", "body": {}, "host": host, **shown}
+            path = "/api/devices/tx2-01/commands/set"
+            assert server.ask(path, **changing, Origin=public)[0] == 200, host
+            for origin in ("https://evil.example:8443", "https://edged.example", "http://edged.example:8443", "null"):
+                assert server.ask(path, **changing, Origin=origin)[0] == 403, (host, origin)
+            assert server.ask(path, **{**changing, "Sec_Fetch_Site": "same-site"}, Origin=public)[0] == 403, host
+        for host in ("evil.example", "edged.example:1", "edged.example.evil.example", f"evil.example:{port}"):
+            assert server.ask("/", host=host, **shown)[0] == 421, host
+        assert [name for name, _ in device.commands].count("set") == 3
 
 
 def test_it_tells_of_the_fleet_and_of_what_changes(broker_port: int) -> None:
@@ -166,14 +193,15 @@ def test_frames_are_asked_for_only_while_somebody_looks(broker_port: int) -> Non
 
 def test_mistakes_are_told_in_one_line(broker_port: int) -> None:
     with Serving(broker_port) as server:
-        for listen, reason in (
-            (f"127.0.0.1:{server.port}", "address already in use"),
-            ("here", "give [HOST:]PORT"),
-            ("99999", "give [HOST:]PORT"),
-            ("no.such.host.invalid:0", "--listen no.such.host.invalid:0"),
+        for listen, public, reason in (
+            (f"127.0.0.1:{server.port}", "https://here", "address already in use"),
+            ("here", "https://here", "give [HOST:]PORT"),
+            ("99999", "https://here", "give [HOST:]PORT"),
+            ("no.such.host.invalid:0", "https://here", "--listen no.such.host.invalid:0"),
+            ("0", "https://edged.example/console", "--public-url"),
         ):
             done = subprocess.run(
-                [sys.executable, "-m", "edged.ctl", "console", "--listen", listen],
+                [sys.executable, "-m", "edged.ctl", "console", "--listen", listen, "--public-url", public],
                 env=environment(broker_port), capture_output=True, text=True, timeout=PATIENCE_S, check=False,
             )  # fmt: skip
             assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), listen
