@@ -21,7 +21,7 @@ export function mount(root, device) {
   const stop = h("button", { type: "button", hidden: true, onclick: cancel }, "Cancel");
   const form = h(
     "form",
-    { class: "card settings", onsubmit: (event) => { event.preventDefault(); begin(false); } },
+    { class: "card settings", onsubmit: (event) => { event.preventDefault(); begin(wanted()); } },
     h("h2", {}, "Retrain the last layer"),
     h("p", { class: "note" }, "The device learns from its labeled photos and goes on classifying meanwhile. Fields that are left empty have the device's own default."),
     main,
@@ -47,14 +47,15 @@ export function mount(root, device) {
   let whole = null; // the training whose report has drawn all of its epochs
   let stage = "";
   let newest = ""; // of its epochs
+  let installed = new Set(); // networks
 
   async function prepare() {
     const [hyperparameters, listed] = await Promise.all([
       ask("/api/hyperparameters"),
       command(device, "models_list").catch(() => ({ models: [] })),
     ]);
-    const names = new Set((listed.models ?? []).filter((model) => model.kind === "installed").map((model) => model.name));
-    backbone.append(...[...names].sort().map((name) => h("option", { value: name }, name)));
+    installed = new Set((listed.models ?? []).filter((model) => model.kind === "installed").map((model) => model.name));
+    backbone.append(...[...installed].sort().map((name) => h("option", { value: name }, name)));
     for (const [name, about] of Object.entries(hyperparameters)) {
       const at = `field-${name}`;
       const input = about.type === "boolean"
@@ -80,10 +81,16 @@ export function mount(root, device) {
     return args;
   }
 
-  async function begin(accept) {
+  /** The settings of the training that a report tells of, whatever the form says by now. */
+  function sameAs({ hyperparameters = {}, choice, backbone: below }) {
+    const network = choice?.chosen ?? below;
+    return { ...hyperparameters, ...(installed.has(network) ? { backbone: network } : {}) };
+  }
+
+  async function begin(args) {
     start.disabled = true;
     try {
-      await command(device, "retrain", { ...wanted(), ...(accept ? { accept: true } : {}) });
+      await command(device, "retrain", args);
       say("The training begins");
     } catch (error) {
       toast(error.message, { bad: true });
@@ -161,7 +168,7 @@ export function mount(root, device) {
     }
     outcome.replaceChildren(results(device, job, {
       accept: async () => {
-        if (await confirm("Accept it?", "The device trains once more, by the same settings, and lets the model answer although too few photos tell whether it is better.", "Accept")) begin(true);
+        if (await confirm("Accept it?", "The device trains once more, by the same settings, and lets the model answer although too few photos tell whether it is better.", "Accept")) begin({ ...sameAs(job.report), accept: true });
       },
       rollBack: async () => {
         if (!(await confirm("Roll back?", `The version before answers again on ${device}.`, "Roll back"))) return;
