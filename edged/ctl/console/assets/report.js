@@ -29,7 +29,7 @@ function verdict({ decision = {}, model }, actions) {
   const open = decision.verdict === "undecided" && !decision.promote;
   const refuse = h("button", { type: "button", onclick: () => {
     refuse.nextElementSibling.remove();
-    refuse.replaceWith(h("span", { class: "badge" }, "refused: the model before goes on answering"));
+    refuse.replaceWith(h("span", { class: "badge" }, "refused: nothing changes on the device"));
   } }, "Refuse");
   return h(
     "section",
@@ -41,6 +41,7 @@ function verdict({ decision = {}, model }, actions) {
       h("p", {}, h("bdi", {}, decision.reason ?? "")),
       fallen.length ? h("p", { class: "note" }, "Recall fell: ", h("bdi", {}, fallen.join(", "))) : null,
       decision.more_images ? h("p", { class: "note" }, `About ${counted(decision.more_images, "more labeled photo")} would decide it.`) : null,
+      open ? h("p", { class: "note" }, "The device has kept nothing of it, and the model before goes on answering. Accept trains it once more, by the same settings; Refuse sends nothing, it only puts the question away.") : null,
       model ? h("p", { class: "note" }, "Version ", h("span", { class: "version inline" }, model)) : null,
     ),
     open

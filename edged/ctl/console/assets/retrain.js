@@ -28,6 +28,14 @@ export function mount(root, device) {
     h("details", {}, h("summary", {}, "More settings"), more),
     h("div", { class: "actions" }, stop, start),
   );
+  // A browser can tell nothing of a field that it finds wrong in details that are closed. The event does not bubble.
+  form.addEventListener("invalid", (event) => {
+    const closed = event.target.closest("details:not([open])");
+    if (!closed) return;
+    event.preventDefault();
+    closed.open = true;
+    setTimeout(() => form.reportValidity());
+  }, true);
   const steps = STAGES.map((name) => h("li", {}, name));
   const fill = h("span", { class: "fill" });
   const state = h("p", { class: "line", role: "status" }, "No training runs.");
@@ -60,7 +68,7 @@ export function mount(root, device) {
       const at = `field-${name}`;
       const input = about.type === "boolean"
         ? h("input", { type: "checkbox", id: at, "aria-describedby": `${at}-about` })
-        : h("input", { type: "number", id: at, step: about.type === "integer" ? "1" : "any", min: about.minimum ?? about.exclusiveMinimum, max: about.maximum, placeholder: String(about.default), "aria-describedby": `${at}-about` });
+        : h("input", { type: "number", id: at, step: about.type === "integer" ? "1" : "any", min: about.minimum ?? about.exclusiveMinimum, max: about.maximum ?? about.exclusiveMaximum, placeholder: String(about.default), "aria-describedby": `${at}-about` });
       fields.set(name, { input, about });
       const bound = about.type === "boolean" ? "off unless set" : `usually ${about.default}`;
       (FIRST.includes(name) ? main : more).append(
