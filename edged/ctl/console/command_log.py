@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from typing import Any
 
+from edged.contract.commands import COMMANDS
 from edged.contract.messages import FINAL, Ack, Job
 from edged.ctl.subscription import Incoming
 
@@ -14,6 +16,10 @@ _KEPT = 60
 _QUESTIONS = ("status", "snapshot", "jobs", "models_list", "images_have", "images_list", "images_get", "images_suggest",
               "images_groups", "images_doubtful", "bottlenecks_part")  # fmt: skip
 """They change nothing, and pages ask them again and again."""
+
+
+_NAMED = re.compile(r"(?P<name>\w{1,40}): (?P<why>.*)", re.DOTALL)
+_BUSY = re.compile(r"busy: too many (?P<name>\w{1,40}) commands wait")
 
 
 class CommandLog:
@@ -41,7 +47,18 @@ class CommandLog:
         elif message.levels[0] == "ack":
             ack = message.decode(Ack)
             if ack is not None and ack.status == "rejected":
-                self._put(ack.id, {"cmd": None, "status": "rejected", "ts": ack.ts, "error": ack.error})
+                self._take_refusal(ack)
+
+    def _take_refusal(self, ack: Ack) -> None:
+        """An ack has no command's name, but what a device says of it begins with it, nearly always."""
+        told = ack.error or ""
+        named = _NAMED.match(told)
+        name, why = (named["name"], named["why"]) if named is not None and named["name"] in COMMANDS else (None, told)
+        busy = _BUSY.match(told)
+        if busy is not None and busy["name"] in COMMANDS:
+            name = busy["name"]
+        if name not in _QUESTIONS:
+            self._put(ack.id, {"cmd": name, "status": "rejected", "ts": ack.ts, "error": why or None})
 
     def _take_job(self, job: Job) -> None:
         if job.cmd in _QUESTIONS:

@@ -14,6 +14,8 @@ STEP_S = 5.0
 """Telemetry that comes more often than this shares a point."""
 _MAX_SERIES = 40
 """Of one device: names of zones and rails come over the wire, and are kept."""
+_MAX_CAMERAS = 16
+"""Likewise."""
 _PEAKS = ("latency.", "throttled")
 """Of what shares a point the greatest counts; of anything else the newest."""
 
@@ -29,7 +31,7 @@ class History:
 
     def __init__(self) -> None:
         self._times = array("d")
-        self._labels: list[str | None] = []
+        self._labels: dict[str, list[str | None]] = {}
         self._series: dict[str, array[float]] = {}
 
     def __len__(self) -> int:
@@ -46,7 +48,8 @@ class History:
         fresh = not self._times or time > self._times[-1]
         if fresh:
             self._times.append(time)
-            self._labels.append(None)
+            for labels in self._labels.values():
+                labels.append(None)
             for values in self._series.values():
                 values.append(math.nan)
         for name, value in readings(told):
@@ -57,8 +60,12 @@ class History:
                 series = self._series[name] = array("f", [math.nan]) * len(self._times)
             if not (name.startswith(_PEAKS) and series[-1] >= value):
                 series[-1] = value
-        if told.seen:
-            self._labels[-1] = told.seen[min(told.seen)].label
+        for camera, seen in (told.seen or {}).items():
+            if camera not in self._labels:
+                if len(self._labels) >= _MAX_CAMERAS:
+                    continue
+                self._labels[camera] = [None] * len(self._times)
+            self._labels[camera][-1] = seen.label
         self._forget(time - SPAN_S)
 
     def _forget(self, before: float) -> None:
@@ -66,20 +73,24 @@ class History:
         while self._times[gone] < before:
             gone += 1
         if gone:
-            del self._times[:gone], self._labels[:gone]
+            del self._times[:gone]
+            for camera, labels in list(self._labels.items()):
+                del labels[:gone]
+                if not any(labels):
+                    del self._labels[camera]
             for name, values in list(self._series.items()):
                 del values[:gone]
                 if all(map(math.isnan, values)):
                     del self._series[name]
 
     def as_json(self, since: float = 0.0) -> dict[str, Any]:
-        """Return the points from `since` on, seconds since the epoch: `t`, `labels`, and `series` by name."""
+        """Return the points from `since` on, seconds since the epoch: `t`, `labels` by camera, `series` by name."""
         begin = len(self._times)
         while begin and self._times[begin - 1] >= since:
             begin -= 1
         return {
             "t": self._times[begin:].tolist(),
-            "labels": self._labels[begin:],
+            "labels": {camera: labels[begin:] for camera, labels in self._labels.items()},
             "series": {
                 name: [None if math.isnan(value) else float(f"{value:.6g}") for value in values[begin:]]
                 for name, values in self._series.items()

@@ -138,7 +138,7 @@ class Station:
         """Return a device's points from `since` on; see `History.as_json`."""
         with self._lock:
             history = self._histories.get(device)
-            return history.as_json(since) if history is not None else {"t": [], "labels": [], "series": {}}
+            return history.as_json(since) if history is not None else {"t": [], "labels": {}, "series": {}}
 
     def log(self, device: str, version: int) -> dict[str, Any] | None:
         """Return a device's commands and its training's numbers; None: nothing is new after `version`."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from edged.codec import encode_jpeg
 from edged.contract.commands import CommandMessage
+from edged.contract.messages import Ack, Seen
 from tests.ctl.console.browser import needs_chromium, page_of
 from tests.ctl.console.serving import Serving
 from tests.ctl.device import ScriptedDevice
@@ -32,10 +33,19 @@ class TwoCameras(ScriptedDevice):
 
 
 def test_of_several_cameras_each_is_shown(browser: Any, broker_port: int) -> None:
-    with TwoCameras(broker_port), Serving(broker_port) as server, page_of(browser) as page:
+    with TwoCameras(broker_port) as device, Serving(broker_port) as server, page_of(browser) as page:
         page.goto(f"{server.url}device/tx2-01")
         page.get_by_role("img", name="Newest frame: seen by north").wait_for()
         choose = page.get_by_role("combobox", name="Camera")
         assert choose.input_value() == "north"
         choose.select_option("door")
         page.get_by_role("img", name="Newest frame: seen by door").wait_for()
+
+        seen = {name: Seen(label=f"label of {name}", score=0.9) for name in CAMERAS}
+        device.say("telemetry", device.telemetry.model_copy(update={"seen": seen}))
+        page.get_by_role("img", name="Label mix, door: share of what was seen: label of door 100\u00a0%").wait_for()
+        choose.select_option("north")
+        page.get_by_role("img", name="Label mix, north: share of what was seen: label of north 100\u00a0%").wait_for()
+
+        device.say("ack/9", Ack(id="9", status="rejected", error="rollback: there is no version before"))
+        page.get_by_role("row", name="rollback").get_by_text("there is no version before").wait_for()

@@ -34,7 +34,7 @@ def test_an_hour_is_kept_and_what_shares_a_point_keeps_its_peak() -> None:
     history.take(told(4.0, temp_c={"CPU": 50.0}), 1000.0 + STEP_S)
     assert history.as_json() == {
         "t": [1000.0, 1005.0],
-        "labels": ["dog", "cat"],
+        "labels": {"main": ["dog", "cat"]},
         "series": {
             "fps": [1.0, 1.0],
             "outbox": [0.0, 0.0],
@@ -49,6 +49,18 @@ def test_an_hour_is_kept_and_what_shares_a_point_keeps_its_peak() -> None:
     history.take(told(), 1000.0 + 3600.0 + STEP_S)
     assert history.as_json()["t"] == [1005.0, 4605.0]
     assert "throttled" not in history.as_json()["series"], "nobody says it any more"
+
+
+def test_each_cameras_labels_are_kept() -> None:
+    history = History()
+    history.take(told(label="cat"), 1000.0)
+    history.take(told().model_copy(update={"seen": {"door": Seen(label="dog", score=1)}}), 1000.0 + STEP_S)
+    assert history.as_json()["labels"] == {"main": ["cat", None], "door": [None, "dog"]}
+    for number in range(100):
+        history.take(told().model_copy(update={"seen": {f"c{number}": Seen(label="x", score=1)}}), 1005.0)
+    assert len(history.as_json()["labels"]) == 16, "names come over the wire, and fill no memory"
+    history.take(told(label="cat"), 1000.0 + 3600.0 + 2 * STEP_S)
+    assert history.as_json()["labels"] == {"main": ["cat"]}
 
 
 def test_what_a_device_calls_its_zones_fills_no_memory() -> None:
@@ -93,9 +105,22 @@ def test_the_log_has_what_was_done_and_the_curve_of_a_training() -> None:
     job("2", "retrain", "running")  # came late
     log.take(said("a", "ack/3", Ack(id="3", status="rejected", error="no")))
     log.take(said("a", "ack/4", Ack(id="4", status="accepted")))
+    log.take(said("a", "ack/6", Ack(id="6", status="rejected", error="snapshot: there is no camera")))
     log.take(said("a", "job/5", b"no JSON"))
     assert [(entry["id"], entry["status"]) for entry in log.as_json()] == [("3", "rejected"), ("2", "succeeded")]
     assert (log.run, log.curve) == ("2", [(1, 1.0, 0.5), (2, 0.5, 0.5)])
+    for error, shown in (
+        ("retrain: args.lr: must be positive", ("retrain", "args.lr: must be positive")),
+        (
+            "busy: too many set commands wait; send it again later",
+            ("set", "busy: too many set commands wait; send it again later"),
+        ),
+        ("camera: it is broken", (None, "camera: it is broken")),
+        ("internal error; see the device's log", (None, "internal error; see the device's log")),
+        (None, (None, None)),
+    ):
+        log.take(said("a", "ack/7", Ack(id="7", status="rejected", error=error)))
+        assert (log.as_json()[0]["cmd"], log.as_json()[0]["error"]) == shown
     for number in range(100):
         job(f"n{number}", "set", "succeeded")
     assert len(log.as_json()) == 60

@@ -151,7 +151,7 @@ def test_a_device_is_looked_at_and_commanded(broker_port: int) -> None:
                 break
         assert seen["device"]["info"]["cameras"]["main"]["source"] == "0"
         assert seen["history"]["series"]["latency.p95"] == [15.0]
-        assert seen["history"]["labels"] == ["cat"]
+        assert seen["history"]["labels"] == {"main": ["cat"]}
         assert seen["frame"]["result"]["label"] == "cat"
         assert server.ask(f"/api/devices/tx2-01/frames/{seen['frame']['number']}")[2] == JPEG
         device.say("job/77", Job(id="77", cmd="rollback", status="failed", error="nothing to go back to"))

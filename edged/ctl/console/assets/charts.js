@@ -29,16 +29,17 @@ function axes(tick) {
 
 /**
  * A chart in a card. `title`, `unit`; `format(value)`; `stacked`: values lie on each other, as bars; `min`: the least top of
- * the scale; `tick(value)`: text beside the axis; `shade`: draw where `marks` are set. Returns {element, draw(times, lines, marks), end()}, where `lines` are
- * [{name, values}].
+ * the scale; `tick(value)`: text beside the axis; `shade`: draw where `marks` are set. Returns {element, draw(times, lines, marks), tell(unit), end()}, where
+ * `lines` are [{name, values}].
  */
 export function chart({ title, unit = "", format, stacked = false, top = null, xs = null, tick = (value) => String(Number(value.toFixed(2))), shade = "--bad-soft" }) {
   const plot = h("div", { class: "plot", role: "img" });
   const legend = h("ul", { class: "legend" });
+  const about = h("bdi", { class: "unit" }, unit);
   const element = h(
     "figure",
     { class: "chart card" },
-    h("figcaption", {}, h("h2", {}, title), h("span", { class: "unit" }, unit)),
+    h("figcaption", {}, h("h2", {}, title), about),
     plot,
     legend,
   );
@@ -125,12 +126,19 @@ export function chart({ title, unit = "", format, stacked = false, top = null, x
     setAttribute(plot, "aria-label", `${title}${unit ? `, ${unit}` : ""}: ${newest.join(", ") || "nothing yet"}`);
   }
 
+  /** Say something else beside the title. */
+  function tell(text) {
+    unit = text;
+    setText(about, text);
+  }
+
   const sized = new ResizeObserver(() => drawn?.setSize({ width: Math.max(plot.clientWidth, 120), height: plot.clientHeight }));
   sized.observe(plot);
   const forget = onScheme(() => drawn?.redraw(false));
   return {
     element,
     draw,
+    tell,
     end: () => {
       forget();
       sized.disconnect();
@@ -153,32 +161,32 @@ function pile(lines) {
 /** The last hour of one device: points are added as they come. */
 export class Hour {
   times = [];
-  labels = [];
+  labels = {}; // of each camera
   series = {};
 
   /** Take what the server told: everything, or what has changed from some moment on. */
   take(told) {
     if (told.all) {
       this.times = [];
-      this.labels = [];
+      this.labels = {};
       this.series = {};
     }
+    const all = () => [...Object.values(this.series), ...Object.values(this.labels)];
     while (this.times.length && this.times.at(-1) >= told.t[0]) {
       this.times.pop();
-      this.labels.pop();
-      for (const values of Object.values(this.series)) values.pop();
+      for (const values of all()) values.pop();
     }
     const before = this.times.length;
     this.times.push(...told.t);
-    this.labels.push(...told.labels);
-    for (const name of Object.keys(told.series)) this.series[name] ??= new Array(before).fill(null);
-    for (const [name, values] of Object.entries(this.series)) {
-      values.push(...(told.series[name] ?? new Array(told.t.length).fill(null)));
+    for (const [kept, fresh] of [[this.series, told.series], [this.labels, told.labels]]) {
+      for (const name of Object.keys(fresh)) kept[name] ??= new Array(before).fill(null);
+      for (const [name, values] of Object.entries(kept)) {
+        values.push(...(fresh[name] ?? new Array(told.t.length).fill(null)));
+      }
     }
     while (this.times.length && this.times[0] < this.times.at(-1) - HOUR_S) {
       this.times.shift();
-      this.labels.shift();
-      for (const values of Object.values(this.series)) values.shift();
+      for (const values of all()) values.shift();
     }
   }
 
@@ -190,11 +198,12 @@ export class Hour {
       .map((name) => ({ name: name.slice(prefix.length + 1), values: this.series[name] }));
   }
 
-  /** What the camera showed: shares of labels in each of many spans. */
-  mix(most = 6) {
+  /** What a camera showed: shares of labels in each of many spans. */
+  mix(camera, most = 6) {
+    const labels = this.labels[camera] ?? [];
     if (!this.times.length) return { times: [], lines: [] };
     const totals = new Map();
-    for (const label of this.labels) if (label) totals.set(label, (totals.get(label) ?? 0) + 1);
+    for (const label of labels) if (label) totals.set(label, (totals.get(label) ?? 0) + 1);
     const names = [...totals].sort((a, b) => b[1] - a[1]).map(([label]) => label);
     const shown = names.slice(0, names.length > most ? most - 1 : most);
     const others = names.length > shown.length;
@@ -202,11 +211,11 @@ export class Hour {
     const width = Math.max(10, Math.ceil(span / 40 / 5) * 5);
     const columns = new Map();
     this.times.forEach((time, at) => {
-      if (!this.labels[at]) return;
+      if (!labels[at]) return;
       const begin = Math.floor(time / width) * width;
       if (!columns.has(begin)) columns.set(begin, new Map());
       const column = columns.get(begin);
-      const name = shown.includes(this.labels[at]) ? this.labels[at] : "others";
+      const name = shown.includes(labels[at]) ? labels[at] : "others";
       column.set(name, (column.get(name) ?? 0) + 1);
     });
     const times = [...columns.keys()];

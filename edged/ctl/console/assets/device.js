@@ -9,6 +9,7 @@ import { command, listen, of } from "./talk.js";
 
 const BADGES = { succeeded: "good", failed: "bad", rejected: "bad", cancelled: "warn", running: "accent", queued: "accent" };
 const STATES = { online: "good", degraded: "warn", silent: "bad", offline: "bad" };
+const SHARE = "share of what was seen";
 const FINAL = ["succeeded", "rejected", "failed", "cancelled"];
 
 export function mount(root, device) {
@@ -25,7 +26,7 @@ export function mount(root, device) {
     latency: chart({ title: "Latency", unit: "ms", format: milliseconds }),
     temp: chart({ title: "Temperature", unit: "°C · shaded where throttled", format: degrees }),
     power: chart({ title: "Power", unit: "W", format: watts, tick: watts }),
-    mix: chart({ title: "Label mix", unit: "share of what was seen", format: (value) => percent(value), tick: (value) => percent(value), stacked: true, top: 1 }),
+    mix: chart({ title: "Label mix", unit: SHARE, format: (value) => percent(value), tick: (value) => percent(value), stacked: true, top: 1 }),
     fps: chart({ title: "Frames", unit: "per second", format: rate }),
     load: chart({ title: "Load", format: (value) => percent(value), tick: (value) => percent(value), top: 1 }),
   };
@@ -158,7 +159,10 @@ export function mount(root, device) {
     charts.power.draw(times, hour.kind("power"));
     charts.load.draw(times, hour.kind("load"));
     charts.fps.draw(times, [{ name: "fps", values: hour.series.fps ?? [] }]);
-    const { times: columns, lines } = hour.mix();
+    const cameras = Object.keys(hour.labels).sort();
+    const camera = live.camera || cameras[0];
+    const { times: columns, lines } = hour.mix(camera);
+    charts.mix.tell(live.camera ? `${camera}: ${SHARE}` : SHARE);
     charts.mix.draw(columns, lines);
     charts.power.element.hidden = !hour.kind("power").length;
     charts.temp.element.hidden = !hour.kind("temp").length;
