@@ -10,9 +10,11 @@ import numpy as np
 from edged.codec import encode_jpeg
 from edged.contract.commands import CommandMessage
 from edged.contract.messages import Ack, Seen
-from tests.ctl.console.browser import needs_chromium, page_of
+from tests.ctl.console.album import Album
+from tests.ctl.console.browser import faults, needs_chromium, page_of
 from tests.ctl.console.serving import Serving
 from tests.ctl.device import ScriptedDevice
+from tests.mosquitto import free_port
 
 pytestmark = needs_chromium
 CAMERAS = ("north", "door")
@@ -49,3 +51,28 @@ def test_of_several_cameras_each_is_shown(browser: Any, broker_port: int) -> Non
 
         device.say("ack/9", Ack(id="9", status="rejected", error="rollback: there is no version before"))
         page.get_by_role("row", name="rollback").get_by_text("there is no version before").wait_for()
+
+
+def test_a_device_that_nobody_knows_is_called_so_until_it_comes(browser: Any, broker_port: int) -> None:
+    with Serving(broker_port) as server, page_of(browser, tolerated="status of 404") as page:
+        for part in ("", "/labeling"):
+            page.goto(f"{server.url}device/tx2-01{part}")
+            page.get_by_text("No device is known here that is called tx2-01.").wait_for()
+        assert faults(page) == []
+        page.get_by_role("link", name="Show all devices").click()
+        page.wait_for_url(server.url)
+        page.get_by_text("No device is known here").wait_for(state="detached")
+        page.go_back()
+        page.get_by_text("No device is known here").wait_for()
+        with Album(broker_port, "tx2-01"):
+            page.get_by_text("No device is known here").wait_for(state="detached")
+
+
+def test_a_page_says_that_a_new_token_is_needed(browser: Any, broker_port: int) -> None:
+    port = free_port()
+    with page_of(browser, tolerated="Failed to load resource") as page:
+        for text in ("Waiting for devices", "asks for a new token"):
+            with Serving(broker_port, listen=f"0.0.0.0:{port}") as server:
+                if text.startswith("Waiting"):
+                    page.goto(f"http://127.0.0.1:{port}/{server.url[server.url.index('?') :]}")
+                page.get_by_text(text).wait_for()

@@ -9,15 +9,40 @@ import { mount as retrain } from "./retrain.js";
 const main = document.getElementById("main");
 const trail = document.getElementById("trail");
 const link = document.getElementById("link");
+const notice = document.getElementById("notice");
 const TABS = [["", "Overview", device], ["labeling", "Labeling", labeling], ["retrain", "Retrain", retrain]];
 let unmount = () => {};
 
-/** Show which broker it is, and whether it is there. */
+/** Show which broker it is, and whether it is there; else what is wrong, as `listen` tells it. */
 export function connection(state, broker = "") {
-  const texts = { on: broker, broker: "Broker lost, trying again", server: "edgectl console has gone, trying again" };
+  const texts = {
+    on: broker,
+    broker: "Broker lost, trying again",
+    server: "edgectl console has gone, trying again",
+    token: "A new token is needed",
+    unknown: "No such device",
+  };
   if (link.textContent !== texts[state]) link.textContent = texts[state];
   link.classList.toggle("bad", state !== "on");
+  notify(state);
 }
+
+/** Say above the page what a person has to do. */
+function notify(state) {
+  if ((notice.dataset.state ?? "") === (NOTICES[state] ? state : "")) return;
+  notice.dataset.state = NOTICES[state] ? state : "";
+  notice.replaceChildren(...(NOTICES[state] ? [h("p", { class: "alert" }, NOTICES[state]())] : []));
+}
+
+const NOTICES = {
+  token: () => "edgectl console was started anew and asks for a new token: open the address that it has printed. What stands here is old.",
+  unknown: () => [
+    "No device is known here that is called ",
+    h("bdi", {}, decodeURIComponent(location.pathname.split("/")[2] ?? "")),
+    ". ",
+    h("a", { class: "plainly", href: "/", "data-link": "" }, "Show all devices"),
+  ],
+};
 
 /** Go to another page of ours. */
 export function go(path) {
@@ -29,6 +54,7 @@ function show(moved) {
   unmount();
   main.replaceChildren();
   trail.replaceChildren();
+  notify("on");
   const [first, name, part = ""] = location.pathname.split("/").slice(1).map(decodeURIComponent);
   let title = "Fleet";
   if (first === "device" && name) {

@@ -179,7 +179,7 @@ export function mount(root, device) {
     frame: live.frame,
     noframe: live.failed,
     gone: () => toast(`${device} is not known any more`, { bad: true }),
-    lost: () => connection("server"),
+    lost: connection,
   };
   let end = listen(path, handlers);
   live.onchange = () => {

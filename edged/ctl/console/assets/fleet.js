@@ -287,7 +287,7 @@ export function mount(root) {
   const end = listen(() => "/api/fleet", {
     fleet: take,
     opened: () => { fresh = true; },
-    lost: () => connection("server"),
+    lost: connection,
   });
   return () => {
     end();

@@ -484,7 +484,7 @@ export function mount(root, device) {
   }
 
   document.addEventListener("keydown", keys);
-  const end = listen(() => of(device, "events"), { device: hear, lost: () => connection("server") });
+  const end = listen(() => of(device, "events"), { device: hear, lost: connection });
   return () => {
     over = true;
     end();

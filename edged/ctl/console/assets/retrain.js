@@ -209,7 +209,7 @@ export function mount(root, device) {
     },
     log: curve,
     ended,
-    lost: () => connection("server"),
+    lost: connection,
   });
   return () => {
     end();
