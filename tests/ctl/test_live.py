@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from edged.contract.messages import UNKNOWN
 from edged.ctl.commands.telemetry import TelemetryView
 from edged.ctl.commands.watch import ResultView
 from edged.ctl.subscription import Incoming
@@ -115,9 +116,9 @@ def _incoming(topic: str, payload: bytes, at: float) -> Incoming:
     return Incoming(device, tuple(levels), payload, False, at)
 
 
-def _drawn(view: ResultView | TelemetryView, now: float) -> str:
+def _drawn(view: ResultView | TelemetryView, now: float, width: int = 80) -> str:
     out = io.StringIO()
-    screen = Console(file=out, width=80)
+    screen = Console(file=out, width=width)
     screen.print(view.table(now, screen))
     return out.getvalue()
 
@@ -130,6 +131,35 @@ def test_result_table_has_rate_latency_and_age() -> None:
     drawn = _drawn(view, 15.0)
     row = next(line for line in drawn.splitlines() if "tx2-01" in line)
     assert row.split()[-5:] == ["0.93", "2.0", "10.4", "3.0", "s"]
+
+
+def test_the_familiarity_is_told_and_what_is_unknown_with_what_it_looks_like() -> None:
+    view, plain = ResultView(), ScriptedDevice(0).result("tulips", 0.93)
+    known = plain.model_copy(update={"familiarity": 0.4137})
+    unknown = plain.model_copy(update={"familiarity": 0.0049, "label": UNKNOWN, "camera": "yard"})
+    lines = [
+        view.take(_incoming(f"tx2-01/result/{one.camera}", one.encode(), 1.0)) or "" for one in (plain, known, unknown)
+    ]
+    assert [line.partition("  tx2-01/")[2] for line in lines] == [
+        "main  0.93  tulips  10.4 ms",
+        "main  0.93  tulips, familiarity 41.4%  10.4 ms",
+        "yard  0.93  unknown, most like tulips, familiarity 0.5%  10.4 ms",
+    ]
+    gone = unknown.model_copy(update={"track": "7", "ended": True})
+    told = view.take(_incoming("tx2-01/result/yard", gone.encode(), 1.0)) or ""
+    assert told.endswith("tx2-01/yard/7  ended: unknown, most like tulips, familiarity 0.5%")
+
+    bare = plain.model_copy(update={"camera": "bare"})
+    view.take(_incoming("tx2-01/result/bare", bare.encode(), 1.0))
+    rows = {line.split()[1]: line for line in _drawn(view, 1.0, 120).splitlines() if "tx2-01" in line}
+    assert "familiar" in _drawn(view, 1.0, 120)
+    assert "41.4%" in rows["main"].split()
+    assert "unknown, most like tulips  " in rows["yard"]
+    assert "0.5%" in rows["yard"].split()
+    assert "%" not in rows["bare"]
+    narrow = {line.split()[1]: line for line in _drawn(view, 1.0, 99).splitlines() if "tx2-01" in line}
+    assert "unknown, most like tulips, familiarity 0.5%  " in narrow["yard"]
+    assert "%" not in narrow["main"]
 
 
 def test_telemetry_table_leaves_out_what_is_absent() -> None:

@@ -219,6 +219,22 @@ def test_a_result_fits_a_line() -> None:
         assert "100%" in line
 
 
+def test_what_is_unknown_is_said_to_be_and_what_it_looks_like() -> None:
+    result = {
+        "ts": "2026-01-31T12:00:00.000Z",
+        "label": "unknown",
+        "score": 0.31,
+        "familiarity": 0.001,
+        "top": [{"label": "cup, mug", "score": 0.31}, {"label": "espresso", "score": 0.2}],
+        "latency_ms": {"total": 5.4},
+    }
+    for width, line in (
+        (80, "  12:00:00.000  unknown, like cup       ████░░░░░░░░  31%     5.4 ms"),
+        (40, "  unknown, like cup         31%"),
+    ):
+        assert viewer.Viewer._result(result, width).plain == line
+
+
 @needs_broker
 def test_without_a_result_it_has_failed(demo: Callable[..., Demo]) -> None:
     while (shown := demo("--seconds", "0.01")).wait() == 0:  # it stood still for so long that one came all the same

@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # imported when the command runs
 
 _RATE_WINDOW_S = 5.0
 _STALE_S = 10.0
+_WIDE = 100
+"""Columns from which on a table has longer bars and a column for the familiarity."""
 
 
 def register(commands: Commands) -> None:
@@ -30,7 +32,9 @@ def register(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Live results of every camera.
 
-    A live table on a terminal, one line per result in a pipe, the result itself with --json. Ctrl-C ends.
+    A live table on a terminal, one line per result in a pipe, the result itself with --json. Ctrl-C ends. Beside the
+    score stands how familiar the frame is, where the model knows (in a table from 100 columns on): below the device's
+    `model.unknown` the label is `unknown`, and what it looks most like follows.
 
     Examples:
       edgectl watch
@@ -87,8 +91,8 @@ class ResultView:
             where += f"/{result.track}"
         if result.ended:
             del self._rows[key]
-            return f"{result.ts}  {where}  ended: {_shown(result)}"
-        return f"{result.ts}  {where}  {result.score:.2f}  {_shown(result)}  {total} ms{_place(result)}"
+            return f"{result.ts}  {where}  ended: {_told(result)}"
+        return f"{result.ts}  {where}  {result.score:.2f}  {_told(result)}  {total} ms{_place(result)}"
 
     def table(self, now: float, screen: Console) -> Table:
         """Lay the rows out by device and camera."""
@@ -102,20 +106,25 @@ class ResultView:
         laid.add_column("camera", no_wrap=True, max_width=10)
         laid.add_column("label", no_wrap=True, ratio=1)
         laid.add_column("score", no_wrap=True)
+        wide = screen.width >= _WIDE
+        if wide:
+            laid.add_column("familiar", justify="right", no_wrap=True)
         laid.add_column("per s", justify="right", no_wrap=True)
         laid.add_column("ms", justify="right", no_wrap=True)
         laid.add_column("age", justify="right", no_wrap=True)
         plain = screen.options.ascii_only
-        width = 10 if screen.width >= 100 else 6
+        width = 10 if wide else 6
         for (device, camera, track), row in sorted(self._rows.items()):
             rate = row.per_second(now)
             score = row.result.score
             colour = "green" if score >= 0.5 else "yellow"
+            shown = _label(row.result) if wide else _told(row.result, known=False)
             laid.add_row(
                 text(device),
                 text(f"{camera}/{track}" if track else camera),
-                text(_shown(row.result), "yellow" if row.result.label == UNKNOWN else "bold"),
+                text(shown, "yellow" if row.result.label == UNKNOWN else "bold"),
                 text(f"{bar(score, width, ascii_only=plain)} {score:4.2f}", colour),
+                *([_familiarity(row.result) or NOT_YET] if wide else ()),
                 NOT_YET if rate is None else f"{rate:.1f}",
                 milliseconds(row.result.latency_ms.total),
                 duration(now - row.at),
@@ -132,10 +141,29 @@ def _place(result: Result) -> str:
     return f"  at {x},{y} {width}×{height} %"
 
 
-def _shown(result: Result) -> str:
-    """Return the label; of an unknown thing also what it looks most like, and how little."""
+def _told(result: Result, *, known: bool = True) -> str:
+    """Return the label, of an unknown thing also what it looks most like, and how familiar it is where that is known.
+
+    Args:
+        result: What was published.
+        known: Whether the familiarity is told where there is a label, too, and not only of what is unknown.
+    """
     from edged.contract.messages import UNKNOWN
 
-    if result.label != UNKNOWN or result.familiarity is None or not result.top:
+    label, familiarity = _label(result), _familiarity(result)
+    if familiarity is None or not (known or result.label == UNKNOWN):
+        return label
+    return f"{label}, familiarity {familiarity}"
+
+
+def _label(result: Result) -> str:
+    """Return the label; of an unknown thing also what it looks most like."""
+    from edged.contract.messages import UNKNOWN
+
+    if result.label != UNKNOWN or not result.top:
         return result.label
-    return f"{UNKNOWN} (most like {result.top[0].label}, familiarity {result.familiarity:.1%})"
+    return f"{UNKNOWN}, most like {result.top[0].label}"
+
+
+def _familiarity(result: Result) -> str | None:
+    return None if result.familiarity is None else f"{result.familiarity:.1%}"
