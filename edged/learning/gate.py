@@ -100,8 +100,8 @@ class Verdict:
     """Whether a new model may become the current one.
 
     Attributes:
-        verdict: "promoted": it is better, or shown to be not much worse. "refused": it is worse, or too bad.
-            "undecided": too few images tell.
+        verdict: "promoted": it is better, or shown to be not much worse. "refused": it is shown to be worse than is
+            allowed, or too bad. "undecided": too few images tell.
         reason: Why, one line for a person.
         difference: New accuracy − old accuracy on images that both know; None where there was nothing to compare.
         previous: Accuracy of the old model on these images, 0..1; None where there was nothing to compare.
@@ -134,9 +134,10 @@ def decide(
     Refused are: a model that no image measured; one under `min_accuracy`; one that is no better than the same answer
     for every image; one whose exported file does worse on the test side than its head before quantization, or than the
     file that answers now, by more than chance explains; one under which the recall of a label falls too far; and one
-    that is worse than the old one on images that both were made of. Promoted is a model whose difference to the old
-    one has an interval above −`tolerance`, on these images, or on them and the fresh ones together where these do not
-    contradict; and one that has no old one to be compared with. Everything else is undecided.
+    whose difference to the old one has an interval below −`tolerance` on images that both were made of: a model that
+    may well be as good as is asked for is not refused, since nobody could overrule that. Promoted is a model whose
+    difference has an interval above −`tolerance`, on these images, or on them and the fresh ones together where these
+    do not contradict; and one that has no old one to be compared with. Everything else is undecided.
 
     Args:
         accuracy: Cross-validated accuracy of the new model on all labeled images, 0..1; None: nothing was measured.
@@ -190,10 +191,11 @@ def _compare(compared: Compared, tolerance: float) -> Verdict:
     difference = known.difference
     if difference.low > -tolerance:
         return known.verdict("promoted")
-    if difference.mean < 0 and beyond_chance(difference):
-        return known.verdict("refused", "worse")
+    contradicted = difference.mean < 0 and beyond_chance(difference)
+    if contradicted and difference.high < -tolerance:
+        return known.verdict("refused", f"worse by more than the allowed {tolerance:.1%}")
     confirmed = difference.mean - _Z_CONFIRMED * difference.error > -tolerance
-    if confirmed and every.difference.low > -tolerance:
+    if confirmed and not contradicted and every.difference.low > -tolerance:
         return every.verdict("promoted")
     return _undecided(known, difference, tolerance)
 
@@ -275,14 +277,14 @@ def fallen_labels(compared: Compared) -> tuple[tuple[str, float], ...]:
 def more_images(difference: Estimate | None, tolerance: float) -> int:
     """Return how many more images would likely decide, if they say what these say; two digits at most.
 
-    The standard error falls with the square root of the number of images. It has to fall until the interval leaves
-    either limit behind, whichever is sooner: that of −`tolerance`, or that of no difference. Where nothing was measured
-    yet, it is the fewest that decide: both models are right on all n, and the error is 1 / (n + 1), see `estimate`.
+    The standard error falls with the square root of the number of images. It has to fall until the interval lies above
+    or below −`tolerance`. Where nothing was measured yet, it is the fewest that decide: both models are right on all n,
+    and the error is 1 / (n + 1), see `estimate`.
     """
     if difference is None:
         more = _Z / max(tolerance, _FINEST)
     else:
-        gap = max(difference.mean + tolerance, -difference.mean, _FINEST)
+        gap = max(abs(difference.mean + tolerance), _FINEST)
         needed = difference.images * (_Z * difference.error / gap) ** 2
         more = max(1.0, needed - difference.images)
     unit = int(10 ** max(0, math.floor(math.log10(more)) - 1))

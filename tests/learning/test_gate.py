@@ -98,6 +98,7 @@ def test_the_model_that_answers_now_is_promoted_however_few_images_there_are() -
         (900, 10, 10, "promoted"),
         (180, 3, 15, "promoted"),
         (180, 15, 3, "refused"),
+        (213, 8, 2, "undecided"),  # surely worse, and perhaps by less than the tolerance
         (5000, 60, 10, "promoted"),  # surely worse, and surely by less than the tolerance
         (900, 60, 20, "refused"),
     ],
@@ -122,7 +123,7 @@ def test_a_greater_tolerance_promotes_more() -> None:
 
 @pytest.mark.parametrize(
     ("both", "lost", "won", "verdict"),
-    [(180, 10, 10, "promoted"), (100, 20, 20, "promoted"), (50, 6, 3, "refused"), (52, 5, 4, "refused")],
+    [(180, 10, 10, "promoted"), (100, 20, 20, "promoted"), (50, 6, 3, "refused"), (52, 5, 4, "promoted")],
 )
 def test_the_images_that_would_decide_are_enough(both: int, lost: int, won: int, verdict: str) -> None:
     first = judge(compared=compared(both, lost, won))
@@ -135,6 +136,20 @@ def test_the_images_that_would_decide_are_enough(both: int, lost: int, won: int,
         return judge(compared=compared(*(round(number * times) for number in (both, lost, won)))).verdict
 
     assert (after(1.2), after(0.6)) == (verdict, "undecided")
+
+
+@pytest.mark.parametrize(("lost", "won", "never"), [(8, 3, "refused"), (12, 3, "promoted")])
+def test_what_is_allowed_is_refused_on_no_number_of_images_and_what_is_not_promoted_on_none(
+    lost: int, won: int, never: str
+) -> None:
+    """Of 300 images: 1.7 points worse, of which 2 are allowed, and 3 points."""
+    verdicts = [
+        judge(compared=compared(*(times * number for number in (300 - lost - won, lost, won)))).verdict
+        for times in (1, 2, 4, 8, 30, 100)
+    ]
+    assert never not in verdicts
+    assert verdicts[0] == "undecided"
+    assert verdicts[-1] == ("promoted" if never == "refused" else "refused")
 
 
 def test_the_images_that_are_asked_for_have_two_digits_and_are_never_none() -> None:
@@ -220,6 +235,10 @@ def test_fresh_images_help_where_those_that_both_were_made_of_do_not_contradict(
     one_each = judge(compared=swapped(60, fresh=2000))
     assert one_each.verdict == "undecided", "one lost and one won of 60 may still hide a loss of more than 2 points"
     assert judge(compared=swapped(100, fresh=2000)).verdict == "promoted"
+    worse, before = np.ones(1000), np.ones(1000)
+    worse[:6] = before[6] = 0  # of 400 that both were made of: less than is allowed, but beyond chance
+    contradicted = judge(compared=sides(np.zeros(1000, np.intp), worse, before, worse, before, np.arange(1000) >= 400))
+    assert contradicted.verdict == "undecided", "fresh images do not outweigh a loss that is no chance"
     only = judge(compared=sides(labels, right, gained, right, gained, np.ones(300, bool)))
     assert only.verdict == "undecided", "praise from images that may show anything is not enough"
 

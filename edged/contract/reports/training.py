@@ -188,7 +188,8 @@ class Decision(ReportPart):
 
     Attributes:
         verdict: "promoted": better than the model that answered before, or shown to be not much worse. "refused":
-            worse, or too bad. "undecided": too few images tell. Absent in reports of older devices.
+            shown to be worse than is allowed, or too bad. "undecided": too few images tell. Absent in reports of older
+            devices.
         promote: Whether it may answer: it is promoted, or undecided and accepted.
         accepted: Whether a person promotes it although too few images tell; absent where the verdict is clear.
         reason: Why, one line.
