@@ -15,7 +15,7 @@ import pytest
 
 from edged import settings
 from edged.codec import decode, read_image
-from edged.contract.messages import NOTHING
+from edged.contract.messages import NOTHING, UNKNOWN
 from edged.daemon.homeassistant import Readable, list_components
 from edged.daemon.pictures import draw_boxes
 from edged.daemon.publisher import Scene
@@ -143,6 +143,31 @@ def test_a_snapshot_shows_the_frame_and_tells_of_its_regions(
     telemetry = seen.wait("telemetry", 3)[-1]
     assert telemetry["frames"] <= results[-1]["seq"] + 40
     assert telemetry["fps"] < 30
+
+
+def test_each_thing_is_smoothed_by_itself_and_one_that_is_unknown_makes_no_other_so(
+    broker: Mosquitto, run: Callable[..., Running], watch: Callable[..., Watcher], tmp_path: Path
+) -> None:
+    """A cat beside what no network was taught: neither's scores nor its familiarity come near to the other's."""
+    cat = cv2.resize(read_image(PHOTOS / "cat.jpg"), (224, 224), interpolation=cv2.INTER_AREA)
+    ramp = np.broadcast_to(np.arange(224, dtype=np.uint8)[np.newaxis, :, np.newaxis], cat.shape)
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite(str(tmp_path / "photos" / "both.png"), np.hstack([cat, ramp])[:, :, ::-1])
+    seen = watch(broker)
+    boxes = "regions = { cat = [0, 0, 0.5, 1], ramp = [0.5, 0, 0.5, 1] }"
+    run(broker.url, cameras=f'[cameras.main]\nsource = "dir://{tmp_path / "photos"}"\nfps = 10\n{boxes}',
+        mqtt="smoothing = 0.8")  # fmt: skip
+    tracks = by_track(seen.wait("result/main", 12)[:12])
+    assert {track: {result["label"] for result in results} for track, results in tracks.items()} == {
+        "cat": {"Egyptian cat"},
+        "ramp": {UNKNOWN},
+    }
+    for results in tracks.values():
+        first, *others = results
+        assert len(others) >= 5
+        for result in others:
+            assert result["score"] == pytest.approx(first["score"], abs=1e-3), "the same picture again and again"
+            assert result["familiarity"] == pytest.approx(first["familiarity"], abs=2e-3)
 
 
 def test_without_regions_nothing_is_said_of_them(
