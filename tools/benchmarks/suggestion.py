@@ -227,13 +227,15 @@ def _suggested(choice: Choice, count: int, *, only_teaching: bool) -> Numbers:
     return choice.pool[[one.row for one in found]]
 
 
+ALL_FRAMES = "suggest, of all frames"
+TEACHING_MARGIN = "margin, of frames that teach"
 WAYS: dict[str, Callable[[Choice, int], Numbers]] = {
     "images suggest": suggested,
     "random": at_random,
     "margin": smallest_margin,
     "core-set": core_set,
-    "suggest, of all frames": suggested_of_all,
-    "margin, of frames that teach": smallest_margin_that_teaches,
+    ALL_FRAMES: suggested_of_all,
+    TEACHING_MARGIN: smallest_margin_that_teaches,
 }
 
 
@@ -381,7 +383,7 @@ def reached(curve: dict[str, Any], goal: float) -> int | None:
 
 def table(numbers: dict[str, Any]) -> str:
     """Tell with how many labels which way reaches the goal, as Markdown."""
-    shown = ("images suggest", "random", "margin", "core-set")
+    shown = tuple(WAYS)
     lines = [f"| photos | goal | {' | '.join(f'**{way}**' if way == shown[0] else way for way in shown)} |"]
     lines.append("|---|---|" + "--:|" * len(shown))
     for task, one in numbers["tasks"].items():

@@ -55,6 +55,7 @@ def main() -> int:
     fuzzed = json.loads((HERE / "fuzz.json").read_text(encoding="utf-8"))
     shared = json.loads((HERE / "together.json").read_text(encoding="utf-8"))
     after_one = json.loads((HERE / "at_once.json").read_text(encoding="utf-8"))
+    known = taught.read()
     parts = {
         "together": [*together.table(shared), "", *together.sentences(shared)],
         "private": list(together.private_table(shared)),
@@ -66,7 +67,7 @@ def main() -> int:
         "faults": faults.table(json.loads((HERE / "faults.json").read_text(encoding="utf-8"))).splitlines(),
         "gate": [gate.table(gated), "", *gate.sentences(gated)],
         "fleet": [*fleets.table(fleet), "", *fleets.pushes_table(fleet)],
-        "taught": taught.summary(taught.read()),
+        "taught": [*taught.summary(known), "", taught.fairly(known)],
     }
     text = README.read_text(encoding="utf-8")
     for name, lines in parts.items():

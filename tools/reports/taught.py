@@ -4,7 +4,7 @@
     .venv/bin/python tools/reports/taught.py [--out DIR]
 
 unknown.json, calibration.json, doubtful.json and suggest.json come from `tools/bench NAME --into
-tools/reports/NAME.json`.
+tools/reports/NAME.json`, at_once.json from `tools/bench once`.
 """
 
 from __future__ import annotations
@@ -16,19 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from asked import FAR, SETS, WAYS, far, mean, missed, near
 
 from benchmarks import calibration, doubtful, suggestion, unknown
 
 HERE = Path(__file__).resolve().parent
-SETS = ("flowers", "kinds", "handwriting")
-FAR = {
-    "flowers": ("ImageNet", "digits", "drawings"),
-    "kinds": ("flowers", "digits", "drawings"),
-    "handwriting": ("ImageNet", "flowers", "drawings"),
-}
 TASKS = {"flowers": ("flowers",), "kinds": ("groups", "kinds"), "handwriting": ("handwriting",)}
 """Set → the tasks of suggest.json."""
 
@@ -44,9 +38,12 @@ def main() -> int:
     page = (HERE / "taught.template.md").read_text(encoding="utf-8")
     for name, lines in {
         "summary": summary(numbers),
+        "missed": missed(numbers),
+        "shipped": unknown.shipped_table(numbers["unknown"]),
         "unknown": [*unknown.table(numbers["unknown"]), "", *unknown.sentences(numbers["unknown"])],
         "calibration": [calibration.table(numbers["calibration"]), "", *calibration.sentences(numbers["calibration"])],
         "doubtful": [doubtful.table(numbers["doubtful"]), "", *doubtful.sentences(numbers["doubtful"])],
+        "fairly": [fairly(numbers)],
         "suggest": [suggestion.table(numbers["suggest"]), "", *suggestion.sentences(numbers["suggest"])],
     }.items():
         page = page.replace("{{" + name + "}}", "\n".join(lines))
@@ -58,7 +55,7 @@ def read() -> dict[str, Any]:
     """Return name → the numbers of a measurement."""
     return {
         name: json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("unknown", "calibration", "doubtful", "suggest")
+        for name in ("unknown", "calibration", "doubtful", "suggest", "at_once")
     }
 
 
@@ -69,22 +66,17 @@ def summary(numbers: Mapping[str, Any]) -> Iterator[str]:
     strange, limits = numbers["unknown"], [str(limit) for limit in unknown.LIMITS]
     least = min(unknown.PHOTOS)
 
-    def far(name: str, limit: str, who: str | None) -> float:
-        rows = [row for row in strange["far"] if (row["set"], row["photos"], row["way"]) == (name, least, "edged")]
-        return float(np.mean([row["false_alarms"][limit] if who is None else row["pass"][who][limit] for row in rows]))
-
     for limit in limits:
         share = float(limit)
-        alarms = [f"{far(name, limit, None):.1%}" for name in SETS]
+        alarms = [f"{mean(far(strange, name, least, limit, None)):.1%}" for name in SETS]
         asked = f"{share - 0.01:.0%} to {share + 0.01:.0%}"
         yield f"| frames of taught things that `unknown = {limit}` calls unknown | {asked} | {' | '.join(alarms)} |"
-        cells = [", ".join(f"{who} {far(name, limit, who):.1%}" for who in FAR[name]) for name in SETS]
+        cells = [
+            ", ".join(f"{who} {mean(far(strange, name, least, limit, who)):.1%}" for who in FAR[name]) for name in SETS
+        ]
         yield f"| strangers of another kind that pass it | ≤ 5% | {' | '.join(cells)} |"
-    near = [
-        [_mean(row["auroc"] for row in strange["near"] if (row["set"], row["way"]) == (name, way)) for way in _WAYS]
-        for name in SETS
-    ]
-    cells = [f"{edged:.2f} (similarity {alike:.2f}, energy {energy:.2f})" for edged, alike, energy in near]
+    areas = [[near(strange, name, way) for way in WAYS] for name in SETS]
+    cells = [f"{edged:.2f} (similarity {alike:.2f}, energy {energy:.2f})" for edged, alike, energy in areas]
     yield f"| AUROC for a label that was left out | more than either measure alone | {' | '.join(cells)} |"
     scored = numbers["calibration"]
     cells = [", ".join(_calibrated(scored["rows"], name)) for name in SETS]
@@ -101,17 +93,29 @@ def summary(numbers: Mapping[str, Any]) -> Iterator[str]:
     yield f"| cost of a frame's familiarity, {strange['exemplars']} exemplars | ≤ 0.3 ms | {cost:.2f} ms | | |"
 
 
-_WAYS = ("edged", "similarity", "energy")
+def fairly(numbers: Mapping[str, Any]) -> str:
+    """Tell in a sentence what of the labels that are saved comes from leaving out frames that only judge."""
+    tasks = numbers["suggest"]["tasks"]
 
+    def needed(way: str) -> str:
+        """Return with how many labels a way reaches the goal, and `images suggest`, where both do."""
+        pairs = [(task, one["reached"][way], one["reached"]["images suggest"]) for task, one in tasks.items()]
+        found = [f"{labels} ({suggestion.TASKS[task]}: {own})" for task, labels, own in pairs if labels and own]
+        return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found) or "more than were tried"
 
-def _mean(values: Iterator[float]) -> float:
-    return float(np.mean(list(values)))
+    return (
+        "`images suggest` names only frames that teach, while random choice, margin and core-set also spend labels on "
+        "frames that only judge. The fair comparisons, in brackets what `images suggest` needs: if it named "
+        f"all frames, it would need {needed(suggestion.ALL_FRAMES)} labels; margin of frames that teach needs "
+        f"{needed(suggestion.TEACHING_MARGIN)}. Where a set is missing, the goal was not reached with so many as were "
+        "tried."
+    )
 
 
 def _calibrated(rows: Sequence[Mapping[str, Any]], name: str) -> Iterator[str]:
     for size in (30, None):
         found = [row for row in rows if (row["set"], row["size"]) == (name, size)]
-        error, chance = (_mean(row["after"][what] for row in found) for what in ("error", "chance"))
+        error, chance = (mean([row["after"][what] for row in found]) for what in ("error", "chance"))
         yield f"{error:.1%} (chance alone {chance:.1%})"
 
 
