@@ -42,5 +42,5 @@ def test_whatever_is_not_what_was_asked_for_is_told_with_its_number(monkeypatch:
         "* wrong ones among the first n named",
     ]
     assert "kinds (30 a label) 3.0% (chance" in told
-    assert "flowers (30 a label) 6.0%; flowers (100 a label) 6.0%." in told
+    assert "flowers (30 a label) 6.01%; flowers (100 a label) 6.01%." in told
     assert "handwriting (all) 77%" in told

@@ -91,7 +91,7 @@ def _unknown(numbers: Mapping[str, Any]) -> Iterator[Asked]:
         for name, photos in drawn:
             share = mean(far(numbers, name, photos, str(limit), None))
             where = f"{name} ({photos} a label)"
-            yield Asked(what, f"{low:.0%} to {high:.0%}", where, f"{share:.1%}", low <= share <= high)
+            yield Asked(what, f"{low:.0%} to {high:.0%}", where, f"{share:.2%}", low <= share <= high)
         what = f"strangers of another kind that pass `unknown = {limit}`"
         for name, photos in drawn:
             for who in FAR[name]:
