@@ -101,6 +101,7 @@ class Daemon:
         self._settings = settings
         self._signals = self._hangups = 0
         self._failed = threading.Event()
+        self._deaf = threading.Event()
         self._began = time.monotonic()
         self._ready = self._classifying = self._in_order = False
         self._watchdog = supervision.Watchdog()
@@ -127,7 +128,13 @@ class Daemon:
         self.statistics = Statistics()
         self.sensors = open_sensors()
         notices = {status_topic(settings): self._greet} if settings.homeassistant.discovery else {}
-        self.link = open_link(settings, on_command=self._accept, has_room=self._has_room, notices=notices)
+        self.link = open_link(
+            settings,
+            on_command=self._accept,
+            has_room=self._has_room,
+            notices=notices,
+            on_failure=self._deaf.set,  # a process that no command reaches has to end: a new one may do better
+        )
         self.presentation = Presentation(settings, self.link)
         self.cameras = Cameras(
             settings.cameras, engine.prepare, self._camera_changed, looks=open_looks(settings.cameras)
@@ -289,17 +296,17 @@ class Daemon:
         with ExitStack() as stop:
             stop.callback(self._end)
             self._start(stop)
-            while not self._signals and not self._failed.is_set():
+            while not self._signals and not self._exit_code():
                 self.loop.step()
                 if self._hangups:
                     self._read_again()
                 if deadline is not None and time.monotonic() >= deadline:
                     break
-            self._in_order = not self._failed.is_set()
+            self._in_order = not self._failed.is_set()  # no model is to blame where the link has failed
         return self._exit_code()
 
     def _exit_code(self) -> int:
-        return 1 if self._failed.is_set() else 0
+        return 1 if self._failed.is_set() or self._deaf.is_set() else 0
 
     def _start(self, stop: ExitStack) -> None:
         """Start one part after another; `stop` ends them in reverse, all of them within one deadline."""

@@ -31,6 +31,7 @@ def open_link(
     on_command: Callable[[Command[Args]], None],
     has_room: Callable[[type[Args]], bool] = lambda _: True,
     notices: Mapping[str, Callable[[bytes], None]] | None = None,
+    on_failure: Callable[[], None] = lambda: None,
 ) -> Link:
     """Make the link of this device, with its outbox and ledger in `storage.state_dir`; `start` it to connect.
 
@@ -39,6 +40,7 @@ def open_link(
         on_command: See `Link`.
         has_room: See `Link`.
         notices: See `Link`.
+        on_failure: See `Link`.
 
     Raises:
         ConfigError: `[mqtt]` or the folder cannot be used, or there are trusted keys and no library to verify with.
@@ -66,6 +68,7 @@ def open_link(
             has_room=has_room,
             trust=trust,
             notices=notices,
+            on_failure=on_failure,
         )
         undo.pop_all()  # from here on the link closes both
         return link

@@ -81,6 +81,8 @@ class Link:
         trust: Whose commands are carried out; None: everybody's.
         notices: Whole topic → what is called with each payload that arrives there, on the link's thread; must be
             quick. Such messages are no commands.
+        on_failure: Called once, on the link's thread, when that ends by an unforeseen exception: from then on nothing
+            is sent or received, and only a new process can.
 
     Raises:
         ConfigError: A file or value of `[mqtt]` cannot be used.
@@ -100,6 +102,7 @@ class Link:
         retry: Retry | None = None,
         trust: Trust | None = None,
         notices: Mapping[str, Callable[[bytes], None]] | None = None,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self.ledger = ledger
         self.trust = trust or Trust()
@@ -112,6 +115,7 @@ class Link:
         self._brokers = deque(brokers(settings))
         self._base = f"{settings.prefix}/{device}/"
         self._notices = dict(notices or {})
+        self._on_failure = on_failure
         self._subscriptions = [f"{self._base}cmd/+", f"{settings.prefix}/all/cmd/+", *self._notices]
         self._client_id = client_id or f"edged-{device}"
         self._outbox = outbox
@@ -177,7 +181,7 @@ class Link:
 
     @property
     def dropped(self) -> int:
-        """How many were, since the process started."""
+        """How many were, or were lost to damage on the disk, since the process started."""
         return self._outbox.dropped
 
     @property
@@ -317,6 +321,7 @@ class Link:
         except Exception:  # the top of a thread: without it the daemon would be mute and not know why
             log.exception("the MQTT link has failed")
             self.connected, self.last_error = False, "the MQTT link has failed; see the log"
+            self._on_failure()
         finally:
             self._keep_the_rest()
             self._delivery.lost()

@@ -27,6 +27,9 @@ RETRY_S = 30.0
 """How often a full or failing disk is tried again."""
 REPORT_S = 600.0
 """How often the number of dropped messages is logged."""
+LONGEST_TOPIC = 65_535
+"""Of a topic, bytes; an MQTT packet holds no longer one."""
+_NO_TOPIC = frozenset("+#\0")
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS outbox (
@@ -70,7 +73,7 @@ class Outbox:
         self.trouble: str | None = None
         """Why the disk was full from the start; None where it was not, or has room again."""
         self.dropped = 0
-        """Messages dropped for the bound since the process started."""
+        """Messages dropped since the process started: for the bound, or because a damaged row is none."""
         self._max_bytes = int(max_mb * 1e6)
         self._memory: deque[Stored] = deque()
         self._memory_bytes = 0
@@ -81,6 +84,7 @@ class Outbox:
         self._retry_at = self._remove_at = 0.0
         self._report_at = 0.0
         self._reported = 0
+        self._unusable = 0
         self._file = DatabaseFile(path, self._prepare, shrinks=True)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,15 +133,20 @@ class Outbox:
         return [message.id for message in new]
 
     def after(self, id_: int, limit: int) -> Sequence[Stored]:
-        """Return up to `limit` messages with ids greater than `id_`, oldest first, without acknowledged ones."""
+        """Return up to `limit` messages with ids greater than `id_`, oldest first, without acknowledged ones.
+
+        A row of the disk that has become no message is dropped, so that it does not keep those behind it.
+        """
         found: list[Stored] = []
         try:
             rows = self._database.execute(
-                "SELECT id, topic, payload, retain FROM outbox WHERE id > ? ORDER BY id", (id_,)
+                "SELECT id, CAST(topic AS BLOB), CAST(payload AS BLOB), retain FROM outbox WHERE id > ? ORDER BY id",
+                (id_,),
             )
             with contextlib.closing(rows):
-                left = (row for row in rows if row[0] not in self._acknowledged)
-                found = [Stored(row[0], row[1], row[2], bool(row[3])) for row in itertools.islice(left, limit)]
+                stored = (_stored(*row) for row in rows if row[0] not in self._acknowledged)
+                left = (one for one in stored if isinstance(one, Stored) or self._set_aside(one))
+                found = list(itertools.islice(left, limit))
         except sqlite3.Error as error:
             self._failed(error)
         if len(found) < limit and self._memory and self._memory[-1].id > id_:
@@ -275,6 +284,19 @@ class Outbox:
         self._failure = str(error)
         self._retry_at = time.monotonic() + RETRY_S
 
+    def _set_aside(self, id_: int) -> bool:
+        """Drop a row that is no message. Returns False: there is nothing to send."""
+        if not self._unusable:
+            log.error(
+                "%s: damaged: row %d is no message (its topic cannot be published); such rows are dropped",
+                self.path,
+                id_,
+            )
+        self._unusable += 1
+        self.dropped += 1
+        self._acknowledged.add(id_)  # `commit` removes it, as soon as the disk can be written
+        return False
+
     def _bound(self) -> None:
         """Drop the oldest until the rest fits."""
         excess = self.size_bytes - self._max_bytes
@@ -309,9 +331,19 @@ class Outbox:
 
     def _remove(self, id_: int) -> int | None:
         """Delete a row inside the caller's transaction; its size, or None if it was dropped for the bound meanwhile."""
-        row = self._database.execute("SELECT size FROM outbox WHERE id = ?", (id_,)).fetchone()
+        row = self._database.execute("SELECT CAST(size AS INTEGER) FROM outbox WHERE id = ?", (id_,)).fetchone()
         if row is None:
             return None
         self._database.execute("DELETE FROM outbox WHERE id = ?", (id_,))
-        size: int = row[0]
-        return size
+        return int(row[0])
+
+
+def _stored(id_: int, topic: bytes | None, payload: bytes | None, retain: object) -> Stored | int:
+    """Return a row as the message that it holds; its id where damage has made something else of it."""
+    try:
+        text = (topic or b"").decode()
+    except UnicodeDecodeError:
+        return id_
+    if payload is None or not topic or len(topic) > LONGEST_TOPIC or not _NO_TOPIC.isdisjoint(text):
+        return id_
+    return Stored(id_, text, payload, bool(retain))

@@ -97,10 +97,14 @@ class Running:
 
     def wait(self) -> int:
         """Wait for the end; return the exit code. Never is there a traceback."""
-        assert self.process is not None
-        code = self.process.wait(PATIENCE_S)
+        code = self.ended()
         assert "Traceback" not in self.log
         return code
+
+    def ended(self) -> int:
+        """Wait for the end of one that meets an internal error; return the exit code."""
+        assert self.process is not None
+        return self.process.wait(PATIENCE_S)
 
     def stop(self) -> int:
         self.signal(signal.SIGTERM)

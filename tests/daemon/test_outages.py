@@ -45,6 +45,37 @@ def start_and_watch(broker: Mosquitto, device: Running, watch: Watch) -> Watcher
     return seen
 
 
+_FAILING = """
+import sys
+from edged.cli import main
+from edged.mqtt.delivery import Delivery
+
+pump = Delivery.pump
+def failing(self, *args):
+    if self.inflight:
+        raise RuntimeError("planted")
+    pump(self, *args)
+Delivery.pump = failing
+sys.exit(main(sys.argv[4:]))
+"""
+"""What `python -m edged` is replaced by: an unforeseen exception ends the link's thread after its first message."""
+
+
+def test_a_link_that_fails_ends_the_process_so_that_it_is_started_again(
+    broker: Mosquitto, tmp_path: Path, watch: Watch
+) -> None:
+    plant = tmp_path / "failing.py"
+    plant.write_text(_FAILING)
+    seen = watch(broker)
+    device = Running(tmp_path / "device", broker.url)
+    try:
+        assert device.start(sys.executable, str(plant)).ended() == 1
+        assert device.log.count("the MQTT link has failed") == 1
+        seen.wait_for_state("offline")
+    finally:
+        device.kill()
+
+
 def test_a_broker_that_is_down_at_start_gets_everything_later(broker: Mosquitto, run: Run, watch: Watch) -> None:
     broker.stop()
     device = run(broker.url, cameras=ALL)

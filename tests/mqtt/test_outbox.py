@@ -86,6 +86,24 @@ def test_damage_inside_the_file(path, caplog):
     assert caplog.text.count("set aside") == 1
 
 
+@pytest.mark.parametrize("topic", ["'t/#'", "'t/+/x'", "''", "CAST(x'74FF' AS TEXT)", "CAST(x'7400' AS TEXT)"])
+def test_a_row_that_is_no_message_is_dropped_counted_and_told_once(path, caplog, topic):
+    outbox = Outbox(path, 1)
+    outbox.append(messages(0, 6))
+    outbox.close()
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(f"UPDATE outbox SET topic = {topic} WHERE id IN (1, 3, 4)")
+    outbox = Outbox(path, 1)
+    assert [int(one.payload) for one in outbox.after(OLDEST, 2)] == [1, 4], "a page is full all the same"
+    assert kept(outbox) == [1, 4, 5]
+    assert (len(outbox), outbox.dropped) == (3, 3)
+    outbox.close()
+    assert caplog.text.count("is no message") == 1
+    outbox = Outbox(path, 1)
+    assert (kept(outbox), len(outbox), outbox.dropped) == ([1, 4, 5], 3, 0), "nor does it come back"
+    outbox.close()
+
+
 def test_a_full_disk_keeps_going_in_memory(path, caplog, monkeypatch):
     outbox = Outbox(path, 0.1)
     outbox.append(messages(0, 5))
