@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import sqlite3
 import tempfile
@@ -12,14 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from edged.damage import set_aside
 from edged.errors import ConfigError
-
-log = logging.getLogger(__name__)
 
 ENOUGH_BYTES = 2**20
 """With less than this a disk counts as full: a database, its journal and its index want some pages each."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PROBE_BYTES = 64 * 1024
+_COMPANIONS = ("-wal", "-shm")
+"""Endings of the files that SQLite keeps beside one in WAL mode."""
+_DAMAGE = (
+    "could not decode to utf-8",
+    "no such column",
+    "no such table",
+    "already exists",
+    "has no column named",
+    "values were supplied",
+)
+"""What SQLite, or Python, calls an operational error although the file's content is to blame: text that is none, and
+tables that are not those which `prepare` has made."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +60,15 @@ class DatabaseFile:
     renewed: str = "begun anew"
 
     def open_or_renew(self) -> sqlite3.Connection:
-        """Open the file; a damaged one is set aside and begun anew.
+        """Open the file; a damaged one is set aside and begun anew, and so is a folder, say, in its place.
 
         Raises:
             sqlite3.Error, OSError: It cannot be opened, is locked, or there is no space.
         """
+        for suffix in ("", *_COMPANIONS):
+            place = self.path.with_name(self.path.name + suffix)
+            if place.exists() and not place.is_file():
+                set_aside(place, "no file, where one belongs", self.renewed)
         try:
             return self._open()
         except sqlite3.Error as error:
@@ -71,11 +85,9 @@ class DatabaseFile:
         Raises:
             sqlite3.Error, OSError: The file cannot be renamed, or a new one not made.
         """
-        aside = self.path.with_name(self.path.name + ".corrupt")
-        self.path.replace(aside)
-        for suffix in ("-wal", "-shm"):  # they belong to the old file
+        set_aside(self.path, str(damage), self.renewed)
+        for suffix in _COMPANIONS:  # they belong to the old file
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-        log.error("%s: unusable (%s); set aside as %s and %s", self.path, damage, aside.name, self.renewed)
         return self._open()
 
     def open_in_memory(self) -> sqlite3.Connection:
@@ -103,7 +115,10 @@ class DatabaseFile:
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Tell whether the file's content is wrong, which a new file mends; a lock or a full disk is something else."""
-    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+    if isinstance(error, sqlite3.OperationalError):
+        return any(text in str(error).lower() for text in _DAMAGE)
+    # A programming error is of whoever calls, a connection that is closed already, say.
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.ProgrammingError)
 
 
 def cannot_keep(what: str, path: Path, error: OSError | sqlite3.Error) -> ConfigError:

@@ -49,13 +49,15 @@ def claim(state_dir: Path) -> Callable[[], None]:
     Raises:
         InUseError: Another daemon has it.
         EdgedError: It is not there and the disk has no room for it.
-        ConfigError: It cannot be written to.
+        ConfigError: It cannot be written to, or a folder lies where the lock belongs.
     """
     try:
         descriptor = _open(state_dir)
     except OSError as error:
         if is_full(error, state_dir):
             raise EdgedError(f"storage.state_dir = {str(state_dir)!r}: {error.strerror}; make room") from error
+        if isinstance(error, IsADirectoryError):
+            raise ConfigError(f"{state_dir / _LOCK}: is a folder, where edged keeps a file; remove it") from error
         raise ConfigError(
             f"storage.state_dir = {str(state_dir)!r}: {error.strerror}; choose a folder that this user may write to"
         ) from error

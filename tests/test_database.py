@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edged import damage
 from edged.database import DatabaseFile, cannot_keep, has_room, is_damage, is_full, why_full
 from edged.errors import StorageError
 
@@ -89,6 +90,53 @@ def test_damage_is_set_aside_and_said_once(path: Path, caplog: pytest.LogCapture
     again = DatabaseFile(path, prepare).open_or_renew()
     assert words(again) == ["new"]
     again.close()
+
+
+@pytest.mark.parametrize(
+    "change", ["UPDATE words SET word = CAST(x'ff' AS TEXT)", "ALTER TABLE words RENAME COLUMN word TO w0rd"]
+)
+def test_text_that_is_none_and_tables_that_are_others_are_damage(path: Path, change: str) -> None:
+    fill(path, 3)
+    connection = sqlite3.connect(path)
+    connection.execute(change)
+    connection.commit()
+    with pytest.raises(sqlite3.OperationalError) as caught:
+        words(connection)
+    assert is_damage(caught.value)
+    connection.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed") as caught_later:
+        words(connection)
+    assert not is_damage(caught_later.value)
+
+
+@pytest.mark.parametrize("name", ["words.sqlite", "words.sqlite-wal", "words.sqlite-shm"])
+def test_a_folder_in_a_file_s_place_is_set_aside_with_what_is_in_it(
+    path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = path.with_name(name)
+    for text in ("first", "second"):
+        folder.mkdir()
+        (folder / "inside").write_text(text)
+        connection = DatabaseFile(path, prepare).open_or_renew()
+        assert words(connection) == []
+        connection.close()
+        path.unlink()
+    assert path.with_name(f"{name}.corrupt").joinpath("inside").read_text() == "first"
+    assert path.with_name(f"{name}.corrupt-2").joinpath("inside").read_text() == "second"
+    told = [
+        f"{folder}: unusable (no file, where one belongs); set aside as {name}.corrupt{number} and begun anew"
+        for number in ("", "-2")
+    ]
+    assert caplog.messages == list(damage.told()[-2:]) == told
+
+
+def test_damage_is_set_aside_where_a_folder_has_taken_the_name_for_it(path: Path) -> None:
+    path.with_name("words.sqlite.corrupt").mkdir()
+    path.write_bytes(b"noise" * 1000)
+    connection = DatabaseFile(path, prepare).open_or_renew()
+    assert words(connection) == []
+    connection.close()
+    assert path.with_name("words.sqlite.corrupt-2").read_bytes() == b"noise" * 1000
 
 
 def test_a_locked_file_and_one_that_cannot_be_opened_are_left_alone(path: Path, tmp_path: Path) -> None:

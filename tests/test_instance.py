@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edged import instance
+from edged.errors import ConfigError
 from edged.instance import claim, make_private
 
 
@@ -34,6 +35,12 @@ def test_a_new_folder_is_private(tmp_path: Path) -> None:
     assert open_to_others(tmp_path / "new" / "state") == {}
     make_private(tmp_path / "other")
     assert open_to_others(tmp_path / "other") == {}
+
+
+def test_a_folder_in_the_lock_s_place_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "daemon.lock").mkdir()
+    with pytest.raises(ConfigError, match=r"daemon\.lock: is a folder, where edged keeps a file; remove it$"):
+        claim(tmp_path)
 
 
 def test_what_is_open_is_closed_once_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

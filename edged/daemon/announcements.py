@@ -10,7 +10,7 @@ from dataclasses import asdict
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from edged import __version__
+from edged import __version__, damage
 from edged.contract.commands import COMMANDS
 from edged.contract.messages import Alert, CameraInfo, Fallback, Info, ModelInfo, PerformanceInfo, timestamp
 from edged.instance import BOOT
@@ -115,6 +115,7 @@ class Announcements:
                 degraded.append(f"model {fallback.id} was given up: {fallback.reason}")
             if (disk := self._storage.degraded) is not None:
                 degraded.append(disk)
+            degraded += [f"storage: {line}" for line in damage.told()]
             degraded += [line for trouble in self.troubles if (line := trouble()) is not None]
             network = self._loop.engine.network
             info = Info(

@@ -100,8 +100,7 @@ class Daemon:
     def __init__(self, settings: Settings, read: Callable[[], Settings]) -> None:
         self._settings = settings
         self._signals = self._hangups = 0
-        self._failed = threading.Event()
-        self._deaf = threading.Event()
+        self._failed, self._deaf = threading.Event(), threading.Event()
         self._began = time.monotonic()
         self._ready = self._classifying = self._in_order = False
         self._watchdog = supervision.Watchdog()

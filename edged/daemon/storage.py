@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from edged import damage
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -33,6 +35,7 @@ class Storage:
         self._link = link
         self._images = images
         self._told: str | None = None
+        self._damage = 0
         self._changed: Callable[[], object] = lambda: None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="storage")
@@ -49,8 +52,12 @@ class Storage:
         return f"storage: {self._folder} takes no more ({why}); in memory until there is room: {', '.join(parts)}"
 
     def start(self, changed: Callable[[], object]) -> None:
-        """Begin to look; `changed` is called on this object's thread after each change of `degraded`."""
+        """Begin to look.
+
+        `changed` is called on this object's thread after each change of `degraded`, and when something was set aside.
+        """
         self._changed = changed
+        self._damage = len(damage.told())
         self._tell()
         self._thread.start()
 
@@ -65,7 +72,8 @@ class Storage:
             try:
                 self._link.ledger.retry()
                 self._images.retry()
-                if self._tell():
+                before, self._damage = self._damage, len(damage.told())
+                if self._tell() or self._damage != before:
                     self._changed()
             except Exception:  # the top of a thread; frames go on
                 log.exception("looking after the disk has failed")

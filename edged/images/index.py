@@ -11,14 +11,14 @@ import logging
 import sqlite3
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from edged.contract.messages import UNKNOWN
-from edged.database import DatabaseFile, has_room, is_full, why_full
+from edged.database import DatabaseFile, has_room, is_damage, is_full, why_full
 from edged.errors import StorageError
 from edged.images.image import Embedding, Kept, LabeledImage, Photo, StoredImage, split_of
 from edged.images.layout import Layout, Stamp
@@ -66,7 +66,8 @@ class ImageIndex:
     to the disk, as it was there; a scan makes up for the rest.
 
     Args:
-        path: The file; its folder exists. A damaged one is set aside as *.corrupt and begun anew.
+        path: The file; its folder exists. A damaged one is set aside as *.corrupt and begun anew, which a StorageError
+            tells where it shows later than now.
         layout: Where the files of its stored paths lie.
 
     Raises:
@@ -331,7 +332,11 @@ class ImageIndex:
             try:
                 yield self._database
             except sqlite3.Error as error:
-                raise StorageError(f"{self._path}: {error}") from error
+                renewed = self.trouble is None and is_damage(error)
+                if renewed:
+                    self._renew(error)
+                more = " (it is made anew from the files: ask again)" if renewed else ""
+                raise StorageError(f"{self._path}: {error}{more}") from error
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -350,6 +355,15 @@ class ImageIndex:
                 if isinstance(error, sqlite3.Error) and self.trouble is None and is_full(error, self._path.parent):
                     self._to_memory(error)
                 raise
+
+    def _renew(self, error: sqlite3.Error) -> None:
+        """Begin a damaged file anew, in memory where that cannot be done."""
+        self._grouping = _Grouping()
+        self._database.close()
+        try:
+            self._database = self._file.renew(error)
+        except (OSError, sqlite3.Error) as again:
+            self._database, self.trouble = self._file.open_in_memory(), why_full(again)
 
     def _to_memory(self, error: sqlite3.Error) -> None:
         """Go on with a copy of the file in memory."""
@@ -381,7 +395,10 @@ class ImageIndex:
                 database.execute(statement)
         database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         database.execute("COMMIT")
-        # Read both tables whole, so that damage shows itself now.
+        # Read both tables whole, and their text as text, so that damage shows itself now.
+        deque(database.execute("SELECT sha256, path, label, labeled_by, split, group_id, reason FROM images"), maxlen=0)
+        deque(database.execute("SELECT path, sha256, error FROM files"), maxlen=0)
+        database.execute(f"SELECT {_COLUMNS}, dhash, thumbnail FROM images LIMIT 0")
         database.execute("SELECT count(*), count(label), total(length(dhash)) FROM images").fetchone()
         database.execute("SELECT count(sha256), total(mtime_ns) FROM files").fetchone()
 

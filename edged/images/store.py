@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edged.codec import SUFFIXES, read_file
 from edged.contract.labels import check_label
+from edged.damage import set_aside
 from edged.database import is_full
 from edged.errors import CommandError, ImageError, RefusedError, StorageError
 from edged.images.image import Embedding, Kept, LabeledImage, Photo, StoredImage, look_at
@@ -291,6 +292,8 @@ class ImageStore:
 
     def _make_folders(self) -> None:
         for path in (self._layout.images, self._layout.frames):
+            if path.exists() and not path.is_dir() and not path.is_symlink():
+                set_aside(path, "no folder, where one belongs", "begun anew")
             path.mkdir(parents=True, exist_ok=True)
 
     def _put(self, data: bytes, photo: Photo, label: str | None, by: str, kept: Kept | None) -> None:

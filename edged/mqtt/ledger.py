@@ -10,9 +10,10 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edged.contract.messages import FINAL, Job
-from edged.database import DatabaseFile, cannot_keep, has_room, is_full, why_full
+from edged.database import DatabaseFile, cannot_keep, has_room, is_damage, is_full, why_full
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,8 @@ class Ledger:
     power cut costs what it remembers.
 
     Args:
-        path: The SQLite file; its folder is made. A damaged one is set aside as *.corrupt and begun anew.
+        path: The SQLite file; its folder is made. A damaged one is set aside as *.corrupt and begun anew, whenever it
+            shows: a command is answered all the same.
 
     Raises:
         ConfigError: The folder cannot be written to.
@@ -123,9 +125,9 @@ class Ledger:
     def answer(self, id_: str) -> Answer | None:
         """Return what was answered to a command, None if the id is new."""
         with self._lock:
-            row = self._database.execute("SELECT name, ack, job FROM command WHERE id = ?", (id_,)).fetchone()
+            rows = self._rows("SELECT name, ack, job FROM command WHERE id = ?", id_)
             progress = self._progress.get(id_)
-        return None if row is None else Answer(row[0], row[1], progress[2] if progress else row[2])
+        return Answer(rows[0][0], rows[0][1], progress[2] if progress else rows[0][2]) if rows else None
 
     def record(self, job: Job, payload: bytes) -> None:
         """Remember the newest state of a job.
@@ -155,21 +157,19 @@ class Ledger:
     def unfinished(self) -> list[Unfinished]:
         """Return accepted commands whose job has not ended, oldest first; at start, those that a restart cut off."""
         with self._lock:
-            rows = self._database.execute(
-                "SELECT id, name, job FROM command WHERE finished = 0 ORDER BY received, rowid"
-            )
-            return [Unfinished(*row) for row in rows]
+            rows = self._rows("SELECT id, name, job FROM command WHERE finished = 0 ORDER BY received, rowid")
+        return [Unfinished(*row) for row in rows]
 
     def last_job(self, names: Collection[str]) -> bytes | None:
         """Return the newest state of the job that changed last, of commands with these names."""
         marks = ", ".join("?" * len(names))
         with self._lock:
-            row = self._database.execute(
+            rows = self._rows(
                 f"SELECT job FROM command WHERE job IS NOT NULL AND name IN ({marks}) "
                 "ORDER BY updated DESC, rowid DESC LIMIT 1",
-                list(names),
-            ).fetchone()
-        job: bytes | None = row[0] if row else None
+                *names,
+            )
+        job: bytes | None = rows[0][0] if rows else None
         return job
 
     def jobs(self, names: Collection[str], limit: int, prefix: str = "") -> list[bytes]:
@@ -182,11 +182,11 @@ class Ledger:
         """
         marks = ", ".join("?" * len(names))
         with self._lock:
-            rows = self._database.execute(
+            rows = self._rows(
                 f"SELECT id, job FROM command WHERE job IS NOT NULL AND name IN ({marks}) AND substr(id, 1, ?) = ? "
                 "ORDER BY updated DESC, rowid DESC LIMIT ?",
-                [*names, len(prefix), prefix, limit],
-            ).fetchall()
+                *names, len(prefix), prefix, limit,
+            )  # fmt: skip
             progress = {id_: payload for id_, (_, _, payload) in self._progress.items()}
         return [progress.get(id_, job) for id_, job in rows]
 
@@ -228,17 +228,40 @@ class Ledger:
         except sqlite3.Error as error:
             log.error("%s: the progress of running jobs is not kept: %s", self._path, error)
 
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        """Read the table; where the file is damaged it is begun anew, and nothing is in it."""
+        try:
+            return self._database.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            if not self._renewed(error):
+                raise
+            return []
+
     def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        """Change the table, in one transaction; in memory where the disk is full."""
+        """Change the table, in one transaction; in memory where the disk is full, in a new file for a damaged one."""
         try:
             with self._database:
                 self._database.executemany(statement, rows)
         except sqlite3.Error as error:
-            if self.trouble is not None or not is_full(error, self._path.parent):
+            if self.trouble is not None:
                 raise
-            self._to_memory(self._database, error)
+            if is_full(error, self._path.parent):
+                self._to_memory(self._database, error)
+            elif not self._renewed(error):
+                raise
             with self._database:
                 self._database.executemany(statement, rows)
+
+    def _renewed(self, error: sqlite3.Error) -> bool:
+        """Begin a damaged file anew, in memory where that cannot be done; False: it is not damaged."""
+        if self.trouble is not None or not is_damage(error):
+            return False
+        self._database.close()
+        try:
+            self._database = self._file.renew(error)
+        except (OSError, sqlite3.Error) as again:
+            self._to_memory(None, again)
+        return True
 
     def _to_memory(self, database: sqlite3.Connection | None, error: OSError | sqlite3.Error) -> None:
         """Go on with a copy in memory; an empty one where the file could not even be opened."""
@@ -264,4 +287,5 @@ class Ledger:
 def _prepare(database: sqlite3.Connection) -> None:
     database.execute(_SCHEMA)
     database.execute("CREATE INDEX IF NOT EXISTS command_updated ON command (updated)")
+    database.execute("SELECT id, name, received, updated, ack, job, finished FROM command LIMIT 0")
     database.execute("SELECT count(*), total(length(job)) FROM command").fetchone()

@@ -11,9 +11,10 @@ import logging
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edged.database import DatabaseFile, cannot_keep, has_room, is_damage, is_full, why_full
 
@@ -144,9 +145,7 @@ class Outbox:
                 (id_,),
             )
             with contextlib.closing(rows):
-                stored = (_stored(*row) for row in rows if row[0] not in self._acknowledged)
-                left = (one for one in stored if isinstance(one, Stored) or self._set_aside(one))
-                found = list(itertools.islice(left, limit))
+                found = list(itertools.islice(self._messages(rows), limit))
         except sqlite3.Error as error:
             self._failed(error)
         if len(found) < limit and self._memory and self._memory[-1].id > id_:
@@ -237,6 +236,7 @@ class Outbox:
     def _prepare(self, database: sqlite3.Connection) -> None:
         database.execute("PRAGMA journal_size_limit=1000000")
         database.execute(_SCHEMA)
+        database.execute("SELECT id, topic, payload, retain, size FROM outbox LIMIT 0")
         # Reads every page of the table, so a damaged file shows itself here.
         count, size, last = database.execute("SELECT count(*), total(size), max(id) FROM outbox").fetchone()
         self._count = count
@@ -284,8 +284,18 @@ class Outbox:
         self._failure = str(error)
         self._retry_at = time.monotonic() + RETRY_S
 
-    def _set_aside(self, id_: int) -> bool:
-        """Drop a row that is no message. Returns False: there is nothing to send."""
+    def _messages(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[Stored]:
+        """Read rows as messages, without acknowledged ones; one that is none is dropped."""
+        for row in rows:
+            if row[0] in self._acknowledged:
+                continue
+            if (message := _stored(*row)) is None:
+                self._drop(row[0])
+            else:
+                yield message
+
+    def _drop(self, id_: int) -> None:
+        """Count a row that is no message as gone, and tell the first one."""
         if not self._unusable:
             log.error(
                 "%s: damaged: row %d is no message (its topic cannot be published); such rows are dropped",
@@ -295,7 +305,6 @@ class Outbox:
         self._unusable += 1
         self.dropped += 1
         self._acknowledged.add(id_)  # `commit` removes it, as soon as the disk can be written
-        return False
 
     def _bound(self) -> None:
         """Drop the oldest until the rest fits."""
@@ -338,12 +347,12 @@ class Outbox:
         return int(row[0])
 
 
-def _stored(id_: int, topic: bytes | None, payload: bytes | None, retain: object) -> Stored | int:
-    """Return a row as the message that it holds; its id where damage has made something else of it."""
+def _stored(id_: int, topic: bytes | None, payload: bytes | None, retain: object) -> Stored | None:
+    """Return a row as the message that it holds; None where damage has made something else of it."""
     try:
         text = (topic or b"").decode()
     except UnicodeDecodeError:
-        return id_
+        return None
     if payload is None or not topic or len(topic) > LONGEST_TOPIC or not _NO_TOPIC.isdisjoint(text):
-        return id_
+        return None
     return Stored(id_, text, payload, bool(retain))

@@ -8,9 +8,11 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,34 @@ def test_a_link_that_fails_ends_the_process_so_that_it_is_started_again(
         seen.wait_for_state("offline")
     finally:
         device.kill()
+
+
+def test_state_that_is_none_is_set_aside_told_and_made_anew(
+    broker: Mosquitto, run: Run, watch: Watch, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    Ledger(state / "commands.sqlite").close()
+    with closing(sqlite3.connect(state / "commands.sqlite")) as database, database:
+        database.execute("INSERT INTO command VALUES ('a', CAST(x'ff' AS TEXT), 0, 0, NULL, NULL, 0)")
+    for name in ("outbox.sqlite", "images.sqlite", "images.sqlite.corrupt"):
+        (state / name / "inside").mkdir(parents=True)
+    (state / "frames").write_text("no folder")
+    seen = watch(broker)
+    device = run(broker.url, state_dir=state)
+    seen.wait("result/main")
+    assert seen.command("images_list")[1]["status"] == "succeeded"
+    told = seen.command("status")[1]["report"]["info"]["degraded"]
+    assert [re.sub(r" \(.*\)", "", line.replace(f"{state}/", "")) for line in told] == [
+        "storage: outbox.sqlite: unusable; set aside as outbox.sqlite.corrupt and begun anew",
+        "storage: frames: unusable; set aside as frames.corrupt and begun anew",
+        "storage: images.sqlite: unusable; set aside as images.sqlite.corrupt-2 and made anew from the files",
+        "storage: commands.sqlite: unusable; set aside as commands.sqlite.corrupt and begun anew",
+    ]
+    assert device.stop() == 0
+    device.start()
+    device.wait_for_log("first result", count=2)
+    assert "degraded" not in seen.command("status")[1]["report"]["info"]
+    assert device.stop() == 0
 
 
 def test_a_broker_that_is_down_at_start_gets_everything_later(broker: Mosquitto, run: Run, watch: Watch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -322,6 +323,43 @@ def test_a_label_s_folder_that_is_closed_leaves_the_others(store: ImageStore, tm
         closed.chmod(0o755)
     assert (report.added, [one.file for one in report.skipped]) == (1, ["images/tulips"])
     assert "Permission denied" in report.skipped[0].reason
+
+
+def spoil(index: Path) -> None:
+    """Make one byte of the first image's path what is no UTF-8."""
+    with closing(sqlite3.connect(index)) as database, database:
+        database.execute("UPDATE images SET path = CAST(x'ff' || CAST(substr(path, 2) AS BLOB) AS TEXT)")
+
+
+def test_text_in_the_index_that_is_none_is_damage_at_the_start_and_later(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path, images_max_mb=100)
+    sha256 = store.add(photo(1), "roses")
+    store.close()
+    spoil(tmp_path / "images.sqlite")
+    store = ImageStore(tmp_path, images_max_mb=100)
+    assert store.scan(settle_s=0).added == 1
+    assert [image.sha256 for image in store.labeled()] == [sha256]
+    spoil(tmp_path / "images.sqlite")
+    with pytest.raises(StorageError, match="made anew from the files: ask again"):
+        store.labeled()
+    assert store.scan(settle_s=0).added == 1
+    assert [image.sha256 for image in store.labeled()] == [sha256]
+    store.close()
+
+
+@pytest.mark.parametrize("name", ["images", "frames"])
+def test_a_file_in_a_folder_s_place_is_set_aside_and_a_link_to_a_disk_that_is_away_stays(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("no folder")
+    with closing(ImageStore(tmp_path, images_max_mb=100)) as store:
+        store.add(photo(1), "roses")
+    assert (tmp_path / f"{name}.corrupt").read_text() == "no folder"
+    shutil.rmtree(tmp_path / name)
+    (tmp_path / name).symlink_to(tmp_path / "away")
+    with pytest.raises(StorageError, match="cannot be made"):
+        ImageStore(tmp_path, images_max_mb=100)
+    assert (tmp_path / name).is_symlink()
 
 
 def test_a_damaged_index_is_set_aside_and_made_anew_with_the_same_splits(tmp_path: Path) -> None:

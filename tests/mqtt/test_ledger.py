@@ -302,6 +302,25 @@ def test_a_folder_that_is_gone_meanwhile_is_made_again(path: Path) -> None:
     ledger.close()
 
 
+@pytest.mark.parametrize("column", ["name", "id"])
+def test_text_that_is_none_costs_the_file_and_no_answer(path: Path, column: str) -> None:
+    ledger = Ledger(path)
+    ledger.accept("a", "retrain", b"ack")
+    record(ledger, "a", "running", b"job")
+    ledger.close()
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(f"UPDATE command SET {column} = CAST(x'ff' AS TEXT)")
+    ledger = Ledger(path)
+    assert ledger.answer("a") is None
+    assert ledger.unfinished() == []
+    ledger.accept("b", "retrain", b"ack")
+    assert [one.id for one in ledger.unfinished()] == ["b"]
+    assert ledger.trouble is None
+    ledger.close()
+    assert on_disk(path, "name") == {"b": "retrain"}
+    assert path.with_name("commands.sqlite.corrupt").is_file()
+
+
 def test_damage_inside_the_file_is_found_at_the_start(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ledger = Ledger(path)
     for number in range(60):
