@@ -2,6 +2,8 @@
 
 A file's room is reserved when its first part arrives, so that a full disk is told then and not in the middle, and what
 was not sent is known and not guessed: a file with holes reads as zeros and looks whole.
+
+No link is followed: what a stranger sends is written, and what is given up is deleted, nowhere but here.
 """
 
 from __future__ import annotations
@@ -11,9 +13,11 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from edged.errors import CommandError
 from edged.memory import available_bytes
@@ -46,7 +50,8 @@ class _Received:
     def read(cls, path: Path) -> _Received | None:
         """Read what is told of a file; None where nothing is, or nothing that makes sense."""
         try:
-            told = json.loads(path.read_bytes())
+            with _open(path, os.O_RDONLY) as file:
+                told = json.load(file)
             intervals = tuple((int(begin), int(end)) for begin, end in told["received"])
             return cls(int(told["size"]), intervals)
         except (OSError, ValueError, TypeError, KeyError):
@@ -57,7 +62,7 @@ class Uploads:
     """The folder of files that are being sent. Any thread may call it.
 
     Args:
-        folder: Where; made with the first part.
+        folder: Where; made with the first part. A link is refused.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -74,18 +79,20 @@ class Uploads:
             data: The part.
 
         Raises:
-            CommandError: It lies outside of the file, the file is larger than fits this device, or the disk fails.
+            CommandError: It lies outside of the file, the file is larger than fits this device, the folder is a link,
+                or the disk fails.
         """
         if offset + len(data) > size:
             raise CommandError(f"{len(data)} bytes at {offset} do not fit into {size} bytes")
         path, told = self._file(sha256), self._told(sha256)
         with self._lock:
+            self._check_folder()
             try:
                 self._folder.mkdir(mode=0o700, exist_ok=True)
                 received = _Received.read(told)
-                if received is None or received.size != size or not path.is_file():
+                if received is None or received.size != size or not _is_file(path):
                     received = self._begin(sha256, size)
-                with path.open("r+b") as file:
+                with _open(path, os.O_RDWR) as file:
                     file.seek(offset)
                     file.write(data)
                 merged = merge([*received.intervals, (offset, offset + len(data))])
@@ -104,13 +111,14 @@ class Uploads:
             what: What errors call it.
 
         Raises:
-            CommandError: Nothing of it was sent; or parts are missing, and which; or it is larger than fits now; or
-                it is not what its sha256 says, and then it is deleted; or it cannot be read.
+            CommandError: Nothing of it was sent; or the folder is a link; or parts are missing, and which; or it is
+                larger than fits now; or it is not what its sha256 says, and then it is deleted; or it cannot be read.
         """
         path = self._file(sha256)
         with self._lock:
+            self._check_folder()
             received = _Received.read(self._told(sha256))
-            if received is None or not path.is_file():
+            if received is None or not _is_file(path):
                 raise CommandError(f"nothing of {what} {sha256[:12]} was sent (models_chunk)")
             if missing := gaps(received.intervals, received.size):
                 (begin, end), more = missing[0], len(missing) - 1
@@ -126,14 +134,20 @@ class Uploads:
                     raise CommandError(
                         f"{what} {sha256[:12]}: what was sent has sha256 {actual[:12]}; it is deleted, send it again"
                     )
-                return path.read_bytes()
+                with _open(path, os.O_RDONLY) as file:
+                    return file.read()
             except OSError as error:
                 raise CommandError(f"{path}: cannot be read: {error.strerror}") from error
 
     def forget(self, sha256: str) -> None:
         """Delete a file that is not needed any more."""
         with self._lock:
-            self._forget(sha256)
+            if not self._folder.is_symlink():
+                self._forget(sha256)
+
+    def _check_folder(self) -> None:
+        if self._folder.is_symlink():
+            raise CommandError(f"{self._folder}: is a link, which is not followed; a real folder is needed")
 
     def _begin(self, sha256: str, size: int) -> _Received:
         """Reserve the room of a new file; what was given up goes first."""
@@ -205,9 +219,21 @@ def _check(size: int, limit: int, why: str) -> None:
         )
 
 
+def _open(path: Path, flags: int) -> BinaryIO:
+    """Open a file, and nothing behind a link. Raises OSError."""
+    return os.fdopen(os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC), "rb" if flags == os.O_RDONLY else "r+b")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
 def _hash(path: Path) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with _open(path, os.O_RDONLY) as file:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
@@ -217,7 +243,9 @@ def _write(path: Path, data: bytes) -> None:
     """Replace a small file as a whole. It is not flushed: after a power cut the file's own sha256 judges it."""
     draft = path.with_suffix(".new")
     try:
-        draft.write_bytes(data)
+        delete(draft)
+        with draft.open("xb") as file:
+            file.write(data)
         draft.replace(path)
     except OSError:
         with contextlib.suppress(OSError):

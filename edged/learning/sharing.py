@@ -280,6 +280,8 @@ def _secret(path: Path, noise: Noise | None, backbone_sha256: str) -> bytes:
 
 def _lay_down(folder: Path, sha256: str, data: bytes) -> None:
     path = folder / f"{sha256}.bin"
+    if folder.is_symlink():  # older answers are deleted
+        raise StorageError(f"{folder}: is a link, which is not followed; a real folder is needed")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         for older in folder.iterdir():

@@ -99,6 +99,44 @@ class TestParts:
                 here.take(SHA, "model")
             here.forget(SHA)
 
+    def test_no_link_is_followed(self, tmp_path: Path) -> None:
+        outside = tmp_path / "outside"
+        (outside / "album").mkdir(parents=True)
+        (outside / "album" / "photo.jpg").write_text("precious")
+        precious = outside / "thesis.txt"
+        precious.write_text("precious")
+        (tmp_path / "up").symlink_to(outside)
+        here = Uploads(tmp_path / "up")
+        for door in (lambda: here.receive(SHA, 4, 0, b"some"), lambda: here.take(SHA, "model")):
+            with pytest.raises(CommandError, match="up: is a link, which is not followed; a real folder is needed"):
+                door()
+        here.forget("thesis")
+        assert sorted(str(path.relative_to(outside)) for path in outside.rglob("*")) == [
+            "album",
+            "album/photo.jpg",
+            "thesis.txt",
+        ]
+        (tmp_path / "up").unlink()
+
+        data = b"twelve bytes"
+        sha256 = digest(data)
+        part, told = tmp_path / "up" / f"{sha256}.part", tmp_path / "up" / f"{sha256}.json"
+        for place in (part, told, told.with_suffix(".new")):
+            here.receive(sha256, 12, 0, data[:6])
+            place.unlink(missing_ok=True)
+            place.symlink_to(precious)
+            here.receive(sha256, 12, 6, data[6:])
+            here.receive(sha256, 12, 0, data[:6])
+            assert precious.read_text() == "precious"
+            assert here.take(sha256, "model") == data
+        precious.write_bytes(data)
+        part.unlink()
+        part.symlink_to(precious)
+        with pytest.raises(CommandError, match="nothing of model"):
+            here.take(sha256, "model")
+        here.forget(sha256)
+        assert precious.read_bytes() == data
+
     def test_crumbs_do_not_pile_up(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(uploads, "MOST_GAPS", 5)
         here = Uploads(tmp_path)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edged.contract.reports import Bottlenecks
-from edged.errors import RefusedError
+from edged.errors import RefusedError, StorageError
 from edged.images import SPLITS, ImageStore
 from edged.learning import SharingRequest
 from edged.learning.comparison import folds_of
@@ -89,6 +89,13 @@ def test_a_device_shares_its_images_and_with_noise_not_their_names(tmp_path: Pat
     told = share(request, quiet)
     plain = answer(told)
     assert told.counts == dict.fromkeys(LABELS, 5)
+    (tmp_path / "shared").rename(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "precious").touch()
+    (tmp_path / "shared").symlink_to("elsewhere")
+    with pytest.raises(StorageError, match="shared: is a link, which is not followed"):
+        share(request, quiet)
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 2
+    (tmp_path / "shared").unlink()
     store = ImageStore(tmp_path, images_max_mb=100)
     images = {image.sha256: image for image in store.labeled()}
     store.close()
