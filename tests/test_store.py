@@ -23,6 +23,7 @@ from edged.errors import ConfigError, ModelError
 from edged.store import Bundle, Manifest, Store, durable, parse_labels, read_bundle
 from edged.store.history import LONGEST
 from tests.conftest import REPOSITORY
+from tests.full_disk import fill_up
 from tests.pinned import Pins
 from tests.waiting import PATIENCE_S
 
@@ -675,6 +676,44 @@ class TestTrial:
         monkeypatch.setattr(durable, "write_file", full)
         assert store.begin("main") == [bundle_id_of(A)]
         assert "is on trial, which cannot be kept" in caplog.text
+
+    @pytest.mark.parametrize(("answers", "tries"), [(True, 2), (False, 1)])
+    def test_a_full_disk_counts_and_tells_it(
+        self, tmp_path: Path, small_disk: Callable[[str], Path], answers: bool, tries: int
+    ) -> None:
+        place = small_disk("512k")
+        write_bundle(tmp_path / "shipped" / "main", A, "main")
+        store = Store(place / "state", shipped=tmp_path / "shipped")
+        new = promote(store, B, answers=answers)
+        if answers:
+            store.proved(new.id)
+        fill_up(place / "fill")
+        found = [(store := Store(place / "state", shipped=tmp_path / "shipped")).begin("main")[0] for _ in range(5)]
+        assert found == [new.id] * tries + [bundle_id_of(A)] * (5 - tries)
+        told = store.fallback
+        assert told is not None
+        assert (told.id, told.reason.startswith("the daemon ended")) == (new.id, True)
+        store.paused(bundle_id_of(A))
+        assert store.begin("main") == [bundle_id_of(A)], "the version before it does not acquit it"
+        (place / "fill").unlink()
+        assert store.begin("main") == [bundle_id_of(A)]
+        assert store.current("main").id == bundle_id_of(A)
+        assert Store(place / "state").fallback is not None, "now on disk"
+
+    def test_a_version_whose_trial_cannot_be_counted_is_not_tried(
+        self, tmp_path: Path, small_disk: Callable[[str], Path]
+    ) -> None:
+        place = small_disk("512k")
+        write_bundle(tmp_path / "shipped" / "main", A, "main")
+        store = Store(place / "state", shipped=tmp_path / "shipped")
+        new = promote(store, B)
+        subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+        assert store.begin("main") == [bundle_id_of(A)]
+        told = store.fallback
+        assert told is not None
+        assert (told.id, "no start can be counted" in told.reason) == (new.id, True)
+        subprocess.run(["mount", "-o", "remount,rw", str(place)], check=True)
+        assert store.begin("main") == [new.id, bundle_id_of(A)]
 
 
 def test_who_made_a_model_is_known_of_the_version_that_answers_too(store: Store) -> None:

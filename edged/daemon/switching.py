@@ -85,7 +85,7 @@ class ModelSwitch:
         with self._changing:
             self._ended = True
             if in_order:
-                keep_trial(_CURRENT, self._store.paused)
+                keep_trial(_CURRENT, lambda: self._store.paused(self.running.id))
 
     @property
     def running(self) -> Bundle:

@@ -47,6 +47,26 @@ def write_file(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def overwrite(path: Path, data: bytes) -> None:
+    """Change a small file where it lies, which needs no room: for a full disk, which has none for a new one.
+
+    Args:
+        path: The file; it lies on the disk already.
+        data: Its new content, of less than a sector: a power cut leaves the old or the new one. The older content
+            should be as long, for a longer one may want room after all.
+
+    Raises:
+        OSError: It is not there, or cannot be written.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.pwrite(descriptor, data, 0)
+        os.ftruncate(descriptor, len(data))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_folder(path: Path, files: Mapping[str, bytes], aside: Path | None = None) -> None:
     """Put a folder with these files in place.
 

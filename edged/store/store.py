@@ -56,6 +56,8 @@ class Store:
         detectors = state_dir / "detectors"
         self._library = Library(self._shipped, self._models, self._versions, detectors)
         self._lock = Lock(state_dir, (self._models, self._versions, detectors))
+        self._untold: Fallback | None = None
+        """What `fallback` tells where the disk does not take it."""
         self.detectors = Detectors(detectors, self._lock, (self._models, self._shipped))
         if self._lock.interrupted() and self._lock.is_ours():
             with suppress(ModelError), self._lock.writing():  # who may only read, reads around what is left
@@ -235,6 +237,7 @@ class Store:
             durable.write_file(self._history, history.promoted(version.id).encode())
             durable.link(self._current, f"versions/{version.id}")
             self._fallback.unlink(missing_ok=True)
+        self._untold = None
         log.info("model %s (%s) is current", version.name, version.id)
         return version
 
@@ -253,6 +256,7 @@ class Store:
             self._put_on_trial(previous.id, answers)
             self._go_back(history, place)
             self._fallback.unlink(missing_ok=True)
+        self._untold = None
         log.info("model rolled back to %s (%s)", previous.name, previous.id)
         return previous
 
@@ -261,11 +265,13 @@ class Store:
     def begin(self, configured: str) -> list[str]:
         """Let a daemon start: give up a version whose trial is lost, and count this start where one is on trial.
 
-        A disk that cannot be written keeps nobody from starting: then nothing is counted.
+        A disk that cannot be written keeps nobody from starting. But a version whose trial cannot be counted is not
+        tried: if it ended the device, it would do so again and again.
 
         Returns:
             Ids of the versions to try, the best first; after them comes the installed model.
         """
+        self._untold = None
         with self._lock.reading():
             history = self._read_history(configured)
             trial = self._read_trial()
@@ -277,10 +283,13 @@ class Store:
                 self.give_up(trial.id, ids[1:], configured, trial.verdict)
                 return ids[1:]
             with self._lock.writing():
-                durable.write_file(self._trial, trial.model_copy(update={"starts": trial.starts + 1}).encode())
+                self._write_trial(trial.model_copy(update={"starts": trial.starts + 1}))
         except ModelError as error:
-            log.warning("%s is on trial, which cannot be kept: %s", trial.id, error)
-        return ids[1:] if trial.lost else ids
+            reason = trial.verdict if trial.lost else f"it is on trial, and no start can be counted: {error}"
+            self._untold = Fallback(id=trial.id, reason=reason, since=datetime.now(timezone.utc))
+            log.warning("%s is on trial, which cannot be kept: %s; what was before it answers", trial.id, error)
+            return ids[1:]
+        return ids
 
     def version(self, id_: str) -> Bundle:
         """Read a version and compare it with its hash.
@@ -304,12 +313,13 @@ class Store:
         Raises:
             ModelError: It cannot be written.
         """
+        told = self._untold = Fallback(id=failed, reason=reason, since=datetime.now(timezone.utc))
         with self._lock.writing():
             history = self._read_history(configured)
             if history is None or history.ids[-1] != failed:
+                self._untold = None
                 return  # something else is current by now
             kept = next(filter(self._library.is_intact, instead), None)
-            told = Fallback(id=failed, reason=reason, since=datetime.now(timezone.utc))
             durable.write_file(self._fallback, told.encode())
             if kept is None:
                 self._history.unlink(missing_ok=True)
@@ -320,6 +330,7 @@ class Store:
                 history = history if before else History(configured, (*history.ids[:-1], kept))
                 self._go_back(history, before[-1] if before else len(history.ids) - 1)
             self._trial.unlink(missing_ok=True)
+        self._untold = None
         log.error("model %s is given up: %s; %s runs", failed, reason, kept or f"{configured} as it was installed")
 
     def proved(self, version: str) -> None:
@@ -330,13 +341,17 @@ class Store:
         """
         self._change_trial(version, {"proven": True})
 
-    def paused(self) -> None:
+    def paused(self, version: str | None = None) -> None:
         """Note that the daemon ends in order: nothing can be held against the version that is on trial.
+
+        Args:
+            version: Which one answers; None: the one on trial. One that was given up, on a disk that did not take it,
+                is not acquitted by the one before it.
 
         Raises:
             ModelError: It cannot be written.
         """
-        self._change_trial(None, {"starts": 0})
+        self._change_trial(version, {"starts": 0})
 
     def settled(self, version: str) -> None:
         """End the trial of a version that has answered for long.
@@ -349,6 +364,8 @@ class Store:
     @property
     def fallback(self) -> Fallback | None:
         """Which version has failed, so that an older one runs; None: none has since the last change."""
+        if self._untold is not None:
+            return self._untold
         try:
             return Fallback.model_validate_json(self._fallback.read_bytes())
         except (OSError, ValueError):
@@ -523,4 +540,11 @@ class Store:
             if values is None:
                 self._trial.unlink(missing_ok=True)
             else:
-                durable.write_file(self._trial, trial.model_copy(update=dict(values)).encode())
+                self._write_trial(trial.model_copy(update=dict(values)))
+
+    def _write_trial(self, trial: Trial) -> None:
+        """Change what is kept of the trial; on a full disk in place, for there too a version may end the device."""
+        try:
+            durable.write_file(self._trial, trial.encode())
+        except OSError:
+            durable.overwrite(self._trial, trial.encode())

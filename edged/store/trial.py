@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 STARTS_UNPROVEN = 1
 STARTS_PROVEN = 3
+_BYTES = 256
 
 
 class Trial(BaseModel):
@@ -46,8 +47,8 @@ class Trial(BaseModel):
         return "the daemon ended while it was on trial"
 
     def encode(self) -> bytes:
-        """Return UTF-8 JSON."""
-        return (self.model_dump_json() + "\n").encode()
+        """Return UTF-8 JSON of always the same length: a full disk lets a file be changed, and none grow."""
+        return (self.model_dump_json().ljust(_BYTES - 1) + "\n").encode()
 
 
 class Fallback(BaseModel):
