@@ -420,6 +420,8 @@ class TestCurrent:
     ) -> None:
         promote(store, B)
         promote(store, C)
+        for second, model in enumerate((A, B, C)):  # a file system's clock is coarse
+            os.utime(store.path / "versions" / bundle_id_of(model), (second, second))
         history = store.path / "history.json"
         content = history.read_bytes()
         history.unlink()
@@ -430,10 +432,30 @@ class TestCurrent:
         for _ in range(2):
             assert store.current("main").read_model() == C
         assert caplog.text.count("history.json: damaged; what ran before") == 1
-        assert store.previous("main") is None
+        assert model_of(store.previous("main")) == B
         if damage != "a folder":
             promote(store, D)
-            assert [store.rollback("main").read_model()] == [C]
+            assert [store.rollback("main").read_model() for _ in range(2)] == [C, B]
+
+    def test_a_lost_history_is_read_off_the_versions_without_the_one_that_failed(self, store: Store) -> None:
+        kept = [promote(store, model) for model in (B, C, D)]
+        for second, version in enumerate(kept, 1):
+            os.utime(version.path, (second, second))
+        os.utime(store.path / "versions" / bundle_id_of(A), (9, 9))
+        store.write_version(b"e", LABELS, manifest(b"e"))
+        store.give_up(kept[2].id, [kept[1].id], "main", "no reason")
+        (store.path / "history.json").write_text("{")
+        assert store.previous("main").id == kept[0].id, "what is newer never ran, or was rolled back"
+        os.utime(store.path / "versions" / bundle_id_of(A), (0, 0))
+        assert [store.rollback("main").id for _ in range(2)] == [kept[0].id, bundle_id_of(A)]
+        with pytest.raises(
+            ModelError, match=f"{bundle_id_of(A)} has no version before it; another version answers after"
+        ):
+            store.rollback("main")
+        (store.path / "history.json").unlink()
+        (store.path / "current").unlink()
+        with pytest.raises(ModelError, match=r"main runs as it was installed; another version answers after .*: "):
+            store.rollback("main")
 
     def test_what_ran_last_survives_the_loss_of_the_link(self, store: Store, caplog: pytest.LogCaptureFixture) -> None:
         promote(store, B)

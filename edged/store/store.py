@@ -251,7 +251,7 @@ class Store:
             history = self._read_history(configured)
             place = self._previous(history, self._current_place(history))
             if history is None or place is None:
-                raise ModelError(f"nothing to roll back to: {configured} runs as it was installed")
+                raise ModelError(self._nothing_before(history, configured))
             previous = self._library.version(history.ids[place])
             self._put_on_trial(previous.id, answers)
             self._go_back(history, place)
@@ -472,13 +472,44 @@ class Store:
         except (OSError, ValueError) as error:
             if current is None and isinstance(error, FileNotFoundError):
                 return None
-            self._library.tell_once(f"{self._history}: damaged; what ran before {current or 'it'} is not known")
-            return None if current is None else History(configured or "", (current,))
+            if current is None:
+                self._library.tell_once(f"{self._history}: damaged, and {self._current} is gone; what ran is not known")
+                return None
+            self._library.tell_once(
+                f"{self._history}: damaged; what ran before {current} is taken from the times of the versions"
+            )
+            return History(configured or "", (*self._promoted_before(current), current))
         if current is None:
             self._library.tell_once(
                 f"{self._current}: is no link any more; {history.ids[-1]}, promoted last, is current"
             )
         return history if configured in (None, history.configured) else None
+
+    def _promoted_before(self, current: str) -> list[str]:
+        """Return the versions that may have run before the current one, the one that was promoted last at the end.
+
+        What is newer was rolled back, or never promoted; and what was given up is no version to go back to.
+        """
+        folders, failed = self._library.version_folders(), self.fallback
+        left_out = (current, None if failed is None else failed.id)
+        latest = next((path.stat().st_mtime_ns for path in folders if path.name == current), None)
+        return [
+            path.name
+            for path in reversed(folders)
+            if path.name not in left_out and (latest is None or path.stat().st_mtime_ns <= latest)
+        ]
+
+    def _nothing_before(self, history: History | None, configured: str) -> str:
+        """Say why there is nothing to roll back to, and which versions there are all the same."""
+        place = self._current_place(history)
+        if history is None or place is None:
+            runs, why = None, f"{configured} runs as it was installed"
+        else:
+            runs = history.ids[place]
+            why = f"{runs} has no version before it"
+        others = [path.name for path in self._library.version_folders() if path.name != runs]
+        more = f"; another version answers after `models use ID`: {', '.join(others)}" if others else ""
+        return f"nothing to roll back to: {why}{more}"
 
     def _read_current(self, configured: str) -> Bundle:
         history = self._read_history(configured)
