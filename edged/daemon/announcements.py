@@ -115,8 +115,10 @@ class Announcements:
                 degraded.append(f"model {fallback.id} was given up: {fallback.reason}")
             if (disk := self._storage.degraded) is not None:
                 degraded.append(disk)
+            if (trouble := self._loop.engine.trouble) is not None:
+                degraded.append(trouble)
             degraded += [f"storage: {line}" for line in damage.told()]
-            degraded += [line for trouble in self.troubles if (line := trouble()) is not None]
+            degraded += [line for told in self.troubles if (line := told()) is not None]
             network = self._loop.engine.network
             info = Info(
                 device=self._settings.device.id,

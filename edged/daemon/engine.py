@@ -29,11 +29,13 @@ class Engine:
         bundle: What was opened.
         network: Runs its model.
         familiarity: Tells how alike a frame is to what it was taught; None: it does not know, or nobody wants to.
+        trouble: Why this answers and not what is configured, one line; None: it is what is configured.
     """
 
     bundle: Bundle
     network: Network
     familiarity: Familiarity | None = None
+    trouble: str | None = None
 
     def prepare(self, image: Image) -> Image:
         """Make the network's input from an RGB frame of any size."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edged.daemon.engine import Engine, read_familiarity
-from edged.errors import ConfigError
+from edged.errors import ConfigError, ModelError
 from edged.selection.energy import EnergyMeter
 from edged.selection.features import extract
 from edged.selection.files import load
@@ -253,7 +253,8 @@ def open_selection(settings: Settings, store: Store, current: Bundle) -> Selecti
         so): a retrained model goes before.
 
     Raises:
-        ConfigError: Nothing is fitted, a network is gone, or `selection.pool` names another pool.
+        ConfigError: Nothing is fitted, a network is gone, a runtime is not installed, or `selection.pool` names another
+            pool.
         ModelError: A network or the fitted files are damaged.
     """
     wanted = settings.selection
@@ -300,7 +301,10 @@ def open_selection(settings: Settings, store: Store, current: Bundle) -> Selecti
 def _check_pool(settings: Settings, store: Store, fitted: Fitted) -> None:
     if not settings.selection.pool:
         return
-    named, _ = find_bundles(store, settings.selection.pool, settings.model.name)
+    try:
+        named, _ = find_bundles(store, settings.selection.pool, settings.model.name)
+    except ModelError as error:  # the networks that were fitted were found whole: a name is wrong
+        raise ConfigError(f"selection.pool: {error}") from error
     if {bundle.id for bundle in named} != set(fitted.ids):
         raise ConfigError(
             f"selection.pool names {', '.join(bundle.name for bundle in named)}, but premodel {fitted.name} was fitted "

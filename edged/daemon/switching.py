@@ -124,7 +124,7 @@ class ModelSwitch:
         """
         name = self._settings.model.name
         with self._lock:
-            before = self._store.current(name)
+            before = self._before(name)
             if instead_of not in (None, (now := self.running).id):
                 compared = f"{bundle.name} ({bundle.id}) was compared with {instead_of}"
                 raise RefusedError(f"{now.name} ({now.id}) answers by now, and goes on; {compared}")
@@ -150,7 +150,7 @@ class ModelSwitch:
         """
         name = self._settings.model.name
         with self._lock:
-            failing = self._store.current(name)
+            failing = self._before(name)
             previous = self._store.previous(name)
             if previous is None:
                 raise ModelError(f"nothing to roll back to: {failing.name} ({failing.id}) has no version before it")
@@ -159,6 +159,13 @@ class ModelSwitch:
                 self._store.rollback(name, answers=not self._ended)
             self._swap(engine, lambda reason: self._back_to(failing, previous, reason))
         return previous
+
+    def _before(self, name: str) -> Bundle:
+        """Return what is current; where even the installed model is damaged, what answers in its place."""
+        try:
+            return self._store.current(name)
+        except ModelError:
+            return self.running
 
     def _examine(self, bundle: Bundle) -> None:
         """Let a child process classify the newest frames with a bundle's model.
@@ -266,11 +273,11 @@ def open_first(settings: Settings, store: Store) -> Engine:
     """Make what answers when the daemon starts.
 
     A version whose trial is lost, or that cannot be opened for whatever reason, gives way to the newest one before it
-    that can, and at last to the installed model.
+    that can, then to the installed model, and where that cannot be opened either, to the one of its name that came with
+    edged.
 
     Raises:
-        ConfigError: The installed model cannot be opened either, or `[selection]` cannot be used: starting again would
-            not heal it.
+        ConfigError: None of them can be opened, or `[selection]` cannot be used: starting again would not heal it.
     """
     name = settings.model.name
     failures: list[tuple[str, str]] = []
@@ -286,9 +293,26 @@ def open_first(settings: Settings, store: Store) -> Engine:
     try:
         engine = open_engine(store.find(name), settings, store)
     except ModelError as error:
-        raise ConfigError(f"model.name = {name!r}: {error}") from error
+        engine = _open_shipped(settings, store, error)
     _give_up(store, name, failures, [])
     return engine
+
+
+def _open_shipped(settings: Settings, store: Store, damage: ModelError) -> Engine:
+    """Make what answers where the configured model cannot be opened: the one of its name that came with edged.
+
+    Raises:
+        ConfigError: There is none, or it cannot be opened either.
+    """
+    name = settings.model.name
+    try:
+        bundle = store.shipped(name)
+        engine = open_engine(bundle, settings, store)
+    except ModelError as error:
+        raise ConfigError(f"model.name = {name!r}: {damage}") from error
+    trouble = f"model.name = {name!r}: {damage}; the one that came with edged ({bundle.id}) answers"
+    log.error("%s", trouble)
+    return replace(engine, trouble=trouble)
 
 
 def _give_up(store: Store, name: str, failures: list[tuple[str, str]], instead: list[str]) -> None:
@@ -307,11 +331,11 @@ def open_engine(bundle: Bundle, settings: Settings, store: Store) -> Engine:
     """Make what answers frames while a bundle is current: at the start and after every change of model.
 
     Returns:
-        The networks of `[selection]`, where it names a strategy that was fitted for the bundle's labels; otherwise the
-        bundle's network alone.
+        The networks of `[selection]`, where it names a strategy that was fitted for the bundle's labels; otherwise, and
+        where one of its files is damaged, the bundle's network alone.
 
     Raises:
-        ConfigError: `[selection]` names what is not fitted, not installed, or damaged.
+        ConfigError: `[selection]` names what is not fitted or not installed.
         ModelError: The bundle is damaged.
     """
     if (strategy := settings.selection.strategy) != "none":
@@ -319,8 +343,13 @@ def open_engine(bundle: Bundle, settings: Settings, store: Store) -> Engine:
 
         try:
             engine = open_selection(settings, store, bundle)
+        except ConfigError:
+            raise
         except ModelError as error:
-            raise ConfigError(f"selection.strategy = {strategy!r}: {error}") from error
+            alone = load_engine(bundle, settings.model)
+            trouble = f"selection.strategy = {strategy!r}: {error}; {bundle.name} ({bundle.id}) answers alone"
+            log.error("%s", trouble)
+            return replace(alone, trouble=trouble)
         if engine is not None:
             return engine
     return load_engine(bundle, settings.model)

@@ -18,7 +18,7 @@ from edged.selection.cascade import Cascade, Stage
 from edged.selection.pool import fingerprint
 from edged.selection.premodels import KINDS, Premodel
 from edged.selection.strategy import ByCascade, ByPremodel
-from edged.store import durable
+from edged.store import durable, read_bundle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,10 +65,14 @@ class Fitted:
 
         Raises:
             ConfigError: One is no longer installed, or another network has its name now.
+            ModelError: One is damaged.
         """
         by_id = {bundle.id: bundle for bundle in [*store.versions(), *store.installed()]}
         for name, id_ in zip(self.networks, self.ids, strict=True):
             if id_ not in by_id:
+                for folder in store.folders():
+                    if folder.name in (name, id_):
+                        read_bundle(folder)  # raises what is wrong with it
                 raise ConfigError(
                     f"premodel {self.name} was fitted for {name} ({id_}), which is not installed any more; "
                     "install it again, or fit anew with `edged premodel train`"
@@ -146,7 +150,8 @@ def load(state_dir: Path, name: str) -> Fitted:
         manifest = json.loads((path / MANIFEST).read_bytes())
         if manifest.pop("v") != _VERSION:
             raise ModelError(f"{path}: of another version of edged; fit it again with `edged premodel train`")
-        with np.load(path / ARRAYS, allow_pickle=False) as file:
+        # Read here: numpy leaves a file that is no archive open.
+        with np.load(io.BytesIO((path / ARRAYS).read_bytes()), allow_pickle=False) as file:
             arrays = dict(file)
         strategies = {each: _decode(each, tree, arrays) for each, tree in manifest.pop("strategies").items()}
         manifest["networks"], manifest["ids"] = tuple(manifest["networks"]), tuple(manifest["ids"])

@@ -68,6 +68,14 @@ class Store:
         with self._lock.reading():
             return self._library.installed()
 
+    def shipped(self, name: str) -> Bundle:
+        """Return the bundle of this name that came with the package, whatever was installed over it.
+
+        Raises:
+            ModelError: There is none, or it cannot be read.
+        """
+        return read_bundle(self._shipped / name)
+
     def find(self, name_or_id: str) -> Bundle:
         """Return an installed bundle by name or id, or a version by id, or the newest version of that name.
 

@@ -142,6 +142,31 @@ def test_a_configured_model_that_cannot_run_is_a_wrong_configuration(tmp_path: P
     assert "Traceback" not in device.log
 
 
+def test_a_network_that_was_installed_over_a_shipped_one_and_is_damaged_gives_way_to_it(
+    broker: Mosquitto, run: Run, watch: Watch, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    shipped = Store(state).find("mobilenet_v2")
+    store = Store(state)
+    added = store.add(
+        shipped.read_model() + b"x", shipped.labels, name="mobilenet_v2", width=224, height=224, replace=True
+    )
+    cut(added.path)
+    seen = watch(broker)
+    device = run(broker.url, state_dir=state)
+    seen.wait("result/main")
+    assert seen.decoded("model")[-1]["id"] == shipped.id
+    (line,) = seen.decoded("info")[-1]["degraded"]
+    assert line.startswith(f"model.name = 'mobilenet_v2': {added.path}/model.tflite: damaged: ")
+    assert line.endswith(f"; the one that came with edged ({shipped.id}) answers")
+    store.add(shipped.read_model() + b"y", shipped.labels, name="other", width=224, height=224)
+    _, job, _ = seen.command("models_use", model="other")
+    assert job is not None
+    assert job["status"] == "succeeded", job
+    assert "degraded" not in seen.command("status")[1]["report"]["info"]
+    assert device.stop() == 0
+
+
 def test_a_version_that_was_damaged_gives_way_to_the_one_before(broker: Mosquitto, run: Run, watch: Watch) -> None:
     seen = watch(broker)
     device = run(broker.url)

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from edged.cli import main
-from edged.daemon.selection import Selection
+from edged.daemon.selection import SelectingEngine, Selection
+from edged.daemon.switching import open_first
 from edged.selection.cascade import Cascade, Stage
 from edged.selection.governor import Budget
 from edged.selection.pool import open_member
 from edged.selection.strategy import ByCascade
-from edged.settings import ModelSettings, SelectionSettings
+from edged.settings import ModelSettings, SelectionSettings, Settings
 from edged.store import Store
 from edged.types import Reading
 from tests.daemon.running import Running, Watcher
@@ -298,6 +299,27 @@ def test_a_cascade_whose_first_network_does_not_know_what_it_was_taught_says_so(
     assert main(["check", "--config", str(device.config)]) == 0
     said = f"# unknown: {first} does not know what it was taught, and calls nothing unknown"
     assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "file", ["premodels/default/manifest.json", "premodels/default/arrays.npz", "models/scenes_b/manifest.json"]
+)
+def test_a_damaged_selection_leaves_the_network_that_is_whole(file: str, fitted: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    shutil.copytree(fitted / "state", state)
+    settings = Settings.model_validate(
+        {
+            "storage": {"state_dir": state},
+            "model": {"name": "scenes_a", "threads": 1},
+            "selection": {"strategy": "learned"},
+        }
+    )
+    assert isinstance(open_first(settings, Store(state)), SelectingEngine)
+    (state / file).write_bytes((state / file).read_bytes()[:100])
+    engine = open_first(settings, Store(state))
+    assert (engine.bundle.name, isinstance(engine, SelectingEngine)) == ("scenes_a", False)
+    assert str((state / file).parent) in (engine.trouble or "")
+    assert (engine.trouble or "").endswith(f"scenes_a ({engine.bundle.id}) answers alone")
 
 
 def test_a_network_that_is_gone_stops_the_start(
