@@ -74,7 +74,7 @@ OutputNames = Annotated[list[OutputName], BeforeValidator(up_to_a_mistake)]
 
 
 def _output_fault(text: str) -> str | None:
-    return unprintable(text) or (_RESERVED if is_reserved(text) else None)
+    return unprintable(text) or _unseen(text) or (_RESERVED if is_reserved(text) else None)
 
 
 def _judged(text: str) -> tuple[str, str | None]:
@@ -110,6 +110,17 @@ def unprintable(text: str) -> str | None:
     return next((f"contains {kind}, U+{ord(char):04X}" for char in rest if (kind := _kind(char)) is not None), None)
 
 
+def _unseen(text: str) -> str | None:
+    """Say which of the marks in a new name Unicode shows as nothing; None: there is none.
+
+    Apart from `unprintable`, which judges the labels of models that are there already: they go on running.
+    """
+    if (found := _UNSEEN.search(text)) is None:
+        return None
+    kind = "a variation selector" if found[0] in _SELECTORS else "an invisible character"
+    return f"contains {kind}, U+{ord(found[0]):04X}"
+
+
 def _is_plain(text: str) -> bool:
     """Whether each character can be seen; nearly every text is so, and this looks at it much faster than `_kind`."""
     return text.isprintable() and _BLANK.isdisjoint(text)
@@ -137,7 +148,7 @@ def _fault(label: str) -> str | None:
         "starts with a dot": label.startswith("."),
         _RESERVED: is_reserved(label),
     }
-    return unprintable(label) or next((fault for fault, found in faults.items() if found), None)
+    return unprintable(label) or _unseen(label) or next((fault for fault, found in faults.items() if found), None)
 
 
 def is_reserved(label: str) -> bool:
@@ -157,5 +168,16 @@ _UNPRINTABLE = {
 of the text around it, so that a label shows as another one."""
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Letters and marks that show nothing: a grapheme joiner, fillers of Hangul, vowels of Khmer, a Braille pattern."""
+_SELECTORS = frozenset(
+    chr(code) for codes in ((0x180B, 0x180D), (0x180F, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
+    for code in range(codes[0], codes[1] + 1)
+)  # fmt: skip
+"""They choose how the character before them is drawn: `roses`, and `roses` with one behind it, look alike."""
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""Default_Ignorable_Code_Point of Unicode 15, what is not assigned yet included, without the two joiners, which
+`unprintable` has judged by their place."""
 _JOINED = re.compile(r"(?<=[^\0-\x7f\u200c\u200d])[\u200c\u200d](?=[^\0-\x7f\u200c\u200d])")
 """A joiner between two characters beyond ASCII that are none themselves."""
