@@ -69,6 +69,8 @@ class ModelSwitch:
         self._changing = threading.Lock()
         """Held while the store makes another version current, a moment of what `_lock` is held for, and by `end`."""
         self._ended = False
+        self._promoted: str | None = None
+        """Id of the version that this process has made current last, which may not answer yet."""
 
     def begin(self) -> None:
         """Watch the first frames of the engine that the daemon has started with, in case its version is on trial."""
@@ -85,7 +87,7 @@ class ModelSwitch:
         with self._changing:
             self._ended = True
             if in_order:
-                keep_trial(_CURRENT, lambda: self._store.paused(self.running.id))
+                keep_trial(_CURRENT, lambda: self._store.paused(self._promoted or self.running.id))
 
     @property
     def running(self) -> Bundle:
@@ -135,6 +137,7 @@ class ModelSwitch:
                 if self._ended:
                     raise ModelError(f"model {bundle.id} is not tried, for the daemon stops")
                 version = self._store.promote(bundle, name, answers=True)
+                self._promoted = version.id
             if version.path != bundle.path:
                 engine = replace(engine, bundle=replace(version, labels=engine.bundle.labels))
             self._swap(engine, lambda reason: self._back_to(before, version, reason), patience_s, answers, enough)
@@ -157,6 +160,7 @@ class ModelSwitch:
             engine = self._load(previous)
             with self._changing:
                 self._store.rollback(name, answers=not self._ended)
+                self._promoted = previous.id
             self._swap(engine, lambda reason: self._back_to(failing, previous, reason))
         return previous
 

@@ -229,8 +229,8 @@ def test_the_end_waits_for_a_promotion_at_hand(bench: Bench, monkeypatch: pytest
         assert came.wait(PATIENCE_S), "the end neither waits nor goes past"
         return promote(*args, **options)
 
-    def going_past() -> None:
-        paused()
+    def going_past(version: str) -> None:
+        paused(version)
         came.set()
 
     monkeypatch.setattr(bench.switch, "_changing", Watched())
@@ -238,6 +238,15 @@ def test_the_end_waits_for_a_promotion_at_hand(bench: Bench, monkeypatch: pytest
     monkeypatch.setattr(bench.store, "paused", going_past)
     bench.switch.use(new)
     ending.join(PATIENCE_S)
+    told = json.loads((bench.store.path / "trial.json").read_bytes())
+    assert (told["id"], told["starts"]) == (new.id, 0)
+
+
+def test_an_end_before_the_new_model_answers_blames_nobody(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    new = bench.trained("new")
+    monkeypatch.setattr(bench.switch, "_swap", lambda *_: bench.switch.end(in_order=True))
+    bench.switch.use(new)
+    assert bench.switch.running.id != new.id
     told = json.loads((bench.store.path / "trial.json").read_bytes())
     assert (told["id"], told["starts"]) == (new.id, 0)
 
