@@ -15,7 +15,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from edged.contract.commands import COMMANDS, CommandMessage
 from edged.contract.messages import FINAL, Ack, Job, timestamp
-from edged.ctl.connect import establish
+from edged.ctl.connect import establish, hang_up
 from edged.ctl.errors import AccessRefusedError, NoAnswerError, RejectedError, UnreachableError
 from edged.ctl.signer import Signer
 from edged.ctl.subscription import Incoming, Subscription
@@ -69,8 +69,7 @@ class Client:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         mqtt, self._mqtt = self._paho, None
-        mqtt.disconnect()
-        mqtt.loop_stop()
+        hang_up(mqtt)
 
     @property
     def connected(self) -> bool:

@@ -48,6 +48,14 @@ def establish(brokers: Sequence[Broker], *, timeout_s: float) -> paho.Client:
     raise first
 
 
+def hang_up(client: paho.Client) -> None:
+    """End a connection and its thread. Where that has not come to closing the socket, it does not stay open."""
+    client.disconnect()
+    client.loop_stop()
+    if (left := client.socket()) is not None:
+        left.close()
+
+
 def _turn_to_the_next(client: paho.Client, brokers: Sequence[Broker]) -> None:
     """Have paho, which connects again by itself, do so to the next broker that can be reached in the same way."""
     alike = [one for one in brokers if (one.tls, one.path) == (brokers[0].tls, brokers[0].path)]
@@ -66,8 +74,7 @@ def _establish(broker: Broker, timeout_s: float) -> paho.Client:
         client = _configure(broker, protocol, timeout_s)
         reason = _dial(client, broker, min(timeout_s, _CONNACK_V5_S) if protocol == "5" else timeout_s)
         if reason is None or reason.is_failure:
-            client.disconnect()
-            client.loop_stop()
+            hang_up(client)
         return client, reason
 
     def may_speak_other(answer: tuple[paho.Client, ReasonCode | None]) -> bool:

@@ -116,6 +116,7 @@ def _tls(settings: MqttSettings) -> ssl.SSLContext:
             context = ssl.create_default_context(cafile=settings.ca_file)
         except (OSError, ssl.SSLError) as error:
             raise ConfigError(f"mqtt.ca_file = {str(settings.ca_file)!r}: {_reason(error)}") from error
+    context.sslsocket_class = _TlsSocket
     if settings.cert_file is None:
         if settings.key_file is not None:
             raise ConfigError("mqtt.key_file: needs mqtt.cert_file too")
@@ -137,6 +138,17 @@ def _tls(settings: MqttSettings) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"mqtt.cert_file = {str(settings.cert_file)!r}: with its key: {_reason(error)}") from error
     return context
+
+
+class _TlsSocket(ssl.SSLSocket):
+    """A socket that is closed when its handshake fails: paho leaves such a one open until it is garbage."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
 
 
 def _reason(error: OSError) -> str:

@@ -421,7 +421,7 @@ def test_a_model_is_pushed_and_answers(device: Daemon, edgectl: Edgectl, client:
     assert (pushed.backbone, pushed.backbone_sha256) == ("again", shipped.sha256)
     assert (pushed.outputs, pushed.accuracy, pushed.source) == (shipped.outputs, shipped.accuracy, shipped.source)
     code, out, err = finish(edgectl("models", "push", str(labels), "--labels", str(labels)))
-    assert (code, err) == (2, f"edgectl: {labels}: is no TensorFlow Lite model\n")
+    assert (code, err) == (2, f"edgectl: {labels}: is no TensorFlow Lite model, and no ONNX model\n")
     trained = retrain(client, backbone="small", lr=0.3)
     assert trained.status == "succeeded", trained.error
     assert (trained.report or {})["backbone"] == "small"

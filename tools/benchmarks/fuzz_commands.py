@@ -91,7 +91,10 @@ def _fitting(schema: dict[str, Any], definitions: dict[str, Any], random: Random
             for key, one in schema.get("properties", {}).items()
             if key in schema.get("required", ()) or random.random() < 0.5
         },
-        "array": lambda: [_fitting(schema["items"], definitions, random) for _ in range(random.choice((1, 1, 2, 9)))],
+        "array": lambda: [
+            _fitting(one, definitions, random)
+            for one in schema.get("prefixItems") or [schema["items"]] * random.choice((1, 1, 2, 9))
+        ],
         "integer": lambda: random.randint(int(least), int(schema.get("maximum", 2**31))),
         "number": lambda: least + random.random() * (schema.get("maximum", least + 10) - least),
         "boolean": lambda: random.random() < 0.5,
