@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks import (
     at_once,
     calibration,
+    console,
     doubtful,
     fault_table,
     faults,
@@ -135,6 +136,7 @@ def parsed() -> argparse.Namespace:
 
     _add_set_aside(commands)
     _add_faults(commands)
+    console.add_options(commands.add_parser("console", help="is the page of a thousand devices smooth? needs Chromium"))
     fuzz.add_options(commands.add_parser("fuzz", help="send a daemon what would harm it: models, commands, images"))
     onnx.add_arguments(
         commands.add_parser("onnx", help="does a network say the same on ONNX Runtime, and what does it cost?"), SHARED
@@ -218,6 +220,11 @@ def _regions(args: argparse.Namespace) -> Told:
     return numbers, "\n".join([*regions.table(numbers), "", *regions.sentences(numbers)]), regions.encode
 
 
+def _console(args: argparse.Namespace) -> Told:
+    numbers = console.measure(args.devices)
+    return numbers, "\n".join([*console.table(numbers), "", *console.sentences(numbers)]), _indented
+
+
 def _faults(args: argparse.Namespace) -> Told:
     into, args.into = args.into, None  # it is written after each fault: all of them take an hour
 
@@ -284,6 +291,7 @@ RUN: dict[str, Callable[[argparse.Namespace], Told]] = {
     "suggest": _suggest,
     "together": _together,
     "regions": _regions,
+    "console": _console,
     "faults": _faults,
     "fuzz": _fuzz,
     "onnx": _onnx,

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import taught
 
-from benchmarks import at_once, faults, fuzz, gate, set_to, together
+from benchmarks import at_once, console, faults, fuzz, gate, set_to, together
 from benchmarks.keras_recipes import LONG, Share
 from benchmarks.live import table
 from benchmarks.retrain import keras_table
@@ -54,6 +54,7 @@ def main() -> int:
     fleet = json.loads((HERE / "fleet.json").read_text(encoding="utf-8"))
     fuzzed = json.loads((HERE / "fuzz.json").read_text(encoding="utf-8"))
     shared = json.loads((HERE / "together.json").read_text(encoding="utf-8"))
+    page = json.loads((HERE / "console.json").read_text(encoding="utf-8"))
     after_one = json.loads((HERE / "at_once.json").read_text(encoding="utf-8"))
     known = taught.read()
     parts = {
@@ -64,6 +65,7 @@ def main() -> int:
         "once": at_once.table(after_one).splitlines(),
         "keras": keras(runs),
         "live": table(live).splitlines(),
+        "console": [*console.table(page), "", *console.sentences(page)],
         "faults": faults.table(json.loads((HERE / "faults.json").read_text(encoding="utf-8"))).splitlines(),
         "gate": [gate.table(gated), "", *gate.sentences(gated)],
         "fleet": [*fleets.table(fleet), "", *fleets.pushes_table(fleet)],
