@@ -241,7 +241,14 @@ def _faults(args: argparse.Namespace) -> Told:
 def _fuzz(args: argparse.Namespace) -> Told:
     if args.more and args.into is not None and args.what == "models":
         fuzz.check_seed(args.into, args.seed)
-    numbers = fuzz.measure(args.what, count=args.count, seed=args.seed, workers=args.workers, seconds=args.seconds)
+    numbers = fuzz.measure(
+        args.what,
+        count=args.count,
+        seed=args.seed,
+        workers=args.workers,
+        seconds=args.seconds,
+        daemons=args.daemons,
+    )
     if args.into is not None:
         fuzz.add_to(args.into, numbers, more=args.more)
         args.into = None

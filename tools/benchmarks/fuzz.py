@@ -24,16 +24,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="others with another one (1)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes beside the daemon")
     parser.add_argument("--seconds", type=float, default=7200.0, help="how long models are pushed to the daemon (7200)")
+    parser.add_argument(
+        "--daemons", type=int, default=fuzz_models.DAEMONS, help="daemons that models are pushed to (2)"
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--into", type=Path, metavar="FILE", help="put the numbers there, beside those of the others")
     parser.add_argument("--more", action="store_true", help="add models of another --seed to those in FILE")
 
 
-def measure(what: str, *, count: int | None, seed: int, workers: int, seconds: float) -> dict[str, Any]:
+def measure(what: str, *, count: int | None, seed: int, workers: int, seconds: float, daemons: int) -> dict[str, Any]:
     """Return the numbers, by what was sent."""
     number = COUNTS[what] if count is None else count
     if what == "models":
-        return {what: fuzz_models.measure(count=number, seed=seed, workers=workers, seconds=seconds)}
+        return {what: fuzz_models.measure(count=number, seed=seed, workers=workers, seconds=seconds, daemons=daemons)}
     module = fuzz_commands if what == "commands" else fuzz_images
     return {what: module.measure(count=number, seed=seed, workers=workers)}
 

@@ -37,7 +37,7 @@ from benchmarks.model_mutants import CannotBeWrittenError, Mutant, kind, mutant
 LIMIT_S = 60.0
 """For one mutant in a fork, as for the examination of one."""
 DAEMONS = 2
-"""So many are pushed to at a time: each waits for its examinations most of the time."""
+"""So many are pushed to unless another number is asked for: each waits for its examinations most of the time."""
 USED = 4
 """Every so-manieth accepted mutant is used: that takes longer than anything else."""
 _PART_BYTES = 512 * 1024
@@ -268,22 +268,29 @@ def reason(text: str) -> str:
 
 
 def measure(
-    *, count: int, seed: int, workers: int, seconds: float, models: Mapping[str, bytes] | None = None
+    *,
+    count: int,
+    seed: int,
+    workers: int,
+    seconds: float,
+    daemons: int = DAEMONS,
+    models: Mapping[str, bytes] | None = None,
 ) -> dict[str, Any]:
-    """Open mutants in forks, and push them to a daemon meanwhile.
+    """Open mutants in forks, and push them to daemons meanwhile.
 
     Args:
         count: Mutants.
         seed: Of the mutants.
         workers: Forks at a time.
         seconds: How long mutants are pushed; what is left then is not.
+        daemons: How many daemons share what is pushed.
         models: What mutants are made of; None: `bases`.
     """
     sound = bases() if models is None else dict(models)
     context = multiprocessing.get_context("fork")
     with concurrent.futures.ProcessPoolExecutor(workers, context, _begin, (sound, seed)) as pool:
         turns = Turns(pool.map(_open, range(count), chunksize=4))  # forks first: there are no other threads yet
-        pushed = push(sound, seed, turns, seconds)
+        pushed = push(sound, seed, turns, seconds, daemons)
         left = turns.left()
     return {
         "seed": seed,
@@ -350,18 +357,18 @@ def _kinds(opened: list[Opened]) -> dict[str, dict[str, int]]:
     return {name: dict(ends.most_common()) for name, ends in sorted(kinds.items())}
 
 
-def push(models: Mapping[str, bytes], seed: int, turns: Turns, seconds: float) -> dict[str, Any]:
+def push(models: Mapping[str, bytes], seed: int, turns: Turns, seconds: float, daemons: int) -> dict[str, Any]:
     """Push mutants to daemons for so long; return what was seen of all of them."""
     end = time.monotonic() + seconds
-    with concurrent.futures.ThreadPoolExecutor(DAEMONS) as pool:
-        each = list(pool.map(lambda _: _push_to_one(models, seed, turns, end), range(DAEMONS)))
+    with concurrent.futures.ThreadPoolExecutor(daemons) as pool:
+        each = list(pool.map(lambda _: _push_to_one(models, seed, turns, end), range(daemons)))
     counters = {
         name: dict(sum((Counter(one[name]) for one in each), Counter()).most_common(40))
         for name in ("of", "ends", "uses", "reasons")
     }
     largest = {name: max(one[name] for one in each) for name in ("seconds", "gap_arrival_s", "gap_ts_s", "stall_s")}
     return {
-        "daemons": DAEMONS,
+        "daemons": daemons,
         **{name: sum(one[name] for one in each) for name in ("count", "results", "restarts", "tracebacks")},
         **counters,
         **largest,
