@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
-from edged.errors import ChildTimeoutError, ModelError
-from edged.jobs.process import ChildProcess
+from edged.errors import ModelError
+from edged.jobs.child_work import done_by_child
 from edged.jobs.requests import PROFILE, ProfileRequest
 from edged.jobs.runner import End, Kind, State
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from edged.jobs.runner import JobRunner, RunningJob
     from edged.settings import Settings
     from edged.store import Bundle, Store
-
-log = logging.getLogger(__name__)
 
 TIMEOUT_S = 7200.0
 PROFILING = Kind("profile", "profile", pulse_s=0.5)
@@ -67,12 +64,5 @@ class Profiling:
 
     def _carry_out(self, job: RunningJob, request: ProfileRequest) -> End | None:
         """Run the child, on the job's own thread; None: cancelled."""
-        try:
-            with ChildProcess(PROFILE, request, timeout_s=TIMEOUT_S) as process:
-                log.info("%s of %s runs in process %d", job, request.name, process.pid)
-                outcome = process.wait(
-                    lambda progress: job.reach(State(progress.stage, progress.fraction)), job.cancelled
-                )
-        except ChildTimeoutError:
-            return End("failed", error=f"not done after {TIMEOUT_S:g} s")
-        return None if outcome is None else End("succeeded", outcome.report)
+        outcome = done_by_child(job, PROFILE, request, timeout_s=TIMEOUT_S)
+        return outcome if outcome is None or isinstance(outcome, End) else End("succeeded", outcome.report)

@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
-from edged.errors import ChildTimeoutError, RefusedError
-from edged.jobs.process import ChildProcess
+from edged.jobs.child_work import done_by_child
 from edged.jobs.runner import End, Kind, State
 
 if TYPE_CHECKING:
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
     from edged.learning import ReviewRequest
     from edged.settings import Settings
     from edged.store import Bundle, Store
-
-log = logging.getLogger(__name__)
 
 REVIEW = Kind("images_doubtful", "review of the labels", pulse_s=0.25)
 
@@ -60,15 +56,5 @@ class Reviewing:
         from edged.learning import REVIEWER
 
         timeout_s = self._settings.retrain.timeout_s
-        try:
-            with ChildProcess(REVIEWER, request, timeout_s=timeout_s) as process:
-                log.info("%s runs in process %d", job, process.pid)
-                outcome = process.wait(
-                    lambda progress: job.reach(State(progress.stage, progress.fraction, progress.detail)),
-                    job.cancelled,
-                )
-        except RefusedError as error:
-            return End("rejected", error=str(error))
-        except ChildTimeoutError:
-            return End("failed", error=f"not done after retrain.timeout_s = {timeout_s:g} s")
-        return None if outcome is None else End("succeeded", outcome.report.to_json())
+        outcome = done_by_child(job, REVIEWER, request, timeout_s=timeout_s, limit="retrain.timeout_s")
+        return outcome if outcome is None or isinstance(outcome, End) else End("succeeded", outcome.report.to_json())

@@ -11,8 +11,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from edged.daemon.uploads import Uploads
-from edged.errors import ChildTimeoutError, CommandError, EdgedError, RefusedError
-from edged.jobs.process import ChildProcess
+from edged.errors import CommandError, EdgedError, RefusedError
+from edged.jobs.child_work import done_by_child
 from edged.jobs.runner import End, Kind, State
 from edged.store import durable
 
@@ -196,14 +196,4 @@ class Together:
     def _run(self, job: RunningJob, child: Child[Any, Any, Any], request: Any) -> Any:
         """Run a child; return its outcome, or how the job ends instead; None: cancelled."""
         timeout_s = self._settings.retrain.timeout_s
-        try:
-            with ChildProcess(child, request, timeout_s=timeout_s) as process:
-                log.info("%s runs in process %d", job, process.pid, extra={"JOB": job.id})
-                return process.wait(
-                    lambda progress: job.reach(State(progress.stage, progress.fraction, progress.detail)),
-                    job.cancelled,
-                )
-        except RefusedError as error:
-            return End("rejected", error=str(error))
-        except ChildTimeoutError:
-            return End("failed", error=f"not done after retrain.timeout_s = {timeout_s:g} s")
+        return done_by_child(job, child, request, timeout_s=timeout_s, limit="retrain.timeout_s")

@@ -12,8 +12,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edged.errors import ChildError, ChildTimeoutError, EdgedError, ModelError, RefusedError
-from edged.jobs.process import ChildProcess
+from edged.errors import ChildError, EdgedError, ModelError, RefusedError
+from edged.jobs.child_work import done_by_child
 from edged.jobs.runner import End, Kind, State
 from edged.store import read_bundle
 
@@ -133,19 +133,12 @@ class Training:
 
         timeout_s = self._settings.retrain.timeout_s
         trainer = CHOOSING_TRAINER if request.candidates else TRAINER
+        spare = None if request.candidates else self._spare
         try:
-            spare = None if request.candidates else self._spare
-            with ChildProcess(trainer, request, timeout_s=timeout_s, spare=spare) as process:
-                log.info("%s runs in process %d", job, process.pid, extra={"JOB": job.id})
-                outcome = process.wait(
-                    lambda progress: job.reach(State(progress.stage, progress.fraction, progress.detail)),
-                    job.cancelled,
-                )
-        except ChildTimeoutError:
-            return End("failed", error=f"not done after retrain.timeout_s = {timeout_s:g} s")
-        except ChildError as error:
+            outcome = done_by_child(job, trainer, request, timeout_s=timeout_s, limit="retrain.timeout_s", spare=spare)
+        except ChildError as error:  # what it has written already is removed
             return End("failed", error=str(error))
-        if outcome is None or outcome.status == "succeeded":
+        if outcome is None or isinstance(outcome, End) or outcome.status == "succeeded":
             return outcome
         return End(outcome.status, outcome.report.to_json(), outcome.error)
 

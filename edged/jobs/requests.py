@@ -61,6 +61,7 @@ class ProfileProgress(BaseModel):
 
     stage: str
     fraction: float
+    detail: dict[str, Any] = {}
 
 
 class ProfileOutcome(BaseModel):

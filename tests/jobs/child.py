@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edged.errors import ModelError
+from edged.errors import ModelError, RefusedError
 from edged.jobs.process import Child, serve
 
 
@@ -37,6 +37,14 @@ class Step:
 
     number: int
     detail: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def stage(self) -> str:
+        return f"stage {self.number}"
+
+    @property
+    def fraction(self) -> float:
+        return self.number / 4
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,10 @@ def _do_leave(order: Order, _: Callable[[Step], None]) -> None:
 
 def _do_refuse(_: Order, __: Callable[[Step], None]) -> None:
     raise ModelError("no such model: ü")
+
+
+def _do_decline(_: Order, __: Callable[[Step], None]) -> None:
+    raise RefusedError("not this one: ü")
 
 
 def _do_fail(_: Order, __: Callable[[Step], None]) -> None:
