@@ -57,8 +57,12 @@ class Choice:
         return self.only or "+"
 
     def takes(self, device: str) -> bool:
-        """Whether a device is meant."""
-        return any(fnmatchcase(device, part) for part in self.parts)
+        """Whether a device is meant; nothing is one whose name none may have: `all` would be the whole fleet."""
+        return (
+            device != ALL
+            and _ID.fullmatch(device) is not None
+            and any(fnmatchcase(device, part) for part in self.parts)
+        )
 
     def named(self) -> list[str]:
         """Return the ids that are named one by one."""

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from paho.mqtt import publish
 
 from edged.contract.commands import CommandMessage
 from edged.ctl.choice import EVERY, Choice
@@ -50,6 +51,13 @@ def test_ids_patterns_and_lists() -> None:
         False,
         False,
     ]
+
+
+def test_what_no_device_may_be_called_is_none() -> None:
+    """Anybody may publish anything: what is told below `edged/all` would be commanded as the whole fleet is."""
+    told = ("all", "abc", "-a", "a b", "a\x1b[31m", "a" * 65, "\u00e4", "", "a\n")
+    for meant in ("a*", "*", "all", "?*"):
+        assert taken(meant, *told) == ["abc"]
 
 
 def test_groups_of_a_file(groups: Path) -> None:
@@ -109,6 +117,16 @@ def test_a_group_is_addressed_and_who_is_not_there_is_named(broker_port: int, ed
     assert [line.split('"')[3] for line in shown.stdout.splitlines()] == ["line-1", "line-2", "line-3"]
     assert nobody.returncode == 3
     assert "no device of 'attic-*' is online" in nobody.stderr
+
+
+def test_what_is_told_below_all_is_no_device_and_a_pattern_never_commands_everybody(
+    broker_port: int, edgectl: Edgectl
+) -> None:
+    with ScriptedDevice(broker_port, "line-1") as other, ScriptedDevice(broker_port, "abc") as meant:
+        publish.single("edged/all/state", b"online", qos=1, retain=True, port=broker_port)
+        done = edgectl("--timeout", "20", "--device", "a*", "set", "--fps", "3")
+        assert (done.returncode, [name for name, _ in meant.commands]) == (0, ["set"]), done
+        assert other.commands == []
 
 
 def test_a_silent_one_of_several_is_named_and_the_others_are_asked(broker_port: int, edgectl: Edgectl) -> None:
