@@ -90,13 +90,12 @@ def train(
         tell: Told the share that is done, and the stage.
 
     Returns:
-        The head, and what the training tells: `report`, `images`, `twice`, `contradictory`, `seconds`.
+        The head, and what the training tells: `report`, `images`, `left_out`, `twice`, `contradictory`, `seconds`.
 
     Raises:
         ConfigError: The full edged is not installed beside this edgectl.
         CommandError: The training was refused or failed.
     """
-    told = next(iter(answers.values())).told
     draft = Head.draft(name)
     with tempfile.TemporaryDirectory() as folder:
         files = {}
@@ -107,7 +106,8 @@ def train(
         try:
             outcome = _run_child(request, tell)
             model = str(outcome["report"]["model"])
-            head = Head.keep(name, (told.backbone, told.backbone_sha256), model, draft)
+            network, sha256 = outcome["backbone"]  # what devices say of it names no folder here
+            head = Head.keep(name, (str(network), str(sha256)), model, draft)
         finally:
             with suppress(OSError):  # it has been moved, or is empty; what a failed training has left is small
                 draft.rmdir()

@@ -60,15 +60,19 @@ class TogetherOutcome:
 
     Attributes:
         bundle: Folder of the bundle.
+        backbone: Name of the network below the head, and the hash of its file, as it is installed here.
         report: Of the training.
         images: Device → images of it that took part.
+        left_out: Device → why nothing of it took part.
         twice, contradictory: Images that were left out, see `learning.pooled.Pool`.
         seconds: What it took.
     """
 
     bundle: Path
+    backbone: tuple[str, str]
     report: TrainingReport
     images: dict[str, int]
+    left_out: dict[str, str]
     twice: int
     contradictory: int
     seconds: float
@@ -89,7 +93,7 @@ def run(request: TogetherRequest, tell: Callable[[TogetherProgress], None]) -> T
 
     began = time.monotonic()
     tell(TogetherProgress("reading", 0.0))
-    shared = read(request.files)
+    shared, left_out = read(request.files)
     hyperparameters = Hyperparameters.model_validate(request.hyperparameters)
     backbone = find_backbone(next(iter(shared.values())), request.state_dir)
     put_together = pooled.pool(shared)
@@ -106,30 +110,41 @@ def run(request: TogetherRequest, tell: Callable[[TogetherProgress], None]) -> T
     images = Counter(image.path.parent.name for image in put_together.images)
     return TogetherOutcome(
         bundle.path,
+        (backbone.bundle.backbone, backbone.sha256),
         made.report,
         {device: images[device] for device in shared},
+        left_out,
         put_together.twice,
         put_together.contradictory,
         round(time.monotonic() - began, 3),
     )
 
 
-def read(files: dict[str, Path]) -> dict[str, Shared]:
-    """Read what devices have shared; the error names the device.
+def read(files: dict[str, Path]) -> tuple[dict[str, Shared], dict[str, str]]:
+    """Read what devices have shared.
+
+    Returns:
+        Device → what it has shared; and device → why that is of no use: the others learn without it.
 
     Raises:
-        RefusedError: It is damaged.
+        RefusedError: Nothing is of use; the error names a device.
     """
     from edged.errors import RefusedError
+    from edged.learning import pooled
     from edged.learning.sharing import Shared
 
-    shared = {}
+    shared: dict[str, Shared] = {}
+    left_out: dict[str, str] = {}
     for device, path in files.items():
         try:
             shared[device] = Shared.decode(path.read_bytes())
         except RefusedError as error:
-            raise RefusedError(f"{device}: {error}") from error
-    return shared
+            left_out[device] = str(error)
+    if not shared:
+        device, why = next(iter(left_out.items()))
+        raise RefusedError(f"{device}: {why}")
+    left_out |= pooled.unlike(shared)
+    return {device: one for device, one in shared.items() if device not in left_out}, left_out
 
 
 def find_backbone(shared: Shared, state_dir: Path | None) -> Backbone:

@@ -102,12 +102,8 @@ def pool(shared: Mapping[str, Shared]) -> Pool:
         RefusedError: They do not belong together.
     """
     first = next(iter(shared.values()))
-    for device, one in shared.items():
-        same = (one.backbone_sha256, one.affine, one.bottlenecks.shape[1:], one.bottlenecks.dtype, one.noise)
-        if same != (
-            first.backbone_sha256, first.affine, first.bottlenecks.shape[1:], first.bottlenecks.dtype, first.noise
-        ):  # fmt: skip
-            raise RefusedError(f"{device}: its bottlenecks are of another network, or have other noise")
+    for device, why in unlike(shared).items():
+        raise RefusedError(f"{device}: {why}")
     rows = [(device, row) for device, one in shared.items() for row in range(len(one.ids))]
     chosen, twice, contradictory = _without_copies(shared, rows)
     bottlenecks = (
@@ -140,6 +136,21 @@ def pool(shared: Mapping[str, Shared]) -> Pool:
         tuple(images[number] for number in order), bottlenecks[np.array(order, np.intp)], first.affine, folds, twice,
         contradictory, first.noise is not None,
     )  # fmt: skip
+
+
+def unlike(shared: Mapping[str, Shared]) -> dict[str, str]:
+    """Return the devices whose bottlenecks do not belong together with those of most, and why.
+
+    Args:
+        shared: Device → what it has shared.
+    """
+    kinds = {
+        device: (one.backbone_sha256, one.affine, one.bottlenecks.shape[1:], one.bottlenecks.dtype, one.noise)
+        for device, one in shared.items()
+    }
+    ((usual, _),) = Counter(kinds.values()).most_common(1)
+    why = "its bottlenecks are of another network, or have other noise"
+    return {device: why for device, kind in kinds.items() if kind != usual}
 
 
 def train(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,6 +16,8 @@ from edged.ctl.errors import NoAnswerError
 from edged.ctl.head import Head, folder_of
 from edged.ctl.together import Answer
 from edged.errors import CommandError, ConfigError
+from tests.learning.test_pooled import BACKBONE, names
+from tests.learning.test_pooled import device as images_of
 
 if TYPE_CHECKING:
     from edged.ctl.client import Client
@@ -144,6 +147,52 @@ def test_what_a_device_has_sent_is_no_trusted_input() -> None:
     with pytest.raises(CommandError, match="training: line-1: these are no bottlenecks"):
         together.train({"line-1": answer()}, {}, "together", "run", quiet)
     assert list(folder_of("together").iterdir()) == []
+
+
+def shared(first: int, *, backbone: str | None = None) -> Answer:
+    """What a device shares that has 60 images of the shipped network; `backbone`: the hash that it tells instead."""
+    data = images_of(names(first, 60))
+    told = Bottlenecks(
+        sha256="0" * 64, bytes=3, images=60, backbone="its own name for it",
+        backbone_sha256=backbone or data.backbone_sha256,
+    )  # fmt: skip
+    return Answer(told, data.encode())
+
+
+def test_where_a_head_is_kept_follows_from_the_network_and_not_from_what_a_device_says(state: Path) -> None:
+    other = folder_of("other") / "devices.json"
+    other.parent.mkdir(parents=True)
+    other.write_text("{}")
+    head, _ = together.train({"line-1": shared(0, backbone="../other")}, {}, "together", "run", quiet)
+    head.said("line-1", TAKEN)
+    head.establish()
+    assert other.read_text() == "{}"
+    assert (head.backbone, head.folder) == (
+        BACKBONE.bundle.backbone, folder_of("together") / BACKBONE.sha256[:12]
+    )  # fmt: skip
+
+
+def test_a_device_whose_bottlenecks_are_of_no_use_is_left_out_and_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edged.ctl.commands.learn import _learn_group
+
+    good, odd = shared(0), replace(images_of(names(200, 5)), backbone_sha256="b" * 64)
+    group = {
+        "line-1": Answer(good.told, odd.encode()),  # it says one thing and sends another
+        "line-2": good,
+        "line-3": Answer(good.told, b"abc"),
+        "line-4": shared(60),
+    }
+    monkeypatch.setattr(together, "offer", Fleet(dict.fromkeys(group, "promoted")).offer)
+    args = argparse.Namespace(canary=1, json=False, accept=False, name="together")
+    assert _learn_group(cast("Client", None), group, {}, args) == 1
+    told = capsys.readouterr()
+    assert "120 images of 2 devices" in told.out
+    assert "edgectl: line-1: left out: its bottlenecks are of another network" in told.err
+    assert "edgectl: line-3: left out: these are no bottlenecks" in told.err
+    for name in group:  # the head is good for these, too: they judge it as all do
+        assert f"{name}{' (canary)' if name == 'line-1' else ''}: together" in told.out
 
 
 class Fleet:

@@ -114,8 +114,9 @@ def _learn_group(client: Client, group: Mapping[str, Answer], given: dict[str, A
         raise CommandError(f"no labeled image on {', '.join(group)}; `edgectl images push` sends some")
     with progress("training", quiet=args.json) as tell:
         head, outcome = together.train(with_images, given, args.name, uuid4().hex, tell)
-    _tell_training(head, outcome, with_images, args)
-    return _offer(client, head, {device: answer.told.images for device, answer in group.items()}, args)
+    _tell_training(head, outcome, args)
+    code = FAILED if outcome["left_out"] else DONE
+    return max(code, _offer(client, head, {device: answer.told.images for device, answer in group.items()}, args))
 
 
 def _fetch(client: Client, devices: Sequence[str], args: argparse.Namespace) -> dict[str, Answer]:
@@ -154,19 +155,20 @@ def _fetch(client: Client, devices: Sequence[str], args: argparse.Namespace) -> 
     return answers
 
 
-def _tell_training(
-    head: Head, outcome: Mapping[str, Any], answers: Mapping[str, Answer], args: argparse.Namespace
-) -> None:
-    from edged.terminal.text import percent, print_json, print_line
+def _tell_training(head: Head, outcome: Mapping[str, Any], args: argparse.Namespace) -> None:
+    from edged.terminal.text import note, percent, print_json, print_line
 
     report = outcome["report"]
+    for device, why in outcome["left_out"].items():
+        note("edgectl", f"{device}: left out: {why}")
     if args.json:
-        told = ("report", "images", "twice", "contradictory", "seconds")
+        told = ("report", "images", "left_out", "twice", "contradictory", "seconds")
         print_json({"model": head.model, "name": args.name, **{key: outcome[key] for key in told}})
         return
     counts = report.get("counts") or {}
+    images, devices = counted(sum(counts.values()), "image"), counted(len(outcome["images"]), "device")
     parts = [
-        f"{args.name} ({head.model}): {counted(sum(counts.values()), 'image')} of {counted(len(answers), 'device')}, "
+        f"{args.name} ({head.model}): {images} of {devices}, "
         f"{counted(len(counts), 'label')}, {outcome['seconds']:.1f} s"
     ]
     accuracy = report.get("accuracy") or {}
