@@ -7,6 +7,7 @@ does not stand in place of one that answers.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edged.ctl.claim import claim
 from edged.errors import ConfigError
 
 _FILE = "devices.json"
@@ -26,6 +28,16 @@ def folder_of(name: str) -> Path:
     """Return where the heads of this name lie, one folder a network."""
     home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     return Path(home).expanduser() / "edgectl" / "learn" / name
+
+
+def claimed(name: str) -> contextlib.AbstractContextManager[None]:
+    """Keep other edgectls of this workstation from the heads of a name until the block ends: there is one draft.
+
+    Raises:
+        ConfigError: The folder cannot be written.
+        CommandError: Another one is at them.
+    """
+    return claim(folder_of(name) / ".lock", f"learn: the heads called {name}")
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from edged.contract.reports import Bottlenecks, Decision, Judgement
 from edged.ctl import together
 from edged.ctl.cli import main
 from edged.ctl.errors import NoAnswerError
-from edged.ctl.head import Head, folder_of
+from edged.ctl.head import Head, claimed, folder_of
 from edged.ctl.together import Answer
 from edged.errors import CommandError, ConfigError
 from tests.learning.test_pooled import BACKBONE, names
@@ -147,6 +147,15 @@ def test_what_a_device_has_sent_is_no_trusted_input() -> None:
     with pytest.raises(CommandError, match="training: line-1: these are no bottlenecks"):
         together.train({"line-1": answer()}, {}, "together", "run", quiet)
     assert list(folder_of("together").iterdir()) == []
+
+
+def test_two_at_once_under_one_name_would_mix_their_heads(capsys: pytest.CaptureFixture[str]) -> None:
+    nowhere = ["--broker", "mqtt://127.0.0.1:1", "learn"]
+    with claimed("together"):
+        assert [main([*nowhere, *args]) for args in ([], ["--again"])] == [1, 1]
+        assert capsys.readouterr().err.count("learn: the heads called together: another edgectl is at it") == 2
+        assert main([*nowhere, "--name", "other"]) == 3  # it goes on to the broker, which is not there
+    assert main(nowhere) == 3
 
 
 def shared(first: int, *, backbone: str | None = None) -> Answer:

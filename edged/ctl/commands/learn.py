@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from edged.ctl.choice import ALL, Choice
     from edged.ctl.fleet import addressed
+    from edged.ctl.head import claimed
 
     given = given_hyperparameters(args)
     if refused := [name for name in _THE_DEVICES_OWN if name in given]:
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     _check_name(args.name)
     if args.again and (given or args.private):
         raise ConfigError("learn --again trains nothing: give no hyperparameters and no --private with it")
-    with open_client(args) as client:
+    with claimed(args.name), open_client(args) as client:
         devices = addressed(client, chosen(args) or Choice.parse(ALL))
         if args.again:
             return max(devices.code, _again(client, devices, args))

@@ -7,18 +7,18 @@ done; whoever goes on asks the device what of it has been done.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edged.contract.messages import timestamp
+from edged.ctl.claim import claim
 from edged.ctl.rollout.verdict import Accuracy, Limits, Measured
 from edged.errors import CommandError, ConfigError
 
@@ -160,25 +160,14 @@ class RecordFile:
         self._path = folder() / f"{record.id}.json"
         self._saving = threading.Lock()
 
-    @contextlib.contextmanager
-    def claimed(self) -> Iterator[None]:
+    def claimed(self) -> contextlib.AbstractContextManager[None]:
         """Keep other edgectls of this workstation from the roll-out until the block ends, or the process.
 
         Raises:
             ConfigError: The folder cannot be written.
             CommandError: Another one is at it.
         """
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = self._path.with_suffix(".lock").open("a")
-        except OSError as error:
-            raise ConfigError(f"{self._path.parent}: the roll-out's state: {error.strerror}") from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise CommandError(f"roll-out {self.record.id}: another edgectl is at it") from error
-            yield
+        return claim(self._path.with_suffix(".lock"), f"roll-out {self.record.id}")
 
     def reload(self) -> None:
         """Read what another edgectl may have changed before this one claimed it."""
