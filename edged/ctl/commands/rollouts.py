@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # imported when the command runs
     from rich.table import Table
 
     from edged.ctl.client import Client
+    from edged.ctl.fleet import Fleet
     from edged.ctl.rollout.conductor import Conductor
     from edged.ctl.rollout.record import Phase, Record, RecordFile
     from edged.ctl.rollout.step import Send
@@ -125,7 +126,7 @@ def begin(args: argparse.Namespace) -> int:
         file = RecordFile(record)
         with file.claimed():
             file.reload()
-            if file.record is not record and file.record.status != "back":
+            if file.record is not record and file.record.status != "back" and not _is_history(file.record, fleet):
                 devices = {**record.devices, **file.record.devices}
                 file.change(devices=devices, hold_s=hold_s, baseline_s=baseline_s, limits=limits)
                 _say(args, f"roll-out {id_} goes on: {_stand(file.record)}")
@@ -134,6 +135,17 @@ def begin(args: argparse.Namespace) -> int:
                 file.change()
                 _say(args, f"roll-out {id_}: {record.name} ({record.model}) to {len(record.devices)} devices")
             return _conductor(client, file, prepared.send, args).run()
+
+
+def _is_history(record: Record, fleet: Fleet) -> bool:
+    """Whether others have let other models answer on each device that had got the roll-out's one: then it begins anew."""
+    models = [fleet.devices[one].model for one in record.of("held", "there") if one in fleet.devices]
+    return bool(models) and all(
+        model is not None
+        and model.id != record.model
+        and (model.fallback is None or model.fallback.id != record.model)  # else it went back by itself
+        for model in models
+    )
 
 
 def run_list(args: argparse.Namespace) -> int:

@@ -283,6 +283,25 @@ def test_one_that_has_it_already_is_left_alone(devices: Devices, push: Run, edge
     assert {name: one.current for name, one in line.items()} == {**dict.fromkeys(NAMES, OLD), FIRST: NEW}
 
 
+def test_a_model_that_others_have_followed_can_be_rolled_out_again(devices: Devices, push: Run, tmp_path: Path) -> None:
+    line = devices()
+    assert push().returncode == 0
+    for one in line.values():  # as another roll-out leaves them
+        one.history.append(OLD)
+        one.describe_model()
+    again = push()
+    assert (again.returncode, again.stdout.splitlines()[-1]) == (0, f"birds ({NEW}) answers on 4 of 4 devices"), again
+    assert f"canaries: {FIRST}" in again.stdout
+    assert {one.current for one in line.values()} == {NEW}
+    assert [one.done["models_add"] for one in line.values()] == [1] * 4, "they have it"
+    # Where somebody has taken it from one of them, that one is left alone, and named.
+    line[SECOND].history.append(OLD)
+    line[SECOND].describe_model()
+    third = push()
+    assert (third.returncode, third.stdout.splitlines()[-1]) == (1, f"  {SECOND}: went back to mobilenet_v2 ({OLD}) since")
+    assert (line[SECOND].current, phases(tmp_path)[SECOND]) == (OLD, "back")
+
+
 @pytest.mark.parametrize("command", ["models_add", "models_compare", "models_use", "rollback"])
 def test_a_workstation_that_dies_goes_on_where_it_was(
     devices: Devices, push: Run, edgectl: Run, bundle: Path, broker_port: int, tmp_path: Path, command: str
