@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -106,17 +107,36 @@ def test_a_removed_folder_loses_its_name_first_and_that_is_on_the_disk(
 
 
 def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(folder: Path) -> None:
-    (folder / "file").mkdir()
-    with pytest.raises(IsADirectoryError):
-        durable.write_file(folder / "file", b"new")
-    with pytest.raises(IsADirectoryError):
-        durable.link(folder / "file", "elsewhere")
+    (folder / "file").write_bytes(b"old")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limit[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            durable.write_file(folder / "file", b"new" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    with pytest.raises(OSError, match="File name too long"):
+        durable.link(folder / "file", "elsewhere" * 1000)
+    assert (folder / "file").read_bytes() == b"old"
     durable.write_folder(folder / "one", {"a": b"1"})
     for aside in (None, folder / ".old.one"):
         with pytest.raises(FileNotFoundError):
             durable.write_folder(folder / "one", {"a": b"2", "no/such/folder": b""}, aside=aside)
         assert (folder / "one" / "a").read_bytes() == b"1"
     assert names(folder) == ["file", "one"]
+
+
+def test_a_folder_where_a_file_belongs_is_set_aside(folder: Path) -> None:
+    for name in ("file", "link", "gone"):
+        (folder / name / "deep").mkdir(parents=True)
+    durable.write_file(folder / "file", b"new")
+    durable.link(folder / "link", "elsewhere")
+    durable.remove_file(folder / "gone")
+    durable.remove_file(folder / "gone")
+    assert (folder / "file").read_bytes() == b"new"
+    assert (folder / "link").readlink() == Path("elsewhere")
+    assert names(folder) == ["file", "file.corrupt", "gone.corrupt", "link", "link.corrupt"]
+    assert all((folder / f"{name}.corrupt" / "deep").is_dir() for name in ("file", "link", "gone"))
 
 
 def test_a_replacement_whose_last_step_fails_puts_the_old_one_back(

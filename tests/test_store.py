@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from edged import damage
+from edged.contract.messages import timestamp
 from edged.errors import ConfigError, ModelError
 from edged.store import Bundle, Manifest, Store, durable, parse_labels, read_bundle
 from edged.store.history import LONGEST
@@ -749,6 +751,74 @@ def test_who_made_a_model_is_known_of_the_version_that_answers_too(store: Store)
 
 def model_of(bundle: Bundle | None) -> bytes | None:
     return None if bundle is None else bundle.read_model()
+
+
+class TestWrongKind:
+    """A folder where a file belongs, as a backup that is put back by hand leaves one."""
+
+    FILES = ("fallback.json", "trial.json", "history.json", "current")
+
+    @pytest.fixture
+    def two(self, store: Store) -> list[Bundle]:
+        versions = [promote(store, B), promote(store, C)]
+        for at, model in enumerate((A, B, C)):  # in less time than the disk's clock tells apart
+            os.utime(store.path / "versions" / bundle_id_of(model), (at, at))
+        return versions
+
+    def put_folder(self, store: Store, name: str) -> Path:
+        path = store.path / name
+        if os.path.lexists(path):
+            path.unlink()
+        path.mkdir()
+        (path / "kept").write_text("by somebody")
+        return path
+
+    @pytest.mark.parametrize("name", FILES)
+    def test_a_promotion_sets_it_aside(self, store: Store, two: list[Bundle], name: str) -> None:
+        path = self.put_folder(store, name)
+        assert promote(store, D).id == store.current("main").id == bundle_id_of(D)
+        assert (store.path / f"{name}.corrupt" / "kept").read_text() == "by somebody"
+        assert path.is_symlink() == (name == "current")
+        assert not path.is_dir() or path.is_symlink()
+        assert any(f"{name}: unusable (a folder, where a file belongs)" in line for line in damage.told())
+        assert store.fallback is None
+
+    @pytest.mark.parametrize("name", FILES)
+    def test_a_rollback_goes_back(self, store: Store, two: list[Bundle], name: str) -> None:
+        self.put_folder(store, name)
+        assert store.rollback("main").id == store.current("main").id == two[0].id
+
+    @pytest.mark.parametrize("name", FILES)
+    def test_a_version_that_fails_is_given_up(self, store: Store, two: list[Bundle], name: str) -> None:
+        self.put_folder(store, name)
+        store.give_up(two[1].id, [], "main", "it fails")
+        assert store.current("main").read_model() == A, "the installed model, when no other version will do"
+        assert store.fallback is not None
+        assert store.fallback.id == two[1].id
+
+
+class TestOneBit:
+    """Whichever bit of a small file has changed: the device finds something to run, and says what, without an error."""
+
+    @pytest.mark.parametrize("name", ["history.json", "trial.json", "fallback.json"])
+    def test_something_runs(self, store: Store, name: str) -> None:
+        promote(store, B)
+        promote(store, C)
+        store.give_up(bundle_id_of(C), [bundle_id_of(B)], "main", "for the test")
+        told = (store.path / "fallback.json").read_bytes()
+        promote(store, D)
+        (store.path / "fallback.json").write_bytes(told)
+        sound = (store.path / name).read_bytes()
+        for place in range(8 * min(len(sound), 200)):  # the rest of trial.json are spaces
+            changed = bytearray(sound)
+            changed[place // 8] ^= 1 << place % 8
+            (store.path / name).write_bytes(changed)
+            again = Store(store.path, shipped=store.path.parent / "shipped")
+            assert again.current("main").read_model() in (A, B, D)
+            again.previous("main")
+            if (fallback := again.fallback) is not None:
+                timestamp(fallback.since.timestamp())  # as `model` tells it
+            again.begin("main")
 
 
 class TestInterruption:

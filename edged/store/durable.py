@@ -4,6 +4,7 @@ Everything is written under a temporary name beside its place, flushed to the di
 the name is flushed too. Temporary names start with `.tmp.`, so that the next one to open the folder can clear them.
 
 What cannot be deleted, because it belongs to another user or the folder is closed, stays: a warning, never an error.
+A folder that stands where a file or a link belongs is set aside: nothing could be renamed over it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+
+from edged.damage import set_aside
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +44,17 @@ def write_file(path: Path, data: bytes) -> None:
     draft = temporary(path.parent)
     try:
         _write_synced(draft, data)
+        _make_way(path)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file or a link, if it is there. Raises OSError; then it stands as before."""
+    _make_way(path)
+    path.unlink(missing_ok=True)
 
 
 def overwrite(path: Path, data: bytes) -> None:
@@ -142,6 +152,7 @@ def link(path: Path, target: str) -> None:
     draft = temporary(path.parent)
     try:
         draft.symlink_to(target)
+        _make_way(path)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
@@ -157,6 +168,11 @@ def clear(folder: Path) -> None:
     """Delete `leftovers`, as far as they can be."""
     for path in leftovers(folder):
         delete(path)
+
+
+def _make_way(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        set_aside(path, "a folder, where a file belongs", "begun anew")
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -244,7 +244,7 @@ class Store:
                 self._put_on_trial(version.id, answers)
             durable.write_file(self._history, history.promoted(version.id).encode())
             durable.link(self._current, f"versions/{version.id}")
-            self._fallback.unlink(missing_ok=True)
+            durable.remove_file(self._fallback)
         self._untold = None
         log.info("model %s (%s) is current", version.name, version.id)
         return version
@@ -263,7 +263,7 @@ class Store:
             previous = self._library.version(history.ids[place])
             self._put_on_trial(previous.id, answers)
             self._go_back(history, place)
-            self._fallback.unlink(missing_ok=True)
+            durable.remove_file(self._fallback)
         self._untold = None
         log.info("model rolled back to %s (%s)", previous.name, previous.id)
         return previous
@@ -330,14 +330,14 @@ class Store:
             kept = next(filter(self._library.is_intact, instead), None)
             durable.write_file(self._fallback, told.encode())
             if kept is None:
-                self._history.unlink(missing_ok=True)
-                self._current.unlink(missing_ok=True)
+                durable.remove_file(self._history)
+                durable.remove_file(self._current)
                 durable.sync_folder(self.path)
             else:
                 before = [place for place, id_ in enumerate(history.ids) if id_ == kept]
                 history = history if before else History(configured, (*history.ids[:-1], kept))
                 self._go_back(history, before[-1] if before else len(history.ids) - 1)
-            self._trial.unlink(missing_ok=True)
+            durable.remove_file(self._trial)
         self._untold = None
         log.error("model %s is given up: %s; %s runs", failed, reason, kept or f"{configured} as it was installed")
 
@@ -577,7 +577,7 @@ class Store:
             if trial is None or version not in (None, trial.id):
                 return
             if values is None:
-                self._trial.unlink(missing_ok=True)
+                durable.remove_file(self._trial)
             else:
                 self._write_trial(trial.model_copy(update=dict(values)))
 
