@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
     Arrays = dict[str, NDArray[Any]]
 
 MANIFEST, ARRAYS, REPORT, CURVE = "manifest.json", "arrays.npz", "report.json", "curve.svg"
+_DAMAGE = (
+    OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError, RuntimeError,
+    SyntaxError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What JSON, zipfile and numpy raise for files in which anything may stand."""
 _VERSION = 2
 """1: cascades with a logistic regression and a threshold for each stage."""
 
@@ -124,7 +131,7 @@ def save(fitted: Fitted, report: Mapping[str, Any], curve: str, state_dir: Path)
     np.savez_compressed(packed, **arrays)
     path = folder_of(state_dir, fitted.name)
     files = {
-        MANIFEST: _json(manifest),
+        MANIFEST: _json({**manifest, "sha256": _digest(manifest, packed.getvalue())}),
         ARRAYS: packed.getvalue(),
         REPORT: _json(report),
         CURVE: curve.encode(),
@@ -148,15 +155,19 @@ def load(state_dir: Path, name: str) -> Fitted:
     path = _existing(state_dir, name)
     try:
         manifest = json.loads((path / MANIFEST).read_bytes())
-        if manifest.pop("v") != _VERSION:
+        if manifest["v"] != _VERSION:
             raise ModelError(f"{path}: of another version of edged; fit it again with `edged premodel train`")
-        # Read here: numpy leaves a file that is no archive open.
-        with np.load(io.BytesIO((path / ARRAYS).read_bytes()), allow_pickle=False) as file:
+        packed = (path / ARRAYS).read_bytes()  # read here: numpy leaves a file that is no archive open
+        # One of an older edged has none. A number that has changed would be found out by a frame, or by nobody.
+        if (written := manifest.pop("sha256", None)) is not None and written != _digest(manifest, packed):
+            raise ValueError("not what was written")
+        del manifest["v"]
+        with np.load(io.BytesIO(packed), allow_pickle=False) as file:
             arrays = dict(file)
         strategies = {each: _decode(each, tree, arrays) for each, tree in manifest.pop("strategies").items()}
         manifest["networks"], manifest["ids"] = tuple(manifest["networks"]), tuple(manifest["ids"])
         return Fitted(strategies=strategies, **manifest)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise ModelError(
             f"{path}: damaged ({type(error).__name__}); fit it again with `edged premodel train`"
         ) from error
@@ -188,6 +199,12 @@ def _aside(path: Path) -> Path:
 
 def _json(tree: Mapping[str, Any]) -> bytes:
     return (json.dumps(tree, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _digest(manifest: Mapping[str, Any], packed: bytes) -> str:
+    """Return the sha256 of what is written, by which one changed bit is found: of the JSON's values, and the arrays."""
+    plain = json.dumps(json.loads(_json(manifest)), sort_keys=True)
+    return hashlib.sha256(plain.encode("utf-8", "surrogatepass") + b"\0" + packed).hexdigest()
 
 
 def _encode(name: str, strategy: Strategy, arrays: Arrays) -> dict[str, Any]:

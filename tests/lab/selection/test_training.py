@@ -1,4 +1,5 @@
 import json
+import random
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
@@ -117,6 +118,50 @@ def test_missing_and_damaged_premodels_are_one_line(tmp_path, measured, fitted, 
         load(tmp_path, "default")
 
 
+def without_sum(folder):
+    """Make what was fitted one of an edged that wrote no sum."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({key: value for key, value in manifest.items() if key != "sha256"}))
+
+
+def damages(sound, seed):
+    """Contents with one bit changed, and shorter ones."""
+    dice = random.Random(seed)
+    for _ in range(150):
+        changed = bytearray(sound)
+        changed[dice.randrange(len(sound))] ^= 1 << dice.randrange(8)
+        yield bytes(changed)
+    yield b""
+    yield from (sound[: dice.randrange(len(sound))] for _ in range(50))
+
+
+@pytest.mark.parametrize("file", [MANIFEST, ARRAYS])
+def test_a_bit_that_has_changed_is_found(tmp_path, measured, fitted, composed, file):
+    report, picture = composed
+    folder = save(make(measured, fitted, report), report, picture, tmp_path)
+    sound = (folder / file).read_bytes()
+    for content in damages(sound, file):
+        (folder / file).write_bytes(content)
+        with pytest.raises(ModelError, match=r"damaged|of another version"):
+            load(tmp_path, "default")
+
+
+@pytest.mark.parametrize("file", [MANIFEST, ARRAYS])
+def test_without_a_sum_it_is_damaged_or_read(tmp_path, measured, fitted, composed, file):
+    report, picture = composed
+    folder = save(make(measured, fitted, report), report, picture, tmp_path)
+    without_sum(folder)
+    assert load(tmp_path, "default").name == "default"
+    sound, refused = (folder / file).read_bytes(), 0
+    for content in damages(sound, file):
+        (folder / file).write_bytes(content)
+        try:
+            load(tmp_path, "default")
+        except ModelError:
+            refused += 1
+    assert refused > 50
+
+
 def test_what_an_older_version_fitted_is_refused_in_one_line(tmp_path, measured, fitted, composed):
     report, picture = composed
     folder = save(make(measured, fitted, report), report, picture, tmp_path)
@@ -129,6 +174,7 @@ def test_what_an_older_version_fitted_is_refused_in_one_line(tmp_path, measured,
 def test_pickles_are_not_read(tmp_path, measured, fitted, composed):
     report, picture = composed
     folder = save(make(measured, fitted, report), report, picture, tmp_path)
+    without_sum(folder)
     np.savez(folder / ARRAYS, evil=np.array([{"a": 1}], dtype=object))
     with pytest.raises(ModelError, match="damaged"):
         load(tmp_path, "default")
