@@ -35,6 +35,18 @@ def test_a_thing_that_moves_is_found_where_it_is(size: float) -> None:
         assert overlap(found[0], box) > 0.6
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1920, 1080)])
+def test_a_small_thing_is_found_where_it_is_in_a_large_frame(width: int, height: int) -> None:
+    """Most rows of such a frame are not read."""
+    motion, wall = Motion(), Wall(noise=6, width=width, height=height)
+    looked(motion, wall, QUIET)
+    for step in range(8):
+        box = (0.05 + 0.015 * step, 0.3, 0.06, 0.06 * 16 / 9)
+        found = motion(wall.frame([box]), (QUIET + step) / FPS)
+        assert len(found) == 1
+        assert overlap(found[0], box) > 0.6
+
+
 def test_two_things_are_two_boxes_the_larger_first() -> None:
     motion, wall = Motion(), Wall()
     looked(motion, wall, QUIET)
