@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import pytest
 
@@ -12,6 +13,8 @@ from edged.types import Region
 from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from benchmarks import moving
 
 REPORTS = REPOSITORY / "tools" / "reports"
@@ -99,6 +102,52 @@ def test_why_a_thing_was_missed() -> None:
     assert {name: misses.cause(view, truth, boxes, regions.MATCH) for name, boxes in proposed.items()} == {
         name: name for name in proposed
     }
+
+
+def test_a_fresh_draw_has_none_of_the_first_photos_and_another_seed_another_one(tmp_path: Path) -> None:
+    from benchmarks import moving
+
+    folder = tmp_path / "imagenet"
+    folder.mkdir()
+    lines = ["file,class_index"]
+    for number in range(moving.LOOKED_AT * 3):
+        photo = np.full((8, 10, 3), number % 251, np.uint8)
+        photo[0, 0] = number // 251
+        (folder / f"{number}.png").write_bytes(cv2.imencode(".png", photo)[1].tobytes())
+        lines.append(f"{number}.png,{number % 7}")
+    (folder / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
+    first, one, again, other = (
+        [thing.file for thing in moving.things(tmp_path, "report", 30, draw=draw)] for draw in (0, 1, 1, 2)
+    )
+    assert len(first) == len(set(one)) == 30
+    assert one == again
+    assert one != other
+    assert not set(first) & set(one)
+
+
+def test_scenes_of_one_number_or_several_follow_from_them() -> None:
+    from benchmarks import moving
+
+    wall = np.full((90, 160, 3), 40, np.uint8)
+    seeds: list[int | list[int]] = [5, [5], [5, 0, 1], [5, 0, 2], [5, 0, 2]]
+    frames = [
+        next(iter(moving.Scene([wall] * (moving.WARM_UP + moving.SCENE), 15.0, [], seed))).image for seed in seeds
+    ]
+    assert (frames[3] == frames[4]).all()
+    assert not (frames[2] == frames[3]).all()
+    assert not (frames[0] == frames[2]).all()
+
+
+def test_a_fresh_draw_is_made_once() -> None:
+    from benchmarks import regions
+
+    numbers = json.loads((REPORTS / "regions.json").read_text(encoding="utf-8"))
+    with pytest.raises(SystemExit, match="made once"):
+        regions.draw_anew(REPOSITORY, numbers, 3)
+    assert not {row["file"] for row in numbers["rows"]} & {row["file"] for row in numbers["fresh"]["rows"]}
+    first = {key: value for key, value in numbers.items() if key != "fresh"}
+    assert "## A fresh draw" not in regions.page(first)
+    assert json.loads(regions.encode(first)) == first
 
 
 def test_the_page_tells_the_numbers() -> None:

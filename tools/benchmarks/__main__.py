@@ -85,6 +85,9 @@ def _add_set_aside(commands: Any) -> None:
     regions_ = commands.add_parser("regions", help="is what moves found, and named better than by the whole frame?")
     regions_.add_argument("--quick", action="store_true", help="a few things")
     regions_.add_argument("--cost", action="store_true", help="the times alone, into the numbers that --into names")
+    regions_.add_argument(
+        "--seed", type=int, help="a fresh draw, into the numbers that --into names: 1 or more; it is made once"
+    )
     _add_side(regions_)
 
 
@@ -209,12 +212,18 @@ def _together(args: argparse.Namespace) -> Told:
 
 
 def _regions(args: argparse.Namespace) -> Told:
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    if args.into is None and (args.cost or args.seed is not None):
+        sys.exit("tools/bench regions: --cost and --seed need --into FILE, the numbers that are there")
     if args.cost:
         numbers = regions.cost_anew(args.data, json.loads(args.into.read_text(encoding="utf-8")))
+    elif args.seed is not None:
+        there = json.loads(args.into.read_text(encoding="utf-8"))
+        numbers = regions.draw_anew(args.data, there, args.seed, tell=tell)
     else:
-        numbers = regions.measure(
-            args.data, args.side, quick=args.quick, tell=lambda line: print(line, file=sys.stderr)
-        )
+        numbers = regions.measure(args.data, args.side, quick=args.quick, tell=tell)
     if args.into is not None:
         regions.write(numbers, args.into.parent)
     return numbers, "\n".join([*regions.table(numbers), "", *regions.sentences(numbers)]), regions.encode

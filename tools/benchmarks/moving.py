@@ -42,6 +42,8 @@ _SWING, _SWING_S, _STEP = 0.15, 4.0, 0.2
 """The light swings by so much in so many seconds, and once it grows or falls by so much from one frame to the next."""
 _OWN_LEVELS, _OWN_FRAMES = 18, 12
 """What differs by so many levels from any of so many frames before and after is the clip's own motion."""
+LOOKED_AT = 200
+"""So many photos of a side, the first ones, are not in a fresh draw: what was built was looked at on these."""
 VISIBLE = 0.6
 """A thing is looked for where so much of it is inside the frame."""
 
@@ -101,9 +103,19 @@ def labeled_photos(data: Path, side: Side) -> list[tuple[str, int]]:
     ]
 
 
-def things(data: Path, side: Side, count: int) -> Iterator[Thing]:
-    """Yield things of all sizes in turn, half of them cut out."""
-    photos = iter(labeled_photos(data, side))
+def things(data: Path, side: Side, count: int, *, draw: int = 0) -> Iterator[Thing]:
+    """Yield things of all sizes in turn, half of them cut out.
+
+    Args:
+        data: Folder of the measurement's data.
+        side: Of the photos.
+        count: How many.
+        draw: 0: the first photos; another number: of all others, the first in an order that follows from it.
+    """
+    photos = labeled_photos(data, side)
+    if draw:
+        photos = photos[LOOKED_AT:]
+        photos = [photos[at] for at in np.random.default_rng(draw).permutation(len(photos))]
     made = 0
     for file, label in photos:
         if made == count:
@@ -137,10 +149,12 @@ class Scene:
         frames: The clip, at least `WARM_UP + SCENE` frames; a shorter one is played back and forth.
         fps: Of the clip.
         moving: One or two things.
-        seed: Of where the stretch begins, the ways, the light and the noise.
+        seed: Of where the stretch begins, the ways, the light and the noise; one number or several.
     """
 
-    def __init__(self, frames: Sequence[NDArray[np.uint8]], fps: float, moving: Sequence[Thing], seed: int) -> None:
+    def __init__(
+        self, frames: Sequence[NDArray[np.uint8]], fps: float, moving: Sequence[Thing], seed: int | Sequence[int]
+    ) -> None:
         self._random = random = np.random.default_rng(seed)
         self._fps, self.things = fps, list(moving)
         there_and_back = [*frames, *reversed(frames[1:-1])]
