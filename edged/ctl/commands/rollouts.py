@@ -138,7 +138,7 @@ def begin(args: argparse.Namespace) -> int:
 
 
 def _is_history(record: Record, fleet: Fleet) -> bool:
-    """Whether others have let other models answer on each device that had got the roll-out's one: then it begins anew."""
+    """Whether another model answers by now on each device that had got the roll-out's one: then it begins anew."""
     models = [fleet.devices[one].model for one in record.of("held", "there") if one in fleet.devices]
     return bool(models) and all(
         model is not None

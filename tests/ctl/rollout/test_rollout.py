@@ -298,7 +298,8 @@ def test_a_model_that_others_have_followed_can_be_rolled_out_again(devices: Devi
     line[SECOND].history.append(OLD)
     line[SECOND].describe_model()
     third = push()
-    assert (third.returncode, third.stdout.splitlines()[-1]) == (1, f"  {SECOND}: went back to mobilenet_v2 ({OLD}) since")
+    left_alone = f"  {SECOND}: went back to mobilenet_v2 ({OLD}) since"
+    assert (third.returncode, third.stdout.splitlines()[-1]) == (1, left_alone)
     assert (line[SECOND].current, phases(tmp_path)[SECOND]) == (OLD, "back")
 
 
