@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edged.contract.messages import FINAL, Job
+from edged.contract.messages import FINAL, Ack, Job
 from edged.database import DatabaseFile, cannot_keep, has_room, is_damage, is_full, why_full
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,10 @@ CREATE TABLE IF NOT EXISTS command (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was answered to a command: the bytes of `ack/<id>` and of the newest `job/<id>`, each None if never sent."""
+    """What was answered to a command: the bytes of `ack/<id>` and of the newest `job/<id>`, each None if never sent.
+
+    What is no text any more, because the disk has changed it, is not repeated: see `_readable`.
+    """
 
     name: str
     ack: bytes | None
@@ -125,9 +128,14 @@ class Ledger:
     def answer(self, id_: str) -> Answer | None:
         """Return what was answered to a command, None if the id is new."""
         with self._lock:
-            rows = self._rows("SELECT name, ack, job FROM command WHERE id = ?", id_)
+            rows = self._rows("SELECT name, ack, job, finished FROM command WHERE id = ?", id_)
             progress = self._progress.get(id_)
-        return Answer(rows[0][0], rows[0][1], progress[2] if progress else rows[0][2]) if rows else None
+        if not rows:
+            return None
+        name, ack, job, finished = rows[0]
+        if ack is not None and not _is_text(ack):
+            ack = Ack(id=id_, status="accepted").encode()  # others are not remembered
+        return Answer(name, ack, progress[2] if progress else _readable(id_, name, job, finished))
 
     def record(self, job: Job, payload: bytes) -> None:
         """Remember the newest state of a job.
@@ -165,12 +173,11 @@ class Ledger:
         marks = ", ".join("?" * len(names))
         with self._lock:
             rows = self._rows(
-                f"SELECT job FROM command WHERE job IS NOT NULL AND name IN ({marks}) "
+                f"SELECT id, name, job, finished FROM command WHERE job IS NOT NULL AND name IN ({marks}) "
                 "ORDER BY updated DESC, rowid DESC LIMIT 1",
                 *names,
             )
-        job: bytes | None = rows[0][0] if rows else None
-        return job
+        return _readable(*rows[0]) if rows else None
 
     def jobs(self, names: Collection[str], limit: int, prefix: str = "") -> list[bytes]:
         """Return the newest states of the last jobs of commands with these names, the one that changed last first.
@@ -183,12 +190,14 @@ class Ledger:
         marks = ", ".join("?" * len(names))
         with self._lock:
             rows = self._rows(
-                f"SELECT id, job FROM command WHERE job IS NOT NULL AND name IN ({marks}) AND substr(id, 1, ?) = ? "
+                "SELECT id, name, job, finished FROM command "
+                f"WHERE job IS NOT NULL AND name IN ({marks}) AND substr(id, 1, ?) = ? "
                 "ORDER BY updated DESC, rowid DESC LIMIT ?",
                 *names, len(prefix), prefix, limit,
             )  # fmt: skip
             progress = {id_: payload for id_, (_, _, payload) in self._progress.items()}
-        return [progress.get(id_, job) for id_, job in rows]
+        states = [progress.get(row[0]) or _readable(*row) for row in rows]
+        return [state for state in states if state is not None]
 
     def retry(self) -> None:
         """Go back to the disk where it was full and has room again; does nothing otherwise."""
@@ -282,6 +291,25 @@ class Ledger:
                 "AND received <= ?",
                 (KEEP_ROWS, now - keep_s),
             )
+
+
+def _is_text(payload: object) -> bool:
+    """Whether a column still holds what a message is made of, UTF-8."""
+    try:
+        return isinstance(payload, bytes) and payload.decode() is not None
+    except UnicodeDecodeError:
+        return False
+
+
+def _readable(id_: str, name: str, job: bytes | None, finished: int) -> bytes | None:
+    """Return a job's state; of one that is damaged on disk, that it has ended, or None where it has not."""
+    if job is None or _is_text(job):
+        return job
+    log.error("job %s (%s): what was kept of it on disk is damaged", id_, name)
+    if not finished:
+        return None
+    error = "it has ended; how is not known, for what was kept of it on disk is damaged"
+    return Job(id=id_, cmd=name, status="failed", error=error).encode()
 
 
 def _prepare(database: sqlite3.Connection) -> None:

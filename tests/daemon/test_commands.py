@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
@@ -18,6 +21,8 @@ from edged.contract.commands import (
 )
 from edged.daemon.commands import CommandWorker, Handlers
 from edged.errors import CommandError
+from tests.daemon.running import Running, Watcher
+from tests.mosquitto import Mosquitto
 
 
 class RecordingLink:
@@ -117,3 +122,25 @@ def test_so_many_of_one_command_may_wait():
         assert waiting == limit
     assert worker.has_room(SetArgs), "of each command by itself"
     assert worker.has_room(ImageArgs), "that one never waits"
+
+
+def test_jobs_that_the_disk_has_changed_are_left_out_or_told_as_ended(
+    broker: Mosquitto, run: Callable[..., Running], watch: Callable[..., Watcher]
+) -> None:
+    seen, device = watch(broker), run(broker.url)
+    seen.wait_for_state("online")
+    ids = [seen.command("images_list")[2] for _ in range(3)]
+    assert device.stop() == 0
+    with closing(sqlite3.connect(device.state_dir / "commands.sqlite")) as database, database:
+        for id_, state in ((ids[0], b'{"id": '), (ids[1], b"\xff")):
+            database.execute("UPDATE command SET job = ?, name = 'retrain' WHERE id = ?", (state, id_))
+        database.execute("UPDATE command SET name = 'retrain', updated = updated - 100 WHERE id = ?", (ids[2],))
+    device.start()
+    seen.wait_for_state("online", "offline", "online")
+    (job,) = seen.wait("job")
+    assert (job["id"], job["status"]) == (ids[1], "failed")
+    _, job, _ = seen.command("jobs")
+    assert job is not None
+    assert job["status"] == "succeeded", job
+    assert [(one["id"], one["status"]) for one in job["report"]["jobs"]] == [(ids[1], "failed"), (ids[2], "succeeded")]
+    assert device.stop() == 0

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edged.contract.messages import Job
+from edged.contract.messages import Ack, Job
 from edged.errors import ConfigError
 from edged.mqtt.ledger import Accepted, Answer, Ledger
 from tests.full_disk import fill_up
@@ -373,3 +373,33 @@ def test_none_is_forgotten_that_must_be_known_however_many_come(
     for number in range(5, 10):
         ledger.accept_all([Accepted(f"c{number}", "status", b"ack", finished=True)], keep_s=2)
     assert set(on_disk(path)) == {f"c{number}" for number in range(1, 10)}
+
+
+@pytest.mark.parametrize("damage", [b"\xff{}", 7, "text"])
+def test_what_the_disk_has_changed_is_not_repeated(
+    path: Path, damage: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A job that has ended is told to have ended; of one that has not, nothing is told but that it was accepted."""
+    with closing(Ledger(path)) as ledger:
+        for id_ in ("ended", "running"):
+            ledger.accept(id_, "retrain", b"ack")
+        record(ledger, "running", "running", b"half")
+        record(ledger, "ended", "succeeded", b"state")
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE command SET job = ?, ack = ?", (damage, damage))
+    with closing(Ledger(path)) as ledger:
+        told = ledger.answer("ended")
+        assert told is not None
+        assert told.ack is not None
+        assert Ack.model_validate_json(told.ack).status == "accepted"
+        last = ledger.last_job(["retrain"])
+        for state in (told.job, last, *ledger.jobs(["retrain"], 10)):
+            assert state is not None
+            job = Job.model_validate_json(state)
+            assert (job.id, job.cmd, job.status) == ("ended", "retrain", "failed")
+            assert job.error == "it has ended; how is not known, for what was kept of it on disk is damaged"
+        going_on = ledger.answer("running")
+        assert going_on is not None
+        assert going_on.job is None
+        assert [one.id for one in ledger.unfinished()] == ["running"]
+    assert "job ended (retrain): what was kept of it on disk is damaged" in caplog.text
