@@ -300,12 +300,21 @@ class Alert(Message):
     reason: str
 
 
+BUSY = "busy: "
+"""How the error of a command begins for which there was no room."""
+
+
 class Ack(Message):
     """Whether a command is carried out."""
 
     id: str
     status: Literal["accepted", "rejected"]
     error: str | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is rejected only because too many of its kind wait: the same command may be sent again."""
+        return self.status == "rejected" and (self.error or "").startswith(BUSY)
 
 
 JobStatus = Literal["queued", "running", "succeeded", "rejected", "failed", "cancelled"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import threading
 import time
@@ -26,6 +27,10 @@ _EXPIRY_MARGIN_S = 30.0  # clocks of a device and a workstation differ
 _COMMAND = re.compile(r"([^/]+)/cmd/([^/]+)")
 _REFUSED = 0x80  # reason codes of SUBACK from here on are failures
 _HEADER_BYTES = 128  # more than a packet has beside prefix, topic and payload
+_AGAIN_S = 1.0
+"""A command without an ack is sent again after so long, then after twice as long, and so on."""
+_AGAIN_BYTES = 16 * 1024
+"""A larger one is not: it may still be on its way."""
 _FILTERS_AT_ONCE = 8  # in one SUBSCRIBE: AWS IoT Core takes no more
 
 
@@ -182,6 +187,9 @@ class Client:
     ) -> Ack:
         """Send a command and wait until the device has accepted it.
 
+        A device that is flooded has no room for some commands, and answers `busy`, or nothing at all: until the time is
+        over, the same command is sent again, with the same id, so that it runs once at most.
+
         Its answers are subscribed before it is sent: `jobs(ack.id)` and `image(ack.id)` miss nothing.
 
         Args:
@@ -212,13 +220,25 @@ class Client:
             self.forget(command_id)
             raise RejectedError(str(error)) from error
         end = time.monotonic() + patience_s
-        while message := answers.get(end - time.monotonic()):
-            if message.levels[0] == "job":
+        pause_s = _AGAIN_S
+        again = time.monotonic() + pause_s if len(payload) <= _AGAIN_BYTES else end
+        while (now := time.monotonic()) < end:
+            message = answers.get(min(end, again) - now)
+            if message is None:
+                if time.monotonic() >= end:
+                    break
+                self.send(f"{device}/cmd/{name}", payload, expires_s=expires_s)
+                pause_s *= 2
+                again = time.monotonic() + pause_s
+            elif message.levels[0] == "job":
                 job = message.decode(Job)
                 if job is not None and job.id == command_id:
                     answers.arrived.put(message)  # overtook its ack; `jobs` reads it again
                     return Ack(id=command_id, status="accepted")
             elif (ack := message.decode(Ack)) is not None:
+                if ack.busy and time.monotonic() + _AGAIN_S < end:
+                    again = time.monotonic() + random.uniform(0.1, _AGAIN_S)  # others are told the same
+                    continue
                 if ack.status == "rejected":
                     self.forget(command_id)
                     raise RejectedError(f"{device} refuses {name}: {ack.error or 'it gives no reason'}")

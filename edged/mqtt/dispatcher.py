@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from edged.contract.commands import Args, Command
-from edged.contract.messages import Ack, Job
+from edged.contract.messages import BUSY, Ack, Job
 from edged.contract.parsing import UNKNOWN_ID, CommandRejectedError, Document, decode, find_id, validate
 from edged.contract.replies import Reply
 from edged.errors import CommandError
@@ -318,7 +318,7 @@ class Dispatcher:
 
     def _answer_busy(self, name: str, id_: str, reply: Reply | None) -> None:
         if not self._answer_again(id_, reply):
-            error = f"busy: too many {name} commands wait; send it again later"
+            error = f"{BUSY}too many {name} commands wait; send it again later"
             log.debug("command %s %s rejected: %s", name, id_, error)
             self._ack(id_, Ack(id=id_, status="rejected", error=error).encode(), reply)
 

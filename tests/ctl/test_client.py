@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.contract.commands import CommandMessage
-from edged.contract.messages import Job
+from edged.contract.messages import Ack, Job
 from edged.ctl.client import Client
 from edged.ctl.errors import AccessRefusedError, NoAnswerError, RejectedError, UnreachableError
 from edged.ctl.jobs import finish, follow
@@ -41,6 +41,48 @@ def test_a_command_gives_ack_job_and_image(broker_port: int) -> None:
             client.command("tx2-01", "snapshot", {"camera": "attic"})
         with pytest.raises(NoAnswerError, match=r"within 0\.2 s"):
             client.command("tx2-99", "snapshot", timeout_s=0.2)
+
+
+class FloodedDevice(ScriptedDevice):
+    """Has no room for the first copies of a command, and says so of some.
+
+    Args:
+        port: Where the broker listens.
+        lost: It says nothing of so many copies, …
+        busy: …and then of so many that it is busy.
+    """
+
+    def __init__(self, port: int, *, lost: int, busy: int) -> None:
+        super().__init__(port)
+        self._lost, self._busy = lost, busy
+
+    def _accepts(self, name: str, command: CommandMessage) -> bool:
+        seen = len(self.commands)
+        if self._lost < seen <= self._lost + self._busy:
+            error = f"busy: too many {name} commands wait; send it again later"
+            self._answer("ack", command, Ack(id=command.id, status="rejected", error=error))
+        return seen > self._lost + self._busy
+
+
+@pytest.mark.parametrize(("lost", "busy"), [(1, 0), (0, 2), (1, 1)])
+def test_a_command_for_which_there_is_no_room_is_sent_again_under_the_same_id(
+    broker_port: int, lost: int, busy: int
+) -> None:
+    with FloodedDevice(broker_port, lost=lost, busy=busy) as device, client_of(broker_port) as client:
+        ack = client.command("tx2-01", "status")
+        assert [job.status for job in client.jobs(ack.id)] == ["succeeded"]
+        assert {command.id for _, command in device.commands} == {ack.id}
+        assert len(device.commands) > lost + busy
+
+
+def test_a_device_that_stays_busy_is_told_to_be(broker_port: int) -> None:
+    with FloodedDevice(broker_port, lost=0, busy=1000) as device, client_of(broker_port) as client:
+        with pytest.raises(RejectedError, match="refuses status: busy: too many status commands wait"):
+            client.command("tx2-01", "status", timeout_s=3)
+        assert len(device.commands) > 1
+        large = {"data": "x" * 20_000}
+        with pytest.raises(NoAnswerError, match="did not answer telemetry"):
+            client.command("tx2-99", "telemetry", large, timeout_s=1.5)
 
 
 def test_follow_shows_lines_and_returns_the_final_job(broker_port: int, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,14 +6,20 @@ import json
 import re
 from collections.abc import Callable
 
+import paho.mqtt.client as paho
 import psutil
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
+from edged.ctl.client import Client
+from edged.mqtt.broker import brokers
+from edged.settings import MqttSettings
 from tests.daemon.running import Running, Watcher
 from tests.mosquitto import Mosquitto
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 FLOOD = 4000
+SAME = 20_000
 
 
 @pytest.mark.parametrize("name", ["status", "images_list"])
@@ -51,3 +57,36 @@ def test_ones_own_command_passes_a_flood_and_nothing_is_forgotten(
     assert busy > 0
     assert accepted + busy + dropped == FLOOD, "each is accepted, refused or counted"
     assert done() == accepted
+
+
+def test_ones_own_status_is_answered_within_a_flood_of_the_same_command(
+    broker: Mosquitto, run: Callable[..., Running], watch: Callable[..., Watcher]
+) -> None:
+    """No device knows whose command is whose: some of one's own find no room either, and are sent again."""
+    seen = watch(broker)
+    device = run(broker.url, cameras='[cameras.main]\nsource = "pattern"\nfps = 5')
+    seen.wait_for_state("online")
+    device.wait_for_log("first result")
+    flood = paho.Client(CallbackAPIVersion.VERSION2)
+    flood.max_inflight_messages_set(1000)
+    flood.connect("127.0.0.1", broker.port)
+    flood.loop_start()
+    settings = MqttSettings.model_validate({"url": broker.url})
+    try:
+        sent = [
+            flood.publish("edged/dut/cmd/status", json.dumps({"id": f"f{number}", "args": {}}), qos=1)
+            for number in range(SAME)
+        ]
+        with Client(brokers(settings), timeout_s=PATIENCE_S) as mine:
+            for _ in range(8):
+                ack = mine.command("dut", "status")
+                (job,) = mine.jobs(ack.id)
+                assert job.status == "succeeded"
+                assert job.report is not None
+                assert job.report["info"]["device"] == "dut"
+        wait_until(sent[-1].is_published, what="the whole flood")
+    finally:
+        flood.disconnect()
+        flood.loop_stop()
+        del flood  # it and its callbacks hold each other, and paho closes its inner sockets only when it goes
+    assert device.stop() == 0
