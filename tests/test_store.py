@@ -684,10 +684,15 @@ class TestTrial:
         store.proved(new.id)
 
     @pytest.mark.parametrize("content", [b"", b"{", b'{"id": "x"}'])
-    def test_a_damaged_fallback_tells_nothing(self, store: Store, content: bytes) -> None:
+    def test_a_damaged_fallback_says_that_nothing_is_known(
+        self, store: Store, content: bytes, caplog: pytest.LogCaptureFixture
+    ) -> None:
         promote(store, B)
+        assert store.fallback is None
+        assert "fallback.json" not in caplog.text
         (store.path / "fallback.json").write_bytes(content)
         assert store.fallback is None
+        assert "fallback.json: damaged; which version has failed is not known" in caplog.text
 
     def test_a_disk_that_takes_nothing_keeps_no_daemon_from_starting(
         self, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -376,7 +376,10 @@ class Store:
             return self._untold
         try:
             return Fallback.model_validate_json(self._fallback.read_bytes())
+        except FileNotFoundError:
+            return None
         except (OSError, ValueError):
+            self._library.tell_once(f"{self._fallback}: damaged; which version has failed is not known")
             return None
 
     def discard(self, version: str) -> None:
