@@ -52,6 +52,8 @@ class FloodedDevice(ScriptedDevice):
         busy: …and then of so many that it is busy.
     """
 
+    hears_copies = True
+
     def __init__(self, port: int, *, lost: int, busy: int) -> None:
         super().__init__(port)
         self._lost, self._busy = lost, busy

@@ -34,6 +34,8 @@ class AlbumDevice(ScriptedDevice):
         refuses: A label that is rejected.
     """
 
+    hears_copies = True
+
     def __init__(self, port: int, *, deaf_to: int = 0, refuses: str = "") -> None:
         super().__init__(port)
         self.images: dict[str, str] = {}
