@@ -35,17 +35,22 @@ def establish(brokers: Sequence[Broker], *, timeout_s: float) -> paho.Client:
         AccessRefusedError: The broker refuses the login, or either side the other's certificate.
         UnreachableError: Nobody answers, or not as an MQTT broker.
     """
-    first: AccessRefusedError | UnreachableError | None = None
+    unreachable: list[str] = []
+    refused: AccessRefusedError | None = None
     for turn, broker in enumerate(brokers):
         try:
             client = _establish(broker, timeout_s)
-        except (AccessRefusedError, UnreachableError) as error:
-            first = first or error
+        except AccessRefusedError as error:
+            refused = refused or error
+            continue
+        except UnreachableError as error:
+            unreachable.append(str(error))
             continue
         _turn_to_the_next(client, [*brokers[turn:], *brokers[:turn]])
         return client
-    assert first is not None, "at least one broker"
-    raise first
+    if refused is not None:  # that another address is dead as well is no reason to look there for the mistake
+        raise refused
+    raise UnreachableError("; ".join(unreachable))
 
 
 def hang_up(client: paho.Client) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from edged.ctl.client import Client
+from edged.ctl.errors import AccessRefusedError, UnreachableError
+from edged.errors import LinkError
 from edged.mqtt.broker import brokers
 from edged.mqtt.events import Closed
 from edged.mqtt.link import Link
@@ -79,6 +81,27 @@ def test_edgectl_tries_them_in_turn_and_goes_on_with_the_next(
         message = states.get(PATIENCE_S)
         assert message is not None
         assert (message.device, message.payload) == (DEVICE, b"online")
+
+
+def test_edgectl_tells_of_a_refused_login_also_where_the_first_address_is_dead(
+    mosquitto: Callable[..., Mosquitto],
+) -> None:
+    dead, locked, gone = mosquitto(), mosquitto(users={"door": "secret"}, allow_anonymous=False), mosquitto()
+    dead.stop()
+    gone.stop()
+
+    def why(*asked: Mosquitto) -> LinkError:
+        with pytest.raises(LinkError) as told:
+            Client(brokers(MqttSettings(url=",".join(one.url for one in asked))), timeout_s=PATIENCE_S).__enter__()
+        return told.value
+
+    refused = why(dead, locked, gone)
+    assert isinstance(refused, AccessRefusedError), refused
+    assert f"{locked.port} refuses a login without a user" in str(refused)
+    nowhere = why(dead, gone)
+    assert isinstance(nowhere, UnreachableError)
+    assert str(nowhere).count("connection refused") == 2
+    assert all(f":{one.port}:" in str(nowhere) for one in (dead, gone))
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
