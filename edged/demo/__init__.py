@@ -12,6 +12,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from edged.demo.drawing import with_drawing
 from edged.demo.retraining import retrain_and_look
 from edged.demo.viewer import Viewer
 from edged.errors import EdgedError
@@ -34,7 +35,7 @@ sys.exit(main())
 
 
 def demonstrate(*, seconds: float | None = None, retrain: bool = False, console: bool = False) -> int:
-    """Show photos going in and messages coming out, until Ctrl-C or for so many seconds.
+    """Show photos and a drawing going in and messages coming out, until Ctrl-C or for so many seconds.
 
     With `retrain`, show once how the device learns the photos' names, and end. With `console`, serve the page of
     `edgectl console`, too.
@@ -53,7 +54,7 @@ def demonstrate(*, seconds: float | None = None, retrain: bool = False, console:
         viewer = Viewer(port, DEVICE)
         stop.callback(viewer.close)
         viewer.print_heading(len(list(PHOTOS.glob("*.jpg"))))
-        daemon = start_daemon(stop, folder, port)
+        daemon = start_daemon(stop, folder, port, source=f"dir://{with_drawing(PHOTOS, folder / 'photos')}")
         if console:
             viewer.print_step(f"Open {start_console(stop, port)} in a browser: the device, its photos, its training.")
         deadline = None if seconds is None else time.monotonic() + seconds

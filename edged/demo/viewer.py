@@ -53,7 +53,9 @@ class Viewer:
 
     def print_heading(self, photos: int) -> None:
         """Say what is about to be seen."""
-        self._console.print(f"[bold]edged demo[/]: {photos} photos → MobileNetV2 → MQTT on port {self._port} → here")
+        self._console.print(
+            f"[bold]edged demo[/]: {photos} photos, a drawing → MobileNetV2 → MQTT on port {self._port} → here"
+        )
         self._console.print(f"[dim]Look yourself: mosquitto_sub -p {self._port} -v -t '#'   (Ctrl-C ends)[/]\n")
 
     def print_step(self, text: str) -> None:

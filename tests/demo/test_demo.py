@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import json
 import os
 import re
 import signal
@@ -21,9 +22,11 @@ from rich.console import Console
 from edged import resources
 from edged.cli import main
 from edged.codec import read_image
+from edged.contract.messages import UNKNOWN
 from edged.ctl.console import web
 from edged.demo import PHOTOS, start_console, viewer
 from edged.demo.crops import SIDE, write_crops
+from edged.demo.drawing import with_drawing
 from edged.errors import EdgedError
 from edged.store import read_bundle
 from edged.vision.network import Network
@@ -112,11 +115,12 @@ def test_results_and_telemetry_are_printed_until_ctrl_c(demo: Callable[..., Demo
     shown.process.send_signal(signal.SIGINT)
     assert shown.wait() == 0
     lines = shown.output.splitlines()
-    assert lines[0].startswith(f"edged demo: {len(list(PHOTOS.glob('*.jpg')))} photos → MobileNetV2 → MQTT on port ")
+    photos = len(list(PHOTOS.glob("*.jpg")))
+    assert lines[0].startswith(f"edged demo: {photos} photos, a drawing → MobileNetV2 → MQTT on port ")
     assert any("edged/demo/state  online" in line for line in lines)
     results = [line for line in lines if "█" in line and "%" in line and " ms" in line]
     assert results
-    assert all(any(f"  {label} " in line for label in shipped_photos().values()) for line in results)
+    assert all(any(f"  {label} " in line for label in [*shipped_photos().values(), "unknown,"]) for line in results)
     assert any("telemetry" in line and "frames/s" in line for line in lines)
     assert " arrived. Your own camera" in lines[-1]
     assert int(lines[-1].split()[0]) >= 1
@@ -169,6 +173,17 @@ def test_the_shipped_model_knows_each_photo() -> None:
         scores = network.infer(network.prepare(read_image(file))).scores
         assert bundle.labels[int(scores.argmax())].split(",")[0] == label
         assert scores.max() > 0.6, file
+
+
+def test_the_shipped_model_calls_the_drawing_unknown_and_no_photo(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By what the bundle knows, with the limit of any device: nothing in the demonstration says what a picture is."""
+    pictures = sorted(with_drawing(PHOTOS, tmp_path / "seen").iterdir())
+    assert {picture.name for picture in pictures} == {"drawing.jpg", *(photo.name for photo in shipped_photos())}
+    assert main(["classify", "--json", *map(str, pictures)]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [Path(one["file"]).name for one in told if one["label"] == UNKNOWN] == ["drawing.jpg"]
 
 
 @pytest.mark.parametrize("seconds", ["-3", "0", "nan", "inf", "soon"])
@@ -246,12 +261,13 @@ def test_without_a_result_it_has_failed(demo: Callable[..., Demo]) -> None:
 @needs_broker
 def test_readme_shows_what_it_prints(demo: Callable[..., Demo]) -> None:
     """Times, rates and the port differ from run to run; photos, labels, scores and the words around them do not."""
-    block = re.search(r"With `--seconds 5.5` it prints:\n\n(.*? arrived\..*?\n)", README.read_text(), re.DOTALL)
+    block = re.search(r"it prints, until Ctrl-C:\n\n(.*? arrived\..*?\n)", README.read_text(), re.DOTALL)
     assert block is not None
     promised = [line.removeprefix("    ") for line in block[1].splitlines()]
     shown = demo()
     cores = {core for line in promised if (core := result_core(line))}
-    assert len(cores) >= 6, "each photo once, at least"
+    assert len(cores) >= 7, "each photo and the drawing once, at least"
+    assert any(core.startswith("unknown, like ") for core in cores)
     wait_until(
         lambda: cores <= {result_core(line) for line in shown.output.splitlines()} and "telemetry" in shown.output,
         what=f"README's results, in {shown.output}",
