@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edged.codec import decode
+from edged.contract.commands import Command, ImagesGroupsArgs, ImagesSuggestArgs
 from edged.contract.messages import UNKNOWN
+from edged.daemon.suggestions import Suggestions, _one_of_each, _Reader
+from edged.errors import CommandError
 from edged.images import Embedding, ImageStore, Kept, variant
 from edged.images.image import split_of
-from edged.store import read_bundle
+from edged.settings import ModelSettings
+from edged.store import Bundle, read_bundle
+from edged.vision.familiarity import Familiarity
 from edged.vision.network import Network
 from tests.albums import LABELS, make_album, picture, put
 from tests.conftest import REPOSITORY, SHARED_DATA
@@ -238,3 +246,184 @@ def test_what_there_is_to_say_without_any_frame(
     assert err.count("\n") == 1
     assert told("images", "suggest")["images"] == []
     assert device.stop() == 0
+
+
+# -- without a broker: every part of an answer, by numbers that the network itself gives -------------------------------
+
+
+@pytest.fixture
+def bundle() -> Bundle:
+    return read_bundle(REPOSITORY / "models" / "mobilenet_v2")
+
+
+@pytest.fixture
+def network(bundle: Bundle) -> Network:
+    return Network(bundle.read_model(), crop=bundle.manifest.input.crop)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ImageStore]:
+    with closing(ImageStore(tmp_path, images_max_mb=100)) as opened:
+        yield opened
+
+
+def ask(count: int = 200) -> Command[ImagesSuggestArgs]:
+    return Command("asked", ImagesSuggestArgs(count=count))
+
+
+def ask_groups(limit: int = 200) -> Command[ImagesGroupsArgs]:
+    return Command("asked", ImagesGroupsArgs(limit=limit))
+
+
+def test_a_frame_counts_once_newest_first_with_what_the_network_says_of_it(
+    tmp_path: Path, store: ImageStore, bundle: Bundle, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames without a bottleneck of this network, and near duplicates of labeled images, only wait."""
+    frames = {picture(STRANGER, seed): "unknown" for seed in range(4)}
+    frames |= {picture("checks", seed): "low score" for seed in range(4)}
+    kept = keep_frames(tmp_path, frames)
+    unseen = picture("stripes", 50)
+    assert store.keep(unseen, Kept("low score", "something", 0.3))
+    put(tmp_path / "images" / "checks" / "labeled.jpg", picture("checks", 0) + b"\0")  # the same to look at
+    suggestions = Suggestions(store, lambda: bundle, ModelSettings(unknown=0))
+    report = suggestions.suggest(ask())
+    assert (report["unlabeled"], report["considered"], report["judging"]) == (9, 7, 0)
+    twin = hashlib.sha256(picture("checks", 0)).hexdigest()[:16]
+    assert {image["id"] for image in report["images"]} <= kept.keys() - {twin}
+    content = {hashlib.sha256(data).hexdigest()[:16]: data for data in frames}
+    for image in report["images"]:
+        scores = network.infer(network.prepare(decode(content[image["id"]]))).scores
+        best = np.argsort(-scores, kind="stable")[:2]
+        assert image["likely"] == [{"label": bundle.labels[n], "score": round(float(scores[n]), 4)} for n in best]
+        assert (image["why"] == "stranger") == (kept[image["id"]] == "unknown")
+        assert image["reason"] == kept[image["id"]]
+    assert len(suggestions.suggest(ask(3))["images"]) == 3
+    monkeypatch.setattr("edged.daemon.suggestions.CONSIDERED", 4)
+    newest = [image.id for image in store.newest(unlabeled=True, limit=4)]
+    few = suggestions.suggest(ask())
+    assert few["considered"] == sum(one in kept for one in newest) == 3
+    assert {image["id"] for image in few["images"]} <= set(newest)
+
+
+def test_doubts_count_only_with_a_model_that_was_taught_here(tmp_path: Path, store: ImageStore, bundle: Bundle) -> None:
+    keep_frames(tmp_path, {picture("checks", seed): "low score" for seed in range(12)})
+    taught = replace(bundle, manifest=bundle.manifest.model_copy(update={"training": {"run": "r"}}))
+    whys = {}
+    for name, one in (("shipped", bundle), ("taught", taught)):
+        report = Suggestions(store, lambda one=one: one, ModelSettings(unknown=0)).suggest(ask())
+        whys[name] = {image["why"] for image in report["images"]}
+    assert whys["shipped"] == {"typical"}
+    assert "uncertain" in whys["taught"]
+
+
+def test_frames_that_would_judge_are_named_until_there_are_enough_judges(
+    tmp_path: Path, store: ImageStore, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = {picture("checks", seed): "low score" for seed in range(40)}
+    judging = {sha for data in frames if split_of(sha := hashlib.sha256(data).hexdigest()) == "test"}
+    make_album(tmp_path / "images", 40, ("stripes",))
+    keep_frames(tmp_path, frames)
+    store.scan()
+    judges = sum(image.split == "test" for image in store.labeled())
+    assert judges >= 2
+    assert 0 < len(judging) < 40
+    suggestions = Suggestions(store, lambda: bundle, ModelSettings(unknown=0))
+    named = {}
+    for missing in (1, 0):
+        monkeypatch.setattr("edged.daemon.suggestions.JUDGES", judges + missing)
+        report = suggestions.suggest(ask())
+        named[missing] = {image["sha256"] for image in report["images"]}, report["judging"]
+    assert named[1][0] & judging
+    assert named[1][1] == 0
+    assert named[0] == (named[0][0] - judging, len(judging))
+    assert named[0][0]
+
+
+def test_what_is_strange_is_said_by_the_model_that_answers_below_the_limit(
+    tmp_path: Path, store: ImageStore, bundle: Bundle, network: Network
+) -> None:
+    known = Familiarity.decode(bundle.read_familiarity() or b"", network.features)
+    frames = [picture(label, seed) for label in LABELS for seed in range(8)]
+    keep_frames(tmp_path, dict.fromkeys(frames, "low score"))
+    found = {
+        hashlib.sha256(data).hexdigest()[:16]: known.familiarity(
+            float(known.score(network.infer(network.prepare(decode(data))).embedding))
+        )
+        for data in frames
+    }
+    limit = sorted(found.values())[len(found) // 2]  # one of them lies on it, and is not below it
+    below = {id_ for id_, familiarity in found.items() if familiarity < limit}
+    assert 0 < len(below) < len(found) - 1
+    report = Suggestions(store, lambda: bundle, ModelSettings(unknown=limit)).groups(ask_groups())
+    assert {id_ for group in report["groups"] for id_ in group["images"]} == below
+    assert (report["strangers"], report["considered"], report["unlabeled"]) == (len(below), 24, 24)
+
+
+def test_groups_of_the_newest_strangers_and_how_one_is_named(
+    tmp_path: Path, store: ImageStore, bundle: Bundle, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = {picture(label, seed): "unknown" for label in (STRANGER, "stripes") for seed in range(5)}
+    frames |= {picture("checks", seed): "low score" for seed in range(3)}
+    keep_frames(tmp_path, frames)
+    content = {hashlib.sha256(data).hexdigest()[:16]: data for data in frames}
+    suggestions = Suggestions(store, lambda: bundle, ModelSettings(unknown=0))
+    with pytest.raises(CommandError, match="none that was listed begins so"):
+        suggestions.members("0")
+    report = suggestions.groups(ask_groups())
+    assert (report["strangers"], report["all"]) == (10, len(report["groups"]))
+    assert report["all"] >= 2
+    for group in report["groups"]:
+        scores = network.infer(network.prepare(decode(content[group["id"]]))).scores
+        assert group["likely"][0] == {
+            "label": bundle.labels[int(scores.argmax())],
+            "score": round(float(scores.max()), 4),
+        }
+        assert group["size"] == len(group["images"])
+        id_, members = suggestions.members(group["id"].upper())
+        assert id_ == group["id"]
+        assert [sha256[:16] for sha256 in members] == group["images"]
+    with pytest.raises(CommandError, match="more than one id begins so"):
+        suggestions.members("")
+    first = suggestions.groups(ask_groups(1))
+    assert (first["groups"], first["all"]) == (report["groups"][:1], report["all"])
+    monkeypatch.setattr("edged.daemon.suggestions.GROUPED", 4)
+    few = suggestions.groups(ask_groups())
+    newest = [image.id for image in store.newest(unlabeled=True, limit=13) if image.reason == "unknown"][:4]
+    assert sorted(id_ for group in few["groups"] for id_ in group["images"]) == sorted(newest)
+    assert few["strangers"] == 4
+
+
+def test_of_near_duplicates_that_wait_the_newest_stands_for_all(
+    tmp_path: Path, store: ImageStore, bundle: Bundle
+) -> None:
+    old, *_ = keep_frames(tmp_path, {picture("checks", 1): "unknown", picture("stripes", 2): "unknown"})
+    image = store.get(old)
+    later = replace(image, sha256="f" * 64, id="f" * 16)
+    assert _one_of_each([later, image], []) == [later]
+    assert _one_of_each([image, later], []) == [image]
+
+
+def test_a_model_is_read_once_until_another_one_answers(
+    tmp_path: Path, store: ImageStore, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its labels and its head are those of the one that answers now."""
+    keep_frames(tmp_path, {picture("checks", seed): "low score" for seed in range(2)})
+    read: list[str] = []
+    of = _Reader.of
+
+    def counted(one: Bundle, settings: ModelSettings) -> _Reader:
+        read.append(one.id)
+        return of(one, settings)
+
+    monkeypatch.setattr(_Reader, "of", counted)
+    other = replace(bundle, id="0" * 12, labels=tuple(f"number {n}" for n in range(len(bundle.labels))))
+    running = [bundle]
+    suggestions = Suggestions(store, lambda: running[0], ModelSettings(unknown=0))
+    for _ in range(2):
+        suggestions.suggest(ask())
+    assert read == [bundle.id]
+    running[0] = other
+    told = suggestions.suggest(ask())["images"]
+    assert read == [bundle.id, other.id]
+    assert told
+    assert all(one["label"].startswith("number ") for image in told for one in image["likely"])

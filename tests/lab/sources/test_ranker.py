@@ -13,7 +13,9 @@ from edged.contract.hyperparameters import Hyperparameters
 from edged.errors import RefusedError
 from edged.images import open_images
 from edged.lab.sources import Ranker, footprint, read_known_sources
+from edged.lab.sources.footprint import Footprint
 from edged.lab.sources.racing import stratified_order
+from edged.lab.sources.ranker import UnaffordableError
 from edged.lab.sources.transferability import p2l
 from edged.lab.trainer import choose
 from edged.learning import Limits, TrainingRequest, candidates, choose_backbone
@@ -300,6 +302,59 @@ def test_of_one_network_within_the_limits_nothing_is_measured(two, tmp_path):
             assert (ranking.way, ranking.best.name, ranking.images) == ("limits", "deep", 0)
             assert ranking.reason == "the only one within the limits; 1 network over the limits"
             assert [standing.bundle.name for standing in ranking.standings] == ["deep", "mobilenet_v2"]
+
+
+def test_what_costs_too_much_stands_behind_the_others_and_says_by_how_much(two, tmp_path, monkeypatch):
+    """By costs that are given: which of them a machine measures is its own affair."""
+    store, bundles = two
+    bundles = [*bundles, store.find("mobilenet_v2")]
+    costs = {"a_shallow": Footprint(1.0, 30.0), "deep": Footprint(5.0, 10.0), "mobilenet_v2": Footprint(9.0, 20.0)}
+    asked = set()
+
+    def measure(bundle, *, runtime, threads):
+        asked.add((runtime, threads))
+        return costs[bundle.name]
+
+    monkeypatch.setattr(footprint, "measure", measure)
+    album = make_album(tmp_path / "album", 6)
+    with ranker(store, album, bundles, Limits(within_ms=4, threads=3)) as one:
+        for way in (one.race, one.measure, one.evidence, one.estimate):
+            ranking = way()
+            assert (ranking.way, ranking.images, ranking.best.name) == ("limits", 0, "a_shallow")
+            assert ranking.reason == "the only one within the limits; 2 networks over the limits"
+            assert [(each.bundle.name, each.footprint, each.warning) for each in ranking.standings] == [
+                ("a_shallow", costs["a_shallow"], None),
+                ("deep", costs["deep"], "takes 5.0 ms a frame, more than 4"),
+                ("mobilenet_v2", costs["mobilenet_v2"], "takes 9.0 ms a frame, more than 4"),
+            ]
+            assert 0 <= ranking.seconds < 3600
+    assert asked == {("auto", 3)}
+    with ranker(store, album, bundles, Limits(within_ms=6)) as one:
+        ranking = one.evidence()
+    assert ranking.standings[-1].bundle.name == "mobilenet_v2"
+    assert all(each.footprint == costs[each.bundle.name] for each in ranking.standings)
+    assert ranking.reason.endswith("; 1 network over the limits")
+    with ranker(store, album, bundles, Limits(within_ms=9, memory_mb=30)) as one:
+        assert "over the limits" not in one.evidence().reason
+    told = "none of the 3 .*: a_shallow, the fastest, takes 1.0 ms a frame; deep, the smallest, takes 10 MB"
+    with (
+        pytest.raises(UnaffordableError, match=told),
+        ranker(store, album, bundles, Limits(within_ms=0.5)),
+    ):
+        pass
+
+
+def test_the_sides_that_are_asked_for_are_looked_at(two, tmp_path):
+    store, bundles = two
+    album, told = make_album(tmp_path / "album", 12), []
+    with ranker(store, album, bundles) as one:
+        usual = {image.split for image in one._images}
+    with ranker(store, album, bundles, splits=("test",)) as one:
+        assert ({image.split for image in one._images}, usual) == ({"test"}, {"train", "validation"})
+        ranking = one.measure(0, told.append)
+        assert ranking.images == len(one._images)
+    assert told == [0.5, 1.0]
+    assert all(0 < each.seconds < ranking.seconds < 3600 for each in ranking.standings)
 
 
 def test_estimates_are_ranked_by_their_score(store, shared_data, tmp_path):
