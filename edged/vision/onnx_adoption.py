@@ -158,6 +158,8 @@ def look_at(
         file = _with_image_input(file, pixels, size, one_by_one=one_by_one)
         tensors = Tensors(file)
         head = find_head(file, tensors)
+        file = replace(file, nodes=_flattened_behind(head.node, file, tensors))
+        tensors = Tensors(file)
         file = replace(file, outputs=[replace(file.outputs[0], shape=(file.inputs[0].shape[0], len(head.weights)))])
         kept = eight_bit_source(head.source, tensors)
         if kept is not None and tensors.affine(kept) is not None:
@@ -236,6 +238,20 @@ def _free_the_batch(file: Model) -> tuple[list[Node], dict[str, NDArray[Any]]]:
         else:
             nodes.append(node)
     return nodes, constants
+
+
+def _flattened_behind(head: Node, file: Model, tensors: Tensors) -> list[Node]:
+    """Let no Reshape behind the head ask another tensor for the number of images: what the head reads may stand alone.
+
+    That is what `scores.view(images.size(0), -1)` is exported as.
+    """
+    nodes = list(file.nodes)
+    name = file.outputs[0].name
+    while (node := tensors.producers[name]) is not head:
+        if node.op == "Reshape" and tensors.constant(node.inputs[1]) is None:
+            nodes[nodes.index(node)] = Node("Flatten", [node.inputs[0]], list(node.outputs), {"axis": 1})
+        name = next(each for each in node.inputs if tensors.constant(each) is None)
+    return nodes
 
 
 def _kept_in_bytes(file: Model, bottleneck: str, affine: Affine) -> Model:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 RESHAPES = frozenset({"Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 """What gives the same values another shape, or none at all."""
-_TAIL = RESHAPES | {"Cast", "DequantizeLinear", "QuantizeLinear", "Softmax"}
+_TAIL = RESHAPES | {"Cast", "DequantizeLinear", "LogSoftmax", "QuantizeLinear", "Softmax"}
+"""What may follow a head. Logarithms of scores are logits: they differ from those of the head by one number."""
 _POOLS = frozenset({"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean"})
 _NOT_POOLS = frozenset({"Conv", "Gemm", "MatMul", "Concat"})
 _FOLDED = frozenset({"Identity", "Cast", "Transpose", "DequantizeLinear", "QuantizeLinear"})
@@ -163,12 +164,19 @@ def _as_rows(node: Node, weights: NDArray[Any], tensors: Tensors) -> NDArray[np.
 def _is_pooled(name: str, tensors: Tensors) -> bool:
     for _ in tensors.producers:
         node = tensors.producers.get(name)
-        if node is None or node.op in _NOT_POOLS:
+        if node is None or (node.op in _NOT_POOLS and not _keeps_size(node, tensors)):
             return False
         if node.op in _POOLS:
             return True
         name = node.inputs[0]
     return False
+
+
+def _keeps_size(node: Node, tensors: Tensors) -> bool:
+    """Tell whether an operator is a 1×1 Conv, which a pooled tensor stays one through: MobileNetV3's last but one."""
+    weights = tensors.constant(node.inputs[1]) if node.op == "Conv" and len(node.inputs) > 1 else None
+    pads = node.attributes.get("pads", ())
+    return weights is not None and weights.shape[2:] == (1, 1) and isinstance(pads, tuple) and not any(pads)
 
 
 def eight_bit_source(source: str, tensors: Tensors) -> Node | None:

@@ -23,13 +23,15 @@ from edged.store import Store
 from edged.vision.graph import parse_graph
 from tests.albums import put
 from tests.daemon.running import Running, Watcher
-from tests.exported import CLASSES, MEAN, STD, exported, in_two_files
+from tests.exported import CLASSES, MEAN, STD, exported
 from tests.mosquitto import Mosquitto
 from tests.waiting import PATIENCE_S, wait_until
 
 needs_onnx = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="needs onnxruntime, the extra edged[onnx]")
 PIXELS = ("--mean", ",".join(map(str, MEAN)), "--std", ",".join(map(str, STD)))
 RETRAIN = {"EDGED_RETRAIN__BATCH": "16", "EDGED_RETRAIN__MIN_ACCURACY": "0.4", "EDGED_RETRAIN__TOLERANCE": "1"}
+EXPORTED = Path(__file__).resolve().parents[1] / "pytorch"
+WEIGHTS = "mobilenetv2-dynamo.onnx.data"  # so the other file calls it, whatever its own name
 COLOURS = {"blue": (200, 60, 40), "green": (40, 200, 60), "red": (60, 40, 200)}
 
 
@@ -56,11 +58,10 @@ def push(
 
 
 def net(folder: Path) -> tuple[Path, Path]:
-    """Write a classifier in two files, the second with more than one part, and its labels."""
-    model, weights = in_two_files("net.onnx.data")
+    """Write a classifier that PyTorch exported, in two files, the second with more than one part, and its labels."""
     file, labels = folder / "net.onnx", folder / "labels.txt"
-    file.write_bytes(model)
-    (folder / "net.onnx.data").write_bytes(weights + bytes(2**19))
+    file.write_bytes((EXPORTED / "mobilenetv2-dynamo.onnx").read_bytes())
+    (folder / WEIGHTS).write_bytes((EXPORTED / WEIGHTS).read_bytes() + bytes(2**19))
     labels.write_text("".join(f"class {number}\n" for number in range(CLASSES)))
     return file, labels
 
@@ -124,8 +125,8 @@ def test_it_is_sent_answers_is_retrained_and_taken_back(
     assert job(seen, "rollback")["id"] == bundle.id
     answers(seen, bundle.id)
     assert not list((device.state_dir / "uploads").glob(f"*{hashlib.sha256(whole).hexdigest()}*"))
-    (tmp_path / "net.onnx.data").unlink()
-    told = f"edgectl: {tmp_path / 'net.onnx.data'}: cannot be read: no such file or directory\n"
+    (tmp_path / WEIGHTS).unlink()
+    told = f"edgectl: {tmp_path / WEIGHTS}: cannot be read: no such file or directory\n"
     assert push(file, "--labels", labels, *PIXELS)[::2] == (2, told)
     assert device.stop() == 0
 
