@@ -5,7 +5,8 @@
 A browser draws a frame 60 times a second where nothing keeps it from that. The page notes when each frame begins, while
 it is only looked at, while it is scrolled, and while a name is typed into its search, letter by letter, and deleted
 again. The same is done with ten and with a hundred devices, in the same run: what a small fleet costs too is the
-machine's (ten rows do not fill the page, so there nothing scrolls).
+machine's (ten rows do not fill the page, so there nothing scrolls). So is what a page costs that could not be plainer:
+a thousand rows of text, without a script, scrolled by the same browser when all devices have gone.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ _PATIENCE_MS = 120_000
 _LOOKED_S = 10.0
 _SCROLLS = 100
 _SCROLL_MS = 60
+_PLAIN_ROWS = 1000
+_PLAIN_STYLE = """body { margin: 0; font: 14px sans-serif; }
+p { display: grid; grid-template-columns: repeat(5, 1fr); height: 68px; margin: 0; border-top: 1px solid; }"""
 _NOTE = """() => {
     const times = window.frames_ms = [];
     let before = performance.now();
@@ -63,9 +67,10 @@ def measure(sizes: Sequence[int]) -> dict[str, Any]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(_FLAGS))
         fleets = [_measure(browser, size) for size in sizes]
+        plain = _measure_plain(browser)
         version = browser.version
         browser.close()
-    return {"cores": os.cpu_count(), "chromium": version, "late_ms": LATE_MS, "fleets": fleets}
+    return {"cores": os.cpu_count(), "chromium": version, "late_ms": LATE_MS, "fleets": fleets, "plain": plain}
 
 
 def _measure(browser: Any, size: int) -> dict[str, Any]:
@@ -98,6 +103,20 @@ def _measure(browser: Any, size: int) -> dict[str, Any]:
             told[name] = _frames(page, act)
         page.close()
         return told
+
+
+def _measure_plain(browser: Any) -> dict[str, float]:
+    """Scroll a page of nothing but rows of text."""
+    cells = ("tulips 94 %", "30.2", "17", "flowers 51a7")
+    rows = "".join(
+        f"<p>{''.join(f'<span>{text}</span>' for text in (f'sim-{number:04}', *cells))}</p>"
+        for number in range(_PLAIN_ROWS)
+    )
+    page = browser.new_page(viewport={"width": 1600, "height": 1000})
+    page.set_content(f"<!doctype html><style>{_PLAIN_STYLE}</style>{rows}")
+    told = _frames(page, lambda: _scroll(page))
+    page.close()
+    return told
 
 
 def _scroll(page: Any) -> None:
@@ -151,3 +170,8 @@ def sentences(numbers: Mapping[str, Any]) -> Iterator[str]:
         f"cores, on which {min(loads):.0f} to {max(loads):.0f} processes were ready to run: broker, console and all "
         "simulated devices, which publish a result a second each, are on the same machine."
     )
+    if plain := numbers.get("plain"):  # what was measured before it was added has none
+        yield (
+            f"A page of {_PLAIN_ROWS:,} rows of plain text that never change is scrolled there with "
+            f"{plain['frames_per_s']:.0f} frames a second, {plain['late']:.1%} later than {numbers['late_ms']:.0f} ms."
+        )

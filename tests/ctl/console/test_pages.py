@@ -135,6 +135,68 @@ def test_of_a_thousand_devices_only_those_on_the_screen_are_drawn(browser: Any, 
         page.locator("[data-device=cam-0999]").get_by_text("daisy").wait_for()
 
 
+ROWS_IN_ORDER = """[...document.querySelectorAll('[data-device]:not([hidden])')].map((row, at) =>
+    row.getAttribute('aria-rowindex') === String(at + 2) ? row.dataset.device : 'at a wrong place')"""
+HEIGHT = "document.querySelector('.rows').getBoundingClientRect().height"
+LAID_OUT = """[...document.querySelectorAll('[data-device] a')]
+    .filter((link) => link.checkVisibility({contentVisibilityAuto: true})).length"""
+ON_SCREEN = """[...document.querySelectorAll('[data-device]:not([hidden])')].filter((row) => {
+    const {top, bottom} = row.getBoundingClientRect();
+    return bottom > 0 && top < innerHeight;
+})"""
+
+
+@pytest.mark.parametrize(("width", "high"), [(390, 118), (1600, 68)])
+def test_what_is_far_from_the_screen_is_found_told_of_and_reached(
+    browser: Any, broker_port: int, width: int, high: int
+) -> None:
+    names = [f"cam-{number:03}" for number in range(300)]
+    with (
+        ScriptedDevice(broker_port, "zoo") as speaker,
+        Serving(broker_port) as server,
+        page_of(browser, width=width) as page,
+    ):
+        crowd = Crowd(speaker, names)
+        crowd.say("state", b"online")
+        page.goto(server.url)
+        page.get_by_role("button", name="All 301").wait_for()
+        wait_until(lambda: page.evaluate(ROWS_IN_ORDER) == [*names, "zoo"], what="all in order")
+        table = page.get_by_role("table", name="Devices")
+        assert table.get_attribute("aria-rowcount") == "302"
+        assert page.evaluate(HEIGHT) == 301 * high
+        # Only what is near is laid out: what a step of scrolling costs does not grow with the fleet.
+        assert 0 < page.evaluate(LAID_OUT) < 60
+
+        assert page.evaluate("window.find('cam-250')")
+        crowd.say("telemetry", speaker.telemetry.model_copy(update=sees("tulips")).encode())
+        page.locator("[data-device=cam-250]").get_by_text("tulips").wait_for()
+        wait_until(
+            lambda: page.evaluate(f"{ON_SCREEN}.every((row) => row.querySelector('.label'))"), what="all of the screen"
+        )
+        assert page.evaluate(f"{ON_SCREEN}.length") >= 1000 // high - 3
+
+        page.get_by_role("searchbox").fill("cam-2")
+        wait_until(lambda: page.evaluate(ROWS_IN_ORDER) == names[200:], what="those that match, in order")
+        assert table.get_attribute("aria-rowcount") == "101"
+        assert page.evaluate(HEIGHT) == 100 * high
+        page.get_by_role("link", name="cam-200").focus()
+        page.keyboard.press("End")
+        assert page.evaluate("document.activeElement.textContent") == "cam-299"
+        page.locator("[data-device=cam-299]").get_by_text("tulips").wait_for()
+        page.keyboard.press("ArrowUp")
+        assert page.evaluate("document.activeElement.textContent") == "cam-298"
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "cam-299"
+        assert not overflows(page)
+        assert faults(page) == []
+
+        page.get_by_role("searchbox").fill("")
+        gone = Crowd(speaker, names[:295])
+        gone.say("state", b"offline")
+        page.get_by_role("button", name="Offline 295").press("Enter")
+        wait_until(lambda: page.evaluate(HEIGHT) == 295 * high, what="those that are off")
+
+
 class Watching(ScriptedDevice):
     """One whose camera has regions."""
 

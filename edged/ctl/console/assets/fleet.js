@@ -1,5 +1,7 @@
-// The fleet: a row a device. All rows are in the document, so that a browser's own search finds them and a screen reader
-// can count them; but only those on the screen are filled and kept up to date.
+// The fleet: a row a device. All rows are in the document, so that a browser's own search finds them; but only those on
+// the screen are filled and kept up to date. What a browser does for each step of scrolling grows with what it has to watch
+// and to lay out: rows are therefore kept in blocks, which it skips as a whole where they are far from the screen. Screen
+// readers are told of none that is skipped: rows say of how many they are which.
 
 import { connection } from "./app.js";
 import { h, icon, say, setAttribute, setText } from "./dom.js";
@@ -9,6 +11,10 @@ import { listen, of } from "./talk.js";
 const PICTURE_MS = 20000; // how old a row's picture may become while it is on the screen
 const AT_ONCE = 3; // pictures that are asked for at the same time
 const REORDER_MS = 1500;
+const BLOCK = 10; // rows
+const NEAR = "340px 0px"; // what is so far from the screen is filled: half a block, so that scrolling finds it there
+const FILL_MS = 4; // of a frame's 16, for filling rows
+const STILL_MS = 300; // so long after its last step scrolling is over
 const CAMERA = "M3 6.500A1.500 1.500 0 0 1 4.500 5h1.700l1-1.500h5.600l1 1.500h1.700A1.500 1.500 0 0 1 17 6.500v7a1.500 1.500 0 0 1-1.500 1.500h-11A1.500 1.500 0 0 1 3 13.500zM10 12.500a2.700 2.700 0 1 0 0-5.400 2.700 2.700 0 0 0 0 5.400z";
 const STATES = { online: "good", degraded: "warn", silent: "bad", offline: "bad" };
 const RANK = { offline: 4, silent: 0, throttled: 2, outbox: 2, degraded: 3 };
@@ -35,10 +41,15 @@ const ORDERS = {
 export function mount(root) {
   const rows = new Map(); // device → row, as the server told
   const shells = new Map(); // device → its line in the document, with what is in it
-  const visible = new Set();
+  const blocks = new Map(); // element → block of lines
+  const changed = new Set(); // blocks whose number of shown lines may have changed
+  const near = new Set(); // blocks that are on the screen, or nearly
+  const due = new Set(); // devices whose lines are to be filled
   const pictures = new Queue();
   let fresh = true;
   let reordering = 0;
+  let frame = 0;
+  let still = 0;
   let attention = null;
 
   const tiles = ["Online", "Need attention", "Frames a second", "Messages a second"].map((name) => {
@@ -96,7 +107,7 @@ export function mount(root) {
       { role: "rowgroup", class: "heads" },
       h(
         "div",
-        { role: "row", class: "row head" },
+        { role: "row", class: "row head", "aria-rowindex": 1 },
         COLUMNS.map((name, at) => h("span", { role: "columnheader", class: `c${at}` }, name)),
       ),
     ),
@@ -120,69 +131,145 @@ export function mount(root) {
   const watched = new IntersectionObserver(
     (changes) => {
       for (const change of changes) {
-        const id = change.target.dataset.device;
-        if (change.isIntersecting) {
-          visible.add(id);
-          draw(id);
-        } else visible.delete(id);
+        const block = blocks.get(change.target);
+        if (block && change.isIntersecting) {
+          near.add(block);
+          drawAll(block);
+        } else near.delete(block);
       }
     },
-    { rootMargin: "150px 0px" },
+    { rootMargin: NEAR },
   );
 
-  function take(changed) {
-    connection(changed.connected ? "on" : "broker", changed.broker);
+  function take(told) {
+    connection(told.connected ? "on" : "broker", told.broker);
     if (fresh) {
-      const told = new Set(changed.rows.map((row) => row.id));
-      for (const id of [...rows.keys()]) if (!told.has(id)) drop(id);
+      const there = new Set(told.rows.map((row) => row.id));
+      for (const id of [...rows.keys()]) if (!there.has(id)) drop(id);
       fresh = false;
     }
     let moved = false;
     const added = [];
-    for (const row of changed.rows) {
+    for (const row of told.rows) {
       const before = rows.get(row.id);
       rows.set(row.id, row);
       if (!before) added.push(row);
       else {
         filter(row);
         moved = moved || ORDERS[kept.order][1](before, row) !== 0;
-        if (visible.has(row.id)) draw(row.id);
+        draw(row.id);
       }
     }
     add(added);
-    for (const id of changed.gone) drop(id);
-    total(changed.totals);
+    for (const id of told.gone) drop(id);
+    measure();
+    total(told.totals);
     if (moved || added.length) scheduleReorder(added.length > 0);
   }
 
   function add(added) {
     added.sort(compare);
-    const lines = document.createDocumentFragment();
+    let last = [...blocks.values()].at(-1);
     for (const row of added) {
       const line = shell(row.id);
       shells.set(row.id, line);
+      if (!last || last.lines.size >= BLOCK) last = begin();
+      put(line, last);
       filter(row);
-      lines.append(line.element);
     }
-    list.append(lines);
-    for (const row of added) watched.observe(shells.get(row.id).element);
+  }
+
+  function begin() {
+    const block = { element: h("div", { class: "block" }), lines: new Set(), shown: 0 };
+    blocks.set(block.element, block);
+    list.append(block.element);
+    watched.observe(block.element);
+    return block;
+  }
+
+  function put(line, block) {
+    line.block?.lines.delete(line);
+    if (line.block) changed.add(line.block);
+    line.block = block;
+    block.lines.add(line);
+    block.element.append(line.element);
+    changed.add(block);
+  }
+
+  // Tell blocks how high they are: what is skipped is not laid out, and has no height of its own. Tell rows their places.
+  function measure() {
+    if (!changed.size) return;
+    for (const block of changed) {
+      if (!block.lines.size) {
+        watched.unobserve(block.element);
+        near.delete(block);
+        blocks.delete(block.element);
+        block.element.remove();
+        continue;
+      }
+      let shown = 0;
+      for (const { element } of block.lines) if (!element.hidden) shown += 1;
+      if (shown === block.shown) continue;
+      block.shown = shown;
+      block.element.style.setProperty("--rows", shown);
+    }
+    changed.clear();
+    let place = 1; // that of the names of the columns
+    for (const { lines } of blocks.values()) {
+      for (const line of lines) if (!line.element.hidden) line.stand(place += 1);
+    }
+    setAttribute(table, "aria-rowcount", place);
   }
 
   function drop(id) {
     const line = shells.get(id);
     if (line) {
-      watched.unobserve(line.element);
+      line.block.lines.delete(line);
+      changed.add(line.block);
       line.element.remove();
     }
-    for (const one of [rows, shells, visible]) one.delete(id);
+    for (const one of [rows, shells, due]) one.delete(id);
   }
 
+  const seen = (line) => line !== undefined && near.has(line.block) && !line.element.hidden;
+
   function draw(id) {
-    const line = shells.get(id);
-    const row = rows.get(id);
-    if (!line || !row) return;
-    line.fill(row);
-    pictures.want(id, line, row, () => visible.has(id));
+    if (!seen(shells.get(id))) return;
+    due.add(id);
+    frame ||= requestAnimationFrame(fill);
+  }
+
+  function drawAll(block) {
+    for (const line of block.lines) draw(line.id);
+  }
+
+  // Fill what is due, for a part of a frame. While one scrolls, only lines that are still empty; pictures come afterwards.
+  function fill() {
+    frame = 0;
+    const end = performance.now() + FILL_MS;
+    let more = false;
+    for (const id of due) {
+      const line = shells.get(id);
+      if (seen(line) && still && line.filled) continue;
+      if (performance.now() > end) {
+        more = true;
+        break;
+      }
+      due.delete(id);
+      if (!seen(line)) continue;
+      line.fill(rows.get(id));
+      if (still) due.add(id);
+      else pictures.want(id, line, rows.get(id), () => seen(line));
+    }
+    if (more) frame = requestAnimationFrame(fill);
+  }
+
+  function scrolled() {
+    clearTimeout(still);
+    still = setTimeout(() => {
+      still = 0;
+      if (due.size) frame ||= requestAnimationFrame(fill);
+    }, STILL_MS);
   }
 
   const compare = (a, b) => ORDERS[kept.order][1](a, b) || natural(a.id, b.id);
@@ -198,12 +285,16 @@ export function mount(root) {
   }
 
   function reorder() {
-    let next = list.firstElementChild;
-    for (const row of [...rows.values()].sort(compare)) {
-      const { element } = shells.get(row.id);
-      if (element === next) next = next.nextElementSibling;
-      else list.insertBefore(element, next);
+    const lines = [...rows.values()].sort(compare).map((row) => shells.get(row.id));
+    const before = [...blocks.values()];
+    for (let at = 0; at < lines.length; at += BLOCK) {
+      const wanted = lines.slice(at, at + BLOCK);
+      const block = before[at / BLOCK] ?? begin();
+      const { children } = block.element;
+      if (wanted.some(({ element }, place) => element !== children[place])) for (const line of wanted) put(line, block);
     }
+    measure();
+    near.forEach(drawAll);
   }
 
   function matches(row) {
@@ -214,7 +305,12 @@ export function mount(root) {
   }
 
   function filter(row) {
-    shells.get(row.id).element.hidden = !matches(row);
+    const line = shells.get(row.id);
+    const hidden = !matches(row);
+    if (line.element.hidden === hidden) return;
+    line.element.hidden = hidden;
+    changed.add(line.block);
+    draw(row.id);
   }
 
   function filterAll() {
@@ -223,6 +319,7 @@ export function mount(root) {
       filter(row);
       if (matches(row)) shown += 1;
     }
+    measure();
     tell(shown);
     say(`${counted(shown, "device")} shown`);
   }
@@ -256,23 +353,18 @@ export function mount(root) {
   // Arrow keys go from device to device; Home and End to the first and last.
   function walk(event) {
     const line = event.target.closest(".row");
-    const shown = () => [...list.children].filter((one) => !one.hidden);
+    const shown = [...list.querySelectorAll(".row:not([hidden])")];
+    const at = shown.indexOf(line);
     const to = {
-      ArrowDown: () => next(line, "nextElementSibling"),
-      ArrowUp: () => next(line, "previousElementSibling"),
-      Home: () => shown()[0],
-      End: () => shown().at(-1),
+      ArrowDown: () => shown[at + 1],
+      ArrowUp: () => shown[at - 1],
+      Home: () => shown[0],
+      End: () => shown.at(-1),
     }[event.key];
     const target = to?.();
     if (!target) return;
     event.preventDefault();
     target.querySelector("a").focus();
-  }
-
-  function next(line, way) {
-    let at = line?.[way];
-    while (at?.hidden) at = at[way];
-    return at;
   }
 
   function shortcut(event) {
@@ -283,7 +375,8 @@ export function mount(root) {
   }
 
   document.addEventListener("keydown", shortcut);
-  const refresh = setInterval(() => visible.forEach(draw), PICTURE_MS / 4);
+  document.addEventListener("scroll", scrolled, { passive: true });
+  const refresh = setInterval(() => near.forEach(drawAll), PICTURE_MS / 4);
   const end = listen(() => "/api/fleet", {
     fleet: take,
     opened: () => { fresh = true; },
@@ -295,21 +388,26 @@ export function mount(root) {
     pictures.end();
     clearInterval(refresh);
     clearTimeout(reordering);
+    clearTimeout(still);
+    cancelAnimationFrame(frame);
     document.removeEventListener("keydown", shortcut);
+    document.removeEventListener("scroll", scrolled);
   };
 }
 
-// A device's line. It is built when it is first seen.
+// A device's line. It is built when it is first seen, around its link: what is moved loses the focus.
 function shell(id) {
   const name = h("a", { href: `/device/${encodeURIComponent(id)}`, "data-link": "" }, id);
-  const element = h("div", { role: "row", class: "row", "data-device": id }, h("span", { role: "cell", class: "c0" }, name));
+  const who = h("span", { class: "who" }, name);
+  const first = h("span", { role: "cell", class: "c0" }, who);
+  const element = h("div", { role: "row", class: "row", "data-device": id }, first);
   let parts = null;
 
   function build() {
     const dot = h("span", { class: "dot" });
     const state = h("span", { class: "state" });
     const needs = h("span", { class: "needs" });
-    const img = h("img", { alt: "", hidden: true });
+    const img = h("img", { alt: "", decoding: "async", hidden: true });
     const frame = h("span", { class: "thumb" }, icon(CAMERA), img);
     const label = h("bdi", { class: "label" });
     const more = h("span", { class: "more" });
@@ -323,8 +421,9 @@ function shell(id) {
     const done = h("span", { class: "fill" });
     const doing = h("span", { class: "meter", hidden: true }, done);
     const cell = (at, ...children) => h("span", { role: "cell", class: `c${at}` }, children);
-    element.replaceChildren(
-      cell(0, frame, h("span", { class: "who" }, name, h("span", { class: "line" }, dot, state, needs))),
+    first.prepend(frame);
+    who.append(h("span", { class: "line" }, dot, state, needs));
+    element.append(
       cell(1, h("span", { class: "line" }, label, more), h("span", { class: "line small" }, h("span", { class: "meter" }, bar), score, familiar)),
       ...numbers.map((number, at) => cell(at + 2, number)),
       cell(6, model, version),
@@ -359,7 +458,14 @@ function shell(id) {
     if (row.job) p.done.style.width = `${100 * row.job.progress}%`;
   }
 
-  return { element, fill, get img() { return parts?.img; }, asked: -Infinity };
+  // A thousand places change at once: an attribute that is the same is not even read.
+  let stood = 0;
+  function stand(place) {
+    if (place !== stood) element.setAttribute("aria-rowindex", place);
+    stood = place;
+  }
+
+  return { id, element, block: null, fill, stand, get filled() { return parts !== null; }, get img() { return parts?.img; }, asked: -Infinity };
 }
 
 // Pictures of lines on the screen, a few at a time.
