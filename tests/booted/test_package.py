@@ -221,3 +221,16 @@ def test_removed_it_leaves_configuration_and_state_and_purged_nothing(service: P
     left = machine.check("sh", "-c", f"find / -xdev \\( {elsewhere} \\) -prune -o -iname '*edged*' -print")
     assert left == ""
     assert machine.run("systemctl", "start", "edged").returncode == 5  # there is no such unit
+
+
+NOT_COMPRESSED = ("uses-no-compression-for-control-tarball", "uses-no-compression-for-data-tarball")
+"""What lintian finds in a package that was built to be tried at once."""
+
+
+def test_lintian_finds_no_error_in_the_package_with_all_of_its_libraries(built: Path) -> None:
+    if shutil.which("lintian") is None:
+        pytest.skip("needs lintian")
+    (package,) = built.parent.glob("edged_*.deb")
+    options = ("--allow-root", "--fail-on", "error,warning", "--suppress-tags", ",".join(NOT_COMPRESSED))
+    done = subprocess.run(["lintian", *options, package], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
