@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import logging
 import os
 import re
@@ -12,12 +14,13 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from benchmarks.fault_bed import FPS, MAIN, PATIENCE_S, Bed, Device, wait_until
 
@@ -328,30 +331,157 @@ def says(bed: Bed, text: str) -> bool:
 
 # -- files that are damaged while the daemon is down -------------------------------------------------------------------
 
+
+def flip(path: Path) -> None:
+    """Change one bit of a file, as a cell of a worn-out flash does: its size and the rest stay."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 4] ^= 1
+    path.write_bytes(content)
+
+
 WAYS: dict[str, Callable[[Path], object]] = {
+    "one bit": flip,
     "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
     "noise": lambda path: path.write_bytes(bytes(range(256)) * max(1, path.stat().st_size // 256)),
     "empty": lambda path: path.write_bytes(b""),
     "gone": lambda path: path.unlink(),
 }
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A file of the state folder that is damaged.
+
+    Attributes:
+        path: Below the state folder; a pattern, where its name is not known before.
+        silent: Ways of damage of which nothing can be known.
+        make: Makes it in a state folder with two versions, before the first start.
+        options: Of the device that uses it, see `Device`.
+        send: What a client does while the first daemon runs.
+        go_on: What it does once the next one runs; what came of it, for a person.
+    """
+
+    path: str
+    silent: frozenset[str] = frozenset()
+    make: Callable[[Path], object] = lambda _: None
+    options: Mapping[str, str] = field(default_factory=dict)
+    send: Callable[[Bed], object] = lambda _: None
+    go_on: Callable[[Bed], str] = lambda _: ""
+
+
+def add_fallback(state: Path) -> None:
+    """Let a version have been given up, also where none was."""
+    (state / "fallback.json").write_text('{"id": "0123456789ab", "reason": "x", "since": "2026-01-01T00:00:00Z"}')
+
+
+def add_premodel(state: Path) -> None:
+    """Let two networks take turns: the second is asked where the first one is in doubt."""
+    import numpy as np
+
+    from edged.selection.cascade import Cascade, Stage
+    from edged.selection.files import Fitted, save
+    from edged.selection.pool import fingerprint
+    from edged.selection.premodels import NearestNeighbours, Premodel
+    from edged.selection.strategy import ByCascade, ByPremodel
+    from edged.store import Store
+
+    store = Store(state)
+    pool = [store.find(name) for name in ("one", "two")]
+    stages = (Stage(0, (1.0,), 0.5), Stage(1, (0.0, 1.0), 1.0))
+    cascade = ByCascade(Cascade(stages, (1.0, 0.2, 0.0), 1, 2, (0.0, 0.3, 1.0), (0.2,), (1.0,)))
+    rows, one = np.random.default_rng(0).random((500, 1), np.float32), np.ones(1, np.float32)
+    neighbours = NearestNeighbours(rows, np.zeros(500, np.int32))
+    nearest = Premodel("knn", ("avg_brightness",), 0 * one, one, (0, 1), neighbours)
+    fitted = Fitted(
+        name="default", networks=tuple(one.name for one in pool), ids=tuple(one.id for one in pool),
+        labels=fingerprint(pool[0].labels), strategies={"cascade": cascade, "premodel knn": ByPremodel(nearest)},
+        chosen=dict.fromkeys(("premodel", "cascade", "learned"), "cascade"), decisions_ms={"cascade": 0.1},
+        feature_ms={}, points={"cascade": [{"top1": 0.7, "mean_ms": mean_ms} for mean_ms in (4.0, 5.0, 8.0)]},
+    )  # fmt: skip
+    save(fitted, {}, "", state)
+
+
+def add_detector(state: Path) -> None:
+    """Install a detector of the tests."""
+    from edged.store import Store
+    from edged.zoo.detectors import install_detector
+    from tests.detectors import make
+
+    install_detector(Store(state), make(), name="bright", origin="here")
+
+
+_PART_BYTES = 512 * 1024
+
+
+def _sent_model() -> bytes:
+    from edged.store import Store
+
+    return Store(Path("nowhere")).shipped("mobilenet_v2").read_model() + b"sent"
+
+
+def send_parts(bed: Bed, first: int, last: int | None) -> None:
+    """Send some parts of a model, and wait for their acks."""
+    model = _sent_model()
+    sha256 = hashlib.sha256(model).hexdigest()
+    for offset in range(0, len(model), _PART_BYTES)[first:last]:
+        data = base64.b64encode(model[offset : offset + _PART_BYTES]).decode()
+        id_ = bed.consumer.send("models_chunk", sha256=sha256, size=len(model), offset=offset, data=data)
+        wait_until(lambda id_=id_: bed.consumer.newest(f"ack/{id_}"), "the ack of a part")
+        ack = bed.consumer.newest(f"ack/{id_}")
+        bed.expect(ack["status"] == "accepted", f"a part: {ack.get('error')}")
+
+
+def add_sent(bed: Bed) -> str:
+    """Send the other parts, install the model; where that is refused, send all of it once more, as edgectl does."""
+    from edged.store import Store
+
+    labels = Store(Path("nowhere")).shipped("mobilenet_v2").labels
+    send_parts(bed, 3, None)
+    told = []
+    for _ in range(2):
+        sha256 = hashlib.sha256(_sent_model()).hexdigest()
+        job = bed.consumer.job(bed.consumer.send("models_add", sha256=sha256, name="sent", labels=labels))
+        told.append(re.sub(r"\b[0-9a-f]{12}\b", "…", job.get("error") or str(job["status"])))
+        if job["status"] == "succeeded":
+            break
+        send_parts(bed, 0, None)
+    bed.expect(told[-1] == "succeeded", f"the model cannot be sent any more: {told[-1]}")
+    return ", then ".join(told)
+
+
+NEW_OR_EMPTY = frozenset({"one bit", "empty", "gone"})
+"""An empty SQLite file is a new one, and where one bit changes a value that is stored, nobody can know."""
+A_WORD = frozenset({"one bit"})
+"""Words of people, or names, with one letter that is another."""
+ALL = frozenset(WAYS)
+_SENT = {"silent": ALL, "send": lambda bed: send_parts(bed, 0, 3), "go_on": add_sent}
+_TURNS: dict[str, Any] = {"make": add_premodel, "options": {"more": '[selection]\nstrategy = "learned"\n'}}
+_DETECTOR: dict[str, Any] = {
+    "make": add_detector, "options": {"cameras": MAIN + 'regions = "detector:bright"\n'}
+}  # fmt: skip
 FILES = {
-    "outbox.sqlite": "outbox.sqlite",
-    "commands.sqlite": "commands.sqlite",
-    "images.sqlite": "images.sqlite",
-    "current": "current",
-    "history.json": "history.json",
-    "trial.json": "trial.json",
-    "fallback.json": "fallback.json",
-    "labels.txt": "current/labels.txt",
-    "manifest.json": "current/manifest.json",
-    "model.tflite": "current/model.tflite",
-    "familiarity.npz": "current/familiarity.npz",
+    "outbox.sqlite": Kept("outbox.sqlite", NEW_OR_EMPTY),
+    "commands.sqlite": Kept("commands.sqlite", NEW_OR_EMPTY),
+    "images.sqlite": Kept("images.sqlite", NEW_OR_EMPTY),
+    "current": Kept("current"),
+    "history.json": Kept("history.json", A_WORD),
+    "trial.json": Kept("trial.json", frozenset({"half", "gone"})),  # its second half are spaces
+    "fallback.json": Kept("fallback.json", frozenset({"gone"}), make=add_fallback),
+    "labels.txt": Kept("current/labels.txt", A_WORD),
+    "manifest.json": Kept("current/manifest.json", A_WORD),
+    "model.tflite": Kept("current/model.tflite"),
+    "familiarity.npz": Kept("current/familiarity.npz", frozenset({"gone"})),
+    "retained.json": Kept("retained.json", A_WORD | {"gone"}),
+    "premodels: manifest.json": Kept("premodels/default/manifest.json", **_TURNS),
+    "premodels: arrays.npz": Kept("premodels/default/arrays.npz", **_TURNS),
+    "detectors: manifest.json": Kept("detectors/bright/manifest.json", **_DETECTOR),
+    "detectors: model.tflite": Kept("detectors/bright/model.tflite", **_DETECTOR),
+    "uploads: what is here": Kept("uploads/*.json", **_SENT),
+    "uploads: the parts": Kept("uploads/*.part", **_SENT),
 }
-"""Name → path below the state folder."""
-SILENT = {(name, way) for name in FILES if name.endswith(".sqlite") for way in ("empty", "gone")} | {
-    (name, "gone") for name in ("trial.json", "fallback.json", "familiarity.npz")
-}
-"""Damage of which nothing can be known: an empty SQLite file is a new one, and many devices have none of the others."""
+"""Name → what is damaged."""
+QUICK = {"model.tflite": 2, "retained.json": 1}
+"""Name → how many ways of damage the short form tries."""
 
 
 def add_versions(state: Path) -> None:
@@ -381,41 +511,53 @@ def add_versions(state: Path) -> None:
 
 def damaged(name: str, bed: Bed, times: int) -> None:
     """Each way of damage on a state folder of its own; the daemon must start, classify and, mostly, say so."""
-    first = bed.device(start=False)
+    kept = FILES[name]
+    first = bed.device(start=False, **kept.options)
     first.state.mkdir()
     add_versions(first.state)
-    if name == "fallback.json":
-        (first.state / name).write_text('{"id": "0123456789ab", "reason": "x", "since": "2026-01-01T00:00:00Z"}')
+    kept.make(first.state)
     began = time.monotonic()
     first.start()
     bed.wait_live(first, began)
+    kept.send(bed)
     bed.expect(first.stop() == 0, "it does not end in order")
     for _, (way, damage) in zip(bed.rounds(times), WAYS.items(), strict=False):
-        device = bed.device(start=False)
+        device = bed.device(start=False, **kept.options)
         shutil.copytree(first.state, device.state, symlinks=True)
-        path, before = device.state / FILES[name], len(device.text)
-        if not os.path.lexists(path):
-            raise RuntimeError(f"there is no {path}")
-        if name == "current":  # a link: to what is not there, to itself, a file in its place, nothing
-            path.unlink()
-            if way == "half":
-                path.symlink_to("versions/0123456789ab")
-            elif way == "noise":
-                path.symlink_to("current")
-            elif way == "empty":
-                path.write_bytes(b"")
+        before = len(device.text)
+        paths = [path for path in device.state.glob(kept.path) if path.exists()]
+        if not paths:
+            raise RuntimeError(f"there is no {device.state / kept.path}")
+        if name == "current":
+            damage_link(paths[0], way)
         else:
-            damage(path)
+            damage(paths[0])
         began = time.monotonic()
         device.start()
         bed.recovered(device, began)
         time.sleep(0.5)
         new = "\n".join(line for line in device.text[before:].splitlines() if re.search(" (WARNING|ERROR) ", line))
-        told = says(bed, "given up")
-        bed.expect(new or told or (name, way) in SILENT, f"{way}: neither the log nor info says anything")
-        said = new.splitlines()[0].split(": ", 1)[-1] if new else "nothing"
-        bed.notes.append(f"{way}: {said.replace(str(device.state), '…')}" + ("; info says so" if told else ""))
+        told = [line for line in bed.consumer.newest("info").get("degraded") or [] if "given up" in line or new == ""]
+        bed.expect(new or told or way in kept.silent, f"{way}: neither the log nor info says anything")
+        said = new.splitlines()[0].split(": ", 1)[-1] if new else "; ".join(told) or "nothing"
+        came = kept.go_on(bed)
+        said = said.replace(str(device.state), "…") + ("; info says so" if told else "")
+        bed.notes.append(f"{way}: {said}" + (f"; {came}" if came else ""))
         bed.expect(device.stop() == 0, "it does not end in order")
+
+
+def damage_link(path: Path, way: str) -> None:
+    """A link: to another version, to what is not there, to itself, a file in its place, nothing."""
+    target = path.readlink()
+    path.unlink()
+    if way == "one bit":
+        path.symlink_to(str(target)[:-1] + chr(ord(str(target)[-1]) ^ 1))
+    elif way == "half":
+        path.symlink_to("versions/0123456789ab")
+    elif way == "noise":
+        path.symlink_to("current")
+    elif way == "empty":
+        path.write_bytes(b"")
 
 
 # -- the clock ---------------------------------------------------------------------------------------------------------
@@ -717,7 +859,13 @@ FAULTS = (
     Fault("disk-full", "disk full", disk_full, 5, 0, no_mounts),
     Fault("disk-read-only", "disk becomes read-only", disk_read_only, 3, 0, no_loop),
     *(
-        Fault(f"damaged-{name}", f"{name} damaged", partial(damaged, name), len(WAYS), int(name == "model.tflite"))
+        Fault(
+            f"damaged-{name.replace(':', '').replace(' ', '-')}",
+            f"{name} damaged",
+            partial(damaged, name),
+            len(WAYS),
+            QUICK.get(name, 0),
+        )
         for name in FILES
     ),
     Fault("clock", "clock stepped by a day, back and forth", clock_stepped, 12, 0, no_compiler),
