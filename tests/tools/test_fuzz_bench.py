@@ -188,7 +188,13 @@ def test_runs_of_several_seeds_count_as_one(tmp_path: Path) -> None:
     pushed = both["pushed"]
     assert (pushed["count"], pushed["gap_ts_s"], pushed["memory_mb"]) == (9, 0.7, [100, 120, 132])
     assert [gap[0] for gap in pushed["gaps"]] == [0.7, 0.6]
-    assert together(both, run(3, 1, 0.1, {}))["pushed"]["count"] == 10
+    three = together(both, run(3, 1, 0.1, {}))
+    assert three["pushed"]["count"] == 10
+    assert [(one["seed"], one["count"], one["gap_ts_s"]) for one in three["runs"]] == [
+        (1, 4, 0.7),
+        (2, 5, 0.6),
+        (3, 1, 0.1),
+    ]
     with pytest.raises(ValueError, match="seed 2"):
         together(both, two)
 

@@ -81,11 +81,16 @@ def _models(numbers: Mapping[str, Any]) -> tuple[str, ...]:
     opened = sum(count for end, count in ends.items() if end != "not written")
     killed = opened - ends.get("accepted", 0) - ends.get("refused", 0)
     pushed = numbers["pushed"]
+    gap, end = _device(pushed)
+    each = fuzz_models.runs(numbers)
+    if len(each) > 1:
+        gap += "; " + ", ".join(f"{one['gap_ts_s']:.2f} s in the run of {one['count']:,}" for one in each)
     return (
         f"{opened:,} opened, {killed:,} ended their process",
         f"{ends.get('accepted', 0):,}",
         f"{pushed['count']:,}, {sum(pushed['uses'].values()):,} of them used",
-        *_device(pushed),
+        gap,
+        end,
     )
 
 

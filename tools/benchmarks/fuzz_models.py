@@ -316,7 +316,16 @@ def together(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]
     if same := set(seeds(one)) & set(seeds(other)):
         raise ValueError(f"both runs have models of seed {min(same)}")
     added: dict[str, Any] = _both("", {**one, "seed": seeds(one)}, {**other, "seed": seeds(other)})
-    return added
+    return {**added, "runs": [*runs(one), *runs(other)]}
+
+
+def runs(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what each run saw of its daemons, of the numbers of one run or of several together."""
+    if "runs" in numbers:
+        return list(numbers["runs"])
+    pushed = numbers["pushed"]
+    told = ("count", "daemons", "restarts", "seconds", "gap_ts_s", "gap_arrival_s", "stall_s")
+    return [{"seed": numbers["seed"], **{name: pushed[name] for name in told if name in pushed}}]
 
 
 _WORST = ("slowest_s", "gap_arrival_s", "gap_ts_s", "stall_s", "exit_code", "daemons")
