@@ -305,6 +305,28 @@ def test_a_frame_counts_once_newest_first_with_what_the_network_says_of_it(
     assert {image["id"] for image in few["images"]} <= set(newest)
 
 
+def test_what_lies_on_a_labeled_image_tells_nothing_new(tmp_path: Path, store: ImageStore, bundle: Bundle) -> None:
+    labeled, alike, other = (picture(label, 1) for label in LABELS)
+    keep_frames(tmp_path, dict.fromkeys((labeled, other), "low score"))
+    backbone, crop = bundle.manifest.backbone_sha256, variant(bundle.manifest.input.crop)
+    (bottleneck,) = {
+        data
+        for sha256, data in store.plain_embeddings(backbone, crop).items()
+        if sha256 == hashlib.sha256(labeled).hexdigest()
+    }
+    sha256 = store.keep(alike, Kept("low score", "something", 0.3))
+    assert sha256 is not None
+    store.put_embeddings([Embedding(sha256, backbone, crop, bottleneck, "int8", 1.0, 0)])
+    suggestions = Suggestions(store, lambda: bundle, ModelSettings(unknown=0))
+    named = []
+    for _ in range(2):
+        named.append({image["sha256"] for image in suggestions.suggest(ask())["images"]})
+        store.label(hashlib.sha256(labeled).hexdigest(), LABELS[0])
+    kept = {hashlib.sha256(data).hexdigest() for data in (labeled, alike, other)}
+    assert hashlib.sha256(other).hexdigest() in named[0] < kept, "one of the two that are alike will do"
+    assert named[1] == {hashlib.sha256(other).hexdigest()}
+
+
 def test_doubts_count_only_with_a_model_that_was_taught_here(tmp_path: Path, store: ImageStore, bundle: Bundle) -> None:
     keep_frames(tmp_path, {picture("checks", seed): "low score" for seed in range(12)})
     taught = replace(bundle, manifest=bundle.manifest.model_copy(update={"training": {"run": "r"}}))
