@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FILE = "retained.json"
+_LONGEST_BYTES = 4096
+"""Of a topic; MQTT's own limit is 65,535 with the prefix and the device before it."""
 
 
 class LeftBehind:
@@ -66,7 +68,9 @@ class LeftBehind:
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("%s: not read: %s; messages of removed cameras may stay at the broker", self._file, error)
             return {}
-        return topics
+        if strange := [topic for topic in topics if not _can_be_published(topic)]:
+            log.warning("%s: damaged: %d topics on which nothing can stand are left out", self._file, len(strange))
+        return {topic: note for topic, note in topics.items() if topic not in strange}
 
     def _write(self, topics: dict[str, Any]) -> None:
         if topics == self._topics:
@@ -78,3 +82,12 @@ class LeftBehind:
             self._failures.log("%s: not written: %s", self._file, error.strerror or error)
         else:
             self._failures.reset()
+
+
+def _can_be_published(topic: str) -> bool:
+    """Whether MQTT takes a message there; one that is refused would keep the others from being sent."""
+    try:
+        size = len(topic.encode())
+    except UnicodeEncodeError:
+        return False
+    return 0 < size <= _LONGEST_BYTES and not set(topic) & {"+", "#", "\0"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 from collections.abc import Callable
@@ -90,3 +91,18 @@ def test_what_is_remembered_outlives_the_process_and_a_damaged_file(
     first.remember({"label/c": None})  # as on a disk that takes nothing
     assert first.topics().keys() == {"label/b", "label/c"}
     assert "retained.json: not written: No such file or directory" in caplog.text
+
+
+@pytest.mark.parametrize("topic", ["label/a#b", "label/a+b", "label/\0", "label/\ud800", "label/" + "x" * 70_000])
+def test_a_topic_that_the_disk_has_changed_keeps_nothing_from_being_published(
+    broker: Mosquitto, run: Callable[..., Running], watch: Callable[..., Watcher], tmp_path: Path, topic: str
+) -> None:
+    """What no message can stand on is forgotten."""
+    seen, state = watch(broker), tmp_path / "state"
+    state.mkdir()
+    (state / "retained.json").write_text(json.dumps({"topics": {topic: None, "label/gone": None}}))
+    device = run(broker.url, state_dir=state)
+    seen.wait("result/main", 3)
+    wait_until(lambda: b"gone" not in (state / "retained.json").read_bytes(), what="the other one is withdrawn")
+    assert list(json.loads((state / "retained.json").read_bytes())["topics"]) == ["label/main"]
+    assert device.stop() == 0
