@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import random
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edged.errors import ModelError
 from edged.zoo.examination import examine
@@ -85,6 +92,112 @@ def test_payloads_are_accepted_or_rejected_in_a_line() -> None:
         answers.append(judge(name, data))
     assert 300 < answers.count("accepted") < 2000
     assert len(set(answers)) > 30
+
+
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=40),
+    lambda one: st.lists(one, max_size=5) | st.dictionaries(st.text(max_size=8), one, max_size=5),
+    max_leaves=12,
+)
+"""Whatever JSON can say, and Python's NaN and halves of characters besides."""
+
+
+def fitting(schema: dict[str, Any], definitions: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """What fits a JSON schema as pydantic writes it for the commands, or nearly."""
+    if "$ref" in schema:
+        return fitting(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    if "anyOf" in schema:
+        return st.one_of(*(fitting(one, definitions) for one in schema["anyOf"]))
+    if "enum" in schema or "const" in schema:
+        return st.sampled_from(schema.get("enum") or [schema["const"]])
+    known = {key: fitting(one, definitions) for key, one in schema.get("properties", {}).items()}
+    required = {key: known.pop(key) for key in schema.get("required", [])}
+    text = st.text(min_size=schema.get("minLength", 0), max_size=64)
+    kinds: dict[str, Callable[[], st.SearchStrategy[Any]]] = {
+        "object": lambda: st.fixed_dictionaries(required, optional=known),
+        "array": lambda: st.lists(fitting(schema.get("items") or {}, definitions), max_size=4),
+        "integer": lambda: st.integers(schema.get("minimum"), schema.get("maximum")),
+        "number": lambda: st.floats(allow_nan=False),
+        "boolean": st.booleans,
+        "null": st.none,
+        "string": lambda: st.from_regex(schema["pattern"], fullmatch=True) if "pattern" in schema else text,
+    }
+    return kinds.get(schema.get("type", ""), lambda: text)()
+
+
+@st.composite
+def payloads(draw: st.DrawFn) -> tuple[str, bytes]:
+    """A command, and a payload of its schema in which values, keys or bytes are others."""
+    from edged.contract.commands import COMMANDS
+
+    name = draw(st.sampled_from(sorted(COMMANDS)))
+    schema = COMMANDS[name].model_json_schema()
+    args = draw(fitting(schema, schema.get("$defs", {})))
+    message: dict[str, Any] = {"id": draw(st.text("abc019-_", min_size=1, max_size=64)), "args": args}
+    for where in draw(st.lists(st.sampled_from([message, args]), max_size=2)):
+        where[draw(st.sampled_from([*where, "v", "ts", "expires", "more"]))] = draw(_ANYTHING)
+    data = json.dumps(message, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
+    if draw(st.booleans()):
+        return name, data
+    at = draw(st.integers(0, len(data)))
+    return name, data[:at] + draw(st.binary(max_size=6)) + data[at + draw(st.integers(0, 6)) :]
+
+
+@given(payloads())
+@settings(max_examples=300)
+def test_what_hypothesis_makes_of_the_schemas_is_accepted_or_rejected_in_a_line(sent: tuple[str, bytes]) -> None:
+    from benchmarks.fuzz_commands import judge
+
+    judge(*sent)  # asserts what a rejection promises
+
+
+@given(payloads())
+@settings(max_examples=300)
+def test_what_is_accepted_is_accepted_again_when_its_json_is_written_anew(sent: tuple[str, bytes]) -> None:
+    from benchmarks.fuzz_commands import judge
+
+    name, data = sent
+    if judge(name, data) == "accepted":
+        again = json.dumps(json.loads(data)).encode("utf-8", "surrogatepass")
+        assert judge(name, again) == "accepted"
+
+
+def test_what_libfuzzer_says_is_counted() -> None:
+    from benchmarks.fuzz_guided import summary
+
+    said = """#2\tINITED cov: 73 ft: 99 corp: 40/9Kb exec/s: 0 rss: 90Mb
+#7\tNEW    cov: 75 ft: 101 corp: 41/9Kb lim: 99 exec/s: 0 rss: 90Mb L: 9/9 MS: 1 ChangeBit-
+ === Uncaught Python exception: ===
+ValueError: broken
+#9\tDONE   cov: 75 ft: 101 corp: 41/9Kb lim: 99 exec/s: 4 rss: 90Mb
+stat::number_of_executed_units: 9
+"""
+    sound = {"executions": 9, "edges_at_first": 73, "edges": 75, "corpus": 41}
+    assert summary(said, 0, []) == {**sound, "found": [], "wrong": []}
+    told = summary(said, 77, [b"\x01\x02"])
+    assert (told["found"], told["wrong"]) == (["0102"], ["exit code 77", "ValueError: broken"])
+    with pytest.raises(RuntimeError, match="has not begun"):
+        summary("no such module", 1, [])
+
+
+@pytest.mark.parametrize("what", ["commands", "images", "models"])
+def test_guided_inputs_find_nothing_or_this_machine_says_why_not(what: str) -> None:
+    if what != "images" and importlib.util.find_spec("atheris") is None:
+        pytest.skip("atheris is not installed: that this is said is tried once")
+    command = [sys.executable, "-m", "benchmarks", "fuzz", what, "--guided", "2", "--json"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, cwd=REPOSITORY / "tools", env=environment
+    )
+    if done.returncode == 2:
+        assert len(done.stderr.splitlines()) == 1
+        assert "--guided needs atheris" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    numbers = json.loads(done.stdout)["guided"][what]
+    assert (numbers["found"], numbers["wrong"]) == ([], [])
+    assert numbers["executions"] > 0
+    assert numbers["edges"] >= numbers["edges_at_first"] > 0
 
 
 def test_a_valid_payload_of_each_command_is_made() -> None:

@@ -257,6 +257,7 @@ def _fuzz(args: argparse.Namespace) -> Told:
         workers=args.workers,
         seconds=args.seconds,
         daemons=args.daemons,
+        guided=args.guided,
     )
     if args.into is not None:
         fuzz.add_to(args.into, numbers, more=args.more)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import fuzz_commands, fuzz_images, fuzz_models
+from benchmarks import fuzz_commands, fuzz_guided, fuzz_images, fuzz_models
 
 COUNTS = {"models": 5000, "commands": 1_000_000, "images": 100_000}
 """What is sent → how many by default."""
@@ -27,13 +27,33 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--daemons", type=int, default=fuzz_models.DAEMONS, help="daemons that models are pushed to (2)"
     )
+    parser.add_argument(
+        "--guided", type=float, metavar="SECONDS", help="at the door alone, by what reaches more of the code: atheris"
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--into", type=Path, metavar="FILE", help="put the numbers there, beside those of the others")
     parser.add_argument("--more", action="store_true", help="add models of another --seed to those in FILE")
 
 
-def measure(what: str, *, count: int | None, seed: int, workers: int, seconds: float, daemons: int) -> dict[str, Any]:
-    """Return the numbers, by what was sent."""
+def measure(
+    what: str,
+    *,
+    count: int | None,
+    seed: int,
+    workers: int,
+    seconds: float,
+    daemons: int,
+    guided: float | None = None,
+) -> dict[str, Any]:
+    """Return the numbers, by what was sent; those of `--guided` beside each other under that name.
+
+    Ends with exit code 2 where this machine cannot do it.
+    """
+    if guided is not None:
+        if (why := fuzz_guided.missing()) is not None:
+            print(f"tools/bench fuzz: {why}", file=sys.stderr)
+            sys.exit(2)
+        return {"guided": {what: fuzz_guided.measure(what, seconds=guided, seed=seed)}}
     number = COUNTS[what] if count is None else count
     if what == "models":
         return {what: fuzz_models.measure(count=number, seed=seed, workers=workers, seconds=seconds, daemons=daemons)}
@@ -55,6 +75,8 @@ def add_to(file: Path, numbers: Mapping[str, Any], *, more: bool = False) -> Non
     older = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     if more and "models" in older and "models" in numbers:
         numbers = {**numbers, "models": fuzz_models.together(older["models"], numbers["models"])}
+    if "guided" in numbers:
+        numbers = {**numbers, "guided": {**older.get("guided", {}), **numbers["guided"]}}
     text = json.dumps({**older, **numbers}, indent=1, sort_keys=True, ensure_ascii=False)
     file.write_text(text + "\n", encoding="utf-8")
 
@@ -68,6 +90,8 @@ def check_seed(file: Path, seed: int) -> None:
 
 def table(numbers: Mapping[str, Any]) -> Iterator[str]:
     """Yield the table of README: what was sent, how many, what came of it, and what a daemon did meanwhile."""
+    if numbers.keys() == {"guided"}:
+        return
     yield "| sent | at the door | of these taken | to a running daemon | longest gap between its results | its end |"
     yield "|---|---|---|---|---|---|"
     rows = (("models", _models), ("commands", _commands), ("images", _images))
@@ -130,3 +154,16 @@ def sentences(numbers: Mapping[str, Any]) -> Iterator[str]:
     if "images" in numbers:
         images = numbers["images"]
         yield f"The dearest picture takes {images['slowest_s']:.1f} s, the largest {images['memory_mb']} MB."
+    guided = numbers.get("guided", {})
+    told = [
+        f"{what}: {one['executions']:,} in {one['seconds'] / 60:.0f} minutes, {one['edges_at_first']} → {one['edges']} "
+        f"branches, {len(one['found'])} found"
+        for what, one in sorted(guided.items())
+    ]
+    if told:
+        yield (
+            "Guided by what reaches more of the code (`--guided SECONDS`, atheris), at the door alone, beginning with "
+            f"some inputs of the runs above: {'; '.join(told)}. Branches are those of Python; what pydantic does in "
+            "Rust is not counted."
+        )
+    yield from (f"**{what}**: {line}" for what, one in sorted(guided.items()) for line in one["wrong"])
