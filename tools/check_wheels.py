@@ -8,6 +8,7 @@ another machine with its own. Extras (systemd-python and jetson-stats are built 
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,13 @@ class Target(NamedTuple):
             "sys_platform": "linux",
             "extra": "",
         }
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a report says of it."""
+        glibc = ".".join(map(str, self.system.glibc))
+        pins = f"tools/{self.pins}"
+        return {"what": self.what, "python": self.python, "machine": self.machine, "glibc": glibc, "pins": pins}
 
     def wants(self, marker: Marker | None, extra: str = "") -> bool:
         """Whether a requirement with this marker applies on the target."""
@@ -171,10 +179,16 @@ def require_loadable(wheels: list[Path], target: Target) -> None:
         raise UnresolvedError("\n".join(["  wheels that pip takes and the loader refuses:", *lines]))
 
 
-def check(target: Target, base: list[Requirement]) -> None:
-    """Resolve the newest and the pinned versions for one target, print them, and look into them."""
-    glibc = ".".join(map(str, target.system.glibc))
-    print(f"{target.what}: Python {target.python}, {target.machine}, glibc {glibc}", flush=True)
+def check(target: Target, base: list[Requirement]) -> dict[str, dict[str, str]]:
+    """Resolve the newest and the pinned versions for one target, print them, and look into them.
+
+    Returns:
+        "newest" and "pinned" → name → version; all of them load.
+
+    Raises:
+        UnresolvedError: See `resolve` and `require_loadable`.
+    """
+    print(f"{target.what}: Python {target.python}, {target.machine}, glibc {target.facts['glibc']}", flush=True)
     pins = pins_for(target)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "wheels")
@@ -182,10 +196,10 @@ def check(target: Target, base: list[Requirement]) -> None:
         wheels = resolve(base, target, folder, None)
         print_wheels(wheels)
         require_loadable(wheels, target)
-        versions = {name: f"=={version}" for name, version, *_ in (parse_wheel_filename(w.name) for w in wheels)}
-        if all(pins.get(name) == version for name, version in versions.items()):
+        newest = versions_of(wheels)
+        if all(pins.get(canonicalize_name(name)) == f"=={version}" for name, version in newest.items()):
             print(f"  the same as pinned in tools/{target.pins}")
-            return
+            return {"newest": newest, "pinned": newest}
         constraints = Path(temporary, "pins.txt")
         constraints.write_text("".join(f"{name}{version}\n" for name, version in pins.items()))
         print(f"  pinned in tools/{target.pins}:", flush=True)
@@ -195,6 +209,12 @@ def check(target: Target, base: list[Requirement]) -> None:
         unpinned = [wheel.name for wheel in wheels if parse_wheel_filename(wheel.name)[0] not in pins]
         if unpinned:
             raise UnresolvedError(f"not pinned, run tools/lock: {', '.join(unpinned)}")
+        return {"newest": newest, "pinned": versions_of(wheels)}
+
+
+def versions_of(wheels: Iterable[Path]) -> dict[str, str]:
+    """Return name → version of wheels."""
+    return {str(name): str(version) for name, version, *_ in (parse_wheel_filename(wheel.name) for wheel in wheels)}
 
 
 def main() -> int:
@@ -202,18 +222,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/check_wheels", description=(__doc__ or "").partition("\n")[0])
     choices = f"{', '.join(TARGETS)}, or all (default: jetpack4)"
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=choices)
-    names = parser.parse_args().targets or ["jetpack4"]
+    parser.add_argument("--into", type=Path, metavar="FILE", help="write the versions there, by target: JSON")
+    args = parser.parse_args()
+    names = args.targets or ["jetpack4"]
     names = list(TARGETS) if names == ["all"] else names
     if unknown := [name for name in names if name not in TARGETS]:
         parser.error(f"unknown target {', '.join(unknown)}: choose from {', '.join(TARGETS)}, all")
     base = [*map(Requirement, tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])]
     failed = []
+    found: dict[str, dict[str, object]] = {}
     for name in names:
         try:
-            check(TARGETS[name], base)
+            found[name] = {**TARGETS[name].facts, **check(TARGETS[name], base)}
         except UnresolvedError as error:
             print(f"  does not resolve to wheels that load:\n{error}", flush=True)
             failed.append(name)
+    if args.into is not None:
+        args.into.write_text(json.dumps(found, indent=1) + "\n")
     print(f"failed: {', '.join(failed)}" if failed else f"all resolve to wheels that load: {', '.join(names)}")
     return 1 if failed else 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import ZipFile
@@ -112,3 +113,17 @@ def test_a_jetson_s_markers_are_evaluated_for_it(tool: ModuleType) -> None:
     assert wanted.pop("jetpack5") == ["<2.1.1,>=2.1"]
     assert set(map(tuple, wanted.values())) == {(">=2.1",)}
     assert tool.pins_for(tool.TARGETS["jetpack5"])["ai-edge-litert"] == "==2.1.0"
+
+
+def test_the_table_of_platforms_is_that_of_the_targets_and_their_pins(tool: ModuleType) -> None:
+    """What was resolved when the report was made is still what is pinned; and of nothing else anything is claimed."""
+    found = json.loads((tool.ROOT / "tools" / "reports" / "wheels.json").read_text(encoding="utf-8"))
+    assert list(found) == list(tool.TARGETS)
+    for name, target in tool.TARGETS.items():
+        one = found[name]
+        assert {key: one[key] for key in target.facts} == target.facts
+        pins = tool.pins_for(target)
+        assert {wheel: f"=={version}" for wheel, version in one["pinned"].items()} == {
+            wheel: pins[wheel] for wheel in one["pinned"]
+        }, f"tools/{target.pins} has changed: run tools/check_wheels all --into tools/reports/wheels.json"
+        assert {"ai-edge-litert", "tflite-runtime"} & one["pinned"].keys()

@@ -55,7 +55,7 @@ def test_readme_s_tables_are_made_of_their_json(tmp_path: Path) -> None:
     render("readme.py", "--out", tmp_path / "README.md")
     readme = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert (REPOSITORY / "README.md").read_text(encoding="utf-8") == readme, "run tools/reports/readme.py again"
-    assert readme.count("<!-- end of ") == 12
+    assert readme.count("<!-- end of ") == 13
 
 
 def test_readme_says_where_each_report_is_made_and_none_is_left_out() -> None:

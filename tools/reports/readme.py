@@ -57,7 +57,9 @@ def main() -> int:
     page = json.loads((HERE / "console.json").read_text(encoding="utf-8"))
     after_one = json.loads((HERE / "at_once.json").read_text(encoding="utf-8"))
     known = taught.read()
+    wheels = json.loads((HERE / "wheels.json").read_text(encoding="utf-8"))
     parts = {
+        "platforms": platforms(wheels),
         "together": [*together.table(shared), "", *together.sentences(shared)],
         "private": list(together.private_table(shared)),
         "fuzz": [*fuzz.table(fuzzed), "", *fuzz.sentences(fuzzed)],
@@ -89,6 +91,43 @@ def replaced(text: str, name: str, lines: Sequence[str] | Iterator[str]) -> str:
     if len(pieces) != 4:
         raise ValueError(f"README.md must hold the comments of {name} once")
     return pieces[0] + pieces[1] + "\n".join(["", *lines, "", ""]) + pieces[2] + pieces[3]
+
+
+ENGINES = {"ai-edge-litert": "LiteRT", "tflite-runtime": "tflite_runtime"}
+NO_JETSON = "**not verified on Jetson hardware**"
+FRESH = "`tools/demo` and `tools/test` in a fresh root: `sudo tools/matrix`"
+BEYOND_WHEELS = {
+    "jetpack4": NO_JETSON,
+    "jetpack5": NO_JETSON,
+    "jetpack6": NO_JETSON,
+    "pi": "models (same labels, scores up to 10 of 256 steps apart), a training and the daemon on an emulated arm64 "
+    "Debian 12: `sudo tools/prove_arm64`; no board was tried",
+    "debian12": f"{FRESH}; the service in a booted one: `sudo tools/test --systemd`",
+    "debian13": FRESH,
+}
+"""Target of `tools/check_wheels` → what else was tried there, with its command; the others: nothing."""
+
+
+def platforms(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a row for each kind of machine: what is installed there, and how that was checked."""
+    yield "| platform | Python, machine, glibc | engines, as pinned | pins | checked beside its wheels |"
+    yield "|---|---|---|---|---|"
+    for name, one in found.items():
+        engines = ", ".join(f"{ENGINES[wheel]} {one['pinned'][wheel]}" for wheel in ENGINES if wheel in one["pinned"])
+        cells = (
+            one["what"],
+            f"{one['python']}, {one['machine']}, {one['glibc']}",
+            engines,
+            f"`{one['pins']}`",
+            BEYOND_WHEELS.get(name, "–"),
+        )
+        yield "| " + " | ".join(cells) + " |"
+    yield ""
+    yield (
+        "Wheels: `tools/check_wheels all --into tools/reports/wheels.json` lets pip resolve those of "
+        "each row for that machine, the newest and the pinned ones, and reads in every library what it asks of glibc "
+        "and libstdc++. All of them load there."
+    )
 
 
 def retrain(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
