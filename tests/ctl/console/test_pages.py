@@ -197,6 +197,32 @@ def test_what_is_far_from_the_screen_is_found_told_of_and_reached(
         wait_until(lambda: page.evaluate(HEIGHT) == 295 * high, what="those that are off")
 
 
+def test_on_a_phone_a_job_is_read_whole(browser: Any, broker_port: int) -> None:
+    with (
+        ScriptedDevice(broker_port, "busy") as device,
+        Serving(broker_port) as server,
+        page_of(browser, width=390) as page,
+    ):
+        device.say("telemetry", device.telemetry.model_copy(update=sees("a label that is long for a phone")))
+        page.goto(server.url)
+        device.say("job", Job(id="1", cmd="retrain", status="running", progress=0.43), retain=True)
+        job = page.locator("[data-device=busy] .job").filter(has_text="retrain 43 %")
+        job.wait_for()
+        page.locator("[data-device=busy] .label").filter(has_text="a label").wait_for()
+        assert job.evaluate("(told) => told.scrollWidth <= told.clientWidth")
+        lines = (".c1 .score", ".c7 .job"), (".c2 .unit", ".c3 b", ".c3 .unit", ".c4 b", ".c4 .unit", ".c5 b")
+        for line in lines:
+            told = page.evaluate(
+                """(names) => names.map((name) => {
+                    const {left, right} = document.querySelector(`.rows ${name}`).getBoundingClientRect();
+                    return {left, right};
+                })""",
+                list(line),
+            )
+            assert all(told[at]["right"] <= told[at + 1]["left"] for at in range(len(told) - 1)), line
+        assert not overflows(page)
+
+
 class Watching(ScriptedDevice):
     """One whose camera has regions."""
 

@@ -453,6 +453,7 @@ function shell(id) {
     setAttribute(p.numbers[2][0], "class", row.throttled ? "bad" : null);
     setText(p.model, row.model?.name ?? UNKNOWN);
     setText(p.version, row.model?.id.slice(0, 6) ?? "");
+    setAttribute(element, "data-working", row.job ? "yes" : null);
     setText(p.job, row.job ? `${row.job.cmd} ${percent(row.job.progress)}` : "");
     p.doing.hidden = !row.job;
     if (row.job) p.done.style.width = `${100 * row.job.progress}%`;
