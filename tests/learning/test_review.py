@@ -54,6 +54,8 @@ def test_wrong_labels_are_named_with_the_right_ones(tmp_path: Path, images: Path
     assert passes == {done: pytest.approx(0.05 + 0.85 * done / 47) for done in passes} != {}
     again, _ = reviewed(tmp_path, limit=10)
     assert len(again.images) == 10
+    assert all(image.confidence == round(image.confidence or 0, 3) for image in again.images)
+    assert 0 < (report.share or 0) < 0.3
     assert [image.id for image in again.images][: len(found)] == [image.id for image in report.images]
     confidence = [image.confidence or 0 for image in again.images]
     assert confidence == sorted(confidence, reverse=True)
@@ -64,9 +66,16 @@ def test_a_label_with_one_burst_of_photos_is_not_judged(tmp_path: Path, images: 
     """Without its near duplicates nothing is left of the label, so that each of them would look like another one."""
     for number in range(8):
         put(images / "burst" / f"{number}.jpg", picture("checks", 777) + bytes(number))  # the same pixels
+    for label, count, seed in (("burst of few", 4, 778), ("burst of five", 5, 779)):
+        for number in range(count):
+            put(images / label / f"{number}.jpg", picture("stripes", seed) + bytes(number))
     report, _ = reviewed(tmp_path)
     assert "burst" not in {image.label for image in report.images}
-    assert report.left_out == {"burst": "8 images, all of them near duplicates; none can judge another"}
+    assert report.left_out == {
+        "burst": "8 images, all of them near duplicates; none can judge another",
+        "burst of few": "4 images; at least 5 of two labels are needed",
+        "burst of five": "5 images, all of them near duplicates; none can judge another",
+    }
     assert report.judged == 47
 
 
@@ -98,6 +107,8 @@ def test_photos_of_one_thing_under_two_judged_labels_come_first_with_how_likely_
     only, _ = reviewed(tmp_path, limit=len(twins))
     assert only.images == everything.images[: len(twins)]
     assert only.number == everything.number
+    one, _ = reviewed(tmp_path, limit=1)
+    assert one.images == everything.images[:1]
 
 
 def test_what_is_confirmed_is_named_no_more(tmp_path: Path, store: ImageStore) -> None:
