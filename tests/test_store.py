@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -531,6 +532,15 @@ class TestCurrent:
         assert store.prune(keep=3) == [ids[3], ids[1]]
         assert store.prune(keep=3) == []
         assert store.prune(keep=-1) == [ids[2], ids[4], ids[0]]
+
+    def test_what_is_promoted_now_is_the_newest_whatever_the_clock_says(self, store: Store) -> None:
+        """Two within one tick of the kernel's clock, and one after the clock was set back."""
+        tomorrow = time.time_ns() + 86_400 * 10**9
+        for model in (B, C, D):
+            version = promote(store, model)
+            assert store.versions()[0].id == version.id
+            os.utime(version.path, ns=(tomorrow, tomorrow))
+        assert promote(store, B).id == store.versions()[0].id
 
     def test_prune_keeps_five_of_itself(self, store: Store) -> None:
         for n in range(7):

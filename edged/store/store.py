@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -472,8 +474,17 @@ class Store:
             if (signature := bundle.read_signature()) is not None:
                 files[SIGNATURE] = signature.encode()
             version = self._write_version(files)
-        version.path.touch()  # promoted now: pruned last
+        self._mark_newest(version.path)
         return version
+
+    def _mark_newest(self, folder: Path) -> None:
+        """Let a version that is promoted now be the newest: it is listed first, and pruned last.
+
+        Two that are written within one tick of the kernel's clock have the same time, and a clock may be set back.
+        """
+        others = [path.stat().st_mtime_ns for path in self._library.version_folders() if path != folder]
+        now = max(time.time_ns(), max(others, default=0) + 1)
+        os.utime(folder, ns=(now, now))
 
     def _read_history(self, configured: str | None) -> History | None:
         """History up to the current version; None where none was promoted under this setting (None: any)."""

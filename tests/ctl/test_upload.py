@@ -40,6 +40,8 @@ SHIPPED = Path(__file__).parents[2] / "models" / "mobilenet_v2"
 class Taker(ScriptedDevice):
     """Takes files. `answers`: called for each part on the network thread; an ack follows where it returns True."""
 
+    hears_copies = True
+
     def __init__(self, port: int, answers: Callable[[CommandMessage], bool] = lambda _: True) -> None:
         super().__init__(port, silent=True)
         self.files: dict[str, bytearray] = {}
