@@ -17,7 +17,7 @@ def register(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """See it work: an embedded broker, the daemon on shipped photos, and a subscriber.
+    """See it work: an embedded broker, the daemon on shipped photos and a drawing, and a subscriber.
 
     Prints what the daemon publishes.
 
