@@ -298,8 +298,14 @@ def table(numbers: dict[str, Any]) -> str:
     share = "every album" if reached == many else f"{reached} of {counted(many, 'album')}"
     told = (
         f"The {numbers['asked_s']:.1f} s that were asked for are reached on {share}. Medians, in brackets the quickest "
-        f"and the slowest run. There were {numbers['cores']} cores, on which "
-        f"{min(loads):.0f} to {max(loads):.0f} processes were ready to run before each command; the daemon classified "
-        f"{numbers['fps']} frames a second meanwhile.{set_to.sentence(numbers)}"
+        f"and the slowest run. There were {numbers['cores']} cores, on which {_ready(loads)} ready to run before each "
+        f"command; the daemon classified {numbers['fps']} frames a second meanwhile.{set_to.sentence(numbers)}"
     )
     return "\n".join([*lines, "", told])
+
+
+def _ready(loads: list[float]) -> str:
+    least, most = round(min(loads)), round(max(loads))
+    if least == most:
+        return "1 process was" if least == 1 else f"{least} processes were"
+    return f"{least} to {most} processes were"
