@@ -222,6 +222,7 @@ class Client:
         end = time.monotonic() + patience_s
         pause_s = _AGAIN_S
         again = time.monotonic() + pause_s if len(payload) <= _AGAIN_BYTES else end
+        busy: Ack | None = None
         while (now := time.monotonic()) < end:
             message = answers.get(min(end, again) - now)
             if message is None:
@@ -236,7 +237,8 @@ class Client:
                     answers.arrived.put(message)  # overtook its ack; `jobs` reads it again
                     return Ack(id=command_id, status="accepted")
             elif (ack := message.decode(Ack)) is not None:
-                if ack.busy and time.monotonic() + _AGAIN_S < end:
+                if ack.busy:
+                    busy = ack
                     again = time.monotonic() + random.uniform(0.1, _AGAIN_S)  # others are told the same
                     continue
                 if ack.status == "rejected":
@@ -244,6 +246,8 @@ class Client:
                     raise RejectedError(f"{device} refuses {name}: {ack.error or 'it gives no reason'}")
                 return ack
         self.forget(command_id)
+        if busy is not None:
+            raise RejectedError(f"{device} refuses {name}: {busy.error}")
         raise NoAnswerError(f"{device} did not answer {name} within {patience_s:g} s")
 
     def jobs(

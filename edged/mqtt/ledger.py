@@ -295,10 +295,13 @@ class Ledger:
 
 def _is_text(payload: object) -> bool:
     """Whether a column still holds what a message is made of, UTF-8."""
+    if not isinstance(payload, bytes):
+        return False
     try:
-        return isinstance(payload, bytes) and payload.decode() is not None
+        payload.decode()
     except UnicodeDecodeError:
         return False
+    return True
 
 
 def _readable(id_: str, name: str, job: bytes | None, finished: int) -> bytes | None:
