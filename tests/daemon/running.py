@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.waiting import PATIENCE_S, wait_until
 
+ECHO_S = 5.0
+"""A message of one's own that is not back by then went with its connection."""
 PHOTOS = Path(__file__).parents[2] / "edged" / "demo" / "photos"
 
 
@@ -122,18 +125,24 @@ class Watcher:
     def __init__(self, port: int, device: str = "dut", *, base: str | None = None) -> None:
         self._base = f"edged/{device}/" if base is None else base
         self._seen: list[tuple[str, bytes, bool]] = []
+        self._state = b""
         self._commands = 0
-        self._echo = ""
+        self._echoes = 0
         self.ready = threading.Event()
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
         self._client.reconnect_delay_set(1, 1)
         self._client.on_connect = lambda client, *_: client.subscribe(f"{self._base}#")
         self._client.on_subscribe = lambda *_: self.ready.set()
         self._client.on_disconnect = lambda *_: self.ready.clear()
-        self._client.on_message = lambda _c, _d, m: self._seen.append((m.topic, m.payload, m.retain))
+        self._client.on_message = self._on_message
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         assert self.ready.wait(PATIENCE_S)
+
+    def _on_message(self, _: paho.Client, __: object, message: paho.MQTTMessage) -> None:
+        if message.topic == f"{self._base}state":
+            self._state = message.payload
+        self._seen.append((message.topic, message.payload, message.retain))
 
     def of(self, topic: str) -> list[bytes]:
         return [payload for at, payload, _ in list(self._seen) if at == self._base + topic]
@@ -159,14 +168,14 @@ class Watcher:
     def retained_after(self, topic: str) -> dict[str, bytes]:
         """Wait for what is retained on a topic; return all that is, which a broker hands out together."""
         wait_until(lambda: topic in self.retained(), what=f"{topic}, retained")
-        wait_until(self.echoed, what="an echo")
+        self.catch_up()
         return self.retained()
 
     @classmethod
     def once(cls, port: int, *, base: str) -> dict[str, bytes]:
         """Return what is retained below `base` at this moment."""
         one = cls(port, base=base)
-        wait_until(one.echoed, what="an echo")
+        one.catch_up()
         one.close()
         return one.retained()
 
@@ -174,19 +183,32 @@ class Watcher:
         """Publish, and wait until the broker has it."""
         self._client.publish(self._base + topic, payload, qos=1).wait_for_publish(PATIENCE_S)
 
-    def echoed(self) -> bool:
-        """Whether a message of our own has come back, as it does after everything that was retained."""
-        if not self._echo:
-            self._echo = f"echo/{id(self)}"
-            self._client.publish(self._base + self._echo, b"")
-        return bool(self.of(self._echo))
+    def catch_up(self) -> None:
+        """Wait until everything is here that the broker had to hand out when this was called."""
+        self._echoes += 1
+        topic, mark = f"echo/{id(self)}", str(self._echoes).encode()
+        sent = -ECHO_S
+
+        def back() -> bool:
+            nonlocal sent
+            if time.monotonic() - sent > ECHO_S and self.ready.is_set():  # again: a connection may end with it
+                sent = time.monotonic()
+                self._client.publish(self._base + topic, mark)
+            return mark in self.of(topic)
+
+        wait_until(back, what="an echo")
 
     def starting(self, topic: str) -> list[bytes]:
         """Everything on topics that begin so."""
         return [payload for at, payload, _ in list(self._seen) if at.startswith(self._base + topic)]
 
     def send(self, command: str, /, **args: Any) -> str:
-        """Send a command; return its id."""
+        """Send a command to a device that is online, else it would be lost; return its id.
+
+        A result is no sign of that: it may be the last one of a process that has ended meanwhile.
+        """
+        self.catch_up()
+        wait_until(lambda: self._state == b"online", what="the device online")
         self._commands += 1
         id_ = f"c{self._commands}"
         payload = json.dumps({"id": id_, "args": args})
@@ -194,7 +216,7 @@ class Watcher:
         return id_
 
     def publish(self, command: str, /, *, id_: str, **args: Any) -> None:
-        """Send a command under an id, and wait for nothing."""
+        """Send a command under an id, whether the device hears it or not, and wait for nothing."""
         self._client.publish(f"{self._base}cmd/{command}", json.dumps({"id": id_, "args": args}), qos=1)
 
     def ack(self, command: str, /, **args: Any) -> dict[str, Any]:
