@@ -99,7 +99,7 @@ class Client:
         for some in self._packets([(name, qos) for name in filters]):
             result, mid = self._paho.subscribe(some)
             if mid is None or result != paho.MQTT_ERR_SUCCESS:
-                raise UnreachableError(f"{self.url} took no subscription")
+                raise UnreachableError(f"connection to {self.url} lost")
             self._confirmed(mid)
         return subscription
 

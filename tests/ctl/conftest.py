@@ -24,9 +24,15 @@ sys.exit(main())
 
 
 @pytest.fixture
-def broker_port(mosquitto: Callable[..., Mosquitto]) -> int:
-    """The port of a Mosquitto that lets everybody in."""
-    return mosquitto().port
+def broker(mosquitto: Callable[..., Mosquitto]) -> Mosquitto:
+    """A Mosquitto that lets everybody in, and still knows what is retained when it is started again."""
+    return mosquitto(persistence=True)
+
+
+@pytest.fixture
+def broker_port(broker: Mosquitto) -> int:
+    """The port of that Mosquitto."""
+    return broker.port
 
 
 def environment(port: int | None = None, **more: str) -> dict[str, str]:

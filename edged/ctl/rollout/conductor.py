@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from edged.ctl.choice import Choice
 from edged.ctl.client import Client
 from edged.ctl.each import for_each
-from edged.ctl.errors import NoAnswerError, RejectedError
+from edged.ctl.errors import AccessRefusedError, NoAnswerError, RejectedError, UnreachableError
 from edged.ctl.fleet import Fleet, look
 from edged.ctl.rollout.accuracy import accuracy_on
 from edged.ctl.rollout.observation import Watch, trouble
@@ -56,16 +57,37 @@ class Conductor:
 
         Raises:
             NoAnswerError: No canary is online.
+            UnreachableError, AccessRefusedError: The broker is away, or refuses this user; the text tells how to go on.
             CommandError: The file cannot be written.
             KeyboardInterrupt: Ctrl-C; where it stands was told.
         """
+        with self._how_to_go_on():
+            return self._back() if self._file.record.status == "going back" else self._run()
+
+    def back(self) -> int:
+        """Take everything back.
+
+        Returns:
+            The exit code: `FAILED` where a device could not be reached, or the model was worse.
+
+        Raises:
+            UnreachableError, AccessRefusedError, CommandError, KeyboardInterrupt: As `run`.
+        """
+        with self._how_to_go_on():
+            return self._back()
+
+    @contextmanager
+    def _how_to_go_on(self) -> Iterator[None]:
+        """Tell where the roll-out stands, and how to go on with it, where it is interrupted or the broker is away."""
         try:
-            if self._file.record.status == "going back":
-                return self.back()
-            return self._run()
+            yield
         except KeyboardInterrupt:
-            self._stopped()
+            self._tell("stopped", self._stopped())
             raise
+        except (UnreachableError, AccessRefusedError) as error:
+            if self._json:
+                self._tell("stopped", "")
+            raise type(error)(f"{error}; {self._stopped()}") from error
 
     def _run(self) -> int:
         record = self._file.record
@@ -76,19 +98,14 @@ class Conductor:
             of = len(record.waves) - record.canary
             title = "canaries" if canaries else f"wave {number + (not record.canary)} of {of}"
             if not self._wave(title, wave, canaries=canaries):
-                return self.back()
+                return self._back()
         # Those that were offline when their wave came, or from the beginning, and are back by now.
         while late := sorted((self._online() & set(record.of(*OPEN))) - self._tried):
             if not self._wave("those that came later", late, canaries=False):
-                return self.back()
+                return self._back()
         return self._end()
 
-    def back(self) -> int:
-        """Take everything back.
-
-        Returns:
-            The exit code: `FAILED` where a device could not be reached, or the model was worse.
-        """
+    def _back(self) -> int:
         record = self._file.record
         if record.status != "going back":
             self._file.change(status="going back")
@@ -356,13 +373,13 @@ class Conductor:
         every = Choice.parse(record.choice).every  # whoever says `all` means those that are there
         return FAILED if failed or (left and not every) else DONE
 
-    def _stopped(self) -> None:
+    def _stopped(self) -> str:
+        """Return where it stands, and how to go on."""
         record = self._file.record
         told = [f"{len(found)} {phase}" for phase in ("held", "switched", "switching") if (found := record.of(phase))]
-        self._tell(
-            "stopped",
+        return (
             f"stopped ({', '.join(told) or 'nothing was switched'}); `edgectl rollout resume {record.id}` goes on, "
-            f"`edgectl rollout abort {record.id}` takes it back",
+            f"`edgectl rollout abort {record.id}` takes it back"
         )
 
     def _seen(self) -> Fleet:

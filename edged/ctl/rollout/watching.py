@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from edged.ctl.client import Client
 from edged.ctl.rollout.observation import TOPICS, Watch
 from edged.ctl.rollout.verdict import ENOUGH
+from edged.terminal.text import note
 
 _FILTERED_EACH = 8
 """More devices than this are picked out of what all say: a broker may allow 50 subscriptions of a connection."""
@@ -22,7 +23,8 @@ def longest(seconds: float) -> float:
 def watching(client: Client, watch: Watch, seconds: float) -> Iterator[float]:
     """Fill a watch, and yield what share of its time is over, about twice a second.
 
-    It lasts longer where a device has told too little to be judged. While the broker is away its clock stands.
+    It lasts longer where a device has told too little to be judged. While the broker is away its clock stands, and
+    stderr says so.
 
     Args:
         client: An open client.
@@ -31,7 +33,7 @@ def watching(client: Client, watch: Watch, seconds: float) -> Iterator[float]:
     """
     devices = list(watch.devices)
     levels = ["+"] if len(devices) > _FILTERED_EACH else devices
-    passed, limit = 0.0, seconds
+    passed, limit, lost = 0.0, seconds, False
     with client.subscribe(*(f"{level}/{topic}" for level in levels for topic in TOPICS)) as heard:
         at = time.monotonic()
         while passed < limit:
@@ -41,7 +43,11 @@ def watching(client: Client, watch: Watch, seconds: float) -> Iterator[float]:
                 if time.monotonic() > look_at:
                     break
             before, at = at, time.monotonic()
-            if client.connected:
+            if client.connected == lost:
+                lost = not lost
+                now = "lost, trying again; the time does not count" if lost else "is back"
+                note("edgectl", f"connection to {client.url} {now}")
+            if not lost:
                 passed += at - before
             enough = all(len(one.samples) >= ENOUGH or one.online is False for one in watch.devices.values())
             limit = seconds if enough else longest(seconds)
