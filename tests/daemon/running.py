@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +134,15 @@ class Watcher:
         self._client.reconnect_delay_set(1, 1)
         self._client.on_connect = lambda client, *_: client.subscribe(f"{self._base}#")
         self._client.on_subscribe = lambda *_: self.ready.set()
-        self._client.on_disconnect = lambda *_: self.ready.clear()
+        self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         assert self.ready.wait(PATIENCE_S)
+
+    def _on_disconnect(self, *_: object) -> None:
+        self.ready.clear()
+        self._state = b""  # a broker that starts anew may not know the device yet, which was online at the last one
 
     def _on_message(self, _: paho.Client, __: object, message: paho.MQTTMessage) -> None:
         if message.topic == f"{self._base}state":
@@ -156,7 +161,15 @@ class Watcher:
         return self.decoded(topic)
 
     def wait_for_state(self, *states: str) -> None:
-        wait_until(lambda: [s.decode() for s in self.of("state")][-len(states) :] == list(states), what=f"{states}")
+        """Wait until these are the newest ones, one after another.
+
+        `offline` may come twice: a broker that is slow says it for the attempt to connect that the device gave up, too.
+        """
+
+        def newest() -> list[str]:
+            return [state.decode() for state, _ in groupby(self.of("state"))][-len(states) :]
+
+        wait_until(lambda: newest() == list(states), what=f"{states}")
 
     def forget(self) -> None:
         """Forget what has arrived so far."""
@@ -215,9 +228,9 @@ class Watcher:
         self._client.publish(f"{self._base}cmd/{command}", payload, qos=1).wait_for_publish(PATIENCE_S)
         return id_
 
-    def publish(self, command: str, /, *, id_: str, **args: Any) -> None:
-        """Send a command under an id, whether the device hears it or not, and wait for nothing."""
-        self._client.publish(f"{self._base}cmd/{command}", json.dumps({"id": id_, "args": args}), qos=1)
+    def publish(self, command: str, /, *, id_: str, **args: Any) -> paho.MQTTMessageInfo:
+        """Send a command under an id, whether the device hears it or not; return what tells that the broker has it."""
+        return self._client.publish(f"{self._base}cmd/{command}", json.dumps({"id": id_, "args": args}), qos=1)
 
     def ack(self, command: str, /, **args: Any) -> dict[str, Any]:
         """Send a command that is done with its ack; return the ack."""
