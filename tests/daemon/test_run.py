@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
@@ -15,6 +16,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 from edged.sensors.performance import read_performance
@@ -286,14 +288,39 @@ def test_killed_it_leaves_its_last_will(broker: Mosquitto, run: Run, watch: Watc
     assert device.stop() == 0
 
 
-def test_a_second_signal_ends_it_at_once(broker: Mosquitto, run: Run, watch: Watch, systemd: Systemd) -> None:
+_HELD = """
+import os, signal, sys
+from edged.cli import main
+from edged.daemon import supervision
+
+notify_stopping = supervision.notify_stopping
+
+def held():
+    notify_stopping()
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+supervision.notify_stopping = held
+sys.exit(main(sys.argv[4:]))
+"""
+"""`edged run`, which stands still once it has said that it stops: it cannot be over before it gets another signal."""
+
+
+def test_a_second_signal_ends_it_at_once(broker: Mosquitto, tmp_path: Path, watch: Watch, systemd: Systemd) -> None:
     seen = watch(broker)
-    device = run(broker.url, environment={"NOTIFY_SOCKET": str(systemd.path)})
-    seen.wait("result/main", 3)
-    broker.pause()  # nothing is acknowledged any more, and a stop would wait for it
-    device.signal(signal.SIGTERM)
-    wait_until(lambda: "STOPPING=1" in systemd.told(), what="the first signal")
-    device.signal(signal.SIGTERM)
-    assert device.wait() == -signal.SIGTERM
+    device = Running(tmp_path / "device", broker.url)
+    device.start(sys.executable, "-c", _HELD, NOTIFY_SOCKET=str(systemd.path))
+    try:
+        seen.wait("result/main", 3)
+        broker.pause()  # nothing is acknowledged any more, and a stop would wait for it
+        device.signal(signal.SIGTERM)
+        wait_until(lambda: "STOPPING=1" in systemd.told(), what="the first signal")
+        assert device.process is not None
+        process = psutil.Process(device.process.pid)
+        wait_until(lambda: process.status() == psutil.STATUS_STOPPED, what="the stop that stands still")
+        device.signal(signal.SIGTERM)
+        device.signal(signal.SIGCONT)
+        assert device.wait() == -signal.SIGTERM
+    finally:
+        device.kill()
     assert "second signal, leaving at once" in device.log
     broker.go_on()
