@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,11 +24,11 @@ def broker(mosquitto: Callable[..., Mosquitto]) -> Mosquitto:
 
 @pytest.fixture
 def daemon(broker: Mosquitto, tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
-    """A factory of running daemons; each is the only one."""
+    """A factory of running daemons (options: see the class); each is the only one."""
     made: list[Daemon] = []
 
-    def factory(more: str = "", *, fps: float = 5, source: str = "pattern") -> Daemon:
-        made.append(Daemon(tmp_path, broker.url, more, fps=fps, source=source))
+    def factory(more: str = "", **options: Any) -> Daemon:
+        made.append(Daemon(tmp_path, broker.url, more, **options))
         return made[-1].start()
 
     yield factory

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from edged.ctl.client import Client
@@ -23,12 +24,23 @@ class Daemon:
         more: Lines of TOML after the others.
         fps: Of the camera; 0: it waits for the network, and no frame is dropped on a slow machine.
         source: Of the camera.
+        program: What `python` is told to run as `edged`.
     """
 
-    def __init__(self, folder: Path, url: str, more: str = "", *, fps: float = 5, source: str = "pattern") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        url: str,
+        more: str = "",
+        *,
+        fps: float = 5,
+        source: str = "pattern",
+        program: Sequence[str] = ("-m", "edged"),
+    ) -> None:
         self.state_dir = folder / "state"
         self.log_file = folder / "edged.log"
         self._url = url
+        self._program = program
         self._config = folder / "edged.toml"
         self._config.write_text(
             f'[device]\nid = "dut"\n[mqtt]\nurl = "{url}"\n[storage]\nstate_dir = "{self.state_dir}"\n'
@@ -44,7 +56,7 @@ class Daemon:
         ready = self.log.count("first result") if self.log_file.exists() else 0
         environment = {key: value for key, value in os.environ.items() if not key.startswith("EDGED_")}
         with self.log_file.open("ab") as log:
-            command = [sys.executable, "-m", "edged", "run", "--config", str(self._config), *arguments]
+            command = [sys.executable, *self._program, "run", "--config", str(self._config), *arguments]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
         def up() -> bool:

@@ -19,6 +19,7 @@ from typing import Any
 
 import cv2
 import paho.mqtt.client as paho
+import psutil
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -106,21 +107,41 @@ def wire(broker: Mosquitto) -> Iterator[Wire]:
     opened.close()
 
 
+_PAUSING = """
+import os, signal, sys
+from edged.cli import main
+from edged.images import ImageStore
+
+put = ImageStore._put
+
+def pausing(store, *args):
+    put(store, *args)
+    if sum(store.counts().values()) in (8, 30):
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+ImageStore._put = pausing
+sys.exit(main(sys.argv[1:]))
+"""
+"""`edged`, which stands still with its 8th image, and with its 30th: no push gets past these meanwhile."""
+
+
 def test_a_push_outlives_its_broker_and_its_device(
     broker: Mosquitto, daemon: Callable[..., Daemon], edgectl: Edgectl, album: Path
 ) -> None:
-    device = daemon("[retrain]\nkeep_frames = false\n")
+    device = daemon("[retrain]\nkeep_frames = false\n", program=("-c", _PAUSING))
     images = device.state_dir / "images"
+
+    def stands_still(count: int) -> bool:
+        assert push.poll() is None, finish(push)
+        assert device.process is not None
+        stopped = psutil.Process(device.process.pid).status() == psutil.STATUS_STOPPED
+        return stopped and len(list(images.glob("*/*.jpg"))) >= count
+
     push = edgectl("images", "push", str(album), "--json")
-    wait_until(lambda: len(list(images.glob("*/*.jpg"))) >= 8, what="first images")
-    device.signal(signal.SIGSTOP)  # so that the broker goes while commands are on their way
-    broker.restart()
+    wait_until(lambda: stands_still(8), what="first images")
+    broker.restart()  # while commands are on their way
     device.signal(signal.SIGCONT)
-    wait_until(
-        lambda: len(list(images.glob("*/*.jpg"))) >= 30 or push.poll() is not None,
-        what="images after the broker's restart",
-    )
-    assert push.poll() is None, finish(push)
+    wait_until(lambda: stands_still(30), what="images after the broker's restart")
     device.kill()
     device.start()
     code, out, err = finish(push)
