@@ -201,6 +201,7 @@ class Client:
         Raises:
             RejectedError: The device refuses it, or the broker says that it does; the text tells the reason.
             NoAnswerError: No ack in time.
+            UnreachableError: Nor could there be one, since the broker is away.
         """
         patience_s = self.timeout_s if timeout_s is None else timeout_s
         command_id = uuid4().hex
@@ -248,7 +249,7 @@ class Client:
         self.forget(command_id)
         if busy is not None:
             raise RejectedError(f"{device} refuses {name}: {busy.error}")
-        raise NoAnswerError(f"{device} did not answer {name} within {patience_s:g} s")
+        raise self._silence(f"{device} did not answer {name} within {patience_s:g} s")
 
     def jobs(
         self,
@@ -268,6 +269,7 @@ class Client:
 
         Raises:
             NoAnswerError: It said nothing for so long.
+            UnreachableError: Nor could it, since the broker is away.
         """
         patience_s = self.timeout_s if silence_s is None else silence_s
         # The retained `job` may be ahead of `job/<id>`, or behind; only who comes later needs it to begin with.
@@ -289,7 +291,7 @@ class Client:
             if len(message.levels) > 1 or not begun:
                 begun = True
                 yield job
-        raise NoAnswerError(f"nothing heard of job {command_id} for {patience_s:g} s")
+        raise self._silence(f"nothing heard of job {command_id} for {patience_s:g} s")
 
     def image(self, command_id: str, *, timeout_s: float | None = None) -> bytes:
         """Return the bytes on `image/<id>` of a command that this client sent.
@@ -307,6 +309,10 @@ class Client:
         """Stop listening for a command's answers."""
         for subscription in self._calls.pop(command_id, ()):
             subscription.close()
+
+    def _silence(self, told: str) -> NoAnswerError | UnreachableError:
+        """Return the error of a device that said nothing: where the broker is away, that is why."""
+        return NoAnswerError(told) if self.connected else UnreachableError(f"connection to {self.url} lost: {told}")
 
     @property
     def _paho(self) -> paho.Client:

@@ -31,6 +31,8 @@ _CALL_S = 3.0
 _SETTLED_S = 1.0
 """Some of them have answered: after this pause all have."""
 _TOPICS = ("state", "info", "model", "telemetry", "job")
+NAMED = 12
+"""Devices that are named in a line; the others are counted."""
 _EXACT = 8
 """Up to so many devices that are named are subscribed by name: a broker may allow 50 subscriptions of a connection."""
 
@@ -227,7 +229,7 @@ def addressed(client: Client, choice: Choice | None) -> Addressed:
     fleet = look(client, choice)
     online = fleet.ids(online=True)
     if choice is None and len(online) > 1:
-        raise ConfigError(f"{len(online)} devices are online, choose one with --device: {_listed(online)} (or all)")
+        raise ConfigError(f"{len(online)} devices are online, choose one with --device: {listed(online)} (or all)")
     choice = choice or EVERY
     found = [device for device in online if choice.takes(device)]
     offline = [device for device in fleet.ids(online=False) if choice.takes(device)]
@@ -255,9 +257,10 @@ def where(client: Client) -> str:
 def seen(fleet: Fleet) -> str:
     """Tell which devices there are."""
     online, offline = fleet.ids(online=True), fleet.ids(online=False)
-    parts = [f"{name}: {_listed(ids)}" for name, ids in (("online", online), ("offline", offline)) if ids]
+    parts = [f"{name}: {listed(ids)}" for name, ids in (("online", online), ("offline", offline)) if ids]
     return "; ".join(parts) or "none has ever been there"
 
 
-def _listed(ids: Sequence[str]) -> str:
-    return ", ".join(ids[:12]) + (f" and {len(ids) - 12} more" if len(ids) > 12 else "")
+def listed(ids: Sequence[str]) -> str:
+    """Name devices, the first of many."""
+    return ", ".join(ids[:NAMED]) + (f" and {len(ids) - NAMED} more" if len(ids) > NAMED else "")

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from edged.contract.messages import FINAL, Job
 from edged.ctl.client import Client
 from edged.ctl.each import for_each
-from edged.ctl.errors import NoAnswerError
-from edged.ctl.fleet import addressed
+from edged.ctl.errors import NoAnswerError, UnreachableError
+from edged.ctl.fleet import NAMED, addressed, listed
 from edged.ctl.options import chosen, open_client
-from edged.errors import CommandError
+from edged.errors import CommandError, LinkError
+from edged.plural import counted
 from edged.terminal.program import DONE, FAILED
 from edged.terminal.progress import progress
 from edged.terminal.text import note, print_json, print_line
@@ -63,12 +65,14 @@ def ask_each(args: argparse.Namespace, cmd: str, wanted: Mapping[str, Any], show
     with open_client(args) as client:
         devices = addressed(client, chosen(args))
         worst = devices.code
-        act = unanswered_is_told(devices, lambda device: ask(client, device, cmd, wanted))
-        for device, job in for_each(devices, act):
-            if job is None:
-                worst = FAILED
-            else:
-                show(device, job)
+        waiting: set[str] = set()
+        act = _noted(waiting, unanswered_is_told(devices, lambda device: ask(client, device, cmd, wanted)))
+        with _told_if_interrupted(lambda: _tell_of_unanswered(devices, waiting, "status")):
+            for device, job in for_each(devices, act):
+                if job is None:
+                    worst = FAILED
+                else:
+                    show(device, job)
     return worst
 
 
@@ -89,6 +93,28 @@ def unanswered_is_told(devices: Sequence[str], act: Callable[[str], T | None]) -
             return None
 
     return tolerant
+
+
+def _noted(waiting: set[str], act: Callable[[str], T]) -> Callable[[str], T]:
+    """Return `act`, which keeps a device among those waited for until it returns; where it raises, for good."""
+
+    def noting(device: str) -> T:
+        waiting.add(device)
+        came = act(device)
+        waiting.discard(device)
+        return came
+
+    return noting
+
+
+@contextmanager
+def _told_if_interrupted(tell: Callable[[], None]) -> Iterator[None]:
+    """Call `tell` where Ctrl-C ends the block, or the broker that is away."""
+    try:
+        yield
+    except (KeyboardInterrupt, LinkError):
+        tell()
+        raise
 
 
 def answer(args: argparse.Namespace, describe: Callable[[dict[str, Any]], str]) -> Callable[[str, Job], None]:
@@ -184,12 +210,15 @@ def _start(client: Client, devices: Sequence[str], cmd: str, wanted: Mapping[str
         except CommandError as error:  # the other devices are still asked
             note("edgectl", str(error))
 
-    try:
-        for _ in for_each(devices, unanswered_is_told(devices, start)):
+    waiting: set[str] = set()
+
+    def tell() -> None:
+        _tell_of_those_that_go_on([device for device in devices if device in started])
+        _tell_of_unanswered(devices, waiting - started.keys(), "jobs")
+
+    with _told_if_interrupted(tell):
+        for _ in for_each(devices, _noted(waiting, unanswered_is_told(devices, start))):
             pass
-    except KeyboardInterrupt:
-        _tell_of_those_that_go_on(len(started))
-        raise
     return {device: started[device] for device in devices if device in started}
 
 
@@ -214,16 +243,31 @@ def _follow_many(
             client.forget(started[device])
             return job
 
-        try:
+        with _told_if_interrupted(
+            lambda: _tell_of_those_that_go_on([device for device, share in shares.items() if share < 1.0])
+        ):
             yield from for_each(list(started), follow_one)
-        except KeyboardInterrupt:
-            _tell_of_those_that_go_on(sum(share < 1.0 for share in shares.values()))
-            raise
 
 
-def _tell_of_those_that_go_on(count: int) -> None:
-    if count:
-        note("edgectl", f"no longer following {count} jobs; they go on, and `edgectl --device … jobs` shows them")
+def _tell_of_those_that_go_on(devices: Sequence[str]) -> None:
+    if devices:
+        note(
+            "edgectl",
+            f"no longer following {counted(len(devices), 'job')} that {'go' if len(devices) > 1 else 'goes'} on: "
+            f"{listed(devices)}; `{_shown_by(devices, 'jobs')}` shows how far",
+        )
+
+
+def _tell_of_unanswered(devices: Sequence[str], waiting: Collection[str], command: str) -> None:
+    """Say of many devices which were asked, and may do what they were asked for or not."""
+    if len(devices) > 1 and (unsure := [device for device in devices if device in waiting]):
+        note("edgectl", f"asked, and without an answer: {listed(unsure)}; `{_shown_by(unsure, command)}` tells more")
+
+
+def _shown_by(devices: Sequence[str], command: str) -> str:
+    """Return the command line that tells of devices: to copy, so that nothing in a name may mean more to a shell."""
+    chosen = "…" if len(devices) > NAMED else shlex.quote(",".join(devices))
+    return f"edgectl --device {chosen} {command}"
 
 
 def follow(
@@ -252,12 +296,14 @@ def follow(
 
     Raises:
         NoAnswerError: The device fell silent.
-        KeyboardInterrupt: Ctrl-C; the user was told that the job goes on.
+        UnreachableError: The broker is away; the user was told that the job goes on.
+        KeyboardInterrupt: Ctrl-C; the user was told so, too.
     """
     try:
         return _follow(client, job_id, device, cmd, as_json, describe or _stage, silence_s)
-    except KeyboardInterrupt:
-        note("edgectl", f"no longer following {device}'s job {job_id}; it goes on")
+    except (KeyboardInterrupt, UnreachableError):
+        shown = f"`{_shown_by([device], 'jobs')}` shows how far"
+        note("edgectl", f"no longer following {device}'s job {job_id}; it goes on, and {shown}")
         raise
 
 
@@ -287,8 +333,10 @@ def begun(client: Client, job_id: str, *, device: str, preliminary: Collection[s
     Returns:
         The job, if it has ended. None: it is under way, or has not said so within the client's timeout.
     """
+    if not client.connected:  # nothing will be heard, and there may be many
+        return None
     end = time.monotonic() + client.timeout_s
-    with suppress(NoAnswerError):
+    with suppress(NoAnswerError, UnreachableError):
         for job in client.jobs(job_id, device=device):
             if job.status in FINAL:
                 return job

@@ -24,7 +24,7 @@ from edged.contract.messages import (
     Score,
     Telemetry,
 )
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_until
 
 JPEG = b"\xff\xd8\xff\xe0 not really a picture \xff\xd9"
 
@@ -100,6 +100,7 @@ class ScriptedDevice:
         return self
 
     def __exit__(self, *_: object) -> None:
+        wait_until(self._mqtt.is_connected, what="the broker, which a test may have started again")
         self.say("state", b"offline", retain=True)
         self._mqtt.disconnect()
         self._mqtt.loop_stop()

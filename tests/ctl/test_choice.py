@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from edged.ctl.each import AT_A_TIME, for_each
 from edged.errors import ConfigError
 from tests.ctl.conftest import Edgectl, environment
 from tests.ctl.device import ScriptedDevice
+from tests.mosquitto import Mosquitto
 from tests.waiting import PATIENCE_S, wait_until
 
 
@@ -159,7 +161,18 @@ def test_what_one_raises_is_raised() -> None:
 
 
 class Training(ScriptedDevice):
-    """Says that a training runs, and nothing more."""
+    """Says that a training runs, and nothing more; `answered` is set when the broker has its ack and job."""
+
+    def __init__(self, port: int, device: str) -> None:
+        super().__init__(port, device)
+        self.answered = threading.Event()
+        self._taken = 0
+        self._mqtt.on_publish = self._on_taken
+
+    def _on_taken(self, *_: object) -> None:
+        self._taken += bool(self.commands)
+        if self._taken == 2:
+            self.answered.set()
 
     def _do_retrain(self, command: CommandMessage) -> None:
         self._job(command, "running", "retrain", stage="train", progress=0.5)
@@ -184,6 +197,57 @@ def test_ctrl_c_leaves_many_jobs_running_and_says_so(broker_port: int, tmp_path:
         wait_until(lambda: one.commands and other.commands, what="both are asked")
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=PATIENCE_S)
-    assert "no longer following 2 jobs; they go on" in said
+    assert "no longer following 2 jobs that go on: a, b; `edgectl --device a,b jobs` shows how far" in said
     assert "Traceback" not in said
     assert process.returncode == 130
+
+
+def interrupted_by_the_broker(broker: Mosquitto, *args: str, when: Callable[[], object]) -> tuple[int, list[str]]:
+    """Run edgectl, kill the broker as soon as `when` holds; return the exit code and what edgectl says by itself."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "edged.ctl", "--timeout", "4", *args],
+        env=environment(broker.port),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        wait_until(when, what="they are asked")
+        broker.kill()
+        _, said = process.communicate(timeout=PATIENCE_S)
+        broker.start()
+    return process.returncode, [line for line in said.splitlines() if line.startswith("edgectl: ")]
+
+
+def test_a_broker_that_dies_leaves_many_jobs_running_and_edgectl_says_so(broker: Mosquitto) -> None:
+    with Training(broker.port, "a") as one, Training(broker.port, "b") as other:
+        code, said = interrupted_by_the_broker(
+            broker, "--device", "a,b", "retrain", when=lambda: one.answered.is_set() and other.answered.is_set()
+        )
+    assert (code, len(said)) == (3, 2), said
+    assert said[0] == "edgectl: no longer following 2 jobs that go on: a, b; `edgectl --device a,b jobs` shows how far"
+    assert said[1].startswith(f"edgectl: connection to {broker.url} lost: nothing heard of job ")
+
+
+def test_a_broker_that_dies_under_one_job_is_told_of_with_how_to_see_it_again(broker: Mosquitto) -> None:
+    with Training(broker.port, "a") as device:
+        code, said = interrupted_by_the_broker(broker, "retrain", when=device.answered.is_set)
+        (job,) = [command.id for name, command in device.commands if name == "retrain"]
+    assert (code, len(said)) == (3, 2), said
+    shown = "it goes on, and `edgectl --device a jobs` shows how far"
+    assert said[0] == f"edgectl: no longer following a's job {job}; {shown}"
+
+
+@pytest.mark.parametrize(("wait", "command"), [("--wait", "jobs"), ("--no-wait", "jobs"), ("", "status")])
+def test_a_broker_that_dies_while_many_are_asked_leaves_nobody_unnamed(
+    broker: Mosquitto, wait: str, command: str
+) -> None:
+    with Training(broker.port, "a") as one, ScriptedDevice(broker.port, "b", silent=True) as other:
+        asked = ("retrain", wait) if wait else ("set", "--fps", "3")
+        code, said = interrupted_by_the_broker(
+            broker, "--device", "a,b", *asked, when=lambda: one.answered.is_set() and other.commands
+        )
+    assert code == 3, said
+    goes_on = "edgectl: no longer following 1 job that goes on: a; `edgectl --device a jobs` shows how far"
+    assert (goes_on in said) == bool(wait)
+    assert f"edgectl: asked, and without an answer: b; `edgectl --device b {command}` tells more" in said
+    assert said[-1] == f"edgectl: connection to {broker.url} lost: b did not answer {asked[0]} within 4 s"

@@ -11,12 +11,12 @@ from edged.ctl.choice import Choice
 from edged.ctl.client import Client
 from edged.ctl.each import for_each
 from edged.ctl.errors import AccessRefusedError, NoAnswerError, RejectedError, UnreachableError
-from edged.ctl.fleet import Fleet, look
+from edged.ctl.fleet import NAMED, Fleet, listed, look
 from edged.ctl.rollout.accuracy import accuracy_on
 from edged.ctl.rollout.observation import Watch, trouble
 from edged.ctl.rollout.record import OPEN, TOUCHED, RecordFile
 from edged.ctl.rollout.step import Send, take_back, truth, use
-from edged.ctl.rollout.telling import NAMED, beside, medians, named, reason, span
+from edged.ctl.rollout.telling import beside, medians, reason, span
 from edged.ctl.rollout.verdict import ENOUGH, Accuracy, Measured, Sample, ends, judge, judge_accuracy
 from edged.ctl.rollout.watching import longest, watching
 from edged.plural import counted
@@ -114,7 +114,7 @@ class Conductor:
         if left:
             self._tell(
                 "left",
-                f"not taken back: {named(left)}; `edgectl rollout resume {record.id}` tries again",
+                f"not taken back: {listed(left)}; `edgectl rollout resume {record.id}` tries again",
                 devices=left,
             )
             return FAILED
@@ -139,7 +139,7 @@ class Conductor:
         here = [one for one in wave if devices[one].phase in OPEN and one in online]
         self._tried.update(here)
         if here:
-            self._tell("wave", f"{title}: {named(here)}", wave=title, devices=here)
+            self._tell("wave", f"{title}: {listed(here)}", wave=title, devices=here)
         if canaries:
             self._want([one for one in wave if devices[one].phase in OPEN and one not in online])
         self._measure_before([one for one in here if devices[one].baseline is None and devices[one].phase == "waiting"])
@@ -171,7 +171,7 @@ class Conductor:
     def _want(absent: Sequence[str]) -> None:
         """Raise NoAnswerError where canaries are offline: nothing follows before they have been tried."""
         if absent:
-            raise NoAnswerError(f"canaries are offline: {named(absent)}; the same command goes on when they are back")
+            raise NoAnswerError(f"canaries are offline: {listed(absent)}; the same command goes on when they are back")
 
     def _switch_all(self, devices: Sequence[str]) -> list[str]:
         """Let devices answer with the new model, and return those that do not."""
@@ -182,7 +182,7 @@ class Conductor:
                 self._tell("failed", f"  {device}: {why}", device=device, why=why)
         record = self._file.record
         if answering := [one for one in devices if record.devices[one].phase == "switched"]:
-            line = f"  {record.name} ({record.model}) answers on {named(answering)}"
+            line = f"  {record.name} ({record.model}) answers on {listed(answering)}"
             self._tell("switched", line, devices=answering)
         return failed
 
@@ -369,7 +369,7 @@ class Conductor:
         for device in failed:
             self._tell("not", f"  {device}: {record.devices[device].why}", device=device)
         if left:
-            self._tell("left", f"not there yet: {named(left)}; the same command goes on with them", devices=left)
+            self._tell("left", f"not there yet: {listed(left)}; the same command goes on with them", devices=left)
         every = Choice.parse(record.choice).every  # whoever says `all` means those that are there
         return FAILED if failed or (left and not every) else DONE
 

@@ -8,19 +8,10 @@ from edged.ctl.rollout.observation import Watch
 from edged.ctl.rollout.verdict import Accuracy, Measured, Spread
 from edged.plural import counted
 
-NAMED = 12
-"""Devices that are named; the others are counted."""
-
 
 def reason(device: str, error: Exception) -> str:
     """Return what an error says, without the device's name before it."""
     return str(error).removeprefix(f"{device}: ").removeprefix(f"{device} ")
-
-
-def named(devices: Sequence[str]) -> str:
-    """Name devices, the first of many."""
-    more = f" and {len(devices) - NAMED} more" if len(devices) > NAMED else ""
-    return ", ".join(devices[:NAMED]) + more
 
 
 def span(seconds: float) -> str:
