@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from edged.contract.messages import Info, ModelInfo, Result, Telemetry
 from edged.ctl.client import Client
 from edged.mqtt.broker import brokers
 from edged.settings import MqttSettings
+from tests.conftest import REPOSITORY
 from tests.mosquitto import Mosquitto
 from tests.waiting import PATIENCE_S, wait_until
 
 DEVICES = 100
+FLEET = [sys.executable, "-m", "simulation"]
+
+
+def environment() -> dict[str, str]:
+    """Return this one, in which `FLEET` is found."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tools")])}
 
 
 def edgectl(broker: Mosquitto, *arguments: str) -> list[str]:
@@ -54,6 +66,52 @@ def test_a_hundred_devices_are_seen_asked_and_changed(mosquitto: Callable[..., M
                     seen[kind].add(message.device)
         assert fleet.alive
     assert {json.loads(line)["state"] for line in edgectl(broker, "status", "--json")} == {"offline"}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, -9)])
+def test_however_it_is_ended_its_devices_say_so_and_nothing_else_is_said(
+    mosquitto: Callable[..., Mosquitto], number: signal.Signals, code: int
+) -> None:
+    from simulation.fleet import EACH, folder_for_state
+
+    state = Path(folder_for_state() or tempfile.gettempdir())
+    broker = mosquitto()
+    before = set(state.iterdir())
+    count = 2 * EACH  # two processes
+    with subprocess.Popen(
+        [*FLEET, str(count), "--broker", broker.url], env=environment(), stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        while f"{count} connected" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(number)
+        said = process.stderr.read()  # ends when no process is left that could write more
+    assert process.returncode == code
+    assert [line for line in said.splitlines() if not re.fullmatch(r"\d+ connected, .*", line)] == []
+    states = [json.loads(line)["state"] for line in edgectl(broker, "status", "--json")]
+    assert states == ["offline"] * count
+    assert [folder for folder in state.iterdir() if folder not in before and (folder / "sim-0000").exists()] == []
+
+
+def is_crowd(process: psutil.Process) -> bool:
+    try:
+        return "simulation.crowd" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_ctrl_c_ends_a_measurement_without_a_word() -> None:
+    with subprocess.Popen(
+        [*FLEET, "--measure", "1", "--seconds", "600"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        wait_until(lambda: any(map(is_crowd, psutil.Process(process.pid).children())), what="devices")
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=PATIENCE_S) == ("", "")
+    assert process.returncode == 130
 
 
 @pytest.mark.timeout(1200)

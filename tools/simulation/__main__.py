@@ -13,12 +13,14 @@ import argparse
 import contextlib
 import json
 import resource
+import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from benchmarks.live import Broker
+from edged.terminal.program import INTERRUPTED
 from simulation.fleet import Fleet, folder_for_state
 from simulation.measuring import measure, pushes_table, table
 
@@ -44,18 +46,23 @@ def main() -> int:
         parser.error("at least one device")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # ten files and sockets a device
-    if args.measure:
-        numbers = measure(args.measure, rate=args.rate, telemetry_s=args.telemetry, seconds=args.seconds or 30.0)
-        if args.into:
-            args.into.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
-        print(json.dumps(numbers) if args.json else "\n".join([*table(numbers), "", *pushes_table(numbers)]))
-        return 0
-    with contextlib.suppress(KeyboardInterrupt):
-        _run(args)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was started is to be ended
+    try:
+        return _measure(args) if args.measure else _run(args)
+    except KeyboardInterrupt:
+        return INTERRUPTED if args.measure else 0
+
+
+def _measure(args: argparse.Namespace) -> int:
+    """Measure fleets and print what they cost."""
+    numbers = measure(args.measure, rate=args.rate, telemetry_s=args.telemetry, seconds=args.seconds or 30.0)
+    if args.into:
+        args.into.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(numbers) if args.json else "\n".join([*table(numbers), "", *pushes_table(numbers)]))
     return 0
 
 
-def _run(args: argparse.Namespace) -> None:
+def _run(args: argparse.Namespace) -> int:
     """Run devices until Ctrl-C, telling how they are."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder_for_state())))
@@ -74,6 +81,7 @@ def _run(args: argparse.Namespace) -> None:
                     f"{told.connected} connected, {told.results} results, {told.backlog} waiting",
                     file=sys.stderr, flush=True,
                 )  # fmt: skip
+    return 0
 
 
 if __name__ == "__main__":

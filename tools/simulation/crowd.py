@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import threading
@@ -15,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from edged.process import discard_output
 from edged.settings import MqttSettings
 from simulation.device import SimulatedDevice
 
@@ -27,14 +30,15 @@ do not."""
 
 
 def run(request: dict[str, Any]) -> None:
-    """Run devices until SIGTERM or the end of stdin.
+    """Run devices until SIGTERM or the end of stdin, which comes when whoever started this has gone.
 
     Args:
         request: `names`; `url`, a list; `folder` for their state; `rate` of results a second; `telemetry_s`.
     """
-    over = threading.Event()
+    over, orphaned = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
+    threading.Thread(target=_outlive_nobody, args=(over, orphaned), daemon=True).start()
     threading.stack_size(256 * 1024)  # three threads a device
     settings = MqttSettings(url=tuple(request["url"]))
     begin = psutil.Process().memory_info().rss
@@ -48,6 +52,27 @@ def run(request: dict[str, Any]) -> None:
         thread.start()
     for thread in stopping:
         thread.join()
+    if orphaned.is_set():  # nobody else is left who would
+        for name in request["names"]:
+            shutil.rmtree(Path(request["folder"]) / name, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process still has devices there
+            Path(request["folder"]).rmdir()
+
+
+def _outlive_nobody(over: threading.Event, orphaned: threading.Event) -> None:
+    """Set both at the end of stdin: not `sys.stdin`, whose lock no thread may hold when the interpreter ends."""
+    while os.read(0, 1024):
+        pass
+    orphaned.set()
+    over.set()
+
+
+def _tell(told: dict[str, Any], over: threading.Event) -> None:
+    try:
+        print(json.dumps(told), flush=True)
+    except BrokenPipeError:  # nobody is there any more
+        discard_output()
+        over.set()
 
 
 def _publish(
@@ -91,7 +116,7 @@ def _publish(
                 "memory_bytes": process.memory_info().rss - begin,
             }
             longest_s = 0.0
-            print(json.dumps(told), flush=True)
+            _tell(told, over)
 
 
 if __name__ == "__main__":

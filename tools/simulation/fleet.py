@@ -82,6 +82,14 @@ class Fleet:
 
     def __enter__(self) -> Fleet:
         """Start them."""
+        try:
+            self._start()
+        except BaseException:  # Ctrl-C, say: then nobody else ends those that run
+            self.__exit__()
+            raise
+        return self
+
+    def _start(self) -> None:
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
         for at, request in enumerate(self._requests):
             process = subprocess.Popen(
@@ -92,13 +100,12 @@ class Fleet:
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for us: we end them
             )
+            self._processes.append(process)
             assert process.stdin is not None
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
-            self._processes.append(process)
             self._readers.append(threading.Thread(target=self._read, args=(at, process), daemon=True))
             self._readers[-1].start()
-        return self
 
     def __exit__(self, *_: object) -> None:
         for process in self._processes:
@@ -109,8 +116,9 @@ class Fleet:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        for process, reader in zip(self._processes, self._readers, strict=True):
+        for reader in self._readers:
             reader.join()
+        for process in self._processes:
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.close()
