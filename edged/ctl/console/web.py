@@ -46,6 +46,9 @@ TICK_S = 0.5
 _FRAME_S = 0.35
 """Least time between two frames of a camera that somebody looks at."""
 _THUMBNAIL_S = 20.0
+"""How old a row's picture may be: what it costs a device to make one, it costs for each page that looks."""
+_NEW_LABEL_S = 5.0
+"""And where the device has seen something else since."""
 _AT_ONCE = 24
 """Commands that are waited for at the same time."""
 _MAX_BODY_BYTES = 64 * 1024
@@ -179,10 +182,13 @@ class Console:
             await asyncio.sleep(max(0.05, _FRAME_S - (asyncio.get_running_loop().time() - begun)))
 
     async def picture(self, request: Request) -> Response:
-        """A recent frame of a device; none where it gives none."""
+        """A recent frame of a device, of the label that was asked for if it can be; none where it gives none."""
         device = self._named(request)
+        camera, label = (request.query_params.get(name) or None for name in ("camera", "label"))
         try:
-            picture = await self._picture(device, request.query_params.get("camera") or None, _THUMBNAIL_S)
+            picture = await self._picture(device, camera, _THUMBNAIL_S)
+            if label not in (None, picture.result.get("label")):
+                picture = await self._picture(device, camera, _NEW_LABEL_S)
         except EdgedError:  # it has no camera, or is away: the fleet's page shows none, and that is no fault
             return Response(status_code=204)
         return Response(picture.jpeg, media_type="image/jpeg", headers={"cache-control": "private, max-age=5"})

@@ -238,6 +238,30 @@ class Watching(ScriptedDevice):
         self._job(command, "succeeded", "snapshot", progress=1, report={**newest, **size})
 
 
+class Painting(ScriptedDevice):
+    """One that sends a picture."""
+
+    def _do_snapshot(self, command: CommandMessage) -> None:
+        self._answer("image", command, encode_jpeg(np.full((90, 160, 3), 80, np.uint8)))
+        self._job(command, "succeeded", "snapshot", progress=1, report=json.loads(self.result().encode()))
+
+
+def test_a_row_s_picture_follows_its_label(browser: Any, broker_port: int) -> None:
+    with Painting(broker_port) as device, Serving(broker_port) as server, page_of(browser) as page:
+        page.goto(server.url)
+        for label in ("cat", "dog & bone"):
+            device.say("telemetry", device.telemetry.model_copy(update=sees(label)))
+            page.locator("[data-device=tx2-01] .label").get_by_text(label).wait_for()
+            shown = f"""() => {{
+                const shown = new URL(document.querySelector("[data-device=tx2-01] img").src || "x:/").searchParams;
+                return shown.get("label") === "{label}" && shown.get("camera") === "main";
+            }}"""
+            page.wait_for_function(shown)
+        asked = "performance.getEntriesByType('resource').filter(e => e.name.includes('label=')).map(e => e.startTime)"
+        first, *_, last = page.evaluate(asked)
+        assert last - first < 20_000, "sooner than that of a row whose label stays"
+
+
 def test_boxes_lie_on_what_is_classified_by_itself(browser: Any, broker_port: int) -> None:
     with Watching(broker_port) as device, Serving(broker_port) as server, page_of(browser) as page:
         page.goto(f"{server.url}device/tx2-01")

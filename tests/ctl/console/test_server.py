@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -140,6 +141,18 @@ def test_a_device_is_looked_at_and_commanded(broker_port: int) -> None:
         status, headers, jpeg = server.ask("/api/devices/tx2-01/picture")
         assert (headers["content-type"], jpeg) == ("image/jpeg", JPEG)
         assert [name for name, _ in device.commands] == ["snapshot"], "one frame serves all that ask for it"
+
+        asked = "/api/devices/tx2-01/picture?camera=main&label="
+
+        def snapshots(label: str) -> int:
+            assert server.ask(f"{asked}{label}")[0] == 200
+            return len(device.commands)
+
+        taken = snapshots("cat")
+        begun = time.monotonic()
+        wait_until(lambda: snapshots("dog") == taken + 1, what="one that may show what was seen since")
+        assert time.monotonic() - begun < 20, "sooner than one of the same label"
+        assert snapshots("cat") == taken + 1, "it shows that, and is not old"
 
         status, told = server.post("/api/devices/tx2-01/commands/status")
         assert (status, told["status"]) == (200, "succeeded")

@@ -9,6 +9,7 @@ import { count, counted, degrees, milliseconds, percent, rate, UNKNOWN, watts } 
 import { listen, of } from "./talk.js";
 
 const PICTURE_MS = 20000; // how old a row's picture may become while it is on the screen
+const NEW_LABEL_MS = 5000; // and where its device has seen something else since
 const AT_ONCE = 3; // pictures that are asked for at the same time
 const REORDER_MS = 1500;
 const BLOCK = 10; // rows
@@ -466,7 +467,7 @@ function shell(id) {
     stood = place;
   }
 
-  return { id, element, block: null, fill, stand, get filled() { return parts !== null; }, get img() { return parts?.img; }, asked: -Infinity };
+  return { id, element, block: null, fill, stand, get filled() { return parts !== null; }, get img() { return parts?.img; }, asked: -Infinity, pictured: undefined };
 }
 
 // Pictures of lines on the screen, a few at a time.
@@ -477,9 +478,11 @@ class Queue {
 
   want(id, line, row, still) {
     const now = performance.now();
-    if (document.hidden || row.state === "offline" || now - line.asked < PICTURE_MS) return;
+    const old = row.label === line.pictured ? PICTURE_MS : NEW_LABEL_MS;
+    if (document.hidden || row.state === "offline" || now - line.asked < old) return;
     line.asked = now;
-    this.#waiting.set(id, { line, still });
+    line.pictured = row.label;
+    this.#waiting.set(id, { line, row, still });
     this.#next();
   }
 
@@ -488,18 +491,20 @@ class Queue {
   }
 
   #next() {
-    for (const [id, { line, still }] of this.#waiting) {
+    for (const [id, { line, row, still }] of this.#waiting) {
       if (this.#running >= AT_ONCE || this.#over) return;
       this.#waiting.delete(id);
-      if (still()) this.#load(id, line);
+      if (still()) this.#load(id, line, row);
       else line.asked = -Infinity;
     }
   }
 
-  async #load(id, line) {
+  // The camera is that of the label beside it.
+  async #load(id, line, { camera, label }) {
     this.#running += 1;
     const picture = new Image();
-    picture.src = of(id, `picture?at=${Math.floor(Date.now() / 5000)}`);
+    const wanted = new URLSearchParams({ at: Math.floor(Date.now() / 5000), ...(label === undefined ? {} : { camera, label }) });
+    picture.src = of(id, `picture?${wanted}`);
     try {
       await picture.decode();
       if (line.img) {
