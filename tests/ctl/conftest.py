@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edged.ctl.client import Client
 from tests.mosquitto import Mosquitto
 from tests.waiting import PATIENCE_S
 
@@ -21,6 +22,28 @@ connect._CONNACK_V5_S = fleet._LIVE_S = float("inf")
 sys.exit(main())
 """
 """edgectl, which waits for answers as long as `--timeout` says: a slow machine keeps people waiting."""
+
+
+class Unhurried(Client):
+    """Waits for the broker as long as a slow machine needs: `timeout_s` limits only the wait for a device's answer."""
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        expires_s: float | None = None,
+        retain: bool = False,
+        timeout_s: float | None = None,
+    ) -> None:
+        super().publish(topic, payload, expires_s=expires_s, retain=retain, timeout_s=PATIENCE_S)
+
+    def _confirmed(self, mid: int) -> None:
+        of_device_s, self.timeout_s = self.timeout_s, PATIENCE_S
+        try:
+            super()._confirmed(mid)
+        finally:
+            self.timeout_s = of_device_s
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from edged.ctl.jobs import finish, follow
 from edged.ctl.subscription import Incoming, Subscription
 from edged.mqtt.broker import brokers
 from edged.settings import MqttSettings
+from tests.ctl.conftest import Unhurried
 from tests.ctl.device import JPEG, ScriptedDevice
 from tests.mosquitto import Mosquitto
 from tests.waiting import PATIENCE_S, wait_until
@@ -29,7 +30,7 @@ from tests.waiting import PATIENCE_S, wait_until
 
 def client_of(port: int, *, timeout_s: float = PATIENCE_S, **login: object) -> Client:
     settings = MqttSettings.model_validate({"url": f"mqtt://127.0.0.1:{port}"} | login)
-    return Client(brokers(settings), timeout_s=timeout_s)
+    return Unhurried(brokers(settings), timeout_s=timeout_s)
 
 
 def test_a_command_gives_ack_job_and_image(broker_port: int) -> None:

@@ -29,6 +29,7 @@ from edged.ctl.upload import Upload
 from edged.mqtt.broker import brokers
 from edged.settings import MqttSettings
 from tests.contract.test_patch import with_head
+from tests.ctl.conftest import Unhurried
 from tests.ctl.device import ScriptedDevice
 from tests.networks import made
 from tests.waiting import PATIENCE_S
@@ -94,7 +95,8 @@ class Taker(ScriptedDevice):
 
 @pytest.fixture
 def client(broker_port: int) -> Iterator[Client]:
-    with Client(brokers(MqttSettings(url=f"mqtt://127.0.0.1:{broker_port}")), timeout_s=1) as opened:
+    with Unhurried(brokers(MqttSettings(url=f"mqtt://127.0.0.1:{broker_port}")), timeout_s=PATIENCE_S) as opened:
+        opened.timeout_s = 1
         yield opened
 
 
@@ -107,13 +109,13 @@ def test_a_slow_device_that_is_there_is_waited_for(
     client: Client, broker_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its first acks come later than the patience with a silent device lasts; its telemetry goes on."""
-    monkeypatch.setattr(presence, "PATIENCE_S", 5.0)
+    monkeypatch.setattr(presence, "PATIENCE_S", 12.0)  # what says its telemetry here may itself stand still for a while
     monkeypatch.setattr(upload, "PART_BYTES", 1000)
     began = time.monotonic()
     late: list[CommandMessage] = []
 
     def slowly(command: CommandMessage) -> bool:
-        if time.monotonic() - began > 8:
+        if time.monotonic() - began > 14:
             return True
         late.append(command)
         return False
