@@ -119,7 +119,7 @@ def _configure(broker: Broker, protocol: Version, timeout_s: float) -> paho.Clie
 
 def _dial(client: paho.Client, broker: Broker, patience_s: float) -> ReasonCode | None:
     """Return the broker's answer to CONNECT; None where it gave none."""
-    answers: queue.SimpleQueue[ReasonCode | None] = queue.SimpleQueue()
+    answers: queue.Queue[ReasonCode | None] = queue.Queue()  # no SimpleQueue: see `Subscription`
 
     def on_connect(_client: paho.Client, _data: object, _flags: object, reason: ReasonCode, properties: object) -> None:
         client.user_data_set(getattr(properties, "MaximumPacketSize", None))

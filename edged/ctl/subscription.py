@@ -61,7 +61,9 @@ class Subscription:
     def __init__(self, filters: tuple[str, ...], end: Callable[[Subscription], None], qos: int = 1) -> None:
         self.filters = filters
         self.qos = qos
-        self.arrived: queue.SimpleQueue[Incoming] = queue.SimpleQueue()
+        # No SimpleQueue: before Python 3.13 `get` waits for ever where a signal interrupts it once its time is over, as
+        # one does that came while the process was stopped.
+        self.arrived: queue.Queue[Incoming] = queue.Queue()
         self._patterns = [tuple(name.split("/")) for name in filters]
         self._end = end
 

@@ -51,7 +51,7 @@ class Session:
     """
 
     connection: Connection
-    events: queue.SimpleQueue[Event]
+    events: queue.Queue[Event]
     error: str | None
     final: bool
     ms: float
@@ -86,7 +86,8 @@ def open_session(brokers: Sequence[Broker], *, purpose: str, will_topic: str, ti
 
 def _open(broker: Broker, purpose: str, will_topic: str, timeout_s: float) -> Session:
     def attempt(protocol: Version) -> Session:
-        events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        # No SimpleQueue: before Python 3.13 a signal may make its `get` wait longer than it is told to, for ever.
+        events: queue.Queue[Event] = queue.Queue()
         connection = Connection(
             broker=broker,
             client_id=f"edged-{purpose}-{uuid.uuid4().hex[:8]}",

@@ -72,7 +72,8 @@ class JtopSensors:
     def connect(self) -> bool:
         """Connect within some seconds; say whether data has arrived."""
         self._tried = time.monotonic()
-        answers: queue.SimpleQueue[JtopClient | Exception] = queue.SimpleQueue()
+        # No SimpleQueue: before Python 3.13 a signal may make its `get` wait longer than it is told to, for ever.
+        answers: queue.Queue[JtopClient | Exception] = queue.Queue()
 
         def start() -> None:
             try:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -138,6 +141,32 @@ def test_what_has_arrived_is_not_lost_to_the_clock() -> None:
     for seq in range(3):
         subscription.arrived.put(Incoming("d", ("state",), b"online", bool(seq % 2), float(seq)))
     assert [message.at for message in subscription.drain(quiet_s=0, limit_s=0)] == [0, 1, 2]
+
+
+_INTERRUPTED = """
+import os, signal, threading
+from edged.ctl.subscription import Subscription
+
+signal.signal(signal.SIGUSR1, lambda *_: None)
+waiting = threading.Thread(target=Subscription(("+/state",), print).get, args=(0.5,), daemon=True)
+waiting.start()
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # so that the thread that waits is interrupted by it
+print("begun", flush=True)
+waiting.join(30)
+print("waits on" if waiting.is_alive() else "is over", flush=True)
+os._exit(0)
+"""
+
+
+def test_who_is_stopped_and_gets_a_signal_waits_no_longer_than_told() -> None:
+    with subprocess.Popen([sys.executable, "-c", _INTERRUPTED], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(1)  # the time to wait is over meanwhile
+        process.send_signal(signal.SIGUSR1)
+        process.send_signal(signal.SIGCONT)
+        assert process.stdout.read() == "is over\n"
 
 
 def test_a_login_that_is_refused(tmp_path: Path, mosquitto: Callable[..., Mosquitto]) -> None:

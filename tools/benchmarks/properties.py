@@ -123,7 +123,7 @@ def _publish(session: Session, block: int) -> float:
     return time.process_time() - begin
 
 
-def _wait(events: queue.SimpleQueue[Any]) -> int:
+def _wait(events: queue.Queue[Any]) -> int:
     event = events.get(timeout=60)
     if not isinstance(event, Acknowledged):
         sys.exit(f"bench: {event}")
