@@ -44,8 +44,13 @@ class Subscriber:
         told: dict[str, Any] = newest.properties.json()  # type: ignore[no-untyped-call]  # paho annotates only in part
         return told
 
+    def wait_for_online(self) -> None:
+        """Wait until d1 reads commands: it subscribes before it says `online`."""
+        wait_until(lambda: self.payloads("edged/d1/state")[-1:] == [b"online"], what="d1 online")
+
     def command(self, name: str, id_: str, **properties: Any) -> None:
-        """Send a command to d1."""
+        """Send a command to d1, which must be online: else nobody would hear it."""
+        self.wait_for_online()
         told = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # as above
         for key, value in properties.items():
             setattr(told, key, value)

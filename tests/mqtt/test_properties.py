@@ -136,13 +136,14 @@ def test_edgectl_lets_the_broker_drop_a_command_that_nobody_reads_in_time(
     assert seen.told("edged/d1/info") == {}
 
 
-def test_mosquitto_rr_gets_its_ack(mosquitto: MakeBroker, link: MakeLink) -> None:
+def test_mosquitto_rr_gets_its_ack(mosquitto: MakeBroker, link: MakeLink, subscribe: MakeSubscriber) -> None:
     if (program := shutil.which("mosquitto_rr")) is None:
         pytest.skip("needs mosquitto_rr (apt install mosquitto-clients)")
     broker = mosquitto()
     ran: list[str] = []
-    running = link(broker.url, on_command=lambda command: ran.append(command.id))
-    wait_for(lambda: running.connected, "connected")
+    seen = subscribe(broker.port)
+    link(broker.url, on_command=lambda command: ran.append(command.id))
+    seen.wait_for_online()
 
     def ask(name: str, payload: str, response: str, *more: str) -> dict[str, Any]:
         asked = subprocess.run(
