@@ -116,8 +116,8 @@ class Gate:
         self._open = True
 
     def cut(self) -> None:
-        self._open = False
-        with self._lock:
+        with self._lock:  # whoever is let in meanwhile is dropped, too
+            self._open = False
             self._drop_all()
 
     def close(self) -> None:
@@ -136,12 +136,13 @@ class Gate:
             while not self._over.is_set():
                 with contextlib.suppress(TimeoutError, OSError):
                     near, _ = server.accept()
-                    try:
-                        if not self._open:
-                            raise ConnectionRefusedError
-                        self._pairs.append((near, socket.create_connection((HOST, self._to))))
-                    except OSError:
-                        near.close()
+                    with self._lock:
+                        try:
+                            if not self._open:
+                                raise ConnectionRefusedError
+                            self._pairs.append((near, socket.create_connection((HOST, self._to))))
+                        except OSError:
+                            near.close()
                 with self._lock:
                     self._relay()
             self._drop_all()
