@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Callable
 
 import paho.mqtt.client as paho
@@ -33,8 +34,10 @@ def test_ones_own_command_passes_a_flood_and_nothing_is_forgotten(
     assert device.process is not None
     process = psutil.Process(device.process.pid)
     before = process.memory_info().rss
-    for number in range(FLOOD):
-        seen.publish(name, id_=f"f{number}")
+    device.signal(signal.SIGSTOP)  # it meets all of them at once, however slowly this process sends them
+    sent = [seen.publish(name, id_=f"f{number}") for number in range(FLOOD)]
+    wait_until(sent[-1].is_published, what="the whole flood")
+    device.signal(signal.SIGCONT)
     for command in ("cancel", "rollback"):
         ack, job, _ = seen.command(command)
         assert ack["status"] == "accepted"
