@@ -15,6 +15,7 @@ from tests.conftest import REPOSITORY
 from tests.ctl.device import ScriptedDevice
 from tests.mosquitto import Mosquitto
 from tests.nodered import NodeRed
+from tests.waiting import wait_until
 
 FLOW: list[dict[str, Any]] = json.loads((REPOSITORY / "configs" / "node-red-flow.json").read_text(encoding="utf-8"))
 SNAPSHOT, RETRAIN = (
@@ -95,9 +96,12 @@ def test_a_command_without_an_ack_is_told(
 ) -> None:
     broker = mosquitto()
     with ScriptedDevice(broker.port, silent=True) as device:
+        device.say("label/main", label("cat", 0.9312), retain=True)
         peer = node_red(broker.port, longest_wait_s=0.5)
+        peer.wait_for_log("[debug:label] tx2-01, main: cat (93 %)")  # what is pressed before it is connected is lost
         peer.press(RETRAIN)
         peer.wait_for_log("[debug:not done] tx2-01, retrain: no ack within 0.5 s")
+        wait_until(lambda: device.commands, what="the command, which the device may hear later than that")
         ((name, command),) = device.commands
         assert COMMANDS[name].model_validate(command.args).model_fields_set == set()
         assert name == "retrain"
