@@ -122,11 +122,12 @@ def test_a_dying_child_is_degraded_and_started_again(started: Started) -> None:
     eventually(lambda: capture.state.state == "running")
     (child,) = children()
     os.kill(child, signal.SIGKILL)
-    eventually(lambda: [state.state for _, state in started.states] == ["running", "degraded", "running"])
-    error = started.states[1][1].error
+    # One that takes long to start on a slow machine may be given up and started once more.
+    eventually(lambda: capture.state.state == "running" and started.states[2:])
+    assert {state.state for _, state in started.states} == {"running", "degraded"}
+    (error,) = {state.error for _, state in started.states if "was killed by signal 9" in (state.error or "")}
     assert error is not None
     assert error.startswith("camera 'main': source 'gst:videotestsrc")
-    assert "was killed by signal 9" in error
     before = take(capture, PATIENCE_S)
     assert before is not None
     assert before.image.shape == (241, 321, 3)
