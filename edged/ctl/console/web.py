@@ -375,6 +375,9 @@ def serve(
         host: The address as the user wrote it.
         token: See `Guard`.
         public: Likewise.
+
+    Raises:
+        KeyboardInterrupt: It was SIGINT.
     """
     console = Console(station)
     port = opened.getsockname()[1]
@@ -385,5 +388,7 @@ def serve(
     )  # fmt: skip
     try:
         uvicorn.Server(config).run(sockets=[opened])
+    except asyncio.CancelledError:  # so does asyncio tell of a SIGINT in the moment in which it begins
+        raise KeyboardInterrupt from None
     finally:
         console.close()

@@ -204,6 +204,33 @@ def test_frames_are_asked_for_only_while_somebody_looks(broker_port: int) -> Non
         told.close()
 
 
+_AT_ONCE = """
+import functools, signal, sys
+from edged.ctl import main
+
+set_handler = signal.signal
+
+def interrupted(number, handler):
+    before = set_handler(number, handler)
+    if number == signal.SIGINT and isinstance(handler, functools.partial):
+        signal.raise_signal(number)
+    return before
+
+signal.signal = interrupted
+sys.exit(main())
+"""
+"""edgectl, which gets a SIGINT as soon as asyncio is ready for one."""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio looks for SIGINT from Python 3.11 on")
+def test_ctrl_c_ends_it_also_in_the_moment_when_it_begins(broker_port: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _AT_ONCE, "console", "--listen", "127.0.0.1:0"],
+        env=environment(broker_port), capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_mistakes_are_told_in_one_line(broker_port: int) -> None:
     with Serving(broker_port) as server:
         for listen, public, reason in (
