@@ -71,6 +71,7 @@ def test_what_moves_is_classified_named_and_told_of(
     seen = watch(broker)
     run(broker.url, cameras=camera(film(tmp_path / "film.avi", "cat", "coffee"), MOTION), mqtt='results = "changes"')
     wait_until(lambda: [r for r in seen.decoded("result/main") if r.get("ended")][1:], what="the end of both")
+    wait_until(lambda: seen.decoded("label/main")[-1]["label"] == NOTHING, what="the camera's label, which comes later")
     results = seen.decoded("result/main")
     assert [result["seq"] for result in results] == list(range(len(results)))
     tracks = by_track(results)
