@@ -34,7 +34,7 @@ def environment() -> dict[str, str]:
 
 def edgectl(broker: Mosquitto, *arguments: str) -> list[str]:
     """Run it; return its lines."""
-    command = [sys.executable, "-m", "edged.ctl", "--broker", broker.url, "--timeout", "60", *arguments]
+    command = [sys.executable, "-m", "edged.ctl", "--broker", broker.url, "--timeout", f"{PATIENCE_S:g}", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
@@ -47,12 +47,20 @@ def test_a_hundred_devices_are_seen_asked_and_changed(mosquitto: Callable[..., M
     broker = mosquitto()
     with Fleet(DEVICES, [broker.url], tmp_path / "fleet", telemetry_s=1.0) as fleet:
         wait_until(lambda: fleet.told().connected == DEVICES, what="all connected")
+        settings = MqttSettings(url=broker.url)
+        with Client(brokers(settings), timeout_s=PATIENCE_S) as client:  # what they say of themselves comes after that
+            known: set[tuple[str, ...]] = set()
+            with client.subscribe("+/state", "+/info", "+/model") as messages:
+                while len(known) < 3 * DEVICES:
+                    message = messages.get(PATIENCE_S)
+                    assert message is not None, len(known)
+                    known.add((message.device, *message.levels))
         told = [json.loads(line) for line in edgectl(broker, "--device", "all", "status", "--json")]
         assert [one["device"] for one in told] == fleet.names
         assert all(one["state"] == "online" and one["model"]["name"] == "flowers" for one in told)
         some = edgectl(broker, "--device", "sim-001?,sim-0099", "set", "--fps", "2")
         assert some == [f"sim-{number:04}: fps 2" for number in (*range(10, 20), 99)]
-        with Client(brokers(MqttSettings(url=broker.url)), timeout_s=PATIENCE_S) as client:
+        with Client(brokers(settings), timeout_s=PATIENCE_S) as client:
             *_, job = client.jobs(client.command("sim-0000", "snapshot").id)
             assert (job.status, job.error) == ("rejected", "a simulated device does not know snapshot")
             kinds = {"result": Result, "telemetry": Telemetry, "info": Info, "model": ModelInfo}
