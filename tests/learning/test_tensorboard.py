@@ -11,6 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -198,9 +199,20 @@ def test_tensorboard_shows_the_curves_and_the_graph_of_a_training(tmp_path: Path
         wait_until(
             lambda: runs.extend(json.loads(board.get("data/runs"))) or "job-1/train" in runs, what="TensorBoard's runs"
         )
-        curve = json.loads(board.get("data/plugin/scalars/scalars?run=job-1/train&tag=loss"))
-        assert [step for _, step, _ in curve] == list(range(1, outcome.report.training.epochs + 1))
-        assert json.loads(board.get("data/plugin/graphs/info"))["job-1/train"]["run_graph"] is True
+        epochs = list(range(1, outcome.report.training.epochs + 1))
+
+        def read() -> bool:
+            """Whether it has read all of the run: it shows one as soon as it has read the beginning."""
+            try:
+                curve = json.loads(board.get("data/plugin/scalars/scalars?run=job-1/train&tag=loss"))
+                graphs = json.loads(board.get("data/plugin/graphs/info"))
+            except urllib.error.HTTPError:  # nothing of that name yet
+                return False
+            shown = [step for _, step, _ in curve]
+            assert shown == epochs[: len(shown)]
+            return shown == epochs and graphs.get("job-1/train", {}).get("run_graph") is True
+
+        wait_until(read, what=f"a curve of {len(epochs)} epochs, and a graph")
         nodes = nodes_of(board.get("data/plugin/graphs/graph?run=job-1/train"))
     finally:
         board.close()
