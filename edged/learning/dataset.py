@@ -123,6 +123,11 @@ class Splits:
     validation: Examples
     test: Examples
 
+    @property
+    def features(self) -> tuple[Bottlenecks, ...]:
+        """The features of all sides: what an exported file is calibrated on."""
+        return self.train.features, self.validation.features, self.test.features
+
 
 def views_of(split: Split, augment: bool) -> tuple[View, ...]:
     """Return the views of an image: several in training with `augment`; validation and test see the plain one."""

@@ -104,7 +104,7 @@ class _Training:
         with stage("export"):
             calibration = crossed.calibration()
             head = made.head if calibration is None else made.head.divided(calibration.temperature)
-            model = export(backbone.model, head, splits.train.features)
+            model = export(backbone.model, head, *splits.features)
             read_graph(model)  # once: two threads need it at the same time
             strange = beside.submit(self._familiarity, selection, kept, backbone, head, crossed.logits(calibration))
             self._curves.add_graph(model)
@@ -162,7 +162,7 @@ class _Training:
             )
             head = step.calibrated(fitted)
         with stage("export"):
-            model = export(backbone.model, head, train.features)
+            model = export(backbone.model, head, *splits.features)
             read_graph(model)  # once: two threads need it at the same time
             # Beside the next stage: a second core may be idle.
             beside = self._stack.enter_context(ThreadPoolExecutor(1))

@@ -191,7 +191,7 @@ def train(
     calibration = None if pooled.noisy else calibrate_scores(predictions, label_of)
     head = made.head if calibration is None else made.head.divided(calibration.temperature)
     tell("export", _STEPS["export"])
-    model = export(backbone.model, head, _as_the_network_writes(sides["train"].features, pooled.affine, backbone))
+    model = export(backbone.model, head, _as_the_network_writes(features, pooled.affine, backbone))
     familiarity = None
     if not pooled.noisy and predictions.logits is not None and calibration is not None:
         left_out = predictions.logits / np.float32(calibration.temperature)

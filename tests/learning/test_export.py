@@ -5,7 +5,7 @@ import pytest
 
 from edged.errors import ModelError, RefusedError
 from edged.learning.export import calibrate, check_folder, export, write_bundle
-from edged.learning.softmax_regression import fit
+from edged.learning.softmax_regression import Fitted, fit
 from edged.store import MANIFEST, read_bundle
 from edged.vision.graph import Graph
 from edged.vision.network import HeadNetwork, Network
@@ -58,6 +58,24 @@ def test_a_head_is_calibrated_on_every_view() -> None:
     head = fit(features, np.arange(12) % 2, classes=2)
     assert export(model, head, features) == export(model, head, features.reshape(24, 192))
     assert export(model, head, features) != export(model, head, features[:, 0])
+
+
+def test_an_image_that_the_head_is_not_sure_of_keeps_its_scores() -> None:
+    """The others' range is 0 … ln 512: in it, logits of 0 and −6 would be the same, and both scores ½."""
+    model = made("made_v1_128").model
+    affine = Graph(model).bottleneck_quantization
+    weights = np.zeros((2, 192), np.float32)
+    weights[1, 0] = 0.09 / affine.scale
+    head = Fitted(weights, np.array([0, -6], np.float32), (), 1, "epochs")
+    sure = np.full((40, 192), affine.zero_point, np.uint8)
+    doubtful = sure[:10].copy()
+    sure[:, 0] += 200
+    np.testing.assert_allclose(head.logits(sure, affine), [[0, 12]] * 40, atol=1e-4)
+    np.testing.assert_allclose(head.logits(doubtful, affine), [[0, -6]] * 10, atol=1e-4)
+    exported = export(model, head, sure, doubtful)
+    assert exported == export(model, head, np.concatenate([sure, doubtful]))
+    np.testing.assert_allclose(HeadNetwork(exported).scores(doubtful), [[0.9975, 0.0025]] * 10, atol=0.005)
+    np.testing.assert_allclose(HeadNetwork(export(model, head, sure)).scores(doubtful), [[0.5, 0.5]] * 10, atol=0.01)
 
 
 def test_a_bundle_is_written_where_nothing_else_lies(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ class Device:
             affine=self.backbone.affine,
             hyperparameters=Hyperparameters(batch=16),
         )
-        model = export(self.backbone.model, made.head, splits.train.features)
+        model = export(self.backbone.model, made.head, *splits.features)
         report = TrainingReport(
             hyperparameters=Hyperparameters(batch=16).model_dump(),
             training=HeadTraining(best_epoch=made.recipe.epochs, cuts=made.recipe.cuts),

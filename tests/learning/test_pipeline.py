@@ -340,6 +340,20 @@ def test_scores_of_what_cannot_be_guessed_are_low(request_: TrainingRequest, mon
     assert np.mean(scores_of_new_pictures(files[0])) < 0.45
 
 
+def test_a_file_is_calibrated_on_the_images_of_every_side(
+    request_: TrainingRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+
+    def exported(model: bytes, head: Fitted, *features: Any) -> bytes:
+        given.append(sum(map(len, features)))
+        return export(model, head, *features)
+
+    monkeypatch.setattr("edged.learning.pipeline.export", exported)
+    assert sum(train(request_, quiet).report.splits.values()) == 60
+    assert given == [60]
+
+
 def scores_of_new_pictures(model: bytes) -> list[float]:
     """Return the best score of each of some pictures that no training saw, through the whole file."""
     network = Network(model, crop=1.0)
@@ -446,9 +460,9 @@ def test_photos_that_judge_take_no_part_in_the_model(
         heads.append(head.weights.tobytes())
         return head
 
-    def exported(model: bytes, head: Fitted, features: Any) -> bytes:
+    def exported(model: bytes, head: Fitted, *features: Any) -> bytes:
         final.append(head)
-        return export(model, head, features)
+        return export(model, head, *features)
 
     monkeypatch.setattr("edged.learning.learning_curve.fit", recorded)
     monkeypatch.setattr("edged.learning.pipeline.export", exported)

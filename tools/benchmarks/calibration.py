@@ -140,7 +140,7 @@ def simulate(state: Path, side: Side, name: str, size: int | None, seed: int) ->
     truth = np.array([row for row, group in enumerate(given.groups) if group not in members])
 
     def judged(head: Fitted) -> tuple[dict[str, float], np.ndarray[Any, Any]]:
-        model = export(backbone().model, head, features[train])
+        model = export(backbone().model, head, features)
         scores = HeadNetwork(model).scores(given.features[truth]).astype(np.float64)
         best, right = scores.max(axis=1), scores.argmax(axis=1) == given.labels[truth]
         told = asdict(quality(scores, given.labels[truth])) | {"squared": squared_error(best, right)}

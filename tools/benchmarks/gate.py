@@ -341,7 +341,7 @@ def simulate(state: Path, side: Side, task: str, size: int, scenario: str, seed:
             (features[train], labels[train]), (features[validation], labels[validation]),
             classes=one.classes, affine=backbone().affine, hyperparameters=how,
         )  # fmt: skip
-        model = export(backbone().model, made.head, features[train])
+        model = export(backbone().model, made.head, features)
         sides.append(_Model(images, features, labels, split, made, HeadNetwork(model)))
     old, new = sides
     truth = one.truth

@@ -142,7 +142,8 @@ def own_model(everything: Photos, rows: np.ndarray[Any, Any], backbone: Backbone
     except (RefusedError, TrainingError):
         return Own(None, None, None, (most,), len(images))
     head = made.head
-    return Own(head, made.recipe, export(backbone.model, head, sides[0][0]), selection.labels, len(images))
+    file = export(backbone.model, head, everything.bottlenecks[[place[image.sha256] for image in selection.images]])
+    return Own(head, made.recipe, file, selection.labels, len(images))
 
 
 def answers(own: Own, features: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
