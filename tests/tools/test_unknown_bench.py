@@ -8,10 +8,42 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edged.images.image import split_of
 from edged.learning import acceptance
 from edged.learning.bottlenecks import Backbone
 from edged.learning.calibration import calibrate_scores
+from edged.learning.recipe import make_head
 from edged.store import read_bundle
+from tests.conftest import REPOSITORY
+
+BACKBONE = Backbone.of(read_bundle(REPOSITORY / "models" / "mobilenet_v2"), "auto")
+
+
+def clouds() -> tuple[Any, Any]:
+    """Return photos of three labels, 20 each, whose places among the sides are even, and their labels."""
+    from benchmarks import unknown
+
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], 20)
+    rows = np.clip(random.integers(-128, 0, (3, BACKBONE.features))[labels] + random.normal(0, 20, (60, 1)), -128, 127)
+    ids = np.array([f"{number * 71_582_788:08x}{'0' * 56}" for number in random.permutation(60)])
+    return unknown.Photos(rows.astype(np.int8), np.full(60, "flowers"), labels.astype(str), ids), labels
+
+
+def test_a_head_is_made_of_as_many_photos_as_those_that_judge_held_out_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a device: a head that is made of more photos is surer of new ones, and hardly any of them looks strange."""
+    from benchmarks import unknown
+
+    taught: list[int] = []
+
+    def recorded(train: Any, validation: Any, **options: Any) -> Any:
+        taught.append(len(train[1]) + len(validation[1]))
+        return make_head(train, validation, **options)
+
+    photos, labels = clouds()
+    monkeypatch.setattr(unknown, "make_head", recorded)
+    unknown.teach(photos, np.arange(60), labels, BACKBONE)
+    assert taught == [np.count_nonzero([split_of(id_) != "test" for id_ in photos.ids])]
 
 
 def test_the_energy_is_that_of_a_head_that_was_divided_by_its_temperature(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,13 +53,8 @@ def test_the_energy_is_that_of_a_head_that_was_divided_by_its_temperature(monkey
         found = calibrate_scores(predictions, labels)
         return None if found is None else replace(found, temperature=1e6)
 
-    backbone = Backbone.of(read_bundle(unknown.MODEL), "auto")
-    random = np.random.default_rng(0)
-    labels = np.repeat([0, 1, 2], 20)
-    rows = np.clip(random.integers(-128, 0, (3, backbone.features))[labels] + random.normal(0, 20, (60, 1)), -128, 127)
-    ids = np.array([f"{number * 71_582_788:08x}{'0' * 56}" for number in range(60)])
-    photos = unknown.Photos(rows.astype(np.int8), np.full(60, "flowers"), labels.astype(str), ids)
+    photos, labels = clouds()
     monkeypatch.setattr(acceptance, "calibrate_scores", flat)
-    energy = unknown.teach(photos, np.arange(60), labels, backbone)["energy"]
+    energy = unknown.teach(photos, np.arange(60), labels, BACKBONE)["energy"]
     assert energy.held_out == pytest.approx(np.log(3), abs=1e-3)
     assert energy.score(photos.features) == pytest.approx(np.log(3), abs=1e-3)
