@@ -58,3 +58,18 @@ def test_the_energy_is_that_of_a_head_that_was_divided_by_its_temperature(monkey
     energy = unknown.teach(photos, np.arange(60), labels, BACKBONE)["energy"]
     assert energy.held_out == pytest.approx(np.log(3), abs=1e-3)
     assert energy.score(photos.features) == pytest.approx(np.log(3), abs=1e-3)
+
+
+def test_what_would_pass_a_limit_that_makes_exactly_its_false_alarms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judging photos score 0 … 100, so that 2 and 5 of a hundred lie below 2 and 5; strangers score 0 … 9."""
+    from benchmarks import unknown
+
+    scores = np.concatenate([np.arange(-101, 0), np.arange(101), np.arange(10)]).astype(np.int8)
+    labels = np.repeat([0, 1], [202, 10]).astype(np.intp)
+    everything = unknown.Photos(scores[:, np.newaxis], labels.astype(str), labels.astype(str), labels.astype(str))
+    flowers = unknown.Set(np.arange(202), labels[:202], {"ImageNet": np.arange(202, 212)})
+    judge = unknown.Judge(lambda some: some[:, 0].astype(float), np.arange(3.0, 4.0))
+    monkeypatch.setattr(unknown, "_draw", lambda *_: (np.arange(101), np.arange(101, 202)))
+    monkeypatch.setattr(unknown, "teach", lambda *_: {"edged": judge})
+    (row,) = unknown._far(everything, flowers, "flowers", 30, 0, BACKBONE)
+    assert row["pass_exact"] == {"ImageNet": {"0.02": 0.8, "0.05": 0.5}}

@@ -296,6 +296,10 @@ def _far(
                 who: {str(limit): float((judge.familiarity(scores) >= limit).mean()) for limit in LIMITS}
                 for who, scores in strange.items()
             },
+            "pass_exact": {
+                who: {str(limit): float((scores >= np.quantile(right, limit)).mean()) for limit in LIMITS}
+                for who, scores in strange.items()
+            },
             "auroc": {who: auroc(right, scores) for who, scores in strange.items()},
         }
 
@@ -384,6 +388,17 @@ def sentences(numbers: Mapping[str, Any]) -> Iterator[str]:
         f"Shares are means over {numbers['seeds']} draws of the taught photos, ± their standard deviation. The areas "
         f"under the curve are means over the left-out labels, each of {counted(draws, 'draw')}; ± is their standard "
         f"error. A frame costs {numbers['ms']['p50']:.2f} ms with {numbers['exemplars']} exemplars."
+    )
+    exact = []
+    for per_label in PHOTOS:
+        taught = ("flowers", per_label, "edged")
+        rows = [row for row in numbers["far"] if (row["set"], row["photos"], row["way"]) == taught]
+        shares = [_mean([row["pass_exact"]["ImageNet"][str(limit)] for row in rows]) for limit in LIMITS]
+        exact.append(f"{' and '.join(shares)} with {per_label} a label")
+    yield (
+        f"With a limit that exactly {' and '.join(f'{limit:.0%}' for limit in LIMITS)} of the judging photos of taught "
+        f"things fall below, of ImageNet's photos there would pass for flowers: {', '.join(exact)}. That is the least "
+        "without more false alarms."
     )
 
 

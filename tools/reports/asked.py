@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
-
-import numpy as np
 
 from benchmarks import doubtful, suggestion, unknown
 from edged.plural import counted
@@ -79,8 +78,8 @@ def near(numbers: Mapping[str, Any], name: str, way: str) -> float:
 
 
 def mean(values: Sequence[float]) -> float:
-    """Return the mean."""
-    return float(np.mean(values))
+    """Return the mean; that of equal values is exactly this value, and so no more than a limit that it equals."""
+    return fmean(values)
 
 
 def _unknown(numbers: Mapping[str, Any]) -> Iterator[Asked]:
