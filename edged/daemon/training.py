@@ -150,9 +150,12 @@ class Training:
             raise EdgedError("the trainer names no bundle")
         job.reach(State("swap", 1.0))
         swapped = time.monotonic()
+        against = outcome.report.decision.against if outcome.report.decision is not None else None
         before, new = self._switch.running, read_bundle(outcome.bundle)
         try:
-            self._switch.use(new, made_here=True, answers=_ANSWERS, enough=job.cancelled.is_set)
+            self._switch.use(new, made_here=True, instead_of=against, answers=_ANSWERS, enough=job.cancelled.is_set)
+        except RefusedError as error:  # a person has let another model answer meanwhile
+            return End("rejected", outcome.report.to_json(), str(error))
         except EdgedError as error:
             return End("failed", outcome.report.to_json(), str(error))
         if not job.decide():

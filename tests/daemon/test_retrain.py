@@ -324,6 +324,32 @@ def test_a_daemon_that_stops_ends_its_training(device: Daemon, client: Client) -
     assert (last.status, last.error) == ("cancelled", "the daemon stopped")
 
 
+def test_a_training_leaves_a_model_alone_that_it_was_not_compared_with(device: Daemon, client: Client) -> None:
+    assert device.process is not None
+    before = model_id(client)
+    first = retrain(client)
+    assert first.status == "succeeded", first.error
+    second = client.command("dut", "retrain", {"lr": 0.05}).id
+    trainers: list[psutil.Process] = []
+    for job in client.jobs(second):
+        if job.status == "running" and not trainers:
+            trainers = psutil.Process(device.process.pid).children(recursive=True)
+            for trainer in trainers:
+                trainer.suspend()
+            assert call(client, "rollback")[-1].status == "succeeded"
+            for trainer in trainers:
+                trainer.resume()
+    assert first.report is not None
+    assert job.report is not None
+    answers, made = f"mobilenet_v2 ({before}) answers by now", f"({job.report['model']}) was compared with"
+    assert job.status == "rejected", job
+    assert job.error is not None
+    assert job.error.startswith(f"{answers}, and goes on; ")
+    assert job.error.endswith(f" {made} {first.report['model']}")
+    assert model_id(client) == before
+    assert call(client, "models_use", {"model": job.report["model"]})[-1].status == "succeeded", "it is there"
+
+
 def test_a_slow_camera_does_not_hold_the_new_model_up(device: Daemon, client: Client) -> None:
     assert call(client, "set", {"fps": 0.05})[-1].status == "succeeded"
     with client.subscribe("dut/result/+") as live:
