@@ -355,6 +355,7 @@ class Daemon:
     def _begin_stop(self) -> None:
         """Ask those who may take a while at once, so that they end side by side."""
         self._deadline.begin(self._exit_code)
+        self.switch.request_stop()
         self.commands.request_stop()
         self.jobs.request_stop()
 

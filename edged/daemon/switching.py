@@ -68,6 +68,7 @@ class ModelSwitch:
         self._proof: Proof | None = None
         self._changing = threading.Lock()
         """Held while the store makes another version current, a moment of what `_lock` is held for, and by `end`."""
+        self._frames_over = threading.Event()
         self._ended = False
         self._promoted: str | None = None
         """Id of the version that this process has made current last, which may not answer yet."""
@@ -75,6 +76,10 @@ class ModelSwitch:
     def begin(self) -> None:
         """Watch the first frames of the engine that the daemon has started with, in case its version is on trial."""
         self._loop.watch(lambda: self._proved(self.running.id))
+
+    def request_stop(self) -> None:
+        """Let nobody wait for live frames any more: the loop has ended, which would classify them; returns at once."""
+        self._frames_over.set()
 
     def end(self, *, in_order: bool) -> None:
         """Let nothing be promoted any more: it would be on trial, and blamed for the end that has begun already.
@@ -232,10 +237,11 @@ class ModelSwitch:
         self._loop.swap(Swap(engine, on_failure, on_proof))
         began = time.monotonic()
         while self._loop.engine is not engine and not decided.is_set() and time.monotonic() - began < HAND_OVER_S:
-            time.sleep(_TICK_S)
+            if self._frames_over.wait(_TICK_S):
+                break
         self._publish_model()
         end = time.monotonic() + patience_s
-        while not decided.wait(_TICK_S) and not enough():
+        while not decided.wait(_TICK_S) and not enough() and not self._frames_over.is_set():
             answered = self._loop.engine is engine and self._loop.answered_on_probation >= answers
             if answered or time.monotonic() >= end:
                 log.info("model %s answers; its first live frames are still watched", engine.bundle.id)

@@ -350,6 +350,15 @@ def test_a_training_leaves_a_model_alone_that_it_was_not_compared_with(device: D
     assert call(client, "models_use", {"model": job.report["model"]})[-1].status == "succeeded", "it is there"
 
 
+def test_a_stop_does_not_wait_for_live_frames_of_a_model_that_is_being_let_in(device: Daemon, client: Client) -> None:
+    assert retrain(client).status == "succeeded"
+    new = model_id(client)
+    assert call(client, "rollback")[-1].status == "succeeded"
+    client.command("dut", "models_use", {"model": new})  # it is examined for longer than a stop takes
+    assert device.stop() == 0
+    assert "while still at work" not in device.log
+
+
 def test_a_slow_camera_does_not_hold_the_new_model_up(device: Daemon, client: Client) -> None:
     assert call(client, "set", {"fps": 0.05})[-1].status == "succeeded"
     with client.subscribe("dut/result/+") as live:

@@ -210,6 +210,27 @@ def test_after_the_end_a_rollback_blames_nobody(bench: Bench) -> None:
     assert json.loads((bench.store.path / "trial.json").read_bytes())["starts"] == 0
 
 
+@pytest.mark.parametrize("back", [False, True])
+def test_nobody_waits_for_frames_of_a_loop_that_has_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, back: bool
+) -> None:
+    """A stop waited for a promotion that waited for the frame loop, which the stop had ended."""
+    before, new = bench.switch.running.id, bench.trained("new")
+    if back:
+        bench.switch.use(new)
+    bench.close()
+    monkeypatch.setattr(switching, "HAND_OVER_S", PATIENCE_S)
+    published = bench.published
+    changing = threading.Thread(target=bench.switch.rollback if back else lambda: bench.switch.use(new), daemon=True)
+    changing.start()
+    wait_until(lambda: bench.store.current("mobilenet_v2").id == (before if back else new.id), what="the promotion")
+    assert changing.is_alive(), "it waits for the loop"
+    bench.switch.request_stop()
+    changing.join(PATIENCE_S / 2)
+    assert not changing.is_alive()
+    assert bench.published == published + 1
+
+
 def test_the_end_waits_for_a_promotion_at_hand(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     new, lock, came = bench.trained("new"), threading.Lock(), threading.Event()
     promote, paused = bench.store.promote, bench.store.paused
