@@ -167,6 +167,7 @@ def test_a_stranger_becomes_a_class(
         return sum(frame["reason"] == "unknown" for frame in frames)
 
     wait_until(lambda: unknown() >= 10, what="frames kept because they are unknown")
+    told("set", "--fps", "0.01")  # else more strangers are kept while it is taught, the more the longer that takes
     assert told("images", "suggest", "-n", "5")["images"][0]["why"] == "stranger"
     found = told("images", "groups")
     assert found["strangers"] >= 10
