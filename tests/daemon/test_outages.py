@@ -313,9 +313,8 @@ def test_a_disk_that_is_full_at_start_is_tolerated(
         fill = on_a_full_disk(device, own_mounts)
         seen = watch(broker)
         seen.wait("result/main", 3)
-        info = seen.wait("info")[-1]
-        assert info["state"] == "degraded"
-        (line,) = info["degraded"]
+        wait_until(lambda: seen.wait("info")[-1]["state"] == "degraded", what="a full disk told")
+        (line,) = seen.decoded("info")[-1]["degraded"]
         assert line.startswith(f"storage: {device.state_dir} takes no more (")
         assert line.endswith("in memory until there is room: unsent messages, commands, the image index")
         _, job, id_ = seen.command("status")
