@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # `edgectl --help` pays for neither paho nor pydantic
     from edged.ctl.contexts import Context
 
 DEFAULT_BROKER, DEFAULT_PREFIX = "mqtt://localhost:1883", "edged"
+_LONGEST_TIMEOUT_S = 86400.0
 _FLAGS = {
     "url": "--broker",
     "prefix": "--prefix",
@@ -73,7 +75,7 @@ def add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
     group.add_argument(
         "--timeout",
         metavar="S",
-        type=positive,
+        type=_patience,
         default=10.0 if top else argparse.SUPPRESS,
         help="seconds to wait for the broker and for a device's answer (10)",
     )
@@ -115,6 +117,17 @@ def add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
             default=default(variable),
             help=login_help(f"{text} (else ${variable}, the context's)"),
         )
+
+
+def _patience(text: str) -> float:
+    """Parse seconds that sockets and locks can be told to wait: beyond some hundred years they raise an error."""
+    try:
+        value = positive(text)
+    except argparse.ArgumentTypeError:
+        value = math.inf
+    if value > _LONGEST_TIMEOUT_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0, at most {_LONGEST_TIMEOUT_S:g}")
+    return value
 
 
 def add_limits(parser: argparse.ArgumentParser, noun: str) -> None:

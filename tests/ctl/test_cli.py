@@ -86,6 +86,7 @@ def test_wrong_configuration_is_one_line_and_2(
         (["watch", "--count", "0"], "--count"),
         (["set", "--fps", "fast"], "--fps"),
         (["--timeout", "nan", "status"], "--timeout"),
+        (["--timeout", "1e12", "status"], "'1e12' is not a number of seconds above 0, at most 86400"),
     ],
 )
 def test_wrong_usage_is_one_line_and_2(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
