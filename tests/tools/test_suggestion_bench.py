@@ -36,9 +36,9 @@ def test_photos_that_judge_are_not_labeled(state: Path, monkeypatch: pytest.Monk
         taught.update(labeled.tolist())
         return heads(all_, labeled)
 
-    heads = suggestion._head
-    monkeypatch.setattr(suggestion, "_share_right", right)
-    monkeypatch.setattr(suggestion, "_head", head)
+    heads = suggestion.head_of
+    monkeypatch.setattr(suggestion, "share_right", right)
+    monkeypatch.setattr(suggestion, "head_of", head)
     points = suggestion.learn(state, "report", "groups", "images suggest", 0)
     assert [labels for labels, _ in points] == [15, 35, 55, 75, 95, 115, 135, 155, 158]
     assert all(rows == judged[0] for rows in judged)

@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks import (
     at_once,
     calibration,
+    ceilings,
     console,
     doubtful,
     fault_table,
@@ -74,6 +75,15 @@ def _add_set_aside(commands: Any) -> None:
     suggest_.add_argument("--seeds", type=int, default=12, help="runs of each way (12)")
     suggest_.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     _add_side(suggest_)
+
+    ceilings_ = commands.add_parser(
+        "ceilings", help="what could the best measure tell of these features? published ones, and oracles"
+    )
+    ceilings_.add_argument("--state", type=Path, default=Path.home() / ".cache" / "edged-ceilings", help="bottlenecks")
+    most = max(ceilings.RUNS.values())
+    ceilings_.add_argument("--seeds", type=int, default=most, help=f"draws of each set at most, 2 or more ({most})")
+    ceilings_.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    _add_side(ceilings_)
 
     together_ = commands.add_parser(
         "together", help="one head for ten devices against their own, and against one place"
@@ -154,6 +164,8 @@ def parsed() -> argparse.Namespace:
     for given in (getattr(args, name, None) for name in ("clip", "images", "data", "weights")):
         if given is not None and not given.exists():
             parser.error(f"{given}: does not exist")
+    if args.command == "ceilings" and args.seeds < 2:  # of one draw no error can be told
+        parser.error(f"--seeds {args.seeds}: 2 or more are needed")
     if args.command == "faults":
         for name in args.only:
             if not fault_table.chosen([name], quick=args.quick, soak_minutes=args.soak):
@@ -203,6 +215,11 @@ def _suggest(args: argparse.Namespace) -> Told:
     if args.into is not None:
         suggestion.draw(numbers, args.into.parent)
     return numbers, "\n".join([suggestion.table(numbers), "", *suggestion.sentences(numbers)]), suggestion.encode
+
+
+def _ceilings(args: argparse.Namespace) -> Told:
+    numbers = ceilings.measure(args.data, args.state, side=args.side, seeds=args.seeds, workers=args.workers)
+    return numbers, ceilings.table(numbers), ceilings.encode
 
 
 def _together(args: argparse.Namespace) -> Told:
@@ -306,6 +323,7 @@ RUN: dict[str, Callable[[argparse.Namespace], Told]] = {
     "calibration": _calibration,
     "doubtful": _doubtful,
     "suggest": _suggest,
+    "ceilings": _ceilings,
     "together": _together,
     "regions": _regions,
     "console": _console,

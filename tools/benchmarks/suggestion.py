@@ -242,32 +242,60 @@ WAYS: dict[str, Callable[[Choice, int], Numbers]] = {
 # -- labels ------------------------------------------------------------------------------------------------------------
 
 
-def learn(state: Path, side: Side, task: str, way: str, seed: int) -> list[tuple[int, float]]:
-    """Return the accuracy with so many labels, again and again, as a way chooses them."""
-    all_ = photos(state, task, side)
+@dataclass(frozen=True)
+class Start:
+    """Where a run begins.
+
+    Attributes:
+        aside: Photos that only judge.
+        labeled, pool: Photos with a label and without.
+        goal: Labels in all that random choice has in the end.
+        random: Source of chance.
+    """
+
+    aside: Numbers
+    labeled: Numbers
+    pool: Numbers
+    goal: int
+    random: np.random.Generator
+
+    @property
+    def shown(self) -> int:
+        """How many labels all ways but random choice have in the end."""
+        return math.ceil(_SHOWN * self.goal)
+
+
+def start(all_: Photos, task: str, seed: int) -> Start:
+    """Draw which photos judge, and which are labeled first."""
     random = np.random.default_rng([seed, list(TASKS).index(task)])
     of_class = [random.permutation(np.flatnonzero(all_.labels == label)) for label in range(all_.classes)]
     aside = np.concatenate([found[: round(_ASIDE * len(found))] for found in of_class])
     drawn = [found[round(_ASIDE * len(found)) :] for found in of_class]
     labeled = np.concatenate([found[:STARTING] for found in drawn])
     pool = np.concatenate([found[STARTING:] for found in drawn])
-    goal = min(GOAL * all_.classes, len(labeled) + len(pool))
-    last = goal if way == "random" else math.ceil(_SHOWN * goal)
+    return Start(aside, labeled, pool, min(GOAL * all_.classes, len(labeled) + len(pool)), random)
+
+
+def learn(state: Path, side: Side, task: str, way: str, seed: int) -> list[tuple[int, float]]:
+    """Return the accuracy with so many labels, again and again, as a way chooses them."""
+    all_ = photos(state, task, side)
+    begun = start(all_, task, seed)
+    labeled, pool, last = begun.labeled, begun.pool, begun.goal if way == "random" else begun.shown
     points = []
     while True:
-        head = _head(all_, labeled)
-        points.append((len(labeled), _share_right(head, all_, aside)))
+        head = head_of(all_, labeled)
+        points.append((len(labeled), share_right(head, all_, begun.aside)))
         wanted = min(STEP, last - len(labeled))
         if wanted <= 0:
             return points
         scores = softmax(head.logits(all_.features[pool], backbone().affine))
-        chosen = WAYS[way](Choice(all_, pool, labeled, scores, random), wanted)
+        chosen = WAYS[way](Choice(all_, pool, labeled, scores, begun.random), wanted)
         if not len(chosen):
             return points
         labeled, pool = np.concatenate([labeled, chosen]), np.setdiff1d(pool, chosen)
 
 
-def _head(all_: Photos, labeled: Numbers) -> Any:
+def head_of(all_: Photos, labeled: Numbers) -> Any:
     """Make a head as a training does; with no two labels on the training side of all images."""
     train, validation = labeled[all_.train[labeled]], labeled[all_.teaching[labeled] & ~all_.train[labeled]]
     if len(np.unique(all_.labels[train])) < 2:
@@ -281,7 +309,8 @@ def _head(all_: Photos, labeled: Numbers) -> Any:
     ).head
 
 
-def _share_right(head: Any, all_: Photos, rows: Numbers) -> float:
+def share_right(head: Any, all_: Photos, rows: Numbers) -> float:
+    """Return the share of photos that a head names rightly."""
     return float(np.mean(head.logits(all_.features[rows], backbone().affine).argmax(axis=1) == all_.labels[rows]))
 
 

@@ -38,6 +38,7 @@ from edged.learning.bottlenecks import Backbone
 from edged.learning.comparison import Divisions, LeftOut, Taught, predict_left_out
 from edged.learning.exemplars import common_to, familiarity_of
 from edged.learning.recipe import make_head
+from edged.learning.softmax_regression import Fitted
 from edged.plural import counted
 from edged.store import read_bundle
 from edged.vision.familiarity import Familiarity, energies
@@ -93,21 +94,13 @@ class Set:
     strangers: Mapping[str, NDArray[np.intp]]
 
 
-def read_photos(data: Path, side: Side, backbone: Backbone) -> Photos:
-    """Pass all photos of one side through the network."""
-    network = backbone.network()
-    rows: list[tuple[str, str, str, Any]] = []
-
-    def add(source: str, label: str, content: bytes) -> None:
-        name = hashlib.sha256(content).hexdigest()
-        picture = decode(content, (network.width, network.height), crop=backbone.crop)
-        rows.append((source, label, name, network.embed(backbone.prepare(network, picture, "plain", name))))
-
+def contents(data: Path, side: Side) -> Iterator[tuple[str, str, bytes]]:
+    """Yield source, label and content of the file of each photo of one side, always in the same order."""
     for kind, files in flower_photos(data, side).items():
         for file in files:
-            add("flowers", kind, read_file(file))
+            yield "flowers", kind, read_file(file)
     for file, number in imagenet(data, side):
-        add("imagenet", str(number), read_file(file))
+        yield "imagenet", str(number), read_file(file)
     pictures = [("handwriting", str(digit), picture) for digit, picture in handwriting(side)]
     for kind in DRAWN:
         names = DRAWN_KINDS[kind][0]
@@ -118,7 +111,17 @@ def read_photos(data: Path, side: Side, backbone: Backbone) -> Photos:
         done, png = cv2.imencode(".png", np.ascontiguousarray(picture[:, :, ::-1]))
         if not done:
             raise OSError("OpenCV writes no PNG")
-        add(source, label, png.tobytes())
+        yield source, label, png.tobytes()
+
+
+def read_photos(data: Path, side: Side, backbone: Backbone) -> Photos:
+    """Pass all photos of one side through the network."""
+    network = backbone.network()
+    rows: list[tuple[str, str, str, Any]] = []
+    for source, label, content in contents(data, side):
+        name = hashlib.sha256(content).hexdigest()
+        picture = decode(content, (network.width, network.height), crop=backbone.crop)
+        rows.append((source, label, name, network.embed(backbone.prepare(network, picture, "plain", name))))
     sources, labels, ids, features = zip(*rows, strict=True)
     return Photos(np.stack(features), np.array(sources), np.array(labels), np.array(ids))
 
@@ -170,8 +173,21 @@ class Judge:
         return np.asarray((1 + lower) / (1 + len(self.held_out)), np.float64)
 
 
-def teach(photos: Photos, rows: NDArray[np.intp], labels: NDArray[np.intp], backbone: Backbone) -> dict[str, Judge]:
-    """Train on photos and return edged's measure and those that it is made of, alone."""
+@dataclass(frozen=True)
+class Trained:
+    """What a training makes of taught photos.
+
+    Attributes:
+        head: Of all of them, divided by its temperature.
+        left_out: (divisions, n, classes) what heads that were not made of a photo make of it, NaN where none did.
+    """
+
+    head: Fitted
+    left_out: NDArray[np.float32]
+
+
+def train(photos: Photos, rows: NDArray[np.intp], labels: NDArray[np.intp], backbone: Backbone) -> Trained:
+    """Train and cross-validate as a device does it."""
     features, classes, affine = photos.features[rows], int(labels.max()) + 1, backbone.affine
     groups = [str(one) for one in photos.ids[rows]]
     side = np.array([split_of(group) for group in groups])
@@ -187,7 +203,19 @@ def teach(photos: Photos, rows: NDArray[np.intp], labels: NDArray[np.intp], back
     left_out = crossed.logits(calibration)
     if left_out is None or calibration is None:
         raise RuntimeError("the cross-validation has kept no logits")
-    head, none = made.head.divided(calibration.temperature), np.zeros(features.shape[1], np.float32)
+    return Trained(made.head.divided(calibration.temperature), left_out)
+
+
+def teach(photos: Photos, rows: NDArray[np.intp], labels: NDArray[np.intp], backbone: Backbone) -> dict[str, Judge]:
+    """Train on photos and return edged's measure and those that it is made of, alone."""
+    return judges(photos, rows, train(photos, rows, labels, backbone), backbone)
+
+
+def judges(photos: Photos, rows: NDArray[np.intp], trained: Trained, backbone: Backbone) -> dict[str, Judge]:
+    """Return edged's measure and those that it is made of, alone."""
+    features, affine, head, left_out = photos.features[rows], backbone.affine, trained.head, trained.left_out
+    groups = [str(one) for one in photos.ids[rows]]
+    none = np.zeros(features.shape[1], np.float32)
     judged = np.isfinite(left_out).all(axis=-1)
     each = [left_out[judged[:, one], one] for one in range(len(rows)) if judged[:, one].any()]
 
@@ -261,7 +289,12 @@ def measure(data: Path, side: Side, seeds: int = SEEDS) -> dict[str, Any]:
     }
 
 
-def _draw(
+def enough(one: Set, per_label: int) -> bool:
+    """Return whether so many photos of each label can be taught; the least number always can, as far as it goes."""
+    return per_label <= min(PHOTOS) or bool(np.bincount(one.labels).min() * 3 // 4 >= per_label)
+
+
+def draw_taught(
     labels: NDArray[np.intp], per_label: int, seed: int, without: int | None = None
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return which photos are taught and which judge; of a label with too few photos a quarter judges."""
@@ -280,9 +313,9 @@ def _draw(
 def _far(
     photos: Photos, one: Set, name: str, per_label: int, seed: int, backbone: Backbone
 ) -> Iterator[dict[str, Any]]:
-    if per_label > min(PHOTOS) and np.bincount(one.labels).min() * 3 // 4 < per_label:
+    if not enough(one, per_label):
         return
-    taught, judging = _draw(one.labels, per_label, seed)
+    taught, judging = draw_taught(one.labels, per_label, seed)
     for way, judge in teach(photos, one.rows[taught], one.labels[taught], backbone).items():
         right = judge.score(photos.features[one.rows[judging]])
         strange = {who: judge.score(photos.features[rows]) for who, rows in one.strangers.items()}
@@ -307,7 +340,7 @@ def _far(
 def _near(
     photos: Photos, one: Set, name: str, left_out: int, seed: int, backbone: Backbone
 ) -> Iterator[dict[str, Any]]:
-    taught, judging = _draw(one.labels, min(PHOTOS), seed, without=left_out)
+    taught, judging = draw_taught(one.labels, min(PHOTOS), seed, without=left_out)
     labels = np.asarray(np.unique(one.labels[taught], return_inverse=True)[1], np.intp)
     for way, judge in teach(photos, one.rows[taught], labels, backbone).items():
         right = judge.score(photos.features[one.rows[judging]])
