@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +214,74 @@ def test_the_best_is_chosen_for_each_limit_and_those_who_know_more_are_not_among
     assert "| **edged** | 12.5%, 6.0% | – |" in told
     assert "| **the best of these, chosen afterwards for each cell** | 20.0%, 4.0% | – |" in told
     assert "| layer 7 × 7 × 320, the best of four measures | 1.0%, 1.0% | – |" in told
+
+
+def test_the_draws_are_those_of_the_pages_that_they_explain() -> None:
+    """Where the same thing is measured here and there the numbers are the same."""
+    from benchmarks import ceilings
+
+    reports = REPOSITORY / "tools" / "reports"
+    numbers, there, suggested = (
+        json.loads((reports / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("ceilings", "doubtful", "suggest")
+    )
+    assert numbers["side"] == "report"
+    assert numbers["runs"] == ceilings.RUNS
+    for row in numbers["doubtful"]:
+        if row["network"] == ceilings.SHIPPED:
+            (same,) = (
+                one for one in there["rows"]
+                if (one["set"], one["per_label"], one["share"], one["changed"])
+                == (row["set"], row["per_label"], 0.05, "random")
+            )  # fmt: skip
+            assert row["found"][ceilings.EDGED][0] == pytest.approx(same["edged"][0], abs=0.02)
+    for task, one in numbers["labels"].items():
+        assert one["goal"] == suggested["tasks"][task]["goal"]
+
+
+def test_what_the_page_says_in_words_is_what_the_numbers_say() -> None:
+    from benchmarks import ceilings, doubtful, oracle
+
+    numbers = json.loads((REPOSITORY / "tools" / "reports" / "ceilings.json").read_text(encoding="utf-8"))
+    rows = [row for row in numbers["strangers"] if row["network"] == ceilings.SHIPPED]
+
+    def passing(pair: tuple[str, int, str], way: str) -> float:
+        found = ceilings._passing(rows, pair, way)
+        assert found is not None, (pair, way)
+        return found["0.02"]
+
+    measures = [way for way in dict.fromkeys(row["way"] for row in rows) if ceilings.published(way)]
+    half = next(way for way, count in ceilings.SHOWN.items() if not count)
+    thirty = next(way for way, count in ceilings.SHOWN.items() if count)
+    for pair in ceilings.PAIRS[:2]:
+        edged = passing(pair, ceilings.EDGED)
+        assert edged < min(passing(pair, way) for way in measures)
+        assert edged < passing(pair, half) + 0.01
+        assert passing(pair, ceilings.CORRECTED) <= ceilings.ASKED_STRANGERS < passing(pair, half)
+    kinds = ("kinds", 30, "flowers")
+    knowing = [ceilings.EDGED, ceilings.OTHERS, ceilings.NAMES, *measures]
+    assert min(passing(kinds, way) for way in knowing) > 3 * passing(kinds, thirty)
+    for row in (row for row in numbers["doubtful"] if row["network"] == ceilings.SHIPPED):
+        found = {way: value[0] for way, value in row["found"].items()}
+        assert abs(found[ceilings.EDGED] - found[ceilings.RIGHT_LABELS]) < 0.02
+        assert row["set"] != "kinds" or found[ceilings.OWN_HEAD] > doubtful.ASKED
+        assert row["per_label"] == 0 or found[ceilings.MORE_PHOTOS] > found[ceilings.EDGED]
+    for row in (row for row in numbers["doubtful"] if (row["set"], row["per_label"]) == ("kinds", 0)):
+        assert max(row["found"][way][0] for way in (ceilings.EDGED, ceilings.RIGHT_LABELS)) < doubtful.ASKED
+    odd, flowers = len(ceilings.looked_at()["no flower"]["found"]), 2237  # of the report side
+    assert 0.01 < odd / flowers < 0.02
+    for one in numbers["labels"].values():
+        half_of_them = one["goal"]["labels"] / 2
+        published = [one["reached"][way] for way in oracle.WAYS[2:] if way not in oracle.ORACLES]
+        assert all((labels or 1e9) >= (one["reached"][ceilings.EDGED_LABELS] or 1e9) for labels in published)
+        assert one["reached"][oracle.ORACLE] < half_of_them < (one["reached"][oracle.BLIND] or 1e9)
+        assert one["nearly"] > 0.8 * one["goal"]["labels"]
+
+
+def test_what_was_found_on_photos_was_looked_at() -> None:
+    from benchmarks.ceilings import looked_at
+
+    for name, one in looked_at().items():
+        assert len(set(one["looked"])) == len(one["looked"]), name
+        assert set(one["found"]) < set(one["looked"])
+        assert all(len(part) == 12 and int(part, 16) >= 0 for part in one["looked"])

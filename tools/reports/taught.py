@@ -4,7 +4,7 @@
     .venv/bin/python tools/reports/taught.py [--out DIR]
 
 unknown.json, calibration.json, doubtful.json and suggest.json come from `tools/bench NAME --into
-tools/reports/NAME.json`, at_once.json from `tools/bench once`.
+tools/reports/NAME.json`, at_once.json from `tools/bench once`, ceilings.json from `tools/bench ceilings`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from asked import FAR, SETS, WAYS, far, mean, missed, near
 
-from benchmarks import calibration, doubtful, suggestion, unknown
+from benchmarks import calibration, ceilings, doubtful, suggestion, unknown
 
 HERE = Path(__file__).resolve().parent
 TASKS = {"flowers": ("flowers",), "kinds": ("groups", "kinds"), "handwriting": ("handwriting",)}
@@ -44,6 +44,12 @@ def main() -> int:
         "calibration": [calibration.table(numbers["calibration"]), "", *calibration.sentences(numbers["calibration"])],
         "doubtful": [doubtful.table(numbers["doubtful"]), "", *doubtful.sentences(numbers["doubtful"])],
         "fairly": [fairly(numbers)],
+        "ceilings": ceilings.verdicts(numbers["ceilings"]),
+        "ceilings_strangers": ceilings.strangers_table(numbers["ceilings"]),
+        "ceilings_networks": ceilings.networks_table(numbers["ceilings"]),
+        "ceilings_looked_at": ceilings.looked_at_sentences(numbers["ceilings"]),
+        "ceilings_doubtful": ceilings.doubtful_table(numbers["ceilings"]),
+        "ceilings_labels": ceilings.labels_table(numbers["ceilings"]),
         "suggest": [suggestion.table(numbers["suggest"]), "", *suggestion.sentences(numbers["suggest"])],
     }.items():
         page = page.replace("{{" + name + "}}", "\n".join(lines))
@@ -55,7 +61,7 @@ def read() -> dict[str, Any]:
     """Return name → the numbers of a measurement."""
     return {
         name: json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("unknown", "calibration", "doubtful", "suggest", "at_once")
+        for name in ("unknown", "calibration", "doubtful", "suggest", "at_once", "ceilings")
     }
 
 
