@@ -166,11 +166,11 @@ def test_a_stranger_becomes_a_class(
         frames = told("images", "list", "--unlabeled", "--limit", "500")["images"]
         return sum(frame["reason"] == "unknown" for frame in frames)
 
-    wait_until(lambda: unknown() >= 10, what="frames kept because they are unknown")
+    wait_until(lambda: unknown() >= 20, what="frames kept because they are unknown")
     told("set", "--fps", "0.01")  # else more strangers are kept while it is taught, the more the longer that takes
     assert told("images", "suggest", "-n", "5")["images"][0]["why"] == "stranger"
     found = told("images", "groups")
-    assert found["strangers"] >= 10
+    assert found["strangers"] >= 20
     assert found["groups"][0]["size"] >= 5
     for group in found["groups"]:
         told("images", "label", "--group", group["id"], "dogs")
@@ -192,7 +192,7 @@ def test_a_stranger_becomes_a_class(
     results = [json.loads(line) for line in out.splitlines()]
     assert {result["model"] for result in results} == {report["model"]}
     labels = Counter(result["label"] for result in results)
-    # Ten dogs and a few more were kept and taught, as many as came in the time: on a busy machine 44 of 64 were named.
+    # Twenty dogs and a few more were kept and taught, as many as came in the time. After ten, 30 of 64 were named.
     assert labels["dogs"] > count / 2 > 30, labels
     assert labels["dogs"] + labels[UNKNOWN] >= 0.95 * count, labels
     assert device.stop() == 0

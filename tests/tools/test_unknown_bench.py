@@ -69,7 +69,7 @@ def test_what_would_pass_a_limit_that_makes_exactly_its_false_alarms(monkeypatch
     everything = unknown.Photos(scores[:, np.newaxis], labels.astype(str), labels.astype(str), labels.astype(str))
     flowers = unknown.Set(np.arange(202), labels[:202], {"ImageNet": np.arange(202, 212)})
     judge = unknown.Judge(lambda some: some[:, 0].astype(float), np.arange(3.0, 4.0))
-    monkeypatch.setattr(unknown, "_draw", lambda *_: (np.arange(101), np.arange(101, 202)))
+    monkeypatch.setattr(unknown, "draw_taught", lambda *_: (np.arange(101), np.arange(101, 202)))
     monkeypatch.setattr(unknown, "teach", lambda *_: {"edged": judge})
     (row,) = unknown._far(everything, flowers, "flowers", 30, 0, BACKBONE)
     assert row["pass_exact"] == {"ImageNet": {"0.02": 0.8, "0.05": 0.5}}
