@@ -58,7 +58,9 @@ def test_a_retrain_is_judged_by_its_file_with_and_without_the_temperature(state:
         assert abs(row["after"]["accuracy"] - row["before"]["accuracy"]) <= 0.05, "8 bits may tie"
         assert row["constant"]["error"] == 0
         assert row["temperature"] != 1
-        assert row["oracle"]["log_loss"] <= row["after"]["log_loss"] + 1e-3, "no other is likelier"
+        for other in ("before", "after", "fresh"):
+            assert row["oracle"]["log_loss"] <= row[other]["log_loss"] + 1e-3, "no other is likelier"
+        assert row["fresh"]["temperature"] != row["oracle"]["temperature"]
     numbers = {"side": "report", "seeds": 2, "asked": 0.03, "rows": rows}
     assert "| flowers, 30: 120 |" in table(numbers)
     assert "| ≤ 3% |" in table(numbers)
