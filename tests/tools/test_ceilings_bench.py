@@ -75,7 +75,7 @@ def test_every_measure_finds_what_is_far_and_vim_s_two_parts_are_of_one_size() -
     assert len(found) == 15
     headless = dict(measures(Known(taught, labels)))
     assert set(headless) < set(found)
-    logits = taught @ known.weights.T + known.bias  # type: ignore[union-attr]
+    logits = taught @ known.weights.T + known.bias  # type: ignore[union-attr]  # it has a head
     energy = np.logaddexp.reduce(logits, axis=1)
     assert (energy - vim(known)(taught)).mean() == pytest.approx(logits.max(axis=1).mean())
 

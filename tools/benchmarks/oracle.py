@@ -7,7 +7,6 @@ of these photos and is judged on the others: the first one also learns what only
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -98,19 +97,6 @@ def candidates(choice: Choice, count: int) -> list[Numbers]:
 
 def told(runs: dict[str, Sequence[list[tuple[int, float]]]]) -> dict[str, Any]:
     """Return with how many labels each way reaches the goal, and random choice nearly; None: not with those tried."""
-    curves = {}
-    for way, points in runs.items():
-        shortest = min(map(len, points))
-        accuracy = np.array([[share for _, share in run[:shortest]] for run in points])
-        curves[way] = {
-            "labels": [labels for labels, _ in points[0][:shortest]],
-            "accuracy": accuracy.mean(axis=0).round(4).tolist(),
-            "error": (accuracy.std(axis=0, ddof=1) / math.sqrt(len(accuracy))).round(4).tolist(),
-        }
-    labels, goal = curves["random"]["labels"][-1], curves["random"]["accuracy"][-1]
-    return {
-        "goal": {"labels": labels, "accuracy": goal},
-        "nearly": suggestion.reached(curves["random"], NEARLY * goal),
-        "reached": {way: suggestion.reached(curve, goal) for way, curve in curves.items()},
-        "curves": curves,
-    }
+    raced = suggestion.race(runs)
+    nearly = suggestion.reached(raced["curves"]["random"], NEARLY * raced["goal"]["accuracy"])
+    return {"goal": raced["goal"], "nearly": nearly, "reached": raced["reached"], "curves": raced["curves"]}

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -378,6 +378,15 @@ def measure(data: Path, state: Path, *, side: Side, seeds: int, workers: int) ->
 
 
 def _task(all_: Photos, runs: dict[str, list[list[tuple[int, float]]]]) -> dict[str, Any]:
+    return {"photos": len(all_.labels), "classes": all_.classes, **race(runs)}
+
+
+def race(runs: Mapping[str, Sequence[list[tuple[int, float]]]]) -> dict[str, Any]:
+    """Return the mean curve of each way, and with how many labels it reaches what random choice has in the end.
+
+    Args:
+        runs: Way → runs, each of (labels, accuracy) as far as it went; one is "random".
+    """
     curves = {}
     for way, points in runs.items():
         shortest = min(map(len, points))
@@ -387,11 +396,8 @@ def _task(all_: Photos, runs: dict[str, list[list[tuple[int, float]]]]) -> dict[
             "accuracy": accuracy.mean(axis=0).round(4).tolist(),
             "error": (accuracy.std(axis=0, ddof=1) / math.sqrt(len(accuracy))).round(4).tolist(),
         }
-    goal = curves["random"]["accuracy"][-1]
-    labels = curves["random"]["labels"][-1]
+    labels, goal = curves["random"]["labels"][-1], curves["random"]["accuracy"][-1]
     return {
-        "photos": len(all_.labels),
-        "classes": all_.classes,
         "goal": {"labels": labels, "accuracy": goal},
         "reached": {way: reached(curve, goal) for way, curve in curves.items()},
         "curves": curves,
