@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,16 +28,8 @@ sys.exit(main())
 class Unhurried(Client):
     """Waits for the broker as long as a slow machine needs: `timeout_s` limits only the wait for a device's answer."""
 
-    def publish(
-        self,
-        topic: str,
-        payload: bytes,
-        *,
-        expires_s: float | None = None,
-        retain: bool = False,
-        timeout_s: float | None = None,
-    ) -> None:
-        super().publish(topic, payload, expires_s=expires_s, retain=retain, timeout_s=PATIENCE_S)
+    def publish(self, topic: str, payload: bytes, **options: Any) -> None:
+        super().publish(topic, payload, **options | {"timeout_s": PATIENCE_S})
 
     def _confirmed(self, mid: int) -> None:
         of_device_s, self.timeout_s = self.timeout_s, PATIENCE_S

@@ -324,21 +324,38 @@ def test_a_daemon_that_stops_ends_its_training(device: Daemon, client: Client) -
     assert (last.status, last.error) == ("cancelled", "the daemon stopped")
 
 
-def test_a_training_leaves_a_model_alone_that_it_was_not_compared_with(device: Daemon, client: Client) -> None:
-    assert device.process is not None
+_HELD = """
+import os, sys, time
+from edged.cli import main
+from edged.daemon import training
+
+read_bundle = training.read_bundle
+
+def held(path):
+    while os.path.exists(sys.argv[1]):
+        time.sleep(0.05)
+    return read_bundle(path)
+
+training.read_bundle = held
+sys.exit(main(sys.argv[2:]))
+"""
+"""`edged`, where a training that is done does not let its model answer while there is a file."""
+
+
+def test_a_training_leaves_a_model_alone_that_it_was_not_compared_with(
+    daemon: Callable[..., Daemon], client: Client, tmp_path: Path
+) -> None:
+    hold = tmp_path / "hold"
+    make_album(tmp_path / "state" / "images", 12)
+    daemon(RETRAIN, program=("-c", _HELD, str(hold)))
     before = model_id(client)
     first = retrain(client)
     assert first.status == "succeeded", first.error
-    second = client.command("dut", "retrain", {"lr": 0.05}).id
-    trainers: list[psutil.Process] = []
-    for job in client.jobs(second):
-        if job.status == "running" and not trainers:
-            trainers = psutil.Process(device.process.pid).children(recursive=True)
-            for trainer in trainers:
-                trainer.suspend()
+    hold.touch()
+    for job in client.jobs(client.command("dut", "retrain", {"lr": 0.05}).id):
+        if job.stage == "swap" and hold.exists():
             assert call(client, "rollback")[-1].status == "succeeded"
-            for trainer in trainers:
-                trainer.resume()
+            hold.unlink()
     assert first.report is not None
     assert job.report is not None
     answers, made = f"mobilenet_v2 ({before}) answers by now", f"({job.report['model']}) was compared with"
@@ -350,13 +367,36 @@ def test_a_training_leaves_a_model_alone_that_it_was_not_compared_with(device: D
     assert call(client, "models_use", {"model": job.report["model"]})[-1].status == "succeeded", "it is there"
 
 
-def test_a_stop_does_not_wait_for_live_frames_of_a_model_that_is_being_let_in(device: Daemon, client: Client) -> None:
+_OVERTAKEN = """
+import sys, threading
+from edged.cli import main
+from edged.daemon import app, deadline, switching
+
+begun, begin_stop = threading.Event(), app.Daemon._begin_stop
+
+def begin(daemon):
+    begun.set()
+    begin_stop(daemon)
+
+app.Daemon._begin_stop = begin
+switching.ModelSwitch._examine = lambda *_: begun.wait()
+switching.HAND_OVER_S = app._PART_S = deadline.STOP_S = deadline.LEAVE_S = 1000.0
+sys.exit(main(sys.argv[1:]))
+"""
+"""`edged`, where a change of model comes to its live frames when the stop has begun, which waits for it for long."""
+
+
+def test_a_stop_does_not_wait_for_live_frames_of_a_model_that_is_being_let_in(
+    daemon: Callable[..., Daemon], client: Client, tmp_path: Path
+) -> None:
+    make_album(tmp_path / "state" / "images", 12)
+    device = daemon(RETRAIN, program=("-c", _OVERTAKEN))
     assert retrain(client).status == "succeeded"
     new = model_id(client)
     assert call(client, "rollback")[-1].status == "succeeded"
-    client.command("dut", "models_use", {"model": new})  # it is examined for longer than a stop takes
+    client.command("dut", "models_use", {"model": new})
     assert device.stop() == 0
-    assert "while still at work" not in device.log
+    assert "still at work" not in device.log
 
 
 def test_a_slow_camera_does_not_hold_the_new_model_up(device: Daemon, client: Client) -> None:

@@ -549,7 +549,7 @@ def verdicts(numbers: Mapping[str, Any]) -> Iterator[str]:
             name, photos, who = pair
             what = f"at most {ASKED_STRANGERS:.0%} of {who} pass `unknown = {limit}` for {name}, {photos} a label"
             cells = [f"{one[limit]:.1%}" for one in (edged, best, more)]
-            follows = _so(*(one[limit] <= ASKED_STRANGERS for one in (edged, best, more)))
+            follows = _so(*(one[limit] <= ASKED_STRANGERS for one in (edged, best, more)), "with the exact limit")
             yield f"| {what} | {' | '.join(cells)} | {follows} |"
     for row in numbers["doubtful"]:
         if row["network"] == SHIPPED and row["set"] != "handwriting":
@@ -571,10 +571,10 @@ def verdicts(numbers: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {what} | {' | '.join(cells)} | {_so(*reached)} |"
 
 
-def _so(edged: bool, best: bool, more: bool) -> str:
-    """Return what follows from what is reached."""
+def _so(edged: bool, best: bool, more: bool, reached: str = "reached") -> str:
+    """Return what follows from what is reached; `reached`: what to call that of edged."""
     if edged:
-        return "reached"
+        return reached
     if best:
         return "can be reached: another measure does"
     return "only by what knows more" if more else "not even by what knows more"

@@ -6,7 +6,7 @@ import http.client
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,12 +23,19 @@ class Serving:
         listen: `--listen`.
         device: `--device`.
         public: `--public-url`; None: none.
+        program: What `python` is told to run as `edgectl`.
     """
 
     def __init__(
-        self, port: int, *, listen: str = "127.0.0.1:0", device: str = "all", public: str | None = None
+        self,
+        port: int,
+        *,
+        listen: str = "127.0.0.1:0",
+        device: str = "all",
+        public: str | None = None,
+        program: Sequence[str] = ("-m", "edged.ctl"),
     ) -> None:
-        self._command = [sys.executable, "-m", "edged.ctl", "--device", device, "--timeout", f"{PATIENCE_S:g}"]
+        self._command = [sys.executable, *program, "--device", device, "--timeout", f"{PATIENCE_S:g}"]
         self._command += ["console", "--listen", listen, "--json"]
         self._command += ["--public-url", public] if public is not None else []
         self._environment = environment(port)

@@ -257,9 +257,6 @@ def test_a_row_s_picture_follows_its_label(browser: Any, broker_port: int) -> No
                 return shown.get("label") === "{label}" && shown.get("camera") === "main";
             }}"""
             page.wait_for_function(shown)
-        asked = "performance.getEntriesByType('resource').filter(e => e.name.includes('label=')).map(e => e.startTime)"
-        first, *_, last = page.evaluate(asked)
-        assert last - first < 20_000, "sooner than that of a row whose label stays"
 
 
 def test_boxes_lie_on_what_is_classified_by_itself(browser: Any, broker_port: int) -> None:
